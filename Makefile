@@ -1,0 +1,41 @@
+# Two commands: `make demo` does the main job on real images, `make test` runs every check that CI runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE_SOURCES := $(shell find cpp_ext -type f 2>/dev/null) CMakeLists.txt
+CHECKED := harden tests examples benchmarks
+
+.PHONY: demo test lint types layers tests benchmarks clean
+
+demo: $(VENV)/.installed
+	$(BIN)/harden demo --out runs/digits
+
+test: lint types layers tests
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+layers: $(VENV)/.installed
+	$(BIN)/lint-imports
+
+tests: $(VENV)/.installed
+	$(BIN)/pytest
+
+benchmarks: $(VENV)/.installed
+	$(BIN)/pytest benchmarks --benchmark-enable --benchmark-only
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# An editable install: Python files are read from the checkout, the compiled library is rebuilt when its sources change.
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt $(NATIVE_SOURCES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis harden/kernels/*.so

@@ -1,0 +1,40 @@
+"""What harden raises: one line in three parts, and the exit code that the command line turns it into."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HardenError(Exception):
+    """Says what was seen, what was expected, and what to write instead.
+
+    Args:
+        seen: what was found, with its value ("images have min -2.118 and max 2.640").
+        expected: what would have been right ("pixels in [0, 1]").
+        instead: an instruction the user can follow ("pass images before normalisation ...").
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, seen: str, expected: str, instead: str) -> None:
+        super().__init__(f"{seen}; expected {expected}; {instead}")
+        self.seen = seen
+        self.expected = expected
+        self.instead = instead
+
+    def __reduce__(self) -> tuple[type[HardenError], tuple[str, str, str]]:
+        return type(self), (self.seen, self.expected, self.instead)
+
+
+class InputError(HardenError):
+    """An argument, a file or a data set is not what it has to be; nothing was written."""
+
+
+class ExportError(HardenError):
+    """The exported graph does not compute what the model computes; nothing was left behind."""
+
+
+class BrokenClaimError(HardenError):
+    """A file differs from its digest, or a claim of a certificate does not hold."""
+
+    exit_code: ClassVar[int] = 1
