@@ -1,0 +1,190 @@
+"""The records of what was measured: counts with their intervals, the threat, attacks, bits, the bracket.
+
+Every record is frozen and refuses unknown fields. What one record alone can contradict is refused here; what
+needs several (sums, recounts, witnesses) is checked by `harden.verifier`, which shares no code with these.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+
+def _fraction(text: str) -> str:
+    if not re.fullmatch(r"(0|[1-9]\d*)(/[1-9]\d*)?", text, re.ASCII):
+        raise ValueError(f"eps is {text!r}; expected a fraction; write it like '8/255' or '0'")
+    return text
+
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Amount = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Hex256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Eps = Annotated[str, AfterValidator(_fraction)]
+Png = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
+
+
+class Model(BaseModel):
+    """A frozen record that refuses unknown fields and numbers that are not finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
+
+
+class Proportion(Model):
+    """`count` of `n` images, with the exact (Clopper-Pearson) interval of the underlying rate.
+
+    value = count / n; the interval covers the true rate with probability >= confidence. The caller computes
+    the interval, the verifier recomputes it.
+    """
+
+    value: Share
+    count: Count
+    n: Positive
+    interval: tuple[Share, Share]
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.count > self.n or self.value != self.count / self.n:
+            raise ValueError(
+                f"value {self.value} is not {self.count}/{self.n}; write value=count/n, 0<=count<=n"
+            )
+        low, high = self.interval
+        if not low <= self.value <= high:
+            raise ValueError(
+                f"interval [{low}, {high}] leaves out {self.value}; pass the Clopper-Pearson interval"
+            )
+        return self
+
+
+class ThreatRecord(Model):
+    """The threat model: {x' : ||x' - x||_norm <= eps, bounds[0] <= x' <= bounds[1]}, pixels in [0, 1]."""
+
+    norm: Literal["linf", "l2"]
+    eps: Eps
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+    @model_validator(mode="after")
+    def _is_a_ball(self) -> Self:
+        if Fraction(self.eps) <= 0 or self.bounds[0] >= self.bounds[1]:
+            raise ValueError(f"eps {self.eps} in {self.bounds} is empty; expected eps > 0 and low < high")
+        return self
+
+
+class DataRecord(Model):
+    """The evaluated images: `n` of `image_shape` (C, H, W) from `split`; label k is named `classes[k]`."""
+
+    name: str
+    digest: Hex256
+    n: Positive
+    image_shape: tuple[Positive, Positive, Positive]
+    classes: Annotated[tuple[str, ...], Field(min_length=2)]
+    split: str
+
+
+class AttackRecord(Model):
+    """One attack, in the order in which they ran.
+
+    `attempted` images were attacked; it broke `broken` that were predicted right and had withstood every
+    attack before. `robust` is the accuracy that stands after it, on all n. `passes` is a plain count.
+    """
+
+    name: str
+    spec: dict[str, JsonValue]
+    attempted: Count
+    broken: Count
+    robust: Proportion
+    passes: Amount
+    seconds: Amount
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if not self.broken <= self.attempted <= self.robust.n:
+            raise ValueError(
+                f"broken {self.broken}, attempted {self.attempted}; expected broken <= attempted <= n"
+            )
+        return self
+
+
+class Bits(Model):
+    """One bit per image, packed: the hex string of `numpy.packbits` (big-endian, padded with zeros).
+
+    certified implies robust_correct implies clean_correct, image by image.
+    """
+
+    n: Positive
+    clean_correct: str
+    robust_correct: str
+    certified: str
+
+    @model_validator(mode="after")
+    def _are_nested(self) -> Self:
+        words: list[int] = []
+        for name in ("clean_correct", "robust_correct", "certified"):
+            text: str = getattr(self, name)
+            if not re.fullmatch(r"([0-9a-f]{2})+", text) or len(text) != 2 * ((self.n + 7) // 8):
+                raise ValueError(
+                    f"{name} does not hold {self.n} bits; write numpy.packbits(bits).tobytes().hex()"
+                )
+            words.append(int(text, 16))
+            if words[-1] & ((1 << (-self.n % 8)) - 1):
+                raise ValueError(
+                    f"{name} has bits beyond {self.n}; write numpy.packbits(bits).tobytes().hex()"
+                )
+        if words[1] & ~words[0] or words[2] & ~words[1]:
+            raise ValueError("bits are not nested; expected certified <= robust_correct <= clean_correct")
+        return self
+
+
+class Verdicts(Model):
+    """Images per verdict: falsified = not robust_correct, certified = proved, unknown = the rest."""
+
+    certified: Count
+    falsified: Count
+    unknown: Count
+
+
+class Bracket(Model):
+    """The headline: [certified accuracy, a lower bound by proof; robust accuracy, an upper bound by attack].
+
+    `method` names the proof; None means that none was attempted, so that every standing image is `unknown`.
+    """
+
+    certified: Proportion
+    robust: Proportion
+    method: str | None = None
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Self:
+        if self.certified.n != self.robust.n or self.certified.count > self.robust.count:
+            raise ValueError("the bracket is upside down; expected certified <= robust on the same n images")
+        if self.method is None and self.certified.count:
+            raise ValueError(f"{self.certified.count} certified without a method; name the method of proof")
+        return self
+
+
+class ClassRecord(Model):
+    """One class that has images; `label` is its name. Classes without images are left out."""
+
+    label: str
+    n: Positive
+    clean: Proportion
+    robust: Proportion
+
+
+class CurvePoint(Model):
+    """Accuracy under the curve's attack at `eps`; eps "0" is clean accuracy."""
+
+    eps: Eps
+    robust: Proportion
+
+
+class Curve(Model):
+    """Accuracy over eps under one `attack`, by rising eps."""
+
+    attack: str
+    points: Annotated[tuple[CurvePoint, ...], Field(min_length=1)]

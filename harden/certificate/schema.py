@@ -1,0 +1,255 @@
+"""The certificate's fields: an in-toto Statement v1 whose predicate holds what was measured on one ONNX file.
+
+The records it is made of are defined in `harden.certificate.records` and importable from here as well.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from harden.certificate.records import (
+    Amount,
+    AttackRecord,
+    Bits,
+    Bracket,
+    ClassRecord,
+    Count,
+    Curve,
+    CurvePoint,
+    DataRecord,
+    Hex256,
+    Model,
+    Png,
+    Positive,
+    Proportion,
+    Share,
+    ThreatRecord,
+    Verdicts,
+)
+
+__all__ = [
+    "EVIDENCE_FILE",
+    "LIMITS",
+    "MODEL_FILE",
+    "PREDICATE_TYPE",
+    "STATEMENT_TYPE",
+    "ArrayRecord",
+    "AttackRecord",
+    "Backend",
+    "Bits",
+    "Bracket",
+    "Certificate",
+    "Check",
+    "ClassRecord",
+    "Comparison",
+    "Curve",
+    "CurvePoint",
+    "DataRecord",
+    "EvidenceRecord",
+    "HistoryPoint",
+    "Pair",
+    "ParityRecord",
+    "Predicate",
+    "Proportion",
+    "Provenance",
+    "Seal",
+    "StageRecord",
+    "Statement",
+    "Subject",
+    "ThreatRecord",
+    "Verdicts",
+]
+
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE: Final = "urn:harden:robustness-certificate:v1"
+MODEL_FILE: Final = "model.onnx"
+EVIDENCE_FILE: Final = "evidence.npz"
+
+LIMITS = (
+    "The claim is about this float32 ONNX file as onnxruntime executes it on a CPU. Other runtimes, devices "
+    "and number formats (TF32, bfloat16, int8, Winograd) may answer otherwise and are not covered.",
+    "Robust accuracy is an upper bound: an attack that found nothing is not a proof that nothing exists.",
+    "Only the threat model named here was examined, on the images named here: other perturbations, other "
+    "data and a shift of the distribution are not covered.",
+    "The certificate is not signed. Its seal and digests detect accident, not forgery.",
+    "This is evidence towards an assessment of robustness. It claims conformity with no standard and no law.",
+)
+
+
+class HistoryPoint(Model):
+    """A moment of training. `passes` is in E units: passes per training image so far."""
+
+    stage: str
+    step: Count
+    passes: Amount
+    seconds: Amount
+    loss: float
+    clean: Share | None = None
+    robust: Share | None = None
+
+
+class Pair(Model):
+    """An image and its witness, with predicted class names, their distance in the norm, and base64 PNGs."""
+
+    index: Count
+    label: str
+    clean_prediction: str
+    adversarial_prediction: str
+    distance: Amount
+    clean_png: Png
+    adversarial_png: Png
+    difference_png: Png
+
+
+class StageRecord(Model):
+    """One stage of training: a count of `passes`, and E = passes / training-set size."""
+
+    name: str
+    objective: dict[str, JsonValue]
+    passes: Amount
+    epochs_equivalent: Amount
+    seconds: Amount
+
+
+class Comparison(Model):
+    """The same network before hardening, under the same attacks on the same images."""
+
+    name: str
+    clean: Proportion
+    robust: Proportion
+
+
+class ParityRecord(Model):
+    """The ONNX file against the torch model: max_error <= tolerance (in logits) for these batch sizes."""
+
+    tolerance: Amount
+    max_error: Amount
+    batches: tuple[Positive, ...]
+    inputs: str = "clean and adversarial"
+
+    @model_validator(mode="after")
+    def _passed(self) -> Self:
+        if self.max_error > self.tolerance:
+            raise ValueError(f"max_error {self.max_error} exceeds tolerance {self.tolerance}; export again")
+        return self
+
+
+class Backend(Model):
+    """Which kernels ran, and why those."""
+
+    name: str
+    reason: str
+
+
+class Provenance(Model):
+    """Where the file came from. `created` is ISO 8601 in UTC; `passes` a count over all stages."""
+
+    created: str
+    versions: dict[str, str]
+    seeds: dict[str, int]
+    recipe: dict[str, JsonValue] | None
+    stages: tuple[StageRecord, ...]
+    passes: Amount
+    seconds: Amount
+    backend: Backend
+    device: str
+    deterministic: bool
+
+
+class Check(Model):
+    """A trust check of the attack number: what was seen against its threshold, and what to do if it fires."""
+
+    name: str
+    value: float
+    threshold: float
+    passed: bool
+    meaning: str
+    action: str
+
+
+class ArrayRecord(Model):
+    """dtype and shape of one array of the evidence."""
+
+    dtype: str
+    shape: tuple[Count, ...]
+
+
+class EvidenceRecord(Model):
+    """What evidence.npz holds: `witnesses` images and, by name, each array's type."""
+
+    witnesses: Count
+    arrays: dict[str, ArrayRecord]
+
+
+class Predicate(Model):
+    """All that is claimed about the subject, and how it was found."""
+
+    status: Literal["ok", "unreliable"]
+    threat: ThreatRecord
+    data: DataRecord
+    bracket: Bracket
+    clean: Proportion
+    verdicts: Verdicts
+    comparison: Comparison | None = None
+    attacks: tuple[AttackRecord, ...]
+    classes: tuple[ClassRecord, ...]
+    checks: tuple[Check, ...] = ()
+    curve: Curve | None = None
+    parity: ParityRecord
+    evidence: EvidenceRecord
+    provenance: Provenance
+    limits: Annotated[tuple[str, ...], Field(min_length=1)] = LIMITS
+    bits: Bits
+    history: tuple[HistoryPoint, ...] = ()
+    gallery: tuple[Pair, ...] = ()
+
+    @model_validator(mode="after")
+    def _status_follows_from_checks(self) -> Self:
+        if (self.status == "ok") != all(check.passed for check in self.checks):
+            raise ValueError(f"status is {self.status!r}; expected 'unreliable' exactly when a check fired")
+        return self
+
+
+class Subject(Model):
+    """A file and its digests: `sha256` of its bytes and, for the model, `graph` of the graph's content."""
+
+    name: Literal["model.onnx", "evidence.npz"]
+    digest: dict[Literal["sha256", "graph"], Hex256]
+
+
+class Statement(Model):
+    """An in-toto Statement v1: what a signature will be made over, in canonical JSON."""
+
+    type_: Literal["https://in-toto.io/Statement/v1"] = Field(default=STATEMENT_TYPE, alias="_type")
+    subject: tuple[Subject, Subject]
+    predicate_type: Literal["urn:harden:robustness-certificate:v1"] = Field(
+        default=PREDICATE_TYPE, alias="predicateType"
+    )
+    predicate: Predicate
+
+    @model_validator(mode="after")
+    def _names_both_files(self) -> Self:
+        model, evidence = self.subject
+        if (model.name, evidence.name) != (MODEL_FILE, EVIDENCE_FILE):
+            raise ValueError(
+                f"subjects are {model.name}, {evidence.name}; expected {MODEL_FILE}, {EVIDENCE_FILE}"
+            )
+        if set(model.digest) != {"sha256", "graph"} or set(evidence.digest) != {"sha256"}:
+            raise ValueError(
+                "digests are incomplete; expected sha256 and graph of the model, sha256 of the evidence"
+            )
+        return self
+
+
+class Seal(Model):
+    """sha256 over the canonical JSON of the statement: any edit shows. It is not a signature."""
+
+    sha256: Hex256
+
+
+class Certificate(Statement):
+    """The content of certificate.json: a statement and, beside its fields, its seal."""
+
+    seal: Seal
