@@ -1,0 +1,6 @@
+"""Attacks maximise a per-example loss over a threat model: `attack(loss, x, threat, draws) -> x_adv`."""
+
+from harden.attacks.pgd import FGSM, PGD
+from harden.attacks.protocol import Attack
+
+__all__ = ["FGSM", "PGD", "Attack"]

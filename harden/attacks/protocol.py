@@ -1,0 +1,49 @@
+"""What an attack is, and the gradient that gradient attacks climb."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from harden.draws import Draws
+from harden.errors import InputError
+from harden.losses import LossFunction
+from harden.threats import Threat
+
+
+class Attack(Protocol):
+    """A value that searches the threat's set around each image for a large loss.
+
+    It knows no model and no labels: both are in the loss.
+    """
+
+    def __call__(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
+        """Return x_adv (N, C, H, W) inside ball and box around x; x itself is not changed."""
+        ...
+
+
+@torch.enable_grad()
+def loss_and_gradient(loss: LossFunction, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of each example (N,) and its gradient at x, without touching any parameter's `.grad`.
+
+    Raises:
+        InputError: the loss is not per example, or x has no influence on it.
+    """
+    point = x.detach().requires_grad_()
+    value = loss(point)
+    if value.shape != (len(x),):
+        raise InputError(
+            f"a loss of shape {tuple(value.shape)} for {len(x)} examples",
+            f"one value per example, shape ({len(x)},)",
+            'use reduction="none"',
+        )
+    if not value.requires_grad:
+        raise InputError(
+            "a loss that does not depend on the image",
+            "a differentiable path from the image to the loss",
+            "remove detach(), no_grad() or numpy from the model, or use a gradient-free attack",
+        )
+    (gradient,) = torch.autograd.grad(value.sum(), point)
+    return value.detach(), gradient

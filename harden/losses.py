@@ -1,0 +1,158 @@
+"""Losses per example: what an attack maximises. They carry labels and model, so that an attack needs neither."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, final, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Classify = Callable[[Tensor], Tensor]
+LossFunction = Callable[[Tensor], Tensor]
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """A per-example loss that can be restricted to some of its examples and that shows its logits.
+
+    A plain callable `x -> (N,)` serves as a loss too; an attack then works on whole batches.
+    """
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The loss of each example: (N, ...) -> (N,)."""
+        ...
+
+    def take(self, index: Tensor) -> Loss:
+        """The same loss on the examples at `index`."""
+        ...
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The network's output that the loss is computed from: (N, K)."""
+        ...
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class CrossEntropy:
+    """-log softmax(z(x))_y, in nats.
+
+    Args:
+        classify: images (N, C, H, W) to logits (N, K).
+        y: labels, int64 (N,).
+    """
+
+    classify: Classify
+    y: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The cross-entropy of each example: (N,)."""
+        return functional.cross_entropy(self.classify(x), self.y, reduction="none")
+
+    def take(self, index: Tensor) -> CrossEntropy:
+        """The same loss on the examples at `index`."""
+        return CrossEntropy(self.classify, self.y[index])
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The network's logits (N, K)."""
+        return self.classify(x)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Margin:
+    """max_{j != y} z_j(x) - z_y(x): positive exactly where the network errs (Carlini and Wagner, 1608.04644).
+
+    Args:
+        classify: images (N, C, H, W) to logits (N, K), K >= 2.
+        y: labels, int64 (N,).
+    """
+
+    classify: Classify
+    y: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The margin by which the best wrong class leads: (N,), in logits."""
+        return margin(self.classify(x), self.y)
+
+    def take(self, index: Tensor) -> Margin:
+        """The same loss on the examples at `index`."""
+        return Margin(self.classify, self.y[index])
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The network's logits (N, K)."""
+        return self.classify(x)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Divergence:
+    """KL(p || softmax(z(x))) = sum_k p_k (log p_k - log softmax(z(x))_k), in nats.
+
+    TRADES maximises it with p = softmax(z(x_clean)) (Zhang et al., 1901.08573).
+
+    Args:
+        classify: images (N, C, H, W) to logits (N, K).
+        log_target: log p, float (N, K).
+    """
+
+    classify: Classify
+    log_target: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The divergence of each example: (N,)."""
+        return divergence(self.log_target, self.classify(x))
+
+    def take(self, index: Tensor) -> Divergence:
+        """The same loss on the examples at `index`."""
+        return Divergence(self.classify, self.log_target[index])
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The network's logits (N, K)."""
+        return self.classify(x)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class InfoNCE:
+    """-log( exp(s_ii) / sum_j exp(s_ij) ) with s_ij = cos(f(x)_i, k_j) / temperature (van den Oord, 1807.03748).
+
+    Args:
+        embed: images (N, C, H, W) to embeddings (N, D), not necessarily of length one.
+        keys: the candidates, float (M, D) with M >= N.
+        positive: which key belongs to each example, int64 (N,).
+        temperature: divides the cosine similarities.
+    """
+
+    embed: Classify
+    keys: Tensor
+    positive: Tensor
+    temperature: float = 0.5
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The contrastive loss of each example: (N,), in nats."""
+        return functional.cross_entropy(self.logits(x), self.positive, reduction="none")
+
+    def take(self, index: Tensor) -> InfoNCE:
+        """The same loss on the examples at `index`, against the same keys."""
+        return InfoNCE(self.embed, self.keys, self.positive[index], self.temperature)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The similarities s (N, M)."""
+        similarity = functional.normalize(self.embed(x)) @ functional.normalize(self.keys).T
+        return similarity / self.temperature
+
+
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """max_{j != y} z_j - z_y for logits (N, K), K >= 2, and labels (N,): (N,)."""
+    own = logits.gather(1, y.unsqueeze(1)).squeeze(1)
+    others = logits.scatter(1, y.unsqueeze(1), -torch.inf)
+    return others.amax(1) - own
+
+
+def divergence(log_target: Tensor, logits: Tensor) -> Tensor:
+    """KL(p || softmax(z)) per example, from log p (N, K) and logits z (N, K): (N,)."""
+    per_class = functional.kl_div(logits.log_softmax(1), log_target, reduction="none", log_target=True)
+    return per_class.sum(1)
