@@ -1,0 +1,111 @@
+"""What images and labels have to be, said in three parts when they are not."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harden.errors import InputError
+
+_STORED = (torch.uint8, torch.uint16, torch.float32)
+
+
+def check_images(x: Tensor, name: str) -> None:
+    """Raise InputError unless x is a set of images (N, C, H, W): uint8, uint16, or float32 in [0, 1]."""
+    shape = tuple(x.shape)
+    if x.ndim != 4:
+        raise InputError(
+            f"{name}: images of shape {shape}",
+            "four axes (N, C, H, W)",
+            "add the channel axis with x.unsqueeze(1)" if x.ndim == 3 else "stack images of one size",
+        )
+    if 0 in shape:
+        raise InputError(
+            f"{name}: no pixels, shape {shape}", "at least one image", "check the path and filter"
+        )
+    _, channels, height, last = shape
+    # Channels in front are 1 or 3 in nearly all data; a last axis of 1 or 3 beside a longer one is a layout.
+    if channels not in (1, 3) and last in (1, 3) and height > last:
+        raise InputError(
+            f"{name}: images of shape {shape}, which looks like (N, H, W, C)",
+            "(N, C, H, W)",
+            "write x.permute(0, 3, 1, 2)",
+        )
+    if x.dtype not in _STORED:
+        raise InputError(
+            f"{name}: images of type {_short(x.dtype)}",
+            "uint8 in 0..255, uint16 in 0..65535 or float32 in [0, 1]",
+            "write x.float()"
+            if x.dtype.is_floating_point
+            else "write x.to(torch.uint8) for pixels in 0..255",
+        )
+    if x.dtype == torch.float32:
+        _check_unit(x, name)
+
+
+def _check_unit(x: Tensor, name: str) -> None:
+    low, high = (float(end) for end in torch.aminmax(x.detach()))
+    if low >= 0.0 and high <= 1.0:
+        return
+    if not bool(torch.isfinite(x).all()):
+        first = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0, 0])
+        raise InputError(
+            f"{name}: NaN or infinite pixels, first in image {first}",
+            "finite pixels in [0, 1]",
+            "find where they arise: a division by a constant image's deviation is a common cause",
+        )
+    raise InputError(
+        f"{name}: float pixels with min {low:.4g} and max {high:.4g}", "pixels in [0, 1]", _cause(low, high)
+    )
+
+
+def _cause(low: float, high: float) -> str:
+    if low >= 0.0 and 1.5 < high <= 255.0:
+        return "divide by 255 or pass uint8"
+    if low >= 0.0 and 255.0 < high <= 65535.0:
+        return "divide by 65535 or pass uint16"
+    if -1e-3 <= low and high <= 1.0 + 1e-3:
+        return "resampling overshoots: write x.clamp(0, 1)"
+    if low >= -12.0 and high <= 12.0:
+        return "already normalised; pass raw pixels and give mean and std to Classifier"
+    return "rescale to [0, 1] by the range of your sensor"
+
+
+def check_labels(y: Tensor, n: int, classes: int | None, name: str) -> None:
+    """Raise InputError unless y is int64 (n,) with values in 0..classes-1 (any from 0 when classes is None)."""
+    shape = tuple(y.shape)
+    if y.ndim == 2 and shape[1] == 1:
+        raise InputError(f"{name}: labels of shape {shape}", "shape (N,)", "write y.squeeze(1)")
+    if y.ndim == 2:
+        raise InputError(
+            f"{name}: labels of shape {shape}, which look one-hot",
+            "class numbers of shape (N,)",
+            "write y.argmax(1)",
+        )
+    if y.ndim != 1:
+        raise InputError(
+            f"{name}: labels of shape {shape}", "shape (N,)", "pass one class number for each image"
+        )
+    if y.dtype != torch.int64:
+        raise InputError(f"{name}: labels of type {_short(y.dtype)}", "int64", "write y.long()")
+    if len(y) != n:
+        raise InputError(
+            f"{name}: {n:,} images and {len(y):,} labels", "one label an image", "check what was cut"
+        )
+    low, high = (int(end) for end in torch.aminmax(y))
+    if low < 0:
+        raise InputError(
+            f"{name}: a label of {low}",
+            "labels from 0",
+            "drop examples without a label, or number classes from 0",
+        )
+    if classes is not None and high >= classes:
+        raise InputError(
+            f"{name}: a label of {high} with {classes} classes",
+            f"labels in 0..{classes - 1}",
+            "number classes from 0 and name each of them in classes",
+        )
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,161 @@
+"""Labelled images in memory: what a data set is, and how batches come out of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from harden.data.checks import check_images, check_labels
+from harden.errors import InputError
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Hold some examples of one set, ready for a model.
+
+    Args:
+        x: images in [0, 1], float32 (B, C, H, W).
+        y: labels, int64 (B,).
+        index: the examples' positions in their set, int64 (B,), each in 0..len(set) - 1.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Copy the three tensors to a device; those already there are not copied."""
+        # From pinned memory a copy to CUDA may overlap with work; in the other direction it would be a race.
+        ahead = torch.device(device).type == "cuda"
+        return Batch(*(part.to(device, non_blocking=ahead) for part in (self.x, self.y, self.index)))
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Hold a labelled set of images of one size; it is checked when it is built.
+
+    Args:
+        x: images (N, C, H, W): uint8 in 0..255, uint16 in 0..65535, or float32 in [0, 1].
+        y: labels, int64 (N,), each in 0..len(classes) - 1.
+        classes: the names of the classes, in the order of their labels.
+        name: what to call the set in reports.
+
+    Raises:
+        InputError: no images, NaN or infinity, pixels outside their range, channels last, labels that are
+            not integers or are out of range, or as many labels as images they are not.
+    """
+
+    x: Tensor
+    y: Tensor
+    classes: tuple[str, ...]
+    name: str = "examples"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        check_images(self.x, self.name)
+        check_labels(self.y, self.x.shape[0], len(self.classes), self.name)
+        if self.x.device != self.y.device:
+            raise InputError(
+                f"{self.name}: images on {self.x.device} and labels on {self.y.device}",
+                "both on one device",
+                "write y.to(x.device)",
+            )
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Give (C, H, W)."""
+        _, channels, height, width = self.x.shape
+        return channels, height, width
+
+    def take(self, index: Tensor) -> Examples:
+        """Select the examples at these positions, int64 (M,), in their order; positions count anew from 0."""
+        where = index.to(self.x.device)
+        return Examples(_rows(self.x, where), self.y[where], self.classes, self.name)
+
+    def batch(self, index: Tensor) -> Batch:
+        """Give the examples at these positions, int64 (B,), with pixels in [0, 1] as float32."""
+        where = index.to(self.x.device)
+        return Batch(to_unit(_rows(self.x, where)), self.y[where], where)
+
+    def batches(
+        self, size: int, generator: torch.Generator | None = None, drop_last: bool = False
+    ) -> Iterator[Batch]:
+        """Go through all examples once, in batches: shuffled by the generator, in order when it is None.
+
+        The order is drawn at the call, before the first batch is asked for: one draw for an epoch.
+
+        Raises:
+            InputError: size is below 1.
+        """
+        order = batch_indices(len(self), size, generator, drop_last)
+        return (self.batch(index) for index in order)
+
+    def digest(self) -> str:
+        """Give a sha256 (64 hexadecimal digits) of the content, whatever its order and its stored type.
+
+        The sha256 of all examples' own sha256 in ascending order; an example's is over C, H, W and the label
+        as little-endian int64, then its pixels in [0, 1] as little-endian float32 in the order (C, H, W).
+        Duplicates count. The names of the set and of its classes are not part of it.
+        """
+        shape = torch.tensor(self.image_shape).numpy().astype("<i8").tobytes()
+        parts: list[bytes] = []
+        for batch in self.batches(1024):
+            pixels, labels = batch.x.cpu().numpy().astype("<f4"), batch.y.cpu().numpy().astype("<i8")
+            for image, label in zip(pixels, labels, strict=True):
+                parts.append(hashlib.sha256(shape + label.tobytes() + image.tobytes()).digest())
+        return hashlib.sha256(b"".join(sorted(parts))).hexdigest()
+
+
+def check_trainable(examples: Examples) -> None:
+    """Raise InputError when a classifier can't learn from the set: all its labels are the same."""
+    seen = torch.unique(examples.y).tolist()
+    if len(seen) < 2:
+        raise InputError(
+            f"{examples.name}: all {len(examples):,} labels are {seen[0]}",
+            "examples of at least two classes",
+            "check how labels are read, or whether the set is sorted by class and was cut",
+        )
+
+
+def to_unit(x: Tensor) -> Tensor:
+    """Convert uint8 (/ 255) or uint16 (/ 65535) images to float32 in [0, 1]; float32 comes back as it is."""
+    if x.dtype == torch.float32:
+        return x
+    top = 255.0 if x.dtype == torch.uint8 else 65535.0
+    # A tensor on the same device, not a number: CUDA divides by a number through its reciprocal, which
+    # differs in the last bit from what the CPU computes.
+    return x.to(torch.float32) / torch.tensor(top, device=x.device)
+
+
+def batch_indices(
+    n: int, size: int, generator: torch.Generator | None = None, drop_last: bool = False
+) -> list[Tensor]:
+    """Cut 0..n-1, shuffled where a generator is given, into int64 tensors of `size` (the last may be less)."""
+    if size < 1:
+        raise InputError(f"a batch size of {size}", "at least 1", "pass a positive batch size")
+    if generator is None:
+        order = torch.arange(n)
+    else:
+        order = torch.randperm(n, generator=generator, device=generator.device).cpu()
+    cut = list(order.split(size))
+    return cut[:-1] if drop_last and cut and len(cut[-1]) < size else cut
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    if x.dtype == torch.uint16:
+        # torch indexes few unsigned types; the bits are the same.
+        return x.view(torch.int16)[index].view(torch.uint16)
+    return x[index]
