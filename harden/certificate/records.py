@@ -31,7 +31,7 @@ Png = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
 class Model(BaseModel):
     """A frozen record that refuses unknown fields and numbers that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Proportion(Model):

@@ -1,0 +1,125 @@
+"""certificate.json: built from a predicate and two files, sealed, written whole or not at all, read strictly."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harden.certificate.canonical import parse_json, render_json, seal_of, sha256_file
+from harden.certificate.graph_digest import graph_digest_file
+from harden.certificate.schema import (
+    EVIDENCE_FILE,
+    MODEL_FILE,
+    Certificate,
+    Predicate,
+    Seal,
+    Statement,
+    Subject,
+)
+from harden.errors import BrokenClaimError, InputError
+
+CERTIFICATE_FILE = "certificate.json"
+
+
+def issue(folder: str | Path, predicate: Predicate) -> Certificate:
+    """Binds a predicate to the model.onnx and evidence.npz that lie in a folder, and seals it; writes nothing.
+
+    Raises:
+        InputError: one of the two files is missing, or the graph holds what the digest does not cover.
+    """
+    model, evidence = Path(folder) / MODEL_FILE, Path(folder) / EVIDENCE_FILE
+    for path in (model, evidence):
+        if not path.is_file():
+            raise InputError(
+                f"no {path.name} in {folder}", "the file that the claim is about", "export it first"
+            )
+    subjects = (
+        Subject(name=MODEL_FILE, digest={"sha256": sha256_file(model), "graph": graph_digest_file(model)}),
+        Subject(name=EVIDENCE_FILE, digest={"sha256": sha256_file(evidence)}),
+    )
+    return seal(Statement(subject=subjects, predicate=predicate))
+
+
+def seal(statement: Statement) -> Certificate:
+    """Seals a statement: seal.sha256 = sha256(canonical JSON of the statement's fields)."""
+    fields = statement.model_dump(mode="json", by_alias=True, exclude={"seal"})
+    return Certificate(
+        subject=statement.subject, predicate=statement.predicate, seal=Seal(sha256=seal_of(fields))
+    )
+
+
+def to_bytes(certificate: Certificate) -> bytes:
+    """The bytes of certificate.json: indented JSON, fields in the schema's order."""
+    return render_json(certificate.model_dump(mode="json", by_alias=True))
+
+
+def write(certificate: Certificate, path: str | Path) -> None:
+    """Writes certificate.json whole or not at all: a file beside it, flushed to disk, then renamed.
+
+    Args:
+        certificate: what to write.
+        path: the file, or the folder in which it is called certificate.json.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    target = _file(path)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(to_bytes(certificate))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)  # mkstemp's 0600 would hide an artefact that is meant to be passed on
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read(path: str | Path) -> Certificate:
+    """Reads a certificate and checks its seal; the claims themselves are for `harden verify`.
+
+    Args:
+        path: the file, or the folder in which it is called certificate.json.
+
+    Raises:
+        InputError: there is no such file, or it is not a certificate of this schema.
+        BrokenClaimError: the content differs from its seal.
+    """
+    target = _file(path)
+    instead = "pass the folder that harden wrote, or write the certificate again"
+    try:
+        data = target.read_bytes()
+    except OSError as error:
+        raise InputError(f"{target} cannot be read ({error.strerror})", "a certificate", instead) from error
+    try:
+        fields = parse_json(data)
+    except ValueError as error:
+        raise InputError(f"{target} is not strict JSON ({error})", "a whole certificate", instead) from error
+    if not isinstance(fields, dict):
+        raise InputError(f"{target} holds {type(fields).__name__}", "a JSON object", instead)
+    try:
+        # From text, not from the parsed value: strict mode reads a JSON list as a tuple only there.
+        certificate = Certificate.model_validate_json(json.dumps(fields), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        seen = f"{target} is not this schema at {where} ({first['msg']})"
+        raise InputError(seen, "a certificate of harden's schema v1", instead) from error
+    if certificate.seal.sha256 != seal_of(fields):
+        raise BrokenClaimError(
+            f"{target} has changed since it was sealed",
+            f"content of digest {certificate.seal.sha256}",
+            instead,
+        )
+    return certificate
+
+
+def _file(path: str | Path) -> Path:
+    target = Path(path)
+    return target / CERTIFICATE_FILE if target.is_dir() else target
