@@ -1,0 +1,11 @@
+"""The only door to the compiled library: attack steps that stay exactly inside the ball.
+
+They run natively or in plain torch; `backend()` says which of the two on a device, and why.
+"""
+
+from __future__ import annotations
+
+from harden.kernels.loading import backend
+from harden.kernels.steps import l2_step_, linf_step_
+
+__all__ = ["backend", "l2_step_", "linf_step_"]

@@ -1,0 +1,117 @@
+"""The step operations as the rest of harden calls them: check, choose the backend, run."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harden.errors import InputError
+from harden.kernels import reference
+from harden.kernels.arguments import box_inwards, check_step, dense_format, share_memory
+from harden.kernels.loading import backend
+
+
+def linf_step_(
+    x_adv: Tensor, x: Tensor, grad: Tensor, alpha: Tensor, eps: Tensor, low: float, high: float
+) -> None:
+    """Moves `x_adv` by one signed gradient step and projects it onto the L-inf ball and the box, in place.
+
+    x_adv <- min(max(x_adv + alpha sign(grad), l), u), with l the smallest float32 number >= x - eps and u the
+    largest <= x + eps, both brought into [low, high]. An element of `grad` that is NaN counts as zero; an
+    element that would become NaN returns to x.
+
+    Guarantee: |x_adv - x| <= eps and low <= x_adv <= high hold as rational numbers, for the float32 values of
+    x, x_adv and eps, provided x lies in the box. Where x does not, and ball and box do not meet, the box
+    wins. `torch.set_flush_denormal(True)` voids the guarantee for subnormal numbers.
+
+    Not differentiable: nothing is recorded. Both backends return the same bits.
+
+    Args:
+        x_adv: float32 (N, ...) or (N, C, ...), overwritten. Any strides are right; contiguous and
+            channels_last need no copy.
+        x: the clean examples, in the box; float32, shape of `x_adv`.
+        grad: gradient of what is maximised, any floating-point type (cast to float32), shape of `x_adv`.
+        alpha: step size in pixel units; float32 with 1 element, or (N,) per example, or (1, C) per channel.
+        eps: perturbation budget in pixel units, forms as for `alpha`; what is not a number >= 0 counts as 0.
+        low: least pixel value; rounded up to float32.
+        high: greatest pixel value; rounded down to float32.
+
+    Raises:
+        InputError: a dtype, shape, device or layout differs from the above, low > high, or `x_adv` shares
+            memory with `x` or `grad`.
+    """
+    check_step(x_adv, x, grad, alpha, eps, per_channel=True)
+    low, high = box_inwards(low, high)
+    _run("linf_step_", x_adv, x, grad, alpha, eps, low, high)
+
+
+def l2_step_(
+    x_adv: Tensor, x: Tensor, grad: Tensor, alpha: Tensor, eps: Tensor, low: float, high: float
+) -> None:
+    """Moves `x_adv` by one normalised gradient step and projects it onto the L2 ball and the box, in place.
+
+    Per example: y = x_adv + alpha grad / |grad|, then x_adv <- x + (y - x) min(1, eps / |y - x|), then the
+    clamp to [low, high]. Norms are sums in float64. Entries of `grad` that are not finite count as zero, a
+    zero gradient moves nothing, an element that would not be finite returns to x.
+
+    Guarantee: sum (x_adv - x)^2 <= eps^2 per example and low <= x_adv <= high hold as rational numbers, for
+    the float32 values of x, x_adv and eps, provided x lies in the box (if not, the box wins). Its price is
+    2^-20 eps of the radius at most. Projecting again (alpha = 0) changes no bit. The backends agree within
+    1e-6 eps and one unit in the last place. `torch.set_flush_denormal(True)` voids the guarantee for
+    subnormal numbers.
+
+    Not differentiable: nothing is recorded.
+
+    Args:
+        x_adv: float32 (N, ...), overwritten. Any strides are right; contiguous and channels_last need no
+            copy.
+        x: the clean examples, in the box; float32, shape of `x_adv`.
+        grad: gradient of what is maximised, any floating-point type (cast to float32), shape of `x_adv`.
+        alpha: step size, an L2 length in pixel units; float32 with 1 element, or (N,) per example.
+        eps: perturbation budget, an L2 length in pixel units, forms as for `alpha`; what is not a number >= 0
+            counts as 0.
+        low: least pixel value; rounded up to float32.
+        high: greatest pixel value; rounded down to float32.
+
+    Raises:
+        InputError: a dtype, shape, device or layout differs from the above, low > high, or `x_adv` shares
+            memory with `x` or `grad`.
+    """
+    check_step(x_adv, x, grad, alpha, eps, per_channel=False)
+    low, high = box_inwards(low, high)
+    _run("l2_step_", x_adv, x, grad, alpha, eps, low, high)
+
+
+def _run(
+    name: str, x_adv: Tensor, x: Tensor, grad: Tensor, alpha: Tensor, eps: Tensor, low: float, high: float
+) -> None:
+    """Runs one checked operation on the backend of the device, in a layout that this backend reads."""
+    if share_memory(x_adv, x) or share_memory(x_adv, grad):
+        raise InputError(
+            "x_adv shares memory with x or grad",
+            "memory of its own, since it is overwritten",
+            "pass x.clone()",
+        )
+    if x_adv.numel() == 0:
+        return
+    if backend(x_adv.device).name == "torch":
+        getattr(reference, name)(x_adv, x, grad, alpha, eps, low, high)
+        return
+    with torch.no_grad():
+        layout = dense_format(x_adv)
+        target = x_adv if layout is not None else x_adv.contiguous()
+        layout = layout or torch.contiguous_format
+        getattr(torch.ops.harden, name)(
+            target,
+            x.contiguous(memory_format=layout),
+            grad.to(torch.float32).contiguous(memory_format=layout),
+            alpha.contiguous(),
+            eps.contiguous(),
+            low,
+            high,
+        )
+        if target is not x_adv:
+            x_adv.copy_(target)
+        elif not x_adv.is_inference():
+            # The compiled library writes behind autograd's back: let it notice that a saved tensor changed.
+            torch.autograd.graph.increment_version(x_adv)
