@@ -31,7 +31,8 @@ def canonical_json(value: object) -> bytes:
 def render_json(value: object) -> bytes:
     """Writes a JSON value in the one form that is stored.
 
-    Indented by two, keys in the order given, a final newline. A reader that parses a file and renders it again gets the same bytes or knows that the file was touched.
+    Indented by two, keys in the order given, a final newline. A reader
+    that parses a file and renders it again gets the same bytes, or knows that the file was touched.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8") + b"\n"

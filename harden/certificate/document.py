@@ -1,4 +1,4 @@
-"""certificate.json: built from a predicate and two files, sealed, written whole or not at all, read strictly."""
+"""certificate.json: built from a predicate and two files, sealed, written whole or not at all, read back."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from harden.certificate.graph_digest import graph_digest_file
 from harden.certificate.schema import (
     EVIDENCE_FILE,
     MODEL_FILE,
+    PREDICATE_TYPE,
     Certificate,
     Predicate,
     Seal,
@@ -26,7 +27,7 @@ CERTIFICATE_FILE = "certificate.json"
 
 
 def issue(folder: str | Path, predicate: Predicate) -> Certificate:
-    """Binds a predicate to the model.onnx and evidence.npz that lie in a folder, and seals it; writes nothing.
+    """Binds a predicate to the model.onnx and evidence.npz in a folder, and seals it; writes nothing.
 
     Raises:
         InputError: one of the two files is missing, or the graph holds what the digest does not cover.
@@ -103,21 +104,26 @@ def read(path: str | Path) -> Certificate:
         raise InputError(f"{target} is not strict JSON ({error})", "a whole certificate", instead) from error
     if not isinstance(fields, dict):
         raise InputError(f"{target} holds {type(fields).__name__}", "a JSON object", instead)
+    recorded = fields.get("seal")
+    if fields.get("predicateType") == PREDICATE_TYPE and isinstance(recorded, dict):
+        _check_seal(target, recorded.get("sha256"), seal_of(fields))
     try:
         # From text, not from the parsed value: strict mode reads a JSON list as a tuple only there.
-        certificate = Certificate.model_validate_json(json.dumps(fields), strict=True)
+        return Certificate.model_validate_json(json.dumps(fields), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         seen = f"{target} is not this schema at {where} ({first['msg']})"
         raise InputError(seen, "a certificate of harden's schema v1", instead) from error
-    if certificate.seal.sha256 != seal_of(fields):
+
+
+def _check_seal(target: Path, recorded: object, found: str) -> None:
+    if recorded != found:
         raise BrokenClaimError(
-            f"{target} has changed since it was sealed",
-            f"content of digest {certificate.seal.sha256}",
-            instead,
+            f"{target} has changed since it was sealed: its content has digest {found}",
+            f"the digest in its seal, {recorded}",
+            "take the file from where it was issued, or issue it again",
         )
-    return certificate
 
 
 def _file(path: str | Path) -> Path:
