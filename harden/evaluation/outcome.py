@@ -1,0 +1,142 @@
+"""What an evaluation found, per example and in sum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from harden.description import JSON
+from harden.statistics import Proportion
+from harden.threats import Threat
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """What one attempt did.
+
+    Attributes:
+        name: the attempt's name.
+        spec: the attempt as JSON.
+        attempted: examples that were still standing before it.
+        broken: examples that it broke.
+        robust: accuracy over all n examples after it and those before it.
+        passes: passes it spent.
+        seconds: time it took.
+    """
+
+    name: str
+    spec: dict[str, JSON]
+    attempted: int
+    broken: int
+    robust: Proportion
+    passes: float
+    seconds: float
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TrustCheck:
+    """A reason to believe the number, or not to: passed means value <= threshold."""
+
+    name: str
+    value: float
+    threshold: float
+    meaning: str
+    action: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the check is quiet."""
+        return self.value <= self.threshold
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Witnesses:
+    """The inputs that break the claim: one for every example that is right when clean and wrong under attack.
+
+    Attributes:
+        index: position in the evaluated set, int64 (M,).
+        label: int64 (M,).
+        prediction: the class that the judge gave the witness, int64 (M,).
+        original: clean images, float32 (M, C, H, W).
+        witness: images in ball and box around them, float32 (M, C, H, W).
+    """
+
+    index: Tensor
+    label: Tensor
+    prediction: Tensor
+    original: Tensor
+    witness: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """Clean accuracy, and robust accuracy as the worst case over all attempts on each example.
+
+    Robust accuracy is an upper bound: an attack that found nothing proves nothing.
+
+    Attributes:
+        threat: the threat model.
+        labels: int64 (n,).
+        predictions: the judge's classes of the clean images, int64 (n,).
+        broken: True where an attempt found a witness, bool (n,).
+        attempts: a record for each attempt, in the order in which they ran.
+        checks: reasons to trust the number or not.
+        witnesses: one for every broken example.
+        passes: passes spent in all.
+        seconds: time taken in all.
+    """
+
+    threat: Threat
+    labels: Tensor
+    predictions: Tensor
+    broken: Tensor
+    attempts: tuple[AttemptRecord, ...]
+    checks: tuple[TrustCheck, ...]
+    witnesses: Witnesses
+    passes: float
+    seconds: float
+
+    @property
+    def clean_correct(self) -> Tensor:
+        """True where the clean image is classified right: bool (n,)."""
+        return self.predictions == self.labels
+
+    @property
+    def robust_correct(self) -> Tensor:
+        """True where the clean image is classified right and no attempt broke it: bool (n,)."""
+        return self.clean_correct & ~self.broken
+
+    @property
+    def clean(self) -> Proportion:
+        """Clean accuracy with its exact interval."""
+        return Proportion(int(self.clean_correct.sum()), len(self.labels))
+
+    @property
+    def robust(self) -> Proportion:
+        """Robust accuracy with its exact interval."""
+        return Proportion(int(self.robust_correct.sum()), len(self.labels))
+
+    @property
+    def status(self) -> str:
+        """ "ok", or "unreliable" where a trust check fired."""
+        return "ok" if all(check.passed for check in self.checks) else "unreliable"
+
+    def per_class(self) -> dict[int, tuple[Proportion, Proportion]]:
+        """Clean and robust accuracy of every class that has examples, by label."""
+        result = {}
+        for label in torch.unique(self.labels).tolist():
+            mine = self.labels == label
+            clean = Proportion(int(self.clean_correct[mine].sum()), int(mine.sum()))
+            robust = Proportion(int(self.robust_correct[mine].sum()), int(mine.sum()))
+            result[int(label)] = (clean, robust)
+        return result

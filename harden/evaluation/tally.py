@@ -1,0 +1,91 @@
+"""Adds up an evaluation batch by batch, in memory that grows with the witnesses alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+import torch
+from torch import Tensor
+
+from harden.data import Batch
+from harden.evaluation.attempts import Attempt
+from harden.evaluation.outcome import AttemptRecord, Evaluation, Witnesses
+from harden.evaluation.trust import ball_and_box, gradients_exist
+from harden.statistics import Proportion
+from harden.threats import Threat
+
+
+@final
+@dataclass(slots=True)
+class Effort:
+    """What one attempt has done so far."""
+
+    attempted: int = 0
+    broken: int = 0
+    passes: float = 0.0
+    seconds: float = 0.0
+
+
+@final
+@dataclass(slots=True)
+class Tally:
+    """Counts, per-example bits and witnesses so far."""
+
+    efforts: list[Effort]
+    labels: list[Tensor] = field(default_factory=list)
+    predictions: list[Tensor] = field(default_factory=list)
+    broken: list[Tensor] = field(default_factory=list)
+    witnesses: list[tuple[Tensor, ...]] = field(default_factory=list)
+    outside: int = 0
+    zero_gradients: int = 0
+
+    def add(self, batch: Batch, predictions: Tensor, broken: Tensor) -> None:
+        """Add a batch's verdicts."""
+        self.labels.append(batch.y.cpu())
+        self.predictions.append(predictions.cpu())
+        self.broken.append(broken.cpu())
+
+    def add_witnesses(self, batch: Batch, hit: Tensor, prediction: Tensor, witness: Tensor) -> None:
+        """Keep the witnesses found for the examples at `hit`, with what the judge called them."""
+        parts = (batch.index[hit], batch.y[hit], prediction, batch.x[hit], witness)
+        self.witnesses.append(tuple(part.cpu() for part in parts))
+
+    def result(self, threat: Threat, attempts: Sequence[Attempt], passes: float, seconds: float) -> Evaluation:
+        """Sum up."""
+        labels, predictions = torch.cat(self.labels), torch.cat(self.predictions)
+        right = int((predictions == labels).sum())
+        return Evaluation(
+            threat=threat,
+            labels=labels,
+            predictions=predictions,
+            broken=torch.cat(self.broken),
+            attempts=self._records(attempts, right, len(labels)),
+            checks=(ball_and_box(self.outside), gradients_exist(self.zero_gradients, right)),
+            witnesses=self._witnesses(),
+            passes=passes,
+            seconds=seconds,
+        )
+
+    def _records(self, attempts: Sequence[Attempt], right: int, n: int) -> tuple[AttemptRecord, ...]:
+        records = []
+        for attempt, effort in zip(attempts, self.efforts, strict=True):
+            right -= effort.broken
+            records.append(
+                AttemptRecord(
+                    name=attempt.name,
+                    spec=attempt.describe(),
+                    attempted=effort.attempted,
+                    broken=effort.broken,
+                    robust=Proportion(right, n),
+                    passes=effort.passes,
+                    seconds=effort.seconds,
+                )
+            )
+        return tuple(records)
+
+    def _witnesses(self) -> Witnesses:
+        columns = [torch.cat(column) for column in zip(*self.witnesses, strict=True)]
+        order = columns[0].argsort()
+        return Witnesses(*(column[order] for column in columns))

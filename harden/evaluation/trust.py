@@ -1,0 +1,43 @@
+"""Trust checks: signs that an attack number can't be believed."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from harden.attacks.protocol import loss_and_gradient
+from harden.evaluation.outcome import TrustCheck
+from harden.losses import Classify, Margin
+
+ZERO_GRADIENT_SHARE = 0.05
+
+
+def ball_and_box(outside: int) -> TrustCheck:
+    """Fires when an attack's result, projected again, was still outside ball or box."""
+    return TrustCheck(
+        "ball and box",
+        float(outside),
+        0.0,
+        "images that an attack returned and that lie outside the threat model even after projection",
+        "report it: the threat's projection is wrong",
+    )
+
+
+def zero_gradients(classify: Classify, x: Tensor, y: Tensor) -> int:
+    """How many images x (N, C, H, W), labels y (N,), have a margin whose gradient is zero or not finite."""
+    if len(x) == 0:
+        return 0
+    _, gradient = loss_and_gradient(Margin(classify, y), x)
+    length = gradient.flatten(1).abs().sum(1)
+    return int((~(length > 0) | ~length.isfinite()).sum())
+
+
+def gradients_exist(zero: int, n: int) -> TrustCheck:
+    """Fires when many of n correctly classified images have no gradient: an attack that climbs it is blind."""
+    return TrustCheck(
+        "zero gradients",
+        zero / max(n, 1),
+        ZERO_GRADIENT_SHARE,
+        "share of correctly classified images whose margin has a zero or non-finite gradient",
+        "remove quantisation, clamping or detach() from the model, or attack its smooth form",
+    )
+

@@ -1,0 +1,145 @@
+"""Robust accuracy: every attempt on the examples still standing, re-projected and re-judged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from harden.data import Batch, from_loader
+from harden.draws import Draws, mix
+from harden.errors import InputError
+from harden.evaluation.attempts import Attempt, pgd_suite
+from harden.evaluation.outcome import Evaluation
+from harden.evaluation.tally import Effort, Tally
+from harden.evaluation.trust import zero_gradients
+from harden.losses import Classify
+from harden.models import Classifier, PassMeter, counting, frozen
+from harden.models.pixels import check_pixels
+from harden.threats import Threat
+
+OnBatch = Callable[[int, int], None]
+
+
+def evaluate(
+    model: Classifier,
+    data: object,
+    threat: Threat,
+    attempts: Sequence[Attempt] | None = None,
+    *,
+    judge: Classify | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    on_batch: OnBatch | None = None,
+) -> Evaluation:
+    """Measure clean accuracy and the worst case over attempts, per example.
+
+    An attack is not believed: its result is projected again, checked to lie in ball and box, and classified
+    by the judge. Each attempt runs on the examples that no earlier one broke. Random starts depend on seed
+    and position in the data alone. The model is left as it was, in every flag.
+
+    Args:
+        model: gives the gradients.
+        data: Examples, a tuple (x, y) or a DataLoader; see `harden.data.from_loader`.
+        threat: the threat model.
+        attempts: PGD-50 on cross-entropy and on the margin, 3 restarts each, by default.
+        judge: decides every prediction, images to logits; the model itself by default, and the exported
+            file's session where the claim is about the file.
+        seed: of the random starts.
+        batch_size: images at a time, where data brings no batches of its own.
+        on_batch: called after every batch with (examples done, examples in all).
+
+    Raises:
+        InputError: the data are empty or not pixels in [0, 1]; labels exceed the classes; no attempts.
+    """
+    attempts = pgd_suite() if attempts is None else tuple(attempts)
+    if not attempts:
+        raise InputError("no attempts", "at least one attack", "write attempts=harden.evaluation.pgd_suite()")
+    source = from_loader(data, batch_size)
+    search = Search(model, model.logits if judge is None else judge, threat, attempts, seed)
+    tally = Tally([Effort() for _ in attempts])
+    started, meter, done = time.perf_counter(), PassMeter(), 0
+    with frozen(model), counting(meter):
+        for batch in source.epoch(None):
+            # An example's id is its position, whatever ids the loader gives: so it is the same in any loader.
+            ids = torch.arange(done, done + len(batch))
+            search.run(Batch(batch.x, batch.y, ids).to(model.device), tally)
+            done += len(batch)
+            if on_batch is not None:
+                on_batch(done, len(source))
+    if not done:
+        raise InputError("no examples", "at least one batch", "check the loader's data set and drop_last")
+    return tally.result(threat, attempts, meter.passes, time.perf_counter() - started)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Everything that stays the same from batch to batch."""
+
+    model: Classifier
+    judge: Classify
+    threat: Threat
+    attempts: tuple[Attempt, ...]
+    seed: int
+
+    def run(self, batch: Batch, tally: Tally) -> None:
+        """Evaluate one batch."""
+        check_pixels(batch.x)
+        batch = Batch(batch.x.float().clamp(*self.threat.bounds), batch.y, batch.index)
+        predictions = classified(self.judge, batch.x, batch.y)
+        right = predictions == batch.y
+        tally.zero_gradients += zero_gradients(self.model.logits, batch.x[right], batch.y[right])
+        broken = torch.zeros_like(right)
+        for number, effort in enumerate(tally.efforts):
+            index = (right & ~broken).nonzero().flatten()
+            began = time.perf_counter()
+            with counting(PassMeter()) as meter:
+                x_adv, prediction, outside = self._attempt(number, batch, index)
+            hit = prediction != batch.y[index]
+            tally.add_witnesses(batch, index[hit], prediction[hit], x_adv[hit])
+            tally.outside += outside
+            broken[index[hit]] = True
+            effort.attempted += len(index)
+            effort.broken += int(hit.sum())
+            effort.passes += meter.passes
+            effort.seconds += time.perf_counter() - began
+        tally.add(batch, predictions, broken)
+
+    def _attempt(self, number: int, batch: Batch, index: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Attack the examples at index: what was found, what the judge calls it, how many left the ball."""
+        x, y = batch.x[index], batch.y[index]
+        if len(x) == 0:
+            return x, y, 0
+        attempt = self.attempts[number]
+        draws = Draws(mix(self.seed, number), batch.index[index])
+        x_adv = attempt.attack(attempt.loss(self.model.logits, y), x, self.threat, draws)
+        x_adv = x_adv.detach().float().clone()
+        self.threat.project_(x_adv, x)
+        inside = self.threat.contains(x_adv, x)
+        # An image that did not move has its clean verdict, whatever batch it stands in.
+        moved = inside & (x_adv != x).flatten(1).any(1)
+        prediction = y.clone()
+        if bool(moved.any()):
+            prediction[moved] = classified(self.judge, x_adv[moved], y[moved])
+        return x_adv, prediction, int((~inside).sum())
+
+
+@torch.no_grad()
+def classified(judge: Classify, x: Tensor, y: Tensor) -> Tensor:
+    """The judge's class of each image (N,), or -1 where a logit is not finite: it is right about nothing.
+
+    Raises:
+        InputError: a label of y is not one of the judge's classes.
+    """
+    logits = judge(x)
+    classes = logits.shape[1]
+    if int(y.max()) >= classes or int(y.min()) < 0:
+        seen = f"labels {int(y.min())} to {int(y.max())} for {classes} logits"
+        raise InputError(seen, f"labels 0 to {classes - 1}", "check that model and data have the same classes")
+    prediction = logits.argmax(1)
+    return torch.where(logits.isfinite().all(1), prediction, torch.full_like(prediction, -1))

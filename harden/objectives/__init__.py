@@ -1,0 +1,19 @@
+"""Objectives: what training minimises. `objective(state, batch, step) -> loss`; none brings its own loop."""
+
+from harden.objectives.adversarial import TRADES, AdversarialTraining
+from harden.objectives.moco import MoCo
+from harden.objectives.protocol import Objective, Step, UpdatesWithStep
+from harden.objectives.simclr import SimCLR
+from harden.objectives.supervised import LinearProbe, Standard
+
+__all__ = [
+    "TRADES",
+    "AdversarialTraining",
+    "LinearProbe",
+    "MoCo",
+    "Objective",
+    "SimCLR",
+    "Standard",
+    "Step",
+    "UpdatesWithStep",
+]

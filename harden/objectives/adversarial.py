@@ -1,0 +1,89 @@
+"""Adversarial training: Madry's and TRADES."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harden.attacks import PGD, Attack
+from harden.data import Batch
+from harden.losses import CrossEntropy, Divergence, divergence
+from harden.models import Classifier, frozen
+from harden.objectives.protocol import ClassifierState, Step, classifier_of
+from harden.objectives.supervised import augmented
+from harden.views import Views
+
+TRAINING_ATTACK = PGD(steps=10, step_size=0.25, keep_best=False)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AdversarialTraining:
+    """mean_i CE(z(x'_i), y_i) with x'_i found by the attack on the same loss (Madry et al., 1706.06083).
+
+    The attack sees the network in inference mode, so that its batches leave BatchNorm statistics alone.
+
+    Args:
+        attack: how x' is searched; PGD-10 by default.
+        views: augmentation before the attack; none by default.
+        label_smoothing: mass moved from the label to all classes, in [0, 1).
+    """
+
+    attack: Attack = TRAINING_ATTACK
+    views: Views | None = None
+    label_smoothing: float = 0.0
+
+    def start(self, model: Classifier, n: int) -> nn.Module:
+        """The classifier alone."""
+        return ClassifierState(model)
+
+    def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
+        """The mean cross-entropy of the attacked batch."""
+        classifier = classifier_of(state)
+        x = augmented(self.views, batch, step)
+        with frozen(classifier):
+            loss = CrossEntropy(classifier.logits, batch.y)
+            x_adv = self.attack(loss, x, step.threat, step.draws(batch.index))
+        return functional.cross_entropy(
+            classifier.logits(x_adv), batch.y, label_smoothing=self.label_smoothing
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TRADES:
+    """mean_i CE(z(x_i), y_i) + beta KL(softmax z(x_i) || softmax z(x'_i)) (Zhang et al., 1901.08573).
+
+    x' maximises the divergence. Both terms are means over the batch.
+
+    Args:
+        beta: weight of robustness against accuracy; 6 in the paper.
+        attack: how x' is searched; PGD-10 by default.
+        views: augmentation before the attack; none by default.
+    """
+
+    beta: float = 6.0
+    attack: Attack = TRAINING_ATTACK
+    views: Views | None = None
+
+    def start(self, model: Classifier, n: int) -> nn.Module:
+        """The classifier alone."""
+        return ClassifierState(model)
+
+    def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
+        """The clean cross-entropy plus beta times the divergence under attack."""
+        classifier = classifier_of(state)
+        x = augmented(self.views, batch, step)
+        with frozen(classifier):
+            with torch.no_grad():
+                target = classifier.logits(x).log_softmax(1)
+            loss = Divergence(classifier.logits, target)
+            x_adv = self.attack(loss, x, step.threat, step.draws(batch.index))
+        # One forward for both halves: BatchNorm sees clean and attacked images together.
+        clean, attacked = classifier.logits(torch.cat((x, x_adv))).chunk(2)
+        robust = divergence(clean.log_softmax(1), attacked).mean()
+        return functional.cross_entropy(clean, batch.y) + self.beta * robust

@@ -1,0 +1,37 @@
+"""The projection head: an MLP on the features that contrastive losses look at, dropped after pretraining."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from harden.models import Classifier
+
+
+class Projection(nn.Module):
+    """features (N, D) -> embeddings (N, width) through one hidden layer with BatchNorm (Chen et al., 2002.05709)."""
+
+    def __init__(self, features: int, hidden: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(features, hidden, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, width),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Embeddings, not yet of length one."""
+        embeddings: Tensor = self.layers(features)
+        return embeddings
+
+
+def feature_width(classifier: Classifier) -> int:
+    """How many features the classifier's head receives.
+
+    Raises:
+        TypeError: the head is not linear, so that the width can't be read from it.
+    """
+    head = classifier.head
+    if not isinstance(head, nn.Linear):
+        raise TypeError(f"the head {classifier.head_name!r} is a {type(head).__name__}; expected nn.Linear")
+    return head.in_features

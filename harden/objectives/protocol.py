@@ -1,0 +1,82 @@
+"""What an objective is, what the loop tells it at each step, and what its state may ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, final, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from harden.data import Batch
+from harden.draws import Draws, mix
+from harden.models import Classifier
+from harden.threats import Threat
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """What the loop tells an objective.
+
+    Args:
+        number: optimiser steps of this stage so far.
+        progress: share of the stage's budget that is spent, in [0, 1].
+        threat: the threat model at this moment; its eps ramps up from 0.
+        seed: the stage's seed.
+        generator: for views, on the batch's device.
+    """
+
+    number: int
+    progress: float
+    threat: Threat
+    seed: int
+    generator: torch.Generator
+
+    def draws(self, index: Tensor) -> Draws:
+        """Random starts for the examples with these ids, new at every step: ids int64 (N,)."""
+        return Draws(mix(self.seed, self.number), index)
+
+
+class State(Protocol):
+    """An nn.Module that holds the classifier and all that an objective learns or remembers beside it."""
+
+    classifier: Classifier
+
+
+class Objective(Protocol):
+    """A frozen value of numbers and such, so that it stands in the certificate."""
+
+    def start(self, model: Classifier, n: int) -> nn.Module:
+        """The state for training `model` on `n` images: heads, queue, momentum encoder; checkpointed."""
+        ...
+
+    def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
+        """The loss of a batch, a scalar."""
+        ...
+
+
+@runtime_checkable
+class UpdatesWithStep(Protocol):
+    """A state that has something to do after each step of the optimiser (a momentum encoder, a queue)."""
+
+    def after_step(self, step: Step) -> None:
+        """Called without gradient, once the weights have moved."""
+        ...
+
+
+@final
+class ClassifierState(nn.Module):
+    """The state of objectives that need no more than the classifier itself."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+
+def classifier_of(state: nn.Module) -> Classifier:
+    """The classifier that a state holds."""
+    classifier = state.classifier
+    if not isinstance(classifier, Classifier):
+        raise TypeError(f"a state holds a Classifier as .classifier; this one holds a {type(classifier).__name__}")
+    return classifier

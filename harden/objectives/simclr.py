@@ -1,0 +1,91 @@
+"""SimCLR, and its adversarial form: two views of an image attract, all other images repel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harden.attacks import Attack
+from harden.data import Batch
+from harden.losses import InfoNCE
+from harden.models import Classifier, frozen
+from harden.objectives.projection import Projection, feature_width
+from harden.objectives.protocol import Step
+from harden.views import NATURAL, Views
+
+
+@final
+class ProjectedState(nn.Module):
+    """The classifier, whose encoder learns, and the projection head."""
+
+    def __init__(self, classifier: Classifier, projection: Projection) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.projection = projection
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Embeddings (N, D) of images (N, C, H, W)."""
+        embeddings: Tensor = self.projection(self.classifier.features(x))
+        return embeddings
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SimCLR:
+    """NT-Xent between two views: the mean over all 2N views of InfoNCE against the other 2N - 1 (2002.05709).
+
+    With an attack, the first view is attacked so as to be far from the second before the loss is taken, the
+    step that RoCL and ACL share (2006.07589, 2010.13337).
+
+    Args:
+        temperature: divides cosine similarities.
+        views: the augmentation, drawn twice per image.
+        attack: attacks the first view; none by default.
+        hidden: width of the projection head's hidden layer.
+        width: of the embeddings.
+    """
+
+    temperature: float = 0.5
+    views: Views = NATURAL
+    attack: Attack | None = None
+    hidden: int = 256
+    width: int = 128
+
+    def start(self, model: Classifier, n: int) -> nn.Module:
+        """The classifier with a fresh projection head."""
+        projection = Projection(feature_width(model), self.hidden, self.width)
+        return ProjectedState(model, projection.to(model.device))
+
+    def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
+        """The mean contrastive loss of the batch, in nats; labels are not looked at."""
+        if not isinstance(state, ProjectedState):
+            raise TypeError(f"SimCLR runs on what its start() returned, not on a {type(state).__name__}")
+        first = self.views(batch.x, step.generator)
+        second = self.views(batch.x, step.generator)
+        if self.attack is not None:
+            with frozen(state):
+                with torch.no_grad():
+                    keys = state.embed(second)
+                positive = torch.arange(len(keys), device=keys.device)
+                loss = InfoNCE(state.embed, keys, positive, self.temperature)
+                first = self.attack(loss, first, step.threat, step.draws(batch.index))
+        return nt_xent(*state.embed(torch.cat((first, second))).chunk(2), self.temperature)
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Mean over i and both views of -log( exp(s(i, i')) / sum_{k != i} exp(s(i, k)) ), s = cos / temperature.
+
+    Args:
+        first: embeddings of the first views (N, D); row i belongs to row i of `second`.
+        second: embeddings of the second views (N, D).
+        temperature: divides the cosines.
+    """
+    both = functional.normalize(torch.cat((first, second)))
+    similarity = both @ both.T / temperature
+    similarity = similarity.masked_fill(torch.eye(len(both), dtype=torch.bool, device=both.device), -torch.inf)
+    positive = torch.arange(len(both), device=both.device).roll(len(first))
+    return functional.cross_entropy(similarity, positive)

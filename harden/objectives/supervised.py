@@ -1,0 +1,79 @@
+"""Plain training, and the linear probe: the controls that every comparison needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harden.data import Batch
+from harden.models import Classifier
+from harden.objectives.protocol import ClassifierState, Step, classifier_of
+from harden.views import Views
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """Plain training: mean_i CE(z(v(x_i)), y_i).
+
+    Args:
+        views: augmentation v; none by default.
+        label_smoothing: mass moved from the label to all classes, in [0, 1).
+    """
+
+    views: Views | None = None
+    label_smoothing: float = 0.0
+
+    def start(self, model: Classifier, n: int) -> nn.Module:
+        """The classifier alone."""
+        return ClassifierState(model)
+
+    def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
+        """The mean cross-entropy of the batch."""
+        x = augmented(self.views, batch, step)
+        logits = classifier_of(state).logits(x)
+        return functional.cross_entropy(logits, batch.y, label_smoothing=self.label_smoothing)
+
+
+@final
+class ProbeState(nn.Module):
+    """Holds the encoder still, statistics included; only the head trains."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+        classifier.requires_grad_(False)
+        classifier.head.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> ProbeState:
+        """Training mode never reaches the encoder: its BatchNorm statistics are part of the features."""
+        super().train(False)
+        self.training = mode
+        return self
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LinearProbe:
+    """mean_i CE(h(f(x_i)), y_i) over the head h, with the encoder f fixed: measures the features alone."""
+
+    def start(self, model: Classifier, n: int) -> nn.Module:
+        """The classifier with everything but its head frozen."""
+        return ProbeState(model)
+
+    def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
+        """The mean cross-entropy of the batch."""
+        classifier = classifier_of(state)
+        with torch.no_grad():
+            features = classifier.features(batch.x)
+        logits: Tensor = classifier.head(features)
+        return functional.cross_entropy(logits, batch.y)
+
+
+def augmented(views: Views | None, batch: Batch, step: Step) -> Tensor:
+    """The batch's images under the views, or as they are."""
+    return batch.x if views is None else views(batch.x, step.generator)
