@@ -57,7 +57,7 @@ class Proportion:
         """Count the true entries of a mask of shape (N,): a sequence, an array, or a tensor on any device.
 
         Raises:
-            InputError: the mask is empty, has more than one axis, or holds something other than true and false.
+            InputError: the mask is empty, has more than one axis, or holds something but true and false.
         """
         on_host = mask.detach().cpu() if hasattr(mask, "detach") and hasattr(mask, "cpu") else mask
         array = np.asarray(on_host if hasattr(on_host, "__len__") else list(on_host))
@@ -96,7 +96,7 @@ class Proportion:
         return f"{self._percent()} % [{low:.1f}, {high:.1f}] (n = {self.n})"
 
     def _percent(self) -> str:
-        """Write the value with one decimal, or as many as keep it from reading 0 or 100 when it is neither."""
+        """Write the value with one decimal, or as many as keep it from reading 0 or 100 wrongly."""
         for decimals in range(1, 12):
             text = f"{100 * self.value:.{decimals}f}"
             if not 0 < self.count < self.n or 0.0 < float(text) < 100.0:

@@ -64,7 +64,7 @@ def _cause(low: float, high: float) -> str:
         return "divide by 255 or pass uint8"
     if low >= 0.0 and 255.0 < high <= 65535.0:
         return "divide by 65535 or pass uint16"
-    if -1e-3 <= low and high <= 1.0 + 1e-3:
+    if low >= -1e-3 and high <= 1.0 + 1e-3:
         return "resampling overshoots: write x.clamp(0, 1)"
     if low >= -12.0 and high <= 12.0:
         return "already normalised; pass raw pixels and give mean and std to Classifier"
@@ -72,7 +72,7 @@ def _cause(low: float, high: float) -> str:
 
 
 def check_labels(y: Tensor, n: int, classes: int | None, name: str) -> None:
-    """Raise InputError unless y is int64 (n,) with values in 0..classes-1 (any from 0 when classes is None)."""
+    """Raise InputError unless y is int64 (n,) with values in 0..classes-1 (from 0 up when it is None)."""
     shape = tuple(y.shape)
     if y.ndim == 2 and shape[1] == 1:
         raise InputError(f"{name}: labels of shape {shape}", "shape (N,)", "write y.squeeze(1)")

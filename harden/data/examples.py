@@ -143,7 +143,7 @@ def to_unit(x: Tensor) -> Tensor:
 def batch_indices(
     n: int, size: int, generator: torch.Generator | None = None, drop_last: bool = False
 ) -> list[Tensor]:
-    """Cut 0..n-1, shuffled where a generator is given, into int64 tensors of `size` (the last may be less)."""
+    """Cut 0..n-1, shuffled where a generator is given, into int64 tensors of `size`; the last may be less."""
     if size < 1:
         raise InputError(f"a batch size of {size}", "at least 1", "pass a positive batch size")
     if generator is None:

@@ -2,12 +2,60 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+
+from harden.data.digits import load_digits
+from harden.data.folder import load_folder
+from harden.data.function import load_function
+from harden.data.npz import load_npz
 from harden.data.splitting import Splits
+from harden.data.torchvision_sets import load_torchvision
+from harden.errors import InputError
+
+KINDS = ("digits", "npz:FILE", "folder:DIR", "torchvision:NAME:ROOT", "module:function")
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 def load(spec: str) -> Splits:
     """Load the data that a spec names.
 
-    `digits` | `npz:FILE` | `folder:DIR` | `torchvision:NAME:ROOT` | `module:function`
+    `digits` (scikit-learn's, for demonstrations) · `npz:FILE` (x_train, y_train, x_test, y_test) ·
+    `folder:DIR` (one folder a class) · `torchvision:NAME:ROOT` (on disk already) · `module:function` (your own).
+
+    Raises:
+        InputError: no such kind of spec, or the data it names is missing, damaged or not what data has to be.
     """
-    raise NotImplementedError
+    kind, _, rest = spec.partition(":")
+    if spec == "digits":
+        return load_digits()
+    if kind == "npz" and rest:
+        return load_npz(rest)
+    if kind == "folder" and rest:
+        return load_folder(rest)
+    if kind == "torchvision" and 0 < rest.find(":") < len(rest) - 1:
+        name, _, root = rest.partition(":")
+        return load_torchvision(name, root)
+    if kind not in _names() and _FUNCTION.fullmatch(spec):
+        try:
+            return load_function(kind, rest)
+        except InputError as error:
+            close = _close(kind)
+            if not close or "no module" not in error.seen:
+                raise
+            raise InputError(error.seen, error.expected, f"did you mean {close}?") from None
+    close = _close(kind)
+    raise InputError(
+        f"data spec {spec!r}",
+        " · ".join(KINDS),
+        f"did you mean {close}?" if close else "write one of these forms",
+    )
+
+
+def _names() -> list[str]:
+    return [kind.partition(":")[0] for kind in KINDS[:-1]]
+
+
+def _close(kind: str) -> str:
+    match = difflib.get_close_matches(kind, _names(), n=1, cutoff=0.6)
+    return next((form for form in KINDS if match and form.startswith(match[0])), "")

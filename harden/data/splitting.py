@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harden.data.examples import Examples
+from harden.errors import InputError
 
 
 @final
@@ -28,16 +32,130 @@ class Splits:
     test: Examples
     name: str
 
+    def __post_init__(self) -> None:
+        if self.train.image_shape != self.test.image_shape:
+            raise InputError(
+                f"{self.name}: training images of {self.train.image_shape} and test images of "
+                f"{self.test.image_shape} as (C, H, W)",
+                "one size in both parts",
+                "resize one of them",
+            )
+        if self.train.classes != self.test.classes:
+            raise InputError(
+                f"{self.name}: classes {_listed(self.train.classes)} in training and "
+                f"{_listed(self.test.classes)} in test",
+                "the same classes in the same order",
+                "number both parts' labels by one list of classes",
+            )
+
 
 def split(
     examples: Examples, fraction: float, seed: int, groups: Tensor | None = None
 ) -> tuple[Examples, Examples]:
-    """Hold out a fraction of each class: gives (rest, held_out)."""
-    raise NotImplementedError
+    """Hold out a fraction of each class; see `split_indices`.
+
+    Returns:
+        (rest, held_out), each in the order of `examples`.
+
+    Raises:
+        InputError: fraction is outside (0, 1), groups has another length, or a part would be empty.
+    """
+    rest, held_out = split_indices(examples.y, fraction, seed, groups)
+    return examples.take(rest), examples.take(held_out)
 
 
 def split_indices(
     y: Tensor, fraction: float, seed: int, groups: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Give the positions, int64 ascending, of (rest, held_out) for labels y (N,)."""
-    raise NotImplementedError
+    """Choose which positions to hold out, class by class.
+
+    Of a class with n >= 2 examples, round(fraction n) are held out, at least 1 and at most n - 1; a class
+    with one example stays in the rest. With groups (N,), such as a patient or a video for each image, whole
+    groups are held out, so counts are as near to that as groups allow, and "class with one example" above
+    reads "class within one group".
+
+    The choice depends on (y, fraction, seed, groups) alone: it orders examples by raw bits of PCG64, whose
+    stream numpy promises never to change, so a test set has the same digest under any version.
+
+    Returns:
+        (rest, held_out): int64 positions, ascending, disjoint, together all of 0..N-1.
+
+    Raises:
+        InputError: fraction is outside (0, 1), groups has another length, or a part would be empty.
+    """
+    if not 0.0 < fraction < 1.0:
+        raise InputError(f"a fraction of {fraction}", "a number in (0, 1)", "write 0.1 to hold out a tenth")
+    labels = y.cpu().numpy()
+    if groups is None:
+        mask = _hold_out_each(labels, fraction, seed)
+    else:
+        if tuple(groups.shape) != tuple(y.shape):
+            raise InputError(
+                f"groups of shape {tuple(groups.shape)} for {len(y):,} examples",
+                "one group an example",
+                "pass an integer tensor of shape (N,)",
+            )
+        mask = _hold_out_groups(labels, groups.cpu().numpy(), fraction, seed)
+    if mask.all() or not mask.any():
+        raise InputError(
+            f"{len(labels):,} examples of which a fraction of {fraction} can't be held out",
+            "a class with at least two examples" + (" in different groups" if groups is not None else ""),
+            "pass more data, or a validation set of your own",
+        )
+    chosen = torch.from_numpy(mask)
+    return (~chosen).nonzero().squeeze(1), chosen.nonzero().squeeze(1)
+
+
+def _shuffled(n: int, seed: int) -> NDArray[np.int64]:
+    return np.argsort(np.random.PCG64(seed).random_raw(n), kind="stable").astype(np.int64)
+
+
+def _hold_out_each(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
+    mask = np.zeros(len(labels), dtype=np.bool_)
+    order = _shuffled(len(labels), seed)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        if len(members) >= 2:
+            count = min(max(int(fraction * len(members) + 0.5), 1), len(members) - 1)
+            mask[members[:count]] = True
+    return mask
+
+
+def _hold_out_groups(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """Take shuffled groups one by one, each if it brings the held-out counts of classes nearer their aim."""
+    _, label = np.unique(labels, return_inverse=True)
+    _, group = np.unique(groups, return_inverse=True)
+    counts = np.zeros((group.max() + 1, label.max() + 1), dtype=np.int64)
+    np.add.at(counts, (group, label), 1)
+    total, held = counts.sum(0), np.zeros(counts.shape[1], dtype=np.int64)
+    taken = np.zeros(len(counts), dtype=np.bool_)
+
+    def leaves_all(candidate: int) -> bool:
+        """Whether every class of the group keeps an example in the rest."""
+        inside = counts[candidate] > 0
+        return bool((total - held - counts[candidate])[inside].min() > 0)
+
+    for candidate in _shuffled(len(counts), seed):
+        gap = fraction * total - held
+        nearer = np.square(gap - counts[candidate]).sum() < np.square(gap).sum()
+        if nearer and leaves_all(candidate):
+            taken[candidate] = True
+            held += counts[candidate]
+    for missing in np.flatnonzero(held == 0):
+        # A class whose groups are all large against its aim: its smallest group that leaves something.
+        if held[missing]:
+            continue
+        having = np.flatnonzero((counts[:, missing] > 0) & ~taken)
+        for candidate in having[np.argsort(counts[having].sum(1), kind="stable")]:
+            if leaves_all(candidate):
+                taken[candidate] = True
+                held += counts[candidate]
+                break
+    return taken[group]
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:5])
+    return f"({shown}, ... {len(names)} in all)" if len(names) > 5 else f"({shown})"

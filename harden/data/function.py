@@ -1,0 +1,73 @@
+"""Data from a user's own function."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harden.data.arrays import KEYS, from_arrays
+from harden.data.splitting import Splits
+from harden.errors import InputError
+
+
+def load_function(module: str, function: str) -> Splits:
+    """Call module.function() and take what it returns as data.
+
+    The module is looked for in the working folder first, then where Python looks. The function returns
+    Splits, or (x_train, y_train, x_test, y_test), or a dict with these keys and, if wanted, classes. Numpy
+    arrays hold images as (N, H, W, C) or (N, H, W), tensors as (N, C, H, W). What it raises is not caught.
+
+    Raises:
+        InputError: there is no such module or function, or it returns something else.
+    """
+    spec = f"{module}:{function}"
+    with _working_folder_first():
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise  # the module is there; what it imports is not
+            raise InputError(
+                f"{spec}: no module {error.name!r}",
+                "a module in the working folder or installed",
+                "check the name",
+            ) from None
+        call = getattr(found, function, None)
+        if not callable(call):
+            raise InputError(
+                f"{spec}: {module} has no function {function!r}",
+                "a function of no arguments",
+                "check the name",
+            )
+        returned = call()
+    return _as_splits(returned, spec, function)
+
+
+def _as_splits(returned: object, spec: str, name: str) -> Splits:
+    if isinstance(returned, Splits):
+        return returned
+    if isinstance(returned, dict) and all(key in returned for key in KEYS):
+        return from_arrays([returned[key] for key in KEYS], name, returned.get("classes"))
+    if isinstance(returned, tuple | list) and len(returned) == 4:
+        return from_arrays(list(returned), name)
+    seen = f"keys {', '.join(map(str, returned))}" if isinstance(returned, dict) else type(returned).__name__
+    raise InputError(
+        f"{spec} returned {seen}",
+        f"harden.data.Splits, the tuple ({', '.join(KEYS)}) or a dict with these keys",
+        "return one of them",
+    )
+
+
+@contextmanager
+def _working_folder_first() -> Iterator[None]:
+    """Look for modules in the working folder first, as `python -m` does and an installed command does not."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
