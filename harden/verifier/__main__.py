@@ -1,0 +1,8 @@
+"""`python -m harden.verifier DIR`: the same as `harden verify DIR`."""
+
+import sys
+
+from harden.verifier.command import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

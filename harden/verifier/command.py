@@ -1,0 +1,83 @@
+"""The command `harden verify DIR [--json FILE]`: one line per check, one at the end, and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harden.errors import HardenError
+from harden.verifier.findings import Verification
+from harden.verifier.verification import verify
+
+_FAULT = 70
+
+
+def main(argv: Sequence[str]) -> int:
+    """Re-checks an artefact and prints what was found.
+
+    Args:
+        argv: what follows `harden verify`: the folder and options.
+
+    Returns:
+        0 every claim holds; 1 a claim is broken, the last line names the file; 2 no such folder, no
+        certificate in it, or wrong usage; 70 a fault of the verifier itself.
+    """
+    parser = _parser()
+    try:
+        options = parser.parse_args(list(argv))
+    except SystemExit as stop:  # argparse leaves by itself: 0 after --help, 2 on wrong usage
+        return stop.code if isinstance(stop.code, int) else 2
+    try:
+        verification = verify(options.folder)
+        code = 0 if verification.ok else 1
+        answer = {**verification.to_json(), "exit_code": code}
+        _print(verification)
+    except HardenError as error:
+        code = error.exit_code
+        answer = {"ok": False, "error": str(error), "exit_code": code}
+        print(f"harden verify: {error}", file=sys.stderr)
+    except Exception as error:  # a fault of ours is never 0, 1 or 2
+        code = _FAULT
+        answer = {"ok": False, "error": f"{type(error).__name__}: {error}", "exit_code": code}
+        print(f"harden verify: our own fault: {type(error).__name__}: {error}", file=sys.stderr)
+    return _write(options.json, answer) or code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="harden verify",
+        description="Re-check the claims about a hardened ONNX file from the files alone.",
+        epilog="exit codes: 0 every claim holds, 1 a claim is broken, 2 usage or input, 70 our own fault",
+    )
+    parser.add_argument("folder", help="the folder with certificate.json, model.onnx and evidence.npz")
+    parser.add_argument("--json", metavar="FILE", help="also write the checks to FILE as JSON")
+    return parser
+
+
+def _print(verification: Verification) -> None:
+    for check in verification.checks:
+        print(f"{'holds ' if check.passed else 'BROKEN'}  {check.file:<16}  {check.name:<11}  {check.detail}")
+    if verification.ok:
+        print(f"verified: {verification.headline}")
+    else:
+        files = dict.fromkeys(check.file for check in verification.checks if not check.passed)
+        print(f"broken: {', '.join(files)}")
+
+
+def _write(target: str | None, answer: dict[str, Any]) -> int:
+    if target is None:
+        return 0
+    try:
+        Path(target).write_text(json.dumps(answer, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        print(
+            f"harden verify: {target} cannot be written ({error.strerror}); expected a writable place; "
+            "pass another --json FILE",
+            file=sys.stderr,
+        )
+        return 2
+    return 0

@@ -1,0 +1,167 @@
+"""Counts every number of a certificate again: from the bits, by sums, by exact intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from harden.verifier.findings import CERTIFICATE, Finding, finding
+from harden.verifier.intervals import interval_agrees
+
+Flags = npt.NDArray[np.bool_]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    """The bits, one per image: predicted right; withstood every attack; proved."""
+
+    clean: Flags
+    robust: Flags
+    certified: Flags
+
+
+def unpack(bits: dict[str, Any]) -> Flagged:
+    """Unpacks the certificate's bits.
+
+    Raises:
+        ValueError: their length is not n, or the padding is not zero.
+    """
+    n: int = bits["n"]
+    flags: list[Flags] = []
+    for name in ("clean_correct", "robust_correct", "certified"):
+        packed = np.frombuffer(bytes.fromhex(bits[name]), dtype=np.uint8)
+        if packed.size != (n + 7) // 8:
+            raise ValueError(f"bits.{name} holds {8 * packed.size} bits, expected {n} and padding")
+        unpacked = np.unpackbits(packed).astype(np.bool_)
+        if unpacked[n:].any():
+            raise ValueError(f"bits.{name} has bits beyond its {n} images")
+        flags.append(unpacked[:n])
+    return Flagged(*flags)
+
+
+def recount(predicate: dict[str, Any], flags: Flagged) -> list[Finding]:
+    """Holds every count, sum and interval of a predicate against each other and against the bits."""
+    shown = f"{len(flags.clean)} images"
+    return [
+        finding(
+            "counts", CERTIFICATE, _counts(predicate, flags), f"all counts follow from the bits of {shown}"
+        ),
+        finding(
+            "proportions", CERTIFICATE, _proportions(predicate, "predicate"), "values, exact intervals hold"
+        ),
+        finding("attacks", CERTIFICATE, _attacks(predicate, flags), "what attacks broke adds up"),
+        finding("classes", CERTIFICATE, _classes(predicate, flags), "classes add up to the whole"),
+        finding("proof", CERTIFICATE, _proof(predicate, flags), "nothing is claimed as proved"),
+        finding(
+            "status", CERTIFICATE, _status(predicate), f"status {predicate['status']} follows from the checks"
+        ),
+        finding("curve", CERTIFICATE, _curve(predicate), "the curve starts at clean accuracy"),
+    ]
+
+
+def _counts(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
+    n = predicate["data"]["n"]
+    if len(flags.clean) != n:
+        yield f"bits cover {len(flags.clean)} images, data.n is {n}"
+    if (flags.robust & ~flags.clean).any() or (flags.certified & ~flags.robust).any():
+        yield "bits are not nested: certified <= robust_correct <= clean_correct"
+    bracket, verdicts = predicate["bracket"], predicate["verdicts"]
+    standing, proved = int(flags.robust.sum()), int(flags.certified.sum())
+    for where, stored, count in (
+        ("clean", predicate["clean"], int(flags.clean.sum())),
+        ("bracket.robust", bracket["robust"], standing),
+        ("bracket.certified", bracket["certified"], proved),
+    ):
+        if (stored["count"], stored["n"]) != (count, n):
+            yield f"{where} says {stored['count']} of {stored['n']}, the bits say {count} of {n}"
+    expected = {"certified": proved, "falsified": n - standing, "unknown": standing - proved}
+    for name, count in expected.items():
+        if verdicts[name] != count:
+            yield f"verdicts.{name} says {verdicts[name]}, the bits say {count}"
+    comparison = predicate["comparison"]
+    if comparison is not None and not comparison["clean"]["n"] == comparison["robust"]["n"] == n:
+        yield f"comparison is on other images than the {n} evaluated"
+    if comparison is not None and comparison["robust"]["count"] > comparison["clean"]["count"]:
+        yield "comparison says more robust than clean"
+
+
+def _proportions(value: Any, where: str) -> Iterator[str]:
+    if isinstance(value, dict) and {"value", "count", "n", "interval", "confidence"} == value.keys():
+        count, n, (low, high) = value["count"], value["n"], value["interval"]
+        if count > n or value["value"] != count / n:
+            yield f"{where}.value says {value['value']}, {count} of {n} is {count / n}"
+        elif not interval_agrees(count, n, low, high, value["confidence"]):
+            yield f"{where}.interval says [{low}, {high}], which is not exact for {count} of {n}"
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if name not in ("spec", "objective", "recipe"):  # free JSON
+                yield from _proportions(item, f"{where}.{name}")
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from _proportions(item, f"{where}[{position}]")
+
+
+def _attacks(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
+    n, standing = len(flags.clean), int(flags.clean.sum())
+    for attack in predicate["attacks"]:
+        name = attack["name"]
+        if not attack["broken"] <= attack["attempted"] <= n:
+            yield f"{name} broke {attack['broken']} of {attack['attempted']} attempted of {n}"
+        standing -= attack["broken"]
+        if (attack["robust"]["count"], attack["robust"]["n"]) != (standing, n):
+            yield f"{name} leaves {attack['robust']['count']}, by its broken images it is {standing} of {n}"
+    if standing != int(flags.robust.sum()):
+        yield f"the attacks leave {standing} standing, the bits say {int(flags.robust.sum())}"
+
+
+def _classes(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
+    names, classes = predicate["data"]["classes"], predicate["classes"]
+    labels = [c["label"] for c in classes]
+    if len(set(names)) != len(names) or labels != [name for name in names if name in set(labels)]:
+        yield "classes are not those of data.classes, each once and in order"
+    for entry in classes:
+        if not entry["robust"]["count"] <= entry["clean"]["count"] <= entry["n"]:
+            yield f"class {entry['label']!r} counts robust <= clean <= n the wrong way round"
+        if not entry["clean"]["n"] == entry["robust"]["n"] == entry["n"]:
+            yield f"class {entry['label']!r} has several n"
+    for field, total in (("clean", int(flags.clean.sum())), ("robust", int(flags.robust.sum()))):
+        found = sum(c[field]["count"] for c in classes)
+        if found != total:
+            yield f"classes add up to {found} {field}, the bits say {total}"
+    if sum(c["n"] for c in classes) != len(flags.clean):
+        yield f"classes add up to {sum(c['n'] for c in classes)} images of {len(flags.clean)}"
+
+
+def _proof(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
+    # Version 1 ships no proof, so a claim of one cannot be checked again and must not pass.
+    method = predicate["bracket"]["method"]
+    if method is not None or flags.certified.any():
+        yield f"{int(flags.certified.sum())} certified by {method!r}, but the file carries no proof"
+
+
+def _status(predicate: dict[str, Any]) -> Iterator[str]:
+    expected = "ok" if all(check["passed"] for check in predicate["checks"]) else "unreliable"
+    if predicate["status"] != expected:
+        yield f"status says {predicate['status']}, the trust checks say {expected}"
+    parity = predicate["parity"]
+    if parity["max_error"] > parity["tolerance"]:
+        yield f"parity error {parity['max_error']} exceeds its tolerance {parity['tolerance']}"
+
+
+def _curve(predicate: dict[str, Any]) -> Iterator[str]:
+    points = predicate["curve"]["points"] if predicate["curve"] is not None else []
+    eps = [Fraction(point["eps"]) for point in points]
+    if any(a >= b for a, b in pairwise(eps)):
+        yield f"curve.points are not by rising eps: {[point['eps'] for point in points][:8]}"
+    if not points or eps[0] != 0 or points[0]["robust"]["n"] != predicate["clean"]["n"]:
+        return
+    start, clean = points[0]["robust"]["count"], predicate["clean"]["count"]
+    if start != clean:
+        yield f"curve says {start} at eps 0, clean says {clean}"

@@ -1,0 +1,135 @@
+"""Replays the evidence in the verifier's own onnxruntime, on the CPU: does each witness break the file?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from harden.verifier.evidence import Evidence
+from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, Finding, finding
+
+Logits = npt.NDArray[np.float32]
+
+_CHUNK_BYTES: Final = 16 * 2**20
+_LARGEST_SLACK: Final = 1e-3
+"""A tie is excused up to this share of the largest logit: more than float32 rounding explains."""
+
+
+def replay(model: bytes, evidence: Evidence, predicate: dict[str, Any]) -> list[Finding]:
+    """Runs originals and witnesses through the file: the former must be predicted right, the latter not.
+
+    Two runtimes may differ by the stored parity tolerance t in each logit, so by 2 t in a margin. A
+    prediction within that margin counts as a tie: it is accepted and their number is said.
+    """
+    names = predicate["data"]["classes"]
+    try:
+        session = _session(model, predicate)
+        clean = _logits(session, evidence.original, len(names))
+        broken = _logits(session, evidence.witness, len(names))
+    except Exception as error:  # whatever the runtime raises for a file that it cannot execute
+        return [Finding("replay", MODEL, False, f"the model does not run: {_first_line(error)}")]
+    right = _judge(clean, evidence, predicate, sign=1.0)
+    wrong = _judge(broken, evidence, predicate, sign=-1.0)
+    count, version = len(evidence.index), onnxruntime.__version__
+    runs = f"in onnxruntime {version}"
+    shown = _mismatches(clean, broken, evidence, predicate, right, wrong)
+    return [
+        finding("model", MODEL, (), f"takes 'image', gives 'logits' over {len(names)} classes"),
+        finding("originals", EVIDENCE, right.problems, f"{count} predicted right {runs}{right.ties()}"),
+        finding("replay", EVIDENCE, wrong.problems, f"{count} witnesses break the file {runs}{wrong.ties()}"),
+        finding("predictions", CERTIFICATE, shown, "the gallery names what the file predicts"),
+    ]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    problems: tuple[str, ...]
+    tied: npt.NDArray[np.bool_]
+
+    def ties(self) -> str:
+        """How many ties were excused, in words; nothing when there were none."""
+        count = int(self.tied.sum())
+        return f"; {count} of them by a tie within the parity tolerance" if count else ""
+
+
+def _session(model: bytes, predicate: dict[str, Any]) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what is wrong is raised, and said once, by us
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    shape = list(predicate["data"]["image_shape"])
+    if [(i.name, i.type) for i in inputs] != [("image", "tensor(float)")] or [o.name for o in outputs] != [
+        "logits"
+    ]:
+        raise ValueError("expected one float32 input 'image' and one output 'logits'")
+    if len(inputs[0].shape) != 4 or any(
+        isinstance(d, int) and d != s for d, s in zip(inputs[0].shape[1:], shape, strict=True)
+    ):
+        raise ValueError(f"input is {inputs[0].shape}, the evaluated images are {shape}")
+    return session
+
+
+def _logits(session: Any, images: npt.NDArray[np.float32], classes: int) -> Logits:
+    size = max(1, _CHUNK_BYTES // max(1, images[:1].nbytes))
+    found: list[Logits] = [np.zeros((0, classes), np.float32)]
+    for start in range(0, len(images), size):
+        chunk = images[start : start + size]
+        logits = session.run(["logits"], {"image": chunk})[0]
+        if logits.dtype != np.float32 or logits.shape != (len(chunk), classes):
+            raise ValueError(
+                f"logits are {logits.dtype} {logits.shape}, expected float32 {(len(chunk), classes)}"
+            )
+        found.append(logits)
+    return np.concatenate(found)
+
+
+def _judge(logits: Logits, evidence: Evidence, predicate: dict[str, Any], *, sign: float) -> _Judged:
+    """Judges margins: sign 1 expects the label to win, sign -1 expects it to lose."""
+    rows = np.arange(len(logits))
+    others = logits.astype(np.float64)
+    own = others[rows, evidence.label].copy()
+    others[rows, evidence.label] = -np.inf
+    with np.errstate(invalid="ignore"):  # infinite logits give a nan margin, which holds for nothing
+        margin = sign * (own - others.max(axis=1, initial=-np.inf))
+    largest = np.abs(logits).max(axis=1, initial=0.0).astype(np.float64)
+    slack = np.minimum(2.0 * predicate["parity"]["tolerance"], _LARGEST_SLACK * largest)
+    held = margin > 0
+    tied = ~held & (margin >= -slack)
+    expected = "its label" if sign > 0 else "another class"
+    problems = [
+        f"image {evidence.index[row]}: {expected} should win, but loses by {-margin[row]:.6g}"
+        for row in np.flatnonzero(~held & ~tied)  # nan lands here
+    ]
+    return _Judged(tuple(problems), tied)
+
+
+def _mismatches(
+    clean: Logits,
+    broken: Logits,
+    evidence: Evidence,
+    predicate: dict[str, Any],
+    right: _Judged,
+    wrong: _Judged,
+) -> Iterator[str]:
+    names = predicate["data"]["classes"]
+    positions = {image: position for position, image in enumerate(evidence.index.tolist())}
+    for pair in predicate["gallery"]:
+        row = positions[pair["index"]]
+        for field, logits, judged in (
+            ("clean_prediction", clean, right),
+            ("adversarial_prediction", broken, wrong),
+        ):
+            predicted = names[int(logits[row].argmax())]
+            if pair[field] != predicted and not judged.tied[row]:
+                yield f"the pair of image {pair['index']} says {pair[field]!r}, the file {predicted!r}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return (lines[0] if lines else type(error).__name__)[:200]

@@ -1,0 +1,151 @@
+"""The order of the checks: the certificate's seal, the files' digests, then what they say, then what they do.
+
+Nothing is parsed before its digest agrees, and every file is read once: what was hashed is what is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from harden.certificate.canonical import parse_json, render_json, seal_of, sha256_bytes
+from harden.certificate.graph_digest import graph_digest_bytes
+from harden.errors import HardenError, InputError
+from harden.verifier.evidence import check_evidence, load
+from harden.verifier.fields import CERTIFICATE as FIELDS
+from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, Finding, Verification, finding
+from harden.verifier.recount import recount, unpack
+from harden.verifier.replay import replay
+
+
+def verify(folder: str | Path) -> Verification:
+    """Re-checks an artefact: certificate.json, model.onnx and evidence.npz in a folder.
+
+    Checks run in stages; a stage that fails is the last. Guarantee: if the result is ok, the files are those
+    that were sealed, every count and interval follows from the certificate's bits, and every image counted as
+    broken has a stored witness inside the threat model that changes this file's answer in this onnxruntime.
+
+    Raises:
+        InputError: there is no such folder, no certificate in it, or a file cannot be read.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise InputError(
+            f"{place} is not a folder", "a folder that harden wrote", "pass the artefact's folder"
+        )
+    if not (place / CERTIFICATE).is_file():
+        raise InputError(
+            f"no {CERTIFICATE} in {place}", "a folder that harden wrote", "pass the artefact's folder"
+        )
+    checked: list[Finding] = []
+    fields, findings = _open(_read(place / CERTIFICATE))
+    for stage in chain([findings], _stages(place, fields)):
+        checked.extend(stage)
+        if not all(found.passed for found in stage):
+            return Verification(tuple(checked))
+    return Verification(tuple(checked), _headline(fields["predicate"]))
+
+
+def _stages(place: Path, fields: dict[str, Any]) -> Iterator[list[Finding]]:
+    """Yields one stage's findings after another; who stops at a failed one runs none of the rest."""
+    files: dict[str, bytes] = {}
+    digests = {subject["name"]: subject["digest"] for subject in fields["subject"]}
+    yield [_digest(place, name, digests[name]["sha256"], files) for name in (MODEL, EVIDENCE)]
+    yield [_graph(files[MODEL], digests[MODEL]["graph"])]
+    predicate = fields["predicate"]
+    try:
+        flags = unpack(predicate["bits"])
+    except ValueError as error:
+        yield [Finding("counts", CERTIFICATE, False, str(error))]
+        return
+    yield recount(predicate, flags)
+    try:
+        evidence = load(files[EVIDENCE], predicate)
+    except Exception as error:  # zipfile, zlib and numpy each raise their own on content that is not an npz
+        yield [Finding("arrays", EVIDENCE, False, str(error) or type(error).__name__)]
+        return
+    yield check_evidence(evidence, predicate, flags)
+    yield replay(files[MODEL], evidence, predicate)
+
+
+def _open(data: bytes) -> tuple[Any, list[Finding]]:
+    try:
+        fields = parse_json(data)
+        problem = _seal_problem(data, fields)
+    except (ValueError, RecursionError) as error:
+        return None, [Finding("seal", CERTIFICATE, False, f"not strict JSON: {error}")]
+    if problem:
+        return None, [Finding("seal", CERTIFICATE, False, problem)]
+    seal = Finding("seal", CERTIFICATE, True, "unchanged since it was sealed (a seal is not a signature)")
+    problems = list(FIELDS(fields, "certificate"))
+    if not problems:
+        subjects = {subject["name"]: set(subject["digest"]) for subject in fields["subject"]}
+        if subjects != {MODEL: {"sha256", "graph"}, EVIDENCE: {"sha256"}}:
+            problems = [f"subject names {subjects}, expected {MODEL} (sha256, graph) and {EVIDENCE} (sha256)"]
+    return fields, [
+        seal,
+        finding("schema", CERTIFICATE, problems, "every field is there, of its type and range"),
+    ]
+
+
+def _seal_problem(data: bytes, fields: Any) -> str:
+    seal = fields.get("seal") if isinstance(fields, dict) else None
+    if not isinstance(seal, dict) or seal.keys() != {"sha256"}:
+        return "there is no seal"
+    if seal["sha256"] != seal_of(fields):
+        return f"the content has digest {seal_of(fields)}, the seal says {seal['sha256']}"
+    if render_json(fields) != data:  # 1e-05 and 1E-05 are one number and two files
+        return "the content agrees with its seal, but not byte for byte with the form in which it is written"
+    return ""
+
+
+def _digest(place: Path, name: str, expected: str, files: dict[str, bytes]) -> Finding:
+    if not (place / name).is_file():
+        return Finding("digest", name, False, "the file that the certificate is about is missing")
+    files[name] = _read(place / name)
+    found = sha256_bytes(files[name])
+    if found != expected:
+        return Finding("digest", name, False, f"sha256 is {found}, the certificate says {expected}")
+    return Finding("digest", name, True, f"sha256 {found}")
+
+
+def _graph(data: bytes, expected: str) -> Finding:
+    try:
+        found = graph_digest_bytes(data)
+    except HardenError as error:
+        return Finding("graph", MODEL, False, error.seen)
+    if found != expected:
+        return Finding(
+            "graph", MODEL, False, f"the graph has digest {found}, the certificate says {expected}"
+        )
+    return Finding("graph", MODEL, True, f"graph digest {found}")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror})", "a readable file", "check its permissions"
+        ) from error
+
+
+def _headline(predicate: dict[str, Any]) -> str:
+    threat, bracket = predicate["threat"], predicate["bracket"]
+    if predicate["status"] != "ok":
+        return "status unreliable: a trust check fired, so there is no headline number"
+
+    def shown(proportion: dict[str, Any]) -> str:
+        low, high = proportion["interval"]
+        return (
+            f"{proportion['value']:.4f} ({proportion['count']} of {proportion['n']}, "
+            f"{100 * proportion['confidence']:g} % interval {low:.4f} to {high:.4f})"
+        )
+
+    proved = shown(bracket["certified"]) if bracket["method"] else "nothing proved"
+    return (
+        f"{threat['norm']} {threat['eps']}: robust accuracy at most {shown(bracket['robust'])} by attack; "
+        f"at least {bracket['certified']['value']:.4f} by proof ({proved}); clean {shown(predicate['clean'])}"
+    )
