@@ -28,7 +28,9 @@ def replay(model: bytes, evidence: Evidence, predicate: dict[str, Any]) -> list[
     """
     names = predicate["data"]["classes"]
     try:
-        session = _session(model, predicate)
+        session = _session(model)
+        # Without a witness nothing else would show that the file runs at all.
+        _logits(session, np.zeros((1, *predicate["data"]["image_shape"]), np.float32), len(names))
         clean = _logits(session, evidence.original, len(names))
         broken = _logits(session, evidence.witness, len(names))
     except Exception as error:  # whatever the runtime raises for a file that it cannot execute
@@ -58,20 +60,15 @@ class _Judged:
         return f"; {count} of them by a tie within the parity tolerance" if count else ""
 
 
-def _session(model: bytes, predicate: dict[str, Any]) -> Any:
+def _session(model: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what is wrong is raised, and said once, by us
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    shape = list(predicate["data"]["image_shape"])
-    if [(i.name, i.type) for i in inputs] != [("image", "tensor(float)")] or [o.name for o in outputs] != [
-        "logits"
-    ]:
-        raise ValueError("expected one float32 input 'image' and one output 'logits'")
-    if len(inputs[0].shape) != 4 or any(
-        isinstance(d, int) and d != s for d, s in zip(inputs[0].shape[1:], shape, strict=True)
-    ):
-        raise ValueError(f"input is {inputs[0].shape}, the evaluated images are {shape}")
+    if [(i.name, i.type) for i in inputs] != [("image", "tensor(float)")]:
+        raise ValueError(f"inputs are {[(i.name, i.type) for i in inputs]}, expected one float32 'image'")
+    if [o.name for o in outputs] != ["logits"]:
+        raise ValueError(f"outputs are {[o.name for o in outputs]}, expected one, 'logits'")
     return session
 
 

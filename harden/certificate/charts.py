@@ -1,0 +1,172 @@
+"""Charts as inline SVG: no script, no style attribute, no colour but through classes of the page's style."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, final
+
+from markupsafe import Markup, escape
+
+Points = Sequence[tuple[float, float]]
+Ticks = Sequence[tuple[float, str]]
+
+# One unit is one CSS pixel at the width a phone gives, so that text keeps its size.
+_WIDTH: Final = 360.0
+_HEIGHT: Final = 224.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 14.0, 14.0, 40.0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A named line; `low` and `high`, when given, are the limits of its interval at each point."""
+
+    name: str
+    css: str
+    points: Points
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """An axis from `low` to `high` with ticks as (value, text) and a title."""
+
+    title: str
+    low: float
+    high: float
+    ticks: Ticks
+
+
+PERCENT: Final = Axis("", 0.0, 1.0, tuple((k / 4, f"{25 * k} %") for k in range(5)))
+
+
+def axis(title: str, values: Sequence[float], *, zero: bool = False) -> Axis:
+    """Makes an axis over values with three to six round ticks; `zero` makes it start at 0."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    low = min(low, 0.0) if zero else low
+    if high <= low:
+        high = low + (abs(low) or 1.0)
+    rough = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
+    ticks = [k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    return Axis(title, low, high, [(tick, f"{tick:.6g}") for tick in ticks])
+
+
+def line_chart(
+    name: str, description: str, x: Axis, y: Axis, series: Sequence[Series], mark: tuple[float, str] | None = None
+) -> Markup:
+    """Draws lines over two axes, with interval bands and, at `mark`, a labelled vertical line.
+
+    Args:
+        name: the chart's accessible title.
+        description: what it shows, for those who do not see it.
+        x: the horizontal axis.
+        y: the vertical axis.
+        series: the lines, in drawing order.
+        mark: a position on x and its label.
+    """
+    parts = [_grid(x, y)]
+    if mark is not None:
+        at = _x(x, mark[0])
+        anchor = "end" if at > _WIDTH * 0.6 else "start"
+        shift = -5 if anchor == "end" else 5
+        parts.append(
+            f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP:g}" y2="{_HEIGHT - _BOTTOM:g}"/>'
+            f'<text class="mark-text" x="{at + shift:.1f}" y="{_TOP + 9:g}" text-anchor="{anchor}">'
+            f"{escape(mark[1])}</text>"
+        )
+    parts.extend(_line(x, y, one) for one in series)
+    return _svg(name, description, "".join(parts))
+
+
+def _svg(name: str, description: str, body: str) -> Markup:
+    # Safe: body is made of numbers formatted here and of texts escaped where they enter.
+    return Markup(  # noqa: S704
+        f'<svg class="chart" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" '
+        f'aria-label="{escape(name)}: {escape(description)}">{body}</svg>'
+    )
+
+
+def _grid(x: Axis, y: Axis) -> str:
+    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
+    parts = []
+    for value, text in y.ticks:
+        at = _y(y, value)
+        parts.append(
+            f'<line class="grid" x1="{_LEFT:g}" x2="{right:g}" y1="{at:.1f}" y2="{at:.1f}"/>'
+            f'<text class="tick" x="{_LEFT - 7:g}" y="{at + 3.5:.1f}" text-anchor="end">{escape(text)}</text>'
+        )
+    last = -math.inf
+    for value, text in x.ticks:
+        at = _x(x, value)
+        parts.append(f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{bottom:g}" y2="{bottom + 4:g}"/>')
+        if at - last < 8 + 6 * len(text):  # a label that would touch the one before is left to the table
+            continue
+        last = at
+        parts.append(f'<text class="tick" x="{at:.1f}" y="{bottom + 16:g}" text-anchor="middle">{escape(text)}</text>')
+    parts.append(f'<line class="axis" x1="{_LEFT:g}" x2="{right:g}" y1="{bottom:g}" y2="{bottom:g}"/>')
+    middle = (_LEFT + right) / 2
+    parts.append(
+        f'<text class="title" x="{middle:g}" y="{_HEIGHT - 5:g}" text-anchor="middle">{escape(x.title)}</text>'
+    )
+    return "".join(parts)
+
+
+def _line(x: Axis, y: Axis, series: Series) -> str:
+    places = [(_x(x, a), _y(y, b)) for a, b in series.points]
+    css = escape(series.css)
+    parts = []
+    if series.low:
+        edges = [(a, _y(y, b)) for (a, _), b in zip(places, series.high, strict=True)]
+        edges += [(a, _y(y, b)) for (a, _), b in zip(places, series.low, strict=True)][::-1]
+        parts.append(f'<polygon class="band {css}" points="{_path(edges)}"/>')
+    if len(places) > 1:
+        parts.append(f'<polyline class="line {css}" points="{_path(places)}"/>')
+    if len(places) <= 24:
+        parts.extend(f'<circle class="dot {css}" cx="{a:.1f}" cy="{b:.1f}" r="3"/>' for a, b in places)
+    return "".join(parts)
+
+
+def _path(places: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{a:.1f},{b:.1f}" for a, b in places)
+
+
+def _x(axis: Axis, value: float) -> float:
+    return _LEFT + (value - axis.low) / (axis.high - axis.low) * (_WIDTH - _LEFT - _RIGHT)
+
+
+def _y(axis: Axis, value: float) -> float:
+    return _HEIGHT - _BOTTOM - (value - axis.low) / (axis.high - axis.low) * (_HEIGHT - _TOP - _BOTTOM)
+
+
+def verdict_bar(certified: int, unknown: int, falsified: int) -> Markup:
+    """Draws the verdicts as shares of one bar, whose height does not scale with its width."""
+    n = certified + unknown + falsified
+    label = f"Of {n} images: {certified} certified, {unknown} unknown, {falsified} falsified"
+    parts, start = [], 0.0
+    for css, count in (("certified", certified), ("unknown", unknown), ("falsified", falsified)):
+        width = 100.0 * count / n
+        if count:
+            parts.append(f'<rect class="{css}" x="{start:.3f}" y="0" width="{width:.3f}" height="10"/>')
+        start += width
+    # Safe: numbers only.
+    return Markup(  # noqa: S704
+        f'<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{label}">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def class_bar(clean: float, robust: float) -> Markup:
+    """Draws one class: robust accuracy inside clean accuracy inside the whole. The numbers stand beside it."""
+    # Safe: numbers only.
+    return Markup(  # noqa: S704
+        '<svg class="share" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="whole" x="0" y="0" width="100" height="10"/>'
+        f'<rect class="clean" x="0" y="0" width="{100 * clean:.2f}" height="10"/>'
+        f'<rect class="robust" x="0" y="0" width="{100 * robust:.2f}" height="10"/></svg>'
+    )

@@ -1,0 +1,88 @@
+"""How numbers and texts of a certificate are written for people; the text summary."""
+
+from __future__ import annotations
+
+from harden.certificate.schema import Certificate, Comparison, Proportion
+
+THIN = "\u202f"
+"""A narrow space that does not break: between digits of thousands and before a unit."""
+
+
+def percent(value: float) -> str:
+    """A share in per cent with one decimal."""
+    return f"{100 * value:.1f}{THIN}%"
+
+
+def grouped(value: float) -> str:
+    """A count with its thousands set apart."""
+    return f"{value:,.0f}".replace(",", THIN)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two largest units that say something."""
+    if seconds < 60:
+        return f"{seconds:.3g}{THIN}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{THIN}min {rest}{THIN}s"
+    return f"{minutes // 60}{THIN}h {minutes % 60}{THIN}min"
+
+
+def of_n(proportion: Proportion) -> str:
+    """A proportion as count and n."""
+    return f"{grouped(proportion.count)} of {grouped(proportion.n)}"
+
+
+def span(proportion: Proportion) -> str:
+    """A proportion's interval in per cent."""
+    low, high = proportion.interval
+    return f"{100 * low:.1f} to {percent(high)}"
+
+
+def in_full(proportion: Proportion) -> str:
+    """A proportion with count, n and interval."""
+    confidence = f"{100 * proportion.confidence:g}{THIN}%"
+    return f"{percent(proportion.value)} ({of_n(proportion)}; {confidence} interval {span(proportion)})"
+
+
+def ball(certificate: Certificate) -> str:
+    """The threat model in words."""
+    threat = certificate.predicate.threat
+    norm = {"linf": "L-infinity", "l2": "L2"}[threat.norm]
+    return f"{norm}, eps {threat.eps}"
+
+
+def summary(certificate: Certificate) -> str:
+    """Writes a certificate as text: every number with its n and interval, before and after, the bracket.
+
+    An unreliable certificate gets the checks that fired in place of a headline.
+    """
+    p = certificate.predicate
+    lines = [f"Robustness certificate for {p.data.name}, {p.data.split} split, {ball(certificate)}"]
+    if p.status == "ok":
+        proof = f"by proof ({p.bracket.method})" if p.bracket.method else "no proof was attempted"
+        lines += [
+            f"  at least  {in_full(p.bracket.certified)}  certified accuracy, {proof}",
+            f"  at most   {in_full(p.bracket.robust)}  robust accuracy, by attack",
+        ]
+    else:
+        lines.append("  UNRELIABLE: a trust check fired, so there is no headline")
+        lines += [f"    {c.name}: {c.meaning} {c.action}" for c in p.checks if not c.passed]
+    lines += [
+        f"  verdicts  {p.verdicts.certified} certified, {p.verdicts.unknown} unknown, "
+        f"{p.verdicts.falsified} falsified of {p.data.n}",
+        f"  clean     {in_full(p.clean)}",
+    ]
+    if p.comparison is not None:
+        lines += _before(p.comparison)
+    lines += [f"  {attack.name}: {in_full(attack.robust)} left standing" for attack in p.attacks]
+    lines.append(f"  seal sha256 {certificate.seal.sha256} (not a signature)")
+    return "\n".join(lines).replace(THIN, " ")
+
+
+def _before(comparison: Comparison) -> list[str]:
+    return [
+        f"  before hardening ({comparison.name})",
+        f"    clean   {in_full(comparison.clean)}",
+        f"    robust  {in_full(comparison.robust)}",
+    ]
