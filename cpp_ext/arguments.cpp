@@ -1,0 +1,144 @@
+#include "arguments.h"
+
+#include <cstring>
+
+namespace harden {
+namespace {
+
+constexpr const char* NO_ANSWER = "torch did not answer a question about a tensor";
+
+struct Tensor {
+  TensorHandle handle;
+  int64_t dim;
+  const int64_t* sizes;
+  const int64_t* strides;
+  int32_t device_index;
+
+  int64_t elements() const {
+    int64_t product = 1;
+    for (int64_t axis = 0; axis < dim; ++axis) product *= sizes[axis];
+    return product;
+  }
+};
+
+const char* read_tensor(StackValue value, int32_t device_type, Tensor* tensor) {
+  tensor->handle = reinterpret_cast<TensorHandle>(value);
+  int64_t* sizes = nullptr;
+  int64_t* strides = nullptr;
+  int32_t dtype = 0;
+  int32_t found_device = 0;
+  if (aoti_torch_get_dim(tensor->handle, &tensor->dim) || aoti_torch_get_sizes(tensor->handle, &sizes) ||
+      aoti_torch_get_strides(tensor->handle, &strides) || aoti_torch_get_dtype(tensor->handle, &dtype) ||
+      aoti_torch_get_device_type(tensor->handle, &found_device) ||
+      aoti_torch_get_device_index(tensor->handle, &tensor->device_index))
+    return NO_ANSWER;
+  if (dtype != aoti_torch_dtype_float32()) return "every tensor has to be float32";
+  if (found_device != device_type) return "every tensor has to be on the same device";
+  tensor->sizes = sizes;
+  tensor->strides = strides;
+  return nullptr;
+}
+
+bool same_shape(const Tensor& a, const Tensor& b) {
+  if (a.dim != b.dim) return false;
+  for (int64_t axis = 0; axis < a.dim; ++axis)
+    if (a.sizes[axis] != b.sizes[axis]) return false;
+  return true;
+}
+
+// Whether the stride of `axis` is `*expected`; then the next outer axis has to have the product with this axis' size.
+bool fits(const Tensor& tensor, int64_t axis, int64_t* expected) {
+  const bool fit = tensor.sizes[axis] == 1 || tensor.strides[axis] == *expected;
+  *expected *= tensor.sizes[axis];
+  return fit;
+}
+
+bool contiguous(const Tensor& tensor) {
+  int64_t expected = 1;
+  for (int64_t axis = tensor.dim - 1; axis >= 0; --axis)
+    if (!fits(tensor, axis, &expected)) return false;
+  return true;
+}
+
+bool channels_last(const Tensor& tensor) {
+  int64_t expected = 1;
+  if (tensor.dim < 3 || !fits(tensor, 1, &expected)) return false;
+  for (int64_t axis = tensor.dim - 1; axis >= 2; --axis)
+    if (!fits(tensor, axis, &expected)) return false;
+  return fits(tensor, 0, &expected);
+}
+
+bool overlap(const float* a, const float* b, int64_t elements) {
+  const uintptr_t first = reinterpret_cast<uintptr_t>(a), second = reinterpret_cast<uintptr_t>(b);
+  const uintptr_t bytes = static_cast<uintptr_t>(elements) * sizeof(float);
+  return first < second + bytes && second < first + bytes;
+}
+
+const char* read_values(const Tensor& tensor, const Step& step, bool per_channel, Values* values) {
+  const void* data = nullptr;
+  if (torch_get_const_data_ptr(tensor.handle, &data)) return NO_ANSWER;
+  values->data = static_cast<const float*>(data);
+  values->example_stride = 0;
+  values->channel_stride = 0;
+  if (!contiguous(tensor)) return "alpha and eps have to be contiguous";
+  if (tensor.elements() == 1) return nullptr;
+  if (tensor.dim == 1 && tensor.sizes[0] == step.examples) {
+    values->example_stride = 1;
+    return nullptr;
+  }
+  if (per_channel && tensor.dim == 2 && tensor.sizes[0] == 1 && tensor.sizes[1] == step.channels) {
+    values->channel_stride = 1;
+    return nullptr;
+  }
+  return per_channel ? "alpha and eps have to have 1 element or the shape (N,) or (1, C)"
+                     : "alpha and eps have to have 1 element or the shape (N,)";
+}
+
+// A limit of the box; false where the number has no exact float32, so that rounding it would move the box.
+bool read_limit(StackValue value, float* limit) {
+  double wide;
+  memcpy(&wide, &value, sizeof wide);
+  *limit = static_cast<float>(wide);
+  return static_cast<double>(*limit) == wide;
+}
+
+}  // namespace
+
+const char* read_step(const StackValue* stack, int32_t device_type, bool per_channel, Step* step) {
+  Tensor tensors[5];
+  for (int i = 0; i < 5; ++i) {
+    if (const char* wrong = read_tensor(stack[i], device_type, &tensors[i])) return wrong;
+    if (tensors[i].device_index != tensors[0].device_index) return "every tensor has to be on the same device";
+  }
+  const Tensor &x_adv = tensors[0], &x = tensors[1], &grad = tensors[2];
+  if (x_adv.dim < 1 || !same_shape(x_adv, x) || !same_shape(x_adv, grad))
+    return "x_adv, x and grad have to have the same shape (N, ...)";
+  step->device_index = x_adv.device_index;
+  step->examples = x_adv.sizes[0];
+  step->channels = x_adv.dim > 1 ? x_adv.sizes[1] : 1;
+  step->pixels = 1;
+  for (int64_t axis = 2; axis < x_adv.dim; ++axis) step->pixels *= x_adv.sizes[axis];
+
+  if (const char* wrong = read_values(tensors[3], *step, per_channel && x_adv.dim > 1, &step->alpha)) return wrong;
+  if (const char* wrong = read_values(tensors[4], *step, per_channel && x_adv.dim > 1, &step->eps)) return wrong;
+  if (!read_limit(stack[5], &step->low) || !read_limit(stack[6], &step->high) || !(step->low <= step->high))
+    return "low and high have to be float32 numbers with low <= high";
+  if (step->elements() == 0) return nullptr;
+
+  step->channels_last = !contiguous(x_adv) || !contiguous(x) || !contiguous(grad);
+  if (step->channels_last && !(channels_last(x_adv) && channels_last(x) && channels_last(grad)))
+    return "x_adv, x and grad have to be all contiguous or all channels_last";
+  void* target = nullptr;
+  const void *clean = nullptr, *gradient = nullptr;
+  if (torch_get_mutable_data_ptr(x_adv.handle, &target) || torch_get_const_data_ptr(x.handle, &clean) ||
+      torch_get_const_data_ptr(grad.handle, &gradient))
+    return NO_ANSWER;
+  step->x_adv = static_cast<float*>(target);
+  step->x = static_cast<const float*>(clean);
+  step->grad = static_cast<const float*>(gradient);
+  if (overlap(step->x_adv, step->x, step->elements()) || overlap(step->x_adv, step->grad, step->elements()))
+    return "x_adv must not share memory with x or grad";
+  return nullptr;
+}
+
+}  // namespace harden

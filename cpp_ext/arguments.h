@@ -1,0 +1,44 @@
+// What a step operation gets from torch, checked.
+#pragma once
+
+#include <cstdint>
+
+#include "torch_shim.h"
+
+namespace harden {
+
+// Values of 1 element, one per example, or one per channel: value(n, c) = data[n * example_stride + c * channel_stride].
+struct Values {
+  const float* data;
+  int64_t example_stride;
+  int64_t channel_stride;
+
+  bool single() const { return example_stride == 0 && channel_stride == 0; }
+};
+
+// (N, C, ...) tensors, dense in one and the same order. A channel's elements lie together (contiguous), or
+// each pixel's channels do (channels_last).
+struct Step {
+  float* x_adv;
+  const float* x;
+  const float* grad;
+  Values alpha;
+  Values eps;
+  float low;
+  float high;
+  int64_t examples;
+  int64_t channels;
+  int64_t pixels;  // elements of one channel
+  bool channels_last;
+  int32_t device_index;
+
+  int64_t example_elements() const { return channels * pixels; }
+  int64_t elements() const { return examples * channels * pixels; }
+};
+
+constexpr uint64_t STEP_INPUTS = 7;
+
+// Reads and checks (x_adv, x, grad, alpha, eps, low, high). Returns nullptr, or what is wrong, in words.
+const char* read_step(const StackValue* stack, int32_t device_type, bool per_channel, Step* step);
+
+}  // namespace harden

@@ -1,0 +1,20 @@
+// The CPU kernels, and how their inner loops are compiled.
+#pragma once
+
+#include "../arguments.h"
+
+// Every function so marked is compiled for AVX-512, for AVX2 and for the base, and the loader picks one. CMakeLists.txt
+// defines it where compiler, C library and processor know how. All versions return the same bits.
+#ifndef HARDEN_CLONES
+#define HARDEN_CLONES
+#endif
+
+namespace harden {
+
+// Elements that are worth a thread of their own.
+constexpr int64_t GRAIN = 32768;
+
+const char* linf_step_cpu(const StackValue* stack);
+const char* l2_step_cpu(const StackValue* stack);
+
+}  // namespace harden

@@ -1,0 +1,91 @@
+// The L2 step on the CPU: whole examples, split over torch's threads.
+#include "../l2.h"
+
+#include "kernels.h"
+
+namespace harden {
+namespace {
+
+// A sum runs in so many lanes, whatever the width of the processor's vectors: every machine and number of
+// threads returns the same bits.
+constexpr int LANES = 16;
+
+struct Lanes {
+  double sum[LANES] = {};
+
+  double total() const {
+    double parts[LANES];
+    for (int i = 0; i < LANES; ++i) parts[i] = sum[i];
+    for (int width = LANES / 2; width > 0; width /= 2)
+      for (int i = 0; i < width; ++i) parts[i] += parts[i + width];
+    return parts[0];
+  }
+};
+
+HARDEN_CLONES double grad_squares(const float* __restrict grad, int64_t n) {
+  Lanes lanes;
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (int lane = 0; lane < LANES; ++lane) {
+      const double value = direction(grad[i + lane]);
+      lanes.sum[lane] += value * value;
+    }
+  for (; i < n; ++i) {
+    const double value = direction(grad[i]);
+    lanes.sum[i % LANES] += value * value;
+  }
+  return lanes.total();
+}
+
+// Writes y into x_adv and returns |y - x|^2.
+HARDEN_CLONES double move(float* __restrict x_adv, const float* __restrict x, const float* __restrict grad, int64_t n,
+                          double scale) {
+  Lanes lanes;
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (int lane = 0; lane < LANES; ++lane) {
+      const float y = l2_moved(x_adv[i + lane], x[i + lane], grad[i + lane], scale);
+      const double delta = difference(y, x[i + lane]);
+      x_adv[i + lane] = y;
+      lanes.sum[lane] += delta * delta;
+    }
+  for (; i < n; ++i) {
+    x_adv[i] = l2_moved(x_adv[i], x[i], grad[i], scale);
+    const double delta = difference(x_adv[i], x[i]);
+    lanes.sum[i % LANES] += delta * delta;
+  }
+  return lanes.total();
+}
+
+HARDEN_CLONES void project(float* __restrict x_adv, const float* __restrict x, int64_t n, Projection onto, float low,
+                           float high) {
+  for (int64_t i = 0; i < n; ++i) x_adv[i] = l2_projected(x_adv[i], x[i], onto, low, high);
+}
+
+void body(int64_t begin, int64_t end, void* context) {
+  const Step& step = *static_cast<const Step*>(context);
+  const int64_t n = step.example_elements();
+  for (int64_t example = begin; example < end; ++example) {
+    float* const x_adv = step.x_adv + example * n;
+    const float* const x = step.x + example * n;
+    const float* const grad = step.grad + example * n;
+    const float alpha = step.alpha.data[example * step.alpha.example_stride];
+    const float eps = step.eps.data[example * step.eps.example_stride];
+    const double scale = step_scale(alpha, __builtin_sqrt(grad_squares(grad, n)));
+    const double length = __builtin_sqrt(move(x_adv, x, grad, n, scale));
+    project(x_adv, x, n, projection(eps, length), step.low, step.high);
+  }
+}
+
+}  // namespace
+
+const char* l2_step_cpu(const StackValue* stack) {
+  Step step;
+  if (const char* wrong = read_step(stack, aoti_torch_device_type_cpu(), false, &step)) return wrong;
+  if (step.elements() == 0) return nullptr;
+  if (step.example_elements() > MOST_ELEMENTS) return "an example has more than 2^30 elements";
+  const int64_t grain = step.example_elements() < GRAIN ? GRAIN / step.example_elements() : 1;
+  return torch_parallel_for(0, step.examples, grain, body, &step) ? "torch's threads did not run" : nullptr;
+}
+
+}  // namespace harden

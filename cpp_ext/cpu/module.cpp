@@ -1,0 +1,27 @@
+// The module _cpu: the schemas of all operations, and their kernels for the CPU.
+#include "../module.h"
+
+#include "kernels.h"
+
+namespace {
+
+constexpr const char* SCHEMAS[] = {
+    "linf_step_(Tensor(a!) x_adv, Tensor x, Tensor grad, Tensor alpha, Tensor eps, float low, float high) -> ()",
+    "l2_step_(Tensor(a!) x_adv, Tensor x, Tensor grad, Tensor alpha, Tensor eps, float low, float high) -> ()",
+};
+
+}  // namespace
+
+int32_t harden_register() {
+  using namespace harden;
+  LibraryHandle schemas = nullptr;
+  if (const TorchError code = aoti_torch_library_init_def("harden", __FILE_NAME__, __LINE__, &schemas)) return code;
+  for (const char* schema : SCHEMAS)
+    if (const TorchError code = aoti_torch_library_def(schemas, schema)) return code;
+  LibraryHandle kernels = nullptr;
+  if (const TorchError code = aoti_torch_library_init_impl("harden", "CPU", __FILE_NAME__, __LINE__, &kernels))
+    return code;
+  if (const TorchError code = torch_library_impl(kernels, "linf_step_", boxed<linf_step_cpu, 5, STEP_INPUTS>, BUILT_FOR))
+    return code;
+  return torch_library_impl(kernels, "l2_step_", boxed<l2_step_cpu, 5, STEP_INPUTS>, BUILT_FOR);
+}

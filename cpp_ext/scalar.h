@@ -1,0 +1,47 @@
+// Scalar arithmetic that host and device share: what it takes to round in a chosen direction and to distrust NaN.
+//
+// Needs IEEE 754 arithmetic as written: no fast-math, no contraction to fused multiply-add (see CMakeLists.txt).
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#ifdef __CUDACC__
+#define HARDEN_HD __host__ __device__ __forceinline__
+#else
+#define HARDEN_HD inline __attribute__((always_inline))
+#endif
+
+namespace harden {
+
+// The float32 number that lies `steps` numbers above `value`, for steps in {-1, 0, 1}. Both zeros count as one
+// number. Branchless on the bits, so that compilers vectorise it (nextafterf is a call). Not for NaN or infinity.
+HARDEN_HD float shifted(float value, int32_t steps) {
+  int32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  // Bits of negative numbers count downwards: mirrored below zero, they are ordered as the numbers are.
+  int32_t order = bits < 0 ? INT32_MIN - bits : bits;
+  order += steps;
+  bits = order < 0 ? INT32_MIN - order : order;
+  memcpy(&value, &bits, sizeof bits);
+  return value;
+}
+
+// (a + b) - total exactly, for total = fl(a + b): the TwoSum of Knuth. NaN where the sum overflowed.
+HARDEN_HD float sum_error(float a, float b, float total) {
+  const float part = total - a;
+  return (a - (total - part)) + (b - part);
+}
+
+// Limits from below, then from above; NaN stays NaN.
+HARDEN_HD float clamped(float value, float low, float high) {
+  value = value < low ? low : value;
+  return value > high ? high : value;
+}
+
+// An eps that is not a number of at least 0 allows no perturbation.
+HARDEN_HD float allowance(float eps) { return eps > 0.0f ? eps : 0.0f; }
+
+HARDEN_HD bool is_finite(float value) { return value - value == 0.0f; }
+
+}  // namespace harden
