@@ -108,7 +108,7 @@ class Linf:
 
     def project_(self, x_adv: Tensor, x: Tensor) -> None:
         """x_adv <- box(ball(x_adv)), in place."""
-        self.step_(x_adv, x, x_adv, x_adv.new_zeros(1))
+        self.step_(x_adv, x, x, x_adv.new_zeros(1))
 
     def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Whether |x'_i - x_i| <= eps and x'_i lies in the box for all i, as rational numbers: bool (N,)."""
@@ -179,7 +179,7 @@ class L2:
 
     def project_(self, x_adv: Tensor, x: Tensor) -> None:
         """x_adv <- box(ball(x_adv)), in place."""
-        self.step_(x_adv, x, x_adv, x_adv.new_zeros(1))
+        self.step_(x_adv, x, x, x_adv.new_zeros(1))
 
     def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Whether sum_i (x'_i - x_i)^2 <= eps^2 and x' lies in the box, as rational numbers: bool (N,)."""

@@ -1,0 +1,57 @@
+"""The exponential moving average of a network's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+
+@final
+class Average:
+    """s <- d s + (1 - d) w after each step, with d = min(decay, (1 + t) / (10 + t)) so that short runs warm up.
+
+    Floating-point buffers (BatchNorm statistics) are averaged too, other buffers copied.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.steps = 0
+        self.weights = weights_of(module)
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Take in the module's present weights."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for name, value in module.state_dict().items():
+            mine = self.weights[name]
+            if mine.is_floating_point():
+                mine.lerp_(value, 1 - decay)
+            else:
+                mine.copy_(value)
+
+    @contextmanager
+    def applied(self, module: nn.Module) -> Iterator[None]:
+        """Let the module have the averaged weights inside the context."""
+        own = weights_of(module)
+        load_weights(module, self.weights)
+        try:
+            yield
+        finally:
+            load_weights(module, own)
+
+
+def weights_of(module: nn.Module) -> dict[str, Tensor]:
+    """A copy of a module's parameters and buffers."""
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+@torch.no_grad()
+def load_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Copy weights into a module, in place."""
+    for name, value in module.state_dict().items():
+        value.copy_(weights[name])

@@ -1,0 +1,52 @@
+"""Weights on disk: safetensors, written beside and renamed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import nn
+
+from harden.errors import InputError
+from harden.training.averaging import weights_of
+from harden.files import write_bytes
+
+WEIGHTS_FILE = "weights.safetensors"
+
+
+def save_weights(module: nn.Module, folder: Path) -> Path:
+    """Write a module's parameters and buffers to folder/weights.safetensors, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / WEIGHTS_FILE
+    # Clones: safetensors refuses tensors that share memory, which tied weights do.
+    weights = {name: value.cpu().contiguous() for name, value in weights_of(module).items()}
+    write_bytes(path, save(weights))
+    return path
+
+
+def restore_weights(module: nn.Module, folder: Path) -> None:
+    """Read folder/weights.safetensors into a module, in place.
+
+    Raises:
+        InputError: the file is missing, corrupt, or holds other names or shapes than the module.
+    """
+    path = folder / WEIGHTS_FILE
+    try:
+        weights = load(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"no {path}", "the weights that a run saved", "point to a run's folder") from None
+    except SafetensorError as error:
+        raise InputError(f"{path} ({error})", "a safetensors file", "run again; the file is damaged") from None
+    own = module.state_dict()
+    other = sorted(name for name in own.keys() | weights.keys() if not _fits(own.get(name), weights.get(name)))
+    if other:
+        raise InputError(f"{path} does not fit at {other[:3]}", "the network it was saved from", "pass that network")
+    with torch.no_grad():
+        for name, value in own.items():
+            value.copy_(weights[name])
+
+
+def _fits(mine: torch.Tensor | None, stored: torch.Tensor | None) -> bool:
+    return mine is not None and stored is not None and mine.shape == stored.shape and mine.dtype == stored.dtype

@@ -1,0 +1,203 @@
+"""The training loop: an iterator over steps, the same for every objective."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import final
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from harden.data import Batch, Source
+from harden.draws import mix
+from harden.errors import HardenError, InputError
+from harden.evaluation import evaluate
+from harden.models import Classifier, PassMeter, counting
+from harden.objectives import Objective, Step, UpdatesWithStep
+from harden.threats import Threat
+from harden.training.averaging import Average, load_weights, weights_of
+from harden.training.budget import Spent
+from harden.training.optimisers import learning_rate
+from harden.training.seeding import seeded
+from harden.training.stage import Stage, StepRecord, Validation
+
+
+class DivergedError(HardenError):
+    """The loss is no longer a number."""
+
+
+def train(
+    stage: Stage,
+    model: Classifier,
+    source: Source,
+    threat: Threat,
+    *,
+    validation: Validation | None = None,
+    seed: int = 0,
+) -> Iterator[StepRecord]:
+    """Train `model` in place, yielding every step; stop iterating at any time to keep the present weights.
+
+    With a validation the model ends with the weights of the best robust accuracy on held-out images (clean
+    accuracy decides ties, then the later one); without, with the last ones. In both cases the weights are
+    the moving average's where the stage keeps one. On CPU the same seed gives the same weights bit for bit,
+    whatever the state of torch's global generator, unless the budget is in seconds.
+
+    Raises:
+        InputError: the source has no batch of two images or more.
+        DivergedError: the loss is NaN or infinite.
+    """
+    run = _Run(stage, model, source, threat, validation, seed)
+    yield from run.steps()
+    run.finish()
+
+
+@final
+class _Minimised(nn.Module):
+    """The objective as a module's forward, so that accelerate can wrap it for several processes."""
+
+    def __init__(self, objective: Objective, state: nn.Module) -> None:
+        super().__init__()
+        self.objective = objective
+        self.state = state
+
+    def forward(self, batch: Batch, step: Step) -> Tensor:
+        return self.objective(self.state, batch, step)
+
+
+@final
+class _Run:
+    """What one call of `train` carries from step to step."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        model: Classifier,
+        source: Source,
+        threat: Threat,
+        validation: Validation | None,
+        seed: int,
+    ) -> None:
+        self.stage, self.model, self.source, self.threat = stage, model, source, threat
+        self.validation, self.seed = validation, seed
+        self.meter, self.started = PassMeter(), time.perf_counter()
+        self.flags = [(weight, weight.requires_grad) for weight in model.parameters()]
+        self.modes = [(part, part.training) for part in model.modules()]
+        self.accelerator = Accelerator(cpu=model.device.type == "cpu")
+        with seeded(mix(seed, 0), model.device):
+            state = stage.objective.start(model, len(source))
+        self.state = state
+        # Kept from before prepare(): accelerate's own unwrapping may change the module it returns.
+        minimised = _Minimised(stage.objective, state)
+        self.minimised, self.optimiser = self.accelerator.prepare(minimised, stage.optimiser.build(state))
+        self.average = Average(model, stage.average) if stage.average > 0 else None
+        self.best: tuple[float, float] | None = None
+        self.best_weights: dict[str, Tensor] | None = None
+
+    def steps(self) -> Iterator[StepRecord]:
+        """Run until the budget is spent."""
+        number = epoch = examples = validated = 0
+        progress = 0.0
+        try:
+            while progress < 1.0:
+                before = number
+                order = torch.Generator().manual_seed(mix(self.seed, 1, epoch) >> 1)
+                for batch in self.source.epoch(order):
+                    if len(batch) < 2:  # BatchNorm and contrast need two images
+                        continue
+                    examples += len(batch)
+                    record = self._step(batch.to(self.model.device), number, progress)
+                    number += 1
+                    progress = self._progress(examples)
+                    due = int(progress * self.stage.validations)
+                    if self.validation is not None and (due > validated or progress >= 1.0):
+                        validated = due
+                        record = self._validate(record)
+                        progress = max(progress, self._progress(examples))
+                    yield replace(record, progress=progress, passes=self._passes(), seconds=self._seconds())
+                    if progress >= 1.0:
+                        break
+                if number == before:
+                    raise InputError(
+                        f"{len(self.source)} training images in batches of {self.source.batch_size}",
+                        "at least one batch of two images",
+                        "pass more images, or a larger batch size",
+                    )
+                epoch += 1
+        finally:
+            self._restore_flags()
+
+    def finish(self) -> None:
+        """Leave the chosen weights in the model."""
+        if self.best_weights is not None:
+            load_weights(self.model, self.best_weights)
+        elif self.average is not None:
+            load_weights(self.model, self.average.weights)
+
+    def _step(self, batch: Batch, number: int, progress: float) -> StepRecord:
+        stage = self.stage
+        threat = self.threat.scaled(min(1.0, progress / stage.ramp) if stage.ramp > 0 else 1.0)
+        generator = torch.Generator(batch.x.device).manual_seed(mix(self.seed, 2, number) >> 1)
+        step = Step(number, progress, threat, mix(self.seed, 3), generator)
+        rate = stage.optimiser.lr * learning_rate(progress, stage.warmup)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.state.train()
+        with seeded(mix(self.seed, 4, number), batch.x.device), counting(self.meter):
+            loss = self.minimised(batch, step)
+            value = float(loss.detach())
+            if not (-float("inf") < value < float("inf")):
+                raise DivergedError(
+                    f"a loss of {value} at step {number + 1} of {stage.name}",
+                    "a finite number",
+                    f"lower the learning rate (it was {rate:.3g}) or train longer before eps is full",
+                )
+            self.optimiser.zero_grad()
+            self.accelerator.backward(loss)
+            self.accelerator.clip_grad_norm_(self.minimised.parameters(), stage.clip)
+            self.optimiser.step()
+            # Gradients are the loop's own: none stays behind on the model.
+            self.optimiser.zero_grad()
+            if isinstance(self.state, UpdatesWithStep):
+                self.state.after_step(step)
+        if self.average is not None:
+            self.average.update(self.model)
+        return StepRecord(stage.name, number + 1, progress, 0.0, 0.0, value, rate, float(threat.eps))
+
+    def _validate(self, record: StepRecord) -> StepRecord:
+        """Measure the weights that would be kept, and keep them if they are the best so far."""
+        validation = self.validation
+        if validation is None:
+            return record
+        own = weights_of(self.model)
+        if self.average is not None:
+            load_weights(self.model, self.average.weights)
+        try:
+            with counting(self.meter):
+                found = evaluate(
+                    self.model, validation.source, validation.threat, validation.attempts, seed=validation.seed
+                )
+            score = (found.robust.value, found.clean.value)
+            best = self.best is None or score >= self.best
+            if best:
+                self.best, self.best_weights = score, weights_of(self.model)
+        finally:
+            load_weights(self.model, own)
+        return replace(record, clean=score[1], robust=score[0], best=best)
+
+    def _restore_flags(self) -> None:
+        for weight, flag in self.flags:
+            weight.requires_grad_(flag)
+        for part, mode in self.modes:
+            part.training = mode
+
+    def _progress(self, examples: int) -> float:
+        return self.stage.budget.progress(Spent(self.meter.passes, examples, self._seconds()), len(self.source))
+
+    def _passes(self) -> float:
+        return self.meter.passes / len(self.source)
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self.started

@@ -1,0 +1,70 @@
+"""Optimisers as values, and the schedule of their learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, final
+
+import torch
+from torch import nn
+
+
+class Optimiser(Protocol):
+    """A recipe for a torch optimiser."""
+
+    @property
+    def lr(self) -> float:
+        """The peak learning rate."""
+        ...
+
+    def build(self, module: nn.Module) -> torch.optim.Optimizer:
+        """An optimiser over the module's trainable parameters."""
+        ...
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SGD:
+    """Stochastic gradient descent with Nesterov momentum; no weight decay on biases and norms."""
+
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+
+    def build(self, module: nn.Module) -> torch.optim.Optimizer:
+        """An optimiser over the module's trainable parameters."""
+        groups = _groups(module.named_parameters(), self.weight_decay)
+        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.momentum > 0)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AdamW:
+    """Adam with decoupled weight decay; no weight decay on biases and norms."""
+
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+
+    def build(self, module: nn.Module) -> torch.optim.Optimizer:
+        """An optimiser over the module's trainable parameters."""
+        return torch.optim.AdamW(_groups(module.named_parameters(), self.weight_decay), lr=self.lr)
+
+
+def learning_rate(progress: float, warmup: float) -> float:
+    """The factor on the peak rate: linear up to 1 over `warmup` of the stage, then a half cosine down to 0."""
+    if progress < warmup:
+        return max(progress / warmup, 0.01)
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+def _groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, object]]:
+    trainable = [weight for _, weight in named if weight.requires_grad]
+    matrices = [weight for weight in trainable if weight.dim() > 1]
+    vectors = [weight for weight in trainable if weight.dim() <= 1]
+    groups: list[dict[str, object]] = [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]

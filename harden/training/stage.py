@@ -1,0 +1,96 @@
+"""A stage of training, how it is validated, and what the loop yields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+from harden.attacks import PGD
+from harden.data import Source
+from harden.errors import InputError
+from harden.evaluation import Attempt
+from harden.losses import Margin
+from harden.objectives import Objective
+from harden.threats import Threat
+from harden.training.budget import Budget
+from harden.training.optimisers import AdamW, Optimiser
+
+# The margin and not the cross-entropy: the latter flatters networks with small logits, pretrained ones above all.
+VALIDATION_ATTEMPTS = (Attempt("pgd-10-margin", PGD(steps=10), Margin),)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One objective and how long, how fast and against what it is minimised.
+
+    Args:
+        name: under which its cost and history are reported.
+        objective: what is minimised.
+        budget: what the stage may spend.
+        optimiser: with the peak learning rate.
+        warmup: share of the budget over which the learning rate rises.
+        ramp: share of the budget over which eps rises from 0; without it a network that is not robust yet
+            collapses to a constant.
+        average: decay of the weights' moving average, which is what is validated and kept; 0 for none.
+        validations: how often robust accuracy is measured on held-out images; the best weights are kept.
+        clip: the gradient's largest length.
+    """
+
+    name: str
+    objective: Objective
+    budget: Budget
+    optimiser: Optimiser = field(default_factory=AdamW)
+    warmup: float = 0.1
+    ramp: float = 0.3
+    average: float = 0.99
+    validations: int = 10
+    clip: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.warmup < 1 and 0 <= self.ramp <= 1 and 0 <= self.average < 1):
+            seen = f"warmup {self.warmup}, ramp {self.ramp}, average {self.average}"
+            raise InputError(seen, "shares in [0, 1)", "write warmup=0.1, ramp=0.3, average=0.99")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Held-out images that choose the checkpoint: never trained on, never in the certificate's test set."""
+
+    source: Source
+    threat: Threat
+    attempts: tuple[Attempt, ...] = VALIDATION_ATTEMPTS
+    seed: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One step of the optimiser.
+
+    Attributes:
+        stage: the stage's name.
+        step: steps of this stage so far.
+        progress: share of the stage's budget spent.
+        passes: E of this stage so far, passes per training image.
+        seconds: since the stage began.
+        loss: the objective's value on the batch.
+        learning_rate: used in this step.
+        eps: the threat's budget in this step.
+        clean: accuracy on the held-out images, where it was measured at this step.
+        robust: accuracy under the validation attack there.
+        best: whether these are the best weights so far.
+    """
+
+    stage: str
+    step: int
+    progress: float
+    passes: float
+    seconds: float
+    loss: float
+    learning_rate: float
+    eps: float
+    clean: float | None = None
+    robust: float | None = None
+    best: bool = False
