@@ -59,7 +59,8 @@ class Proportion:
         Raises:
             InputError: the mask is empty, has more than one axis, or holds something but true and false.
         """
-        on_host = mask.detach().cpu() if hasattr(mask, "detach") and hasattr(mask, "cpu") else mask
+        # A tensor, without importing torch: its own way to the host.
+        on_host = getattr(mask, "cpu", lambda: mask)()
         array = np.asarray(on_host if hasattr(on_host, "__len__") else list(on_host))
         if array.ndim != 1 or (array.size and array.dtype != np.bool_):
             raise InputError(

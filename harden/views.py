@@ -103,7 +103,7 @@ class Views:
 
         Args:
             x: images in [0, 1], float32 (N, C, H, W), on any device.
-            generator: where all draws come from, on any device (fastest on that of x); no other state is used.
+            generator: where all draws come from, on any device (best that of x); no other state is used.
 
         Returns:
             A new tensor like x, in [0, 1]. With everything off its values are those of x, bit for bit.
@@ -281,7 +281,7 @@ NATURAL = Views(
     hue=0.1,
     grayscale=0.2,
 )
-"""For contrastive pretraining on photographs, as SimCLR at CIFAR's size (Chen et al. 2020, arXiv 2002.05709)."""
+"""For contrastive pretraining on photographs, as SimCLR on CIFAR-10 (Chen et al. 2020, arXiv 2002.05709)."""
 
 MEDICAL = Views(crop=(0.7, 1.0), rotate=10.0, brightness=0.2, contrast=0.2, noise=0.02)
 """For images in which colour and laterality carry meaning: intensity varies, hue and sides do not."""

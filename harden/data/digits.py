@@ -23,8 +23,8 @@ def load_digits() -> Splits:
         raise InputError(
             "digits: scikit-learn is not installed", "the demo extra", 'run pip install "harden[demo]"'
         ) from None
-    stored = read()
-    x = torch.from_numpy(stored.images).to(torch.float32).unsqueeze(1) / 16
-    y = torch.from_numpy(stored.target).to(torch.int64)
+    pixels, labels = read(return_X_y=True)
+    x = torch.tensor(pixels, dtype=torch.float32).view(-1, 1, 8, 8) / 16
+    y = torch.tensor(labels, dtype=torch.int64)
     train, test = split(Examples(x, y, tuple("0123456789"), "digits"), 1 / 3, seed=0)
     return Splits(train, test, "digits")

@@ -150,7 +150,7 @@ def batch_indices(
         order = torch.arange(n)
     else:
         order = torch.randperm(n, generator=generator, device=generator.device).cpu()
-    cut = list(order.split(size))
+    cut = list(torch.split(order, size))
     return cut[:-1] if drop_last and cut and len(cut[-1]) < size else cut
 
 

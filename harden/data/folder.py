@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from harden.data.examples import Examples
 from harden.data.splitting import Splits, split
 from harden.errors import InputError
 
-_Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+_Pixels = NDArray[Any]  # (C, H, W), uint8 or uint16
 _LAYOUT = "lay files out as DIR/train/CLASS/*.png and DIR/test/CLASS/*.png, or DIR/CLASS/*.png"
 
 
@@ -80,10 +81,10 @@ def _decode(file: Path) -> _Pixels:
     try:
         with Image.open(file) as image:
             if image.mode.startswith("I;16"):
-                return np.asarray(image).astype(np.uint16)[None]
+                return np.asarray(image).astype(np.uint16)[np.newaxis]
             if image.mode in ("1", "L"):
                 return np.asarray(image.convert("L"))[None]
-            if image.has_transparency_data and image.convert("RGBA").getextrema()[3] != (255, 255):
+            if _transparent(image):
                 raise InputError(
                     f"{file}: a transparent image", "opaque images", "flatten it onto a background"
                 )
@@ -92,6 +93,11 @@ def _decode(file: Path) -> _Pixels:
         raise InputError(
             f"{file}: unreadable ({error})", "a complete image file", "replace or remove it"
         ) from error
+
+
+def _transparent(image: Image.Image) -> bool:
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    return alpha is not None and alpha.getextrema() != (255, 255)
 
 
 def _check_alike(first: _Pixels, image: _Pixels, file: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,8 +43,22 @@ def load_function(module: str, function: str) -> Splits:
                 "a function of no arguments",
                 "check the name",
             )
+        if not _takes_nothing(call):
+            raise InputError(
+                f"{spec} needs arguments", "a function of no arguments", "wrap it in one that gives them"
+            )
         returned = call()
     return _as_splits(returned, spec, function)
+
+
+def _takes_nothing(call: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(call).bind()
+    except TypeError:
+        return False
+    except ValueError:  # some compiled functions don't tell
+        return True
+    return True
 
 
 def _as_splits(returned: object, spec: str, name: str) -> Splits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -114,7 +114,7 @@ def from_data_loader(loader: DataLoader[Any]) -> LoaderSource:
     Raises:
         InputError: the dataset is empty or has no length, or a sampler decides on more than the order.
     """
-    if not hasattr(loader.dataset, "__len__"):
+    if not isinstance(loader.dataset, Sized):
         raise InputError(
             f"a {type(loader.dataset).__name__} without a length", "a dataset with __len__", "define __len__"
         )
@@ -188,7 +188,7 @@ _States = tuple[Tensor, tuple[Any, ...], dict[str, Any]]
 
 
 def _global_states() -> _States:
-    return torch.get_rng_state(), random.getstate(), np.random.get_state(legacy=False)  # type: ignore[return-value]
+    return torch.get_rng_state(), random.getstate(), np.random.get_state(legacy=False)
 
 
 def _set_global_states(states: _States) -> None:
@@ -200,4 +200,4 @@ def _set_global_states(states: _States) -> None:
 def _seeded_states(seed: int) -> _States:
     legacy = np.random.RandomState(seed % 2**32).get_state(legacy=False)
     own = torch.Generator().manual_seed(seed).get_state()
-    return own, random.Random(seed).getstate(), legacy  # type: ignore[return-value]  # noqa: S311
+    return own, random.Random(seed).getstate(), legacy  # noqa: S311

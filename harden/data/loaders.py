@@ -27,9 +27,11 @@ class Source(Protocol):
     @property
     def batch_size(self) -> int:
         """How many examples a batch has; the last of an epoch may differ."""
+        ...
 
     def __len__(self) -> int:
         """Count the examples; Batch.index is in 0..len - 1."""
+        ...
 
     def epoch(self, generator: torch.Generator | None) -> Iterator[Batch]:
         """Go through all examples once: shuffled by the generator, in order when it is None.
@@ -37,12 +39,15 @@ class Source(Protocol):
         The generator is used at the call and never after it, so that a caller may go on drawing from it, and
         so that the order does not depend on how far workers have read ahead.
         """
+        ...
 
     def hold_out(self, fraction: float, seed: int) -> tuple[Source, Source]:
         """Split into (rest, held_out), stratified by label; each counts positions anew from 0."""
+        ...
 
     def describe(self) -> str:
         """Say in one line what the data is."""
+        ...
 
 
 def from_loader(loader: object, batch_size: int = 128) -> Source:
@@ -51,8 +56,8 @@ def from_loader(loader: object, batch_size: int = 128) -> Source:
     Args:
         loader: a Source (comes back as it is) · Examples · a pair (x, y) of tensors, images (N, C, H, W), or
             of numpy arrays, images (N, H, W, C) · a DataLoader over a map-style dataset, whose batch size,
-            workers and collate_fn are kept, and whose order is replaced · such a dataset itself · any iterable
-            of pairs (x, y), which is read once and kept in memory, up to `MEMORY_LIMIT`.
+            workers and collate_fn are kept, and whose order is replaced · such a dataset itself · any
+            iterable of pairs (x, y), which is read once and kept in memory, up to `MEMORY_LIMIT`.
         batch_size: for what has no batch size of its own.
 
     Raises:

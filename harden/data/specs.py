@@ -21,7 +21,7 @@ def load(spec: str) -> Splits:
     """Load the data that a spec names.
 
     `digits` (scikit-learn's, for demonstrations) · `npz:FILE` (x_train, y_train, x_test, y_test) ·
-    `folder:DIR` (one folder a class) · `torchvision:NAME:ROOT` (on disk already) · `module:function` (your own).
+    `folder:DIR` (one folder a class) · `torchvision:NAME:ROOT` (on disk already) · `module:function`.
 
     Raises:
         InputError: no such kind of spec, or the data it names is missing, damaged or not what data has to be.
