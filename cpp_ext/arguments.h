@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "scalar.h"
 #include "torch_shim.h"
 
 namespace harden {
@@ -13,7 +14,7 @@ struct Values {
   int64_t example_stride;
   int64_t channel_stride;
 
-  bool single() const { return example_stride == 0 && channel_stride == 0; }
+  HARDEN_HD bool single() const { return example_stride == 0 && channel_stride == 0; }
 };
 
 // (N, C, ...) tensors, dense in one and the same order. A channel's elements lie together (contiguous), or
@@ -32,8 +33,8 @@ struct Step {
   bool channels_last;
   int32_t device_index;
 
-  int64_t example_elements() const { return channels * pixels; }
-  int64_t elements() const { return examples * channels * pixels; }
+  HARDEN_HD int64_t example_elements() const { return channels * pixels; }
+  HARDEN_HD int64_t elements() const { return examples * channels * pixels; }
 };
 
 constexpr uint64_t STEP_INPUTS = 7;

@@ -19,7 +19,7 @@ void boxed(StackValue* stack, uint64_t inputs, uint64_t outputs) {
       if (aoti_torch_delete_tensor_object(reinterpret_cast<TensorHandle>(stack[i])) && wrong == nullptr)
         wrong = "torch did not take a tensor back";
   }
-  if (wrong != nullptr) aoti_torch_check(false, "harden", __FILE_NAME__, __LINE__, wrong);
+  if (wrong != nullptr) aoti_torch_check(false, "harden", "cpp_ext", __LINE__, wrong);
 }
 
 }  // namespace harden

@@ -15,11 +15,11 @@ constexpr const char* SCHEMAS[] = {
 int32_t harden_register() {
   using namespace harden;
   LibraryHandle schemas = nullptr;
-  if (const TorchError code = aoti_torch_library_init_def("harden", __FILE_NAME__, __LINE__, &schemas)) return code;
+  if (const TorchError code = aoti_torch_library_init_def("harden", "cpp_ext", __LINE__, &schemas)) return code;
   for (const char* schema : SCHEMAS)
     if (const TorchError code = aoti_torch_library_def(schemas, schema)) return code;
   LibraryHandle kernels = nullptr;
-  if (const TorchError code = aoti_torch_library_init_impl("harden", "CPU", __FILE_NAME__, __LINE__, &kernels))
+  if (const TorchError code = aoti_torch_library_init_impl("harden", "CPU", "cpp_ext", __LINE__, &kernels))
     return code;
   if (const TorchError code = torch_library_impl(kernels, "linf_step_", boxed<linf_step_cpu, 5, STEP_INPUTS>, BUILT_FOR))
     return code;

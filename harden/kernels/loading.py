@@ -21,8 +21,12 @@ import torch
 
 # The interface these Python files expect of a module; cpp_ext/module.h holds its other half.
 INTERFACE: Final = 1
+# The operations of `_cpu`, under torch.ops.harden.
+OPERATIONS: Final = ("linf_step_", "l2_step_")
 # The first torch whose stable C interface has every function the modules call.
 OLDEST_TORCH: Final = (2, 10)
+# The oldest device `_cuda` has code for: sm_80.
+OLDEST_CAPABILITY: Final = (8, 0)
 FOLDER: Final = Path(__file__).parent
 
 _LOG = logging.getLogger("harden")
@@ -80,6 +84,15 @@ def load_module(path: Path) -> str:
     return str(build().decode())
 
 
+def _fake(*_: object) -> None:
+    """Stands for an operation while torch traces with tensors that hold no data: it returns nothing."""
+
+
+def _register_fakes() -> None:
+    for operation in OPERATIONS:
+        torch.library.register_fake(f"harden::{operation}", _fake)
+
+
 def choose(
     module: str,
     *,
@@ -98,6 +111,8 @@ def choose(
         return Backend("torch", f"torch is {torch_version}; the compiled library needs {needed} or newer")
     try:
         build = load_module(path)
+        if module == "_cpu":
+            _register_fakes()
     except LoadError as error:
         _LOG.warning("the compiled library failed to load, plain torch runs instead: %s", error)
         return Backend("torch", f"{path.name} failed to load: {error}", failed=True)
@@ -110,6 +125,9 @@ def _choose_cuda(cpu: Backend) -> Backend:
         return Backend("torch", f"no CUDA module without the CPU one: {cpu.reason}", failed=cpu.failed)
     if torch.version.cuda is None or not torch.cuda.is_available():
         return Backend("torch", f"torch {torch.__version__} sees no CUDA device")
+    oldest = min(torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count()))
+    if oldest < OLDEST_CAPABILITY:
+        return Backend("torch", f"a device has compute capability {oldest}, older than {OLDEST_CAPABILITY}")
     return choose("_cuda")
 
 
@@ -130,8 +148,9 @@ def backend(device: torch.device | str | None = None) -> Backend:
             if kind == "cpu":
                 _CHOSEN[kind] = choose("_cpu")
             elif kind == "cuda":
-                cpu = _CHOSEN["cpu"] if "cpu" in _CHOSEN else _CHOSEN.setdefault("cpu", choose("_cpu"))
-                _CHOSEN[kind] = _choose_cuda(cpu)
+                if "cpu" not in _CHOSEN:
+                    _CHOSEN["cpu"] = choose("_cpu")
+                _CHOSEN[kind] = _choose_cuda(_CHOSEN["cpu"])
             else:
                 _CHOSEN[kind] = Backend("torch", f"there is no compiled module for {kind} devices")
     return _CHOSEN[kind]

@@ -85,7 +85,7 @@ def l2_step_(
 def _run(
     name: str, x_adv: Tensor, x: Tensor, grad: Tensor, alpha: Tensor, eps: Tensor, low: float, high: float
 ) -> None:
-    """Runs one checked operation on the backend of the device, in a layout that this backend reads."""
+    """Runs one checked operation on the backend of the device."""
     if share_memory(x_adv, x) or share_memory(x_adv, grad):
         raise InputError(
             "x_adv shares memory with x or grad",
@@ -94,24 +94,32 @@ def _run(
         )
     if x_adv.numel() == 0:
         return
-    if backend(x_adv.device).name == "torch":
-        getattr(reference, name)(x_adv, x, grad, alpha, eps, low, high)
-        return
+    run = _native if backend(x_adv.device).name == "native" else _in_torch
     with torch.no_grad():
-        layout = dense_format(x_adv)
-        target = x_adv if layout is not None else x_adv.contiguous()
-        layout = layout or torch.contiguous_format
-        getattr(torch.ops.harden, name)(
-            target,
-            x.contiguous(memory_format=layout),
-            grad.to(torch.float32).contiguous(memory_format=layout),
-            alpha.contiguous(),
-            eps.contiguous(),
-            low,
-            high,
-        )
-        if target is not x_adv:
-            x_adv.copy_(target)
-        elif not x_adv.is_inference():
-            # The compiled library writes behind autograd's back: let it notice that a saved tensor changed.
-            torch.autograd.graph.increment_version(x_adv)
+        run(name, x_adv, x, grad, alpha, eps, low, high)
+
+
+def _in_torch(name: str, *arguments: Tensor | float) -> None:
+    getattr(reference, name)(*arguments)
+
+
+def _native(
+    name: str, x_adv: Tensor, x: Tensor, grad: Tensor, alpha: Tensor, eps: Tensor, low: float, high: float
+) -> None:
+    """Runs the compiled operation, with every tensor in the dense layout that `x_adv` has or is copied to."""
+    layout = dense_format(x_adv) or torch.contiguous_format
+    target = x_adv.contiguous(memory_format=layout)
+    getattr(torch.ops.harden, name)(
+        target,
+        x.contiguous(memory_format=layout),
+        grad.to(torch.float32).contiguous(memory_format=layout),
+        alpha.contiguous(),
+        eps.contiguous(),
+        low,
+        high,
+    )
+    if target is not x_adv:
+        x_adv.copy_(target)
+    elif not x_adv.is_inference():
+        # The compiled library writes behind autograd's back: let it notice that a saved tensor changed.
+        torch.autograd.graph.increment_version(x_adv)

@@ -1,0 +1,67 @@
+// The L2 step on CUDA: one launch, one block for each example.
+#include "../l2.h"
+
+#include "kernels.h"
+
+namespace harden {
+namespace {
+
+constexpr int WARP = 32;
+
+// The sum of all threads' values, in every thread. Its order is fixed, so the same input gives the same bits.
+__device__ double block_sum(double value) {
+  __shared__ double parts[THREADS / WARP];
+  for (int offset = WARP / 2; offset > 0; offset /= 2) value += __shfl_down_sync(0xffffffffu, value, offset);
+  if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = value;
+  __syncthreads();
+  double sum = 0.0;
+  for (int warp = 0; warp < THREADS / WARP; ++warp) sum += parts[warp];
+  __syncthreads();  // the next call overwrites `parts`
+  return sum;
+}
+
+__global__ void __launch_bounds__(THREADS) step_examples(const Step step) {
+  const int64_t n = step.example_elements();
+  for (int64_t example = blockIdx.x; example < step.examples; example += gridDim.x) {
+    float* const x_adv = step.x_adv + example * n;
+    const float* const x = step.x + example * n;
+    const float* const grad = step.grad + example * n;
+
+    double squares = 0.0;
+    for (int64_t i = threadIdx.x; i < n; i += THREADS) {
+      const double value = direction(grad[i]);
+      squares += value * value;
+    }
+    const double scale = step_scale(step.alpha.data[example * step.alpha.example_stride], sqrt(block_sum(squares)));
+
+    // Each thread reads back only what it wrote itself, so y may wait in x_adv without a barrier.
+    squares = 0.0;
+    for (int64_t i = threadIdx.x; i < n; i += THREADS) {
+      const float y = l2_moved(x_adv[i], x[i], grad[i], scale);
+      const double delta = difference(y, x[i]);
+      x_adv[i] = y;
+      squares += delta * delta;
+    }
+    const Projection onto =
+        projection(step.eps.data[example * step.eps.example_stride], sqrt(block_sum(squares)));
+
+    for (int64_t i = threadIdx.x; i < n; i += THREADS)
+      x_adv[i] = l2_projected(x_adv[i], x[i], onto, step.low, step.high);
+  }
+}
+
+}  // namespace
+
+const char* l2_step_cuda(const StackValue* stack) {
+  Step step;
+  if (const char* wrong = read_step(stack, aoti_torch_device_type_cuda(), false, &step)) return wrong;
+  if (step.elements() == 0) return nullptr;
+  if (step.example_elements() > MOST_ELEMENTS) return "an example has more than 2^30 elements";
+  Launch launch(step.device_index);
+  if (launch.wrong() != nullptr) return launch.wrong();
+  const unsigned blocks = static_cast<unsigned>(step.examples < INT32_MAX ? step.examples : INT32_MAX);
+  step_examples<<<blocks, THREADS, 0, launch.stream()>>>(step);
+  return launch.launched();
+}
+
+}  // namespace harden

@@ -1,0 +1,23 @@
+// The module _cuda: kernels for CUDA under the schemas that _cpu registered.
+#include "../module.h"
+
+#include "kernels.h"
+
+namespace {
+
+// The code of a driver that is older than the CUDA runtime in this module.
+constexpr int32_t DRIVER_TOO_OLD = -1;
+
+}  // namespace
+
+int32_t harden_register() {
+  using namespace harden;
+  int driver = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver / 1000 < CUDART_VERSION / 1000) return DRIVER_TOO_OLD;
+  LibraryHandle kernels = nullptr;
+  if (const TorchError code = aoti_torch_library_init_impl("harden", "CUDA", "cpp_ext", __LINE__, &kernels))
+    return code;
+  if (const TorchError code = torch_library_impl(kernels, "linf_step_", boxed<linf_step_cuda, 5, STEP_INPUTS>, BUILT_FOR))
+    return code;
+  return torch_library_impl(kernels, "l2_step_", boxed<l2_step_cuda, 5, STEP_INPUTS>, BUILT_FOR);
+}
