@@ -52,13 +52,18 @@ def axis(title: str, values: Sequence[float], *, zero: bool = False) -> Axis:
         high = low + (abs(low) or 1.0)
     rough = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
+    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)
     ticks = [k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
     return Axis(title, low, high, [(tick, f"{tick:.6g}") for tick in ticks])
 
 
 def line_chart(
-    name: str, description: str, x: Axis, y: Axis, series: Sequence[Series], mark: tuple[float, str] | None = None
+    name: str,
+    description: str,
+    x: Axis,
+    y: Axis,
+    series: Sequence[Series],
+    mark: tuple[float, str] | None = None,
 ) -> Markup:
     """Draws lines over two axes, with interval bands and, at `mark`, a labelled vertical line.
 
@@ -108,12 +113,13 @@ def _grid(x: Axis, y: Axis) -> str:
         if at - last < 8 + 6 * len(text):  # a label that would touch the one before is left to the table
             continue
         last = at
-        parts.append(f'<text class="tick" x="{at:.1f}" y="{bottom + 16:g}" text-anchor="middle">{escape(text)}</text>')
+        parts.append(
+            f'<text class="tick" x="{at:.1f}" y="{bottom + 16:g}" text-anchor="middle">{escape(text)}</text>'
+        )
     parts.append(f'<line class="axis" x1="{_LEFT:g}" x2="{right:g}" y1="{bottom:g}" y2="{bottom:g}"/>')
     middle = (_LEFT + right) / 2
-    parts.append(
-        f'<text class="title" x="{middle:g}" y="{_HEIGHT - 5:g}" text-anchor="middle">{escape(x.title)}</text>'
-    )
+    place = f'x="{middle:g}" y="{_HEIGHT - 5:g}" text-anchor="middle"'
+    parts.append(f'<text class="title" {place}>{escape(x.title)}</text>')
     return "".join(parts)
 
 
@@ -162,7 +168,7 @@ def verdict_bar(certified: int, unknown: int, falsified: int) -> Markup:
 
 
 def class_bar(clean: float, robust: float) -> Markup:
-    """Draws one class: robust accuracy inside clean accuracy inside the whole. The numbers stand beside it."""
+    """Draws one class: robust accuracy inside clean inside the whole; the numbers stand beside it."""
     # Safe: numbers only.
     return Markup(  # noqa: S704
         '<svg class="share" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'

@@ -42,7 +42,9 @@ def curve_chart(curve: Curve, eps: str) -> Markup:
         [p.robust.interval[0] for p in points],
         [p.robust.interval[1] for p in points],
     )
-    return line_chart("Accuracy over eps", f"{len(points)} points", x, PERCENT, [line], (budget, f"eps {eps}"))
+    return line_chart(
+        "Accuracy over eps", f"{len(points)} points", x, PERCENT, [line], (budget, f"eps {eps}")
+    )
 
 
 def stages(certificate: Certificate) -> list[Stage]:

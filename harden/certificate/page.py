@@ -45,18 +45,22 @@ def _render(certificate: Certificate, gallery: list[Pair]) -> str:
     predicate = certificate.predicate
     recipe = predicate.provenance.recipe
     text = "" if recipe is None else json.dumps(recipe, indent=2, ensure_ascii=False)
-    return _environment().get_template("page.html").render(
-        style=Markup(style),  # noqa: S704 (our own file)
-        style_hash=f"sha256-{digest}",
-        c=certificate,
-        p=predicate,
-        gallery=gallery,
-        classes=_weakest(predicate.classes),
-        curve=None if predicate.curve is None else curve_chart(predicate.curve, predicate.threat.eps),
-        stages=stages(certificate),
-        fired=[check for check in predicate.checks if not check.passed],
-        recipe=text if len(text) <= _MOST_RECIPE else "",
-        ball=words.ball(certificate),
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            style=Markup(style),  # noqa: S704 (our own file)
+            style_hash=f"sha256-{digest}",
+            c=certificate,
+            p=predicate,
+            gallery=gallery,
+            classes=_weakest(predicate.classes),
+            curve=None if predicate.curve is None else curve_chart(predicate.curve, predicate.threat.eps),
+            stages=stages(certificate),
+            fired=[check for check in predicate.checks if not check.passed],
+            recipe=text if len(text) <= _MOST_RECIPE else "",
+            ball=words.ball(certificate),
+        )
     )
 
 
