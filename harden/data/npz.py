@@ -54,7 +54,8 @@ def load_npz(path: str) -> Splits:
 def _read(file: Path) -> dict[str, NDArray[np.generic]]:
     if not zipfile.is_zipfile(file):
         raise ValueError("not a zip archive")
-    with np.load(file, allow_pickle=False) as archive:
+    # Opened here: on some damaged files numpy would leave it open.
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         wanted = [key for key in archive.files if key in (*KEYS, "classes")]
         if len(wanted) < len(KEYS):
             # Others are named in the error, not read: they may be large or hold objects.
