@@ -52,7 +52,9 @@ def restore(described: JSON) -> Any:
         raise InputError(f"a value of kind {kind!r}", "one of harden's own", "build it in Python and pass it")
     made = getattr(importlib.import_module(module), name, None)
     if not (isinstance(made, type) and dataclasses.is_dataclass(made)):
-        raise InputError(f"kind {kind!r}", "a value type of this version of harden", "use the version that wrote it")
+        raise InputError(
+            f"kind {kind!r}", "a value type of this version of harden", "use the version that wrote it"
+        )
     try:
         return made(**fields)
     except TypeError as error:
@@ -61,4 +63,4 @@ def restore(described: JSON) -> Any:
 
 def _name(value: object) -> str:
     kind = value if hasattr(value, "__qualname__") else type(value)
-    return f"{kind.__module__}:{kind.__qualname__}"  # type: ignore[attr-defined]
+    return f"{kind.__module__}:{kind.__qualname__}"

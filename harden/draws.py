@@ -103,4 +103,5 @@ class Draws:
         block = torch.arange(blocks, device=ids.device).unsqueeze(0)
         counter = (block, ids & _WORD, (ids >> 32) & _WORD, torch.zeros_like(ids))
         words = philox(counter, (self.seed & _WORD, (self.seed >> 32) & _WORD))
-        return torch.stack(torch.broadcast_tensors(*words), dim=2).flatten(1)[:, :count]
+        shape = (len(self.ids), blocks)
+        return torch.stack([word.expand(shape) for word in words], dim=2).flatten(1)[:, :count]

@@ -1,4 +1,4 @@
-"""Losses per example: what an attack maximises. They carry labels and model, so that an attack needs neither."""
+"""Losses per example: what an attack maximises. They carry labels and model; an attack needs neither."""
 
 from __future__ import annotations
 
@@ -117,7 +117,9 @@ class Divergence:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class InfoNCE:
-    """-log( exp(s_ii) / sum_j exp(s_ij) ) with s_ij = cos(f(x)_i, k_j) / temperature (van den Oord, 1807.03748).
+    """-log( exp(s_ip) / sum_j exp(s_ij) ), s_ij = cos(f(x)_i, k_j) / temperature, p the positive.
+
+    Source: van den Oord, Li, Vinyals, 1807.03748.
 
     Args:
         embed: images (N, C, H, W) to embeddings (N, D), not necessarily of length one.

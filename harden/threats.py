@@ -18,7 +18,7 @@ Number = Fraction | float | int | str
 
 
 class Threat(Protocol):
-    """What an adversary may do to an image: a ball of radius eps around it, cut by the box of valid pixels."""
+    """What an adversary may do to an image: a ball of radius eps around it, cut by the box of pixels."""
 
     @property
     def name(self) -> str:
@@ -133,8 +133,8 @@ class Linf:
 class L2:
     """The perturbation's Euclidean length is at most eps: sum_i (x'_i - x_i)^2 <= eps^2.
 
-    Random start: uniform in the ball. Direction: the gradient over its length. The projection keeps a relative
-    margin of about 2^-21, so that the inequality holds for rational numbers, with no tolerance.
+    Random start: uniform in the ball. Direction: the gradient over its length. The projection keeps a
+    relative margin of about 2^-21, so that the inequality holds for rational numbers, with no tolerance.
 
     Args:
         eps: "1/2" or a number, in pixel units; kept as a fraction.

@@ -36,7 +36,7 @@ class Attempt:
 
 
 def pgd_suite(steps: int = 50, restarts: int = 3) -> tuple[Attempt, ...]:
-    """PGD on cross-entropy and on the margin: the second finds what a saturated softmax hides from the first."""
+    """PGD on cross-entropy and on the margin, which finds what a saturated softmax hides from the first."""
     attack = PGD(steps=steps, restarts=restarts)
     return (
         Attempt(f"pgd-{steps}-ce", attack, CrossEntropy),

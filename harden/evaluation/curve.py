@@ -8,9 +8,9 @@ from fractions import Fraction
 import torch
 
 from harden.data import Batch, from_loader
+from harden.draws import Draws, mix
 from harden.evaluation.attempts import Attempt
 from harden.evaluation.worst_case import classified
-from harden.draws import Draws, mix
 from harden.losses import Classify
 from harden.models import Classifier, frozen
 from harden.models.pixels import check_pixels

@@ -128,7 +128,7 @@ class Evaluation:
 
     @property
     def status(self) -> str:
-        """ "ok", or "unreliable" where a trust check fired."""
+        """The word "ok", or "unreliable" where a trust check fired."""
         return "ok" if all(check.passed for check in self.checks) else "unreliable"
 
     def per_class(self) -> dict[int, tuple[Proportion, Proportion]]:

@@ -52,7 +52,9 @@ class Tally:
         parts = (batch.index[hit], batch.y[hit], prediction, batch.x[hit], witness)
         self.witnesses.append(tuple(part.cpu() for part in parts))
 
-    def result(self, threat: Threat, attempts: Sequence[Attempt], passes: float, seconds: float) -> Evaluation:
+    def result(
+        self, threat: Threat, attempts: Sequence[Attempt], passes: float, seconds: float
+    ) -> Evaluation:
         """Sum up."""
         labels, predictions = torch.cat(self.labels), torch.cat(self.predictions)
         right = int((predictions == labels).sum())

@@ -32,7 +32,7 @@ def zero_gradients(classify: Classify, x: Tensor, y: Tensor) -> int:
 
 
 def gradients_exist(zero: int, n: int) -> TrustCheck:
-    """Fires when many of n correctly classified images have no gradient: an attack that climbs it is blind."""
+    """Fires when many of n correctly classified images have no gradient to climb: the attack is blind."""
     return TrustCheck(
         "zero gradients",
         zero / max(n, 1),
@@ -40,4 +40,3 @@ def gradients_exist(zero: int, n: int) -> TrustCheck:
         "share of correctly classified images whose margin has a zero or non-finite gradient",
         "remove quantisation, clamping or detach() from the model, or attack its smooth form",
     )
-

@@ -140,6 +140,8 @@ def classified(judge: Classify, x: Tensor, y: Tensor) -> Tensor:
     classes = logits.shape[1]
     if int(y.max()) >= classes or int(y.min()) < 0:
         seen = f"labels {int(y.min())} to {int(y.max())} for {classes} logits"
-        raise InputError(seen, f"labels 0 to {classes - 1}", "check that model and data have the same classes")
+        raise InputError(
+            seen, f"labels 0 to {classes - 1}", "check that model and data have the same classes"
+        )
     prediction = logits.argmax(1)
     return torch.where(logits.isfinite().all(1), prediction, torch.full_like(prediction, -1))

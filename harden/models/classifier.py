@@ -62,7 +62,9 @@ class Classifier(nn.Module):
         count(len(x))
         logits = self.network(self.normalise(x))
         if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(x):
-            seen = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+            seen = (
+                f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+            )
             raise InputError(
                 f"the network returned {seen}",
                 f"logits of shape ({len(x)}, classes)",
@@ -109,10 +111,12 @@ class Classifier(nn.Module):
 
 
 def _find_head(network: nn.Module, name: str | None) -> str:
-    linear = [path for path, part in network.named_modules() if isinstance(part, nn.Linear)]
+    linear: list[str] = [path for path, part in network.named_modules() if isinstance(part, nn.Linear)]
     if name is None:
         if not linear:
-            raise InputError("a network without a linear layer", "a head", "name it: Classifier(network, head=...)")
+            raise InputError(
+                "a network without a linear layer", "a head", "name it: Classifier(network, head=...)"
+            )
         return linear[-1]
     if name not in dict(network.named_modules()):
         raise InputError(f"head {name!r}", "the name of a submodule", f"write one such as {linear[-1:]}")
@@ -126,6 +130,10 @@ def _check_normalisation(mean: Sequence[float] | None, std: Sequence[float] | No
     if mean is not None and std is not None:
         if len(mean) != len(std):
             seen = f"{len(mean)} means and {len(std)} deviations"
-            raise InputError(seen, "one of each per channel", "write as many of each as the images have channels")
+            raise InputError(
+                seen, "one of each per channel", "write as many of each as the images have channels"
+            )
         if min(std) <= 0:
-            raise InputError(f"std {tuple(std)}", "positive deviations", "write std=(0.5, 0.5, 0.5), for instance")
+            raise InputError(
+                f"std {tuple(std)}", "positive deviations", "write std=(0.5, 0.5, 0.5), for instance"
+            )

@@ -17,15 +17,19 @@ def check_pixels(x: Tensor) -> None:
         InputError: it is not; the message names min, max and the likely cause.
     """
     if x.dim() != 4:
-        raise InputError(f"images of shape {tuple(x.shape)}", "a batch (N, C, H, W)", "write x.unsqueeze(0) for one")
+        raise InputError(
+            f"images of shape {tuple(x.shape)}", "a batch (N, C, H, W)", "write x.unsqueeze(0) for one"
+        )
     if not x.is_floating_point():
         raise InputError(f"images of dtype {x.dtype}", "float pixels in [0, 1]", "write x.float() / 255")
     if x.numel() == 0:
         return
     low, high = (float(value) for value in torch.aminmax(x.detach()))
-    if -TOLERANCE <= low and high <= 1 + TOLERANCE:  # False for NaN too
+    if low >= -TOLERANCE and high <= 1 + TOLERANCE:  # False for NaN too
         return
-    raise InputError(f"images with min {low:.4g} and max {high:.4g}", "pixels in [0, 1]", likely_fix(low, high))
+    raise InputError(
+        f"images with min {low:.4g} and max {high:.4g}", "pixels in [0, 1]", likely_fix(low, high)
+    )
 
 
 def likely_fix(low: float, high: float) -> str:

@@ -61,7 +61,7 @@ class MomentumState(nn.Module):
 
     @torch.no_grad()
     def after_step(self, step: Step) -> None:
-        """m <- momentum m + (1 - momentum) q for every weight of the momentum encoder."""
+        """M <- momentum m + (1 - momentum) q for every weight of the momentum encoder."""
         pairs = (
             (self.momentum_classifier, self.classifier),
             (self.momentum_projection, self.projection),

@@ -8,7 +8,7 @@ from harden.models import Classifier
 
 
 class Projection(nn.Module):
-    """features (N, D) -> embeddings (N, width) through one hidden layer with BatchNorm (Chen et al., 2002.05709)."""
+    """features (N, D) -> embeddings (N, width) through one hidden layer with BatchNorm (2002.05709)."""
 
     def __init__(self, features: int, hidden: int, width: int) -> None:
         super().__init__()

@@ -78,5 +78,7 @@ def classifier_of(state: nn.Module) -> Classifier:
     """The classifier that a state holds."""
     classifier = state.classifier
     if not isinstance(classifier, Classifier):
-        raise TypeError(f"a state holds a Classifier as .classifier; this one holds a {type(classifier).__name__}")
+        raise TypeError(
+            f"a state holds a Classifier as .classifier; this one holds a {type(classifier).__name__}"
+        )
     return classifier

@@ -73,7 +73,8 @@ class SimCLR:
                 positive = torch.arange(len(keys), device=keys.device)
                 loss = InfoNCE(state.embed, keys, positive, self.temperature)
                 first = self.attack(loss, first, step.threat, step.draws(batch.index))
-        return nt_xent(*state.embed(torch.cat((first, second))).chunk(2), self.temperature)
+        one, other = state.embed(torch.cat((first, second))).chunk(2)
+        return nt_xent(one, other, self.temperature)
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
@@ -86,6 +87,8 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     """
     both = functional.normalize(torch.cat((first, second)))
     similarity = both @ both.T / temperature
-    similarity = similarity.masked_fill(torch.eye(len(both), dtype=torch.bool, device=both.device), -torch.inf)
+    similarity = similarity.masked_fill(
+        torch.eye(len(both), dtype=torch.bool, device=both.device), -torch.inf
+    )
     positive = torch.arange(len(both), device=both.device).roll(len(first))
     return functional.cross_entropy(similarity, positive)

@@ -46,7 +46,9 @@ class Budget:
 
     def __post_init__(self) -> None:
         if not 0 < self.amount < float("inf"):
-            raise InputError(f"a budget of {self.amount}", "a positive amount", 'write "10min", "300E" or "3epochs"')
+            raise InputError(
+                f"a budget of {self.amount}", "a positive amount", 'write "10min", "300E" or "3epochs"'
+            )
 
     @classmethod
     def parse(cls, text: str | Budget) -> Budget:

@@ -10,8 +10,8 @@ from safetensors.torch import load, save
 from torch import nn
 
 from harden.errors import InputError
-from harden.training.averaging import weights_of
 from harden.files import write_bytes
+from harden.training.averaging import weights_of
 
 WEIGHTS_FILE = "weights.safetensors"
 
@@ -38,15 +38,23 @@ def restore_weights(module: nn.Module, folder: Path) -> None:
     except FileNotFoundError:
         raise InputError(f"no {path}", "the weights that a run saved", "point to a run's folder") from None
     except SafetensorError as error:
-        raise InputError(f"{path} ({error})", "a safetensors file", "run again; the file is damaged") from None
+        raise InputError(
+            f"{path} ({error})", "a safetensors file", "run again; the file is damaged"
+        ) from None
     own = module.state_dict()
-    other = sorted(name for name in own.keys() | weights.keys() if not _fits(own.get(name), weights.get(name)))
+    other = sorted(
+        name for name in own.keys() | weights.keys() if not _fits(own.get(name), weights.get(name))
+    )
     if other:
-        raise InputError(f"{path} does not fit at {other[:3]}", "the network it was saved from", "pass that network")
+        raise InputError(
+            f"{path} does not fit at {other[:3]}", "the network it was saved from", "pass that network"
+        )
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(weights[name])
 
 
 def _fits(mine: torch.Tensor | None, stored: torch.Tensor | None) -> bool:
-    return mine is not None and stored is not None and mine.shape == stored.shape and mine.dtype == stored.dtype
+    return (
+        mine is not None and stored is not None and mine.shape == stored.shape and mine.dtype == stored.dtype
+    )

@@ -177,7 +177,11 @@ class _Run:
         try:
             with counting(self.meter):
                 found = evaluate(
-                    self.model, validation.source, validation.threat, validation.attempts, seed=validation.seed
+                    self.model,
+                    validation.source,
+                    validation.threat,
+                    validation.attempts,
+                    seed=validation.seed,
                 )
             score = (found.robust.value, found.clean.value)
             best = self.best is None or score >= self.best
@@ -194,7 +198,9 @@ class _Run:
             part.training = mode
 
     def _progress(self, examples: int) -> float:
-        return self.stage.budget.progress(Spent(self.meter.passes, examples, self._seconds()), len(self.source))
+        return self.stage.budget.progress(
+            Spent(self.meter.passes, examples, self._seconds()), len(self.source)
+        )
 
     def _passes(self) -> float:
         return self.meter.passes / len(self.source)

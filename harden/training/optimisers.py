@@ -53,7 +53,7 @@ class AdamW:
 
 
 def learning_rate(progress: float, warmup: float) -> float:
-    """The factor on the peak rate: linear up to 1 over `warmup` of the stage, then a half cosine down to 0."""
+    """The factor on the peak rate: linear up to 1 over `warmup` of the stage, then half a cosine to 0."""
     if progress < warmup:
         return max(progress / warmup, 0.01)
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))

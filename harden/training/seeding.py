@@ -1,4 +1,4 @@
-"""torch's global generators, borrowed: a user's network may hold dropout, a user's session must not notice."""
+"""torch's global generators, borrowed: a network may hold dropout, a user's session must not notice."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from harden.threats import Threat
 from harden.training.budget import Budget
 from harden.training.optimisers import AdamW, Optimiser
 
-# The margin and not the cross-entropy: the latter flatters networks with small logits, pretrained ones above all.
+# The margin, not the cross-entropy, which flatters networks with small logits, pretrained ones above all.
 VALIDATION_ATTEMPTS = (Attempt("pgd-10-margin", PGD(steps=10), Margin),)
 
 

@@ -1,0 +1,84 @@
+"""Harden image classifiers, ship the ONNX file, attach evidence that anyone can check again.
+
+Names load when they are first used: `import harden` alone imports no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harden.artefact.loaded import Artefact as Artefact
+    from harden.artefact.loaded import load as load
+    from harden.attacks import PGD as PGD
+    from harden.errors import HardenError as HardenError
+    from harden.evaluation import evaluate as evaluate
+    from harden.hardening import Hardened as Hardened
+    from harden.hardening import Recipe as Recipe
+    from harden.hardening import harden as harden
+    from harden.models import Classifier as Classifier
+    from harden.objectives import TRADES as TRADES
+    from harden.objectives import AdversarialTraining as AdversarialTraining
+    from harden.objectives import LinearProbe as LinearProbe
+    from harden.objectives import MoCo as MoCo
+    from harden.objectives import SimCLR as SimCLR
+    from harden.objectives import Standard as Standard
+    from harden.threats import L2 as L2
+    from harden.threats import Linf as Linf
+    from harden.views import Views as Views
+
+_HOMES = {
+    "AdversarialTraining": "objectives",
+    "Artefact": "artefact.loaded",
+    "Classifier": "models",
+    "HardenError": "errors",
+    "Hardened": "hardening",
+    "L2": "threats",
+    "LinearProbe": "objectives",
+    "Linf": "threats",
+    "MoCo": "objectives",
+    "PGD": "attacks",
+    "Recipe": "hardening",
+    "SimCLR": "objectives",
+    "Standard": "objectives",
+    "TRADES": "objectives",
+    "Views": "views",
+    "evaluate": "evaluation",
+    "harden": "hardening",
+    "load": "artefact.loaded",
+}
+_MODULES = (
+    "artefact",
+    "attacks",
+    "certificate",
+    "data",
+    "draws",
+    "errors",
+    "evaluation",
+    "kernels",
+    "losses",
+    "models",
+    "objectives",
+    "statistics",
+    "threats",
+    "training",
+    "verifier",
+    "views",
+)
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"harden.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"harden.{name}")
+    if name == "__version__":
+        return import_module("importlib.metadata").version("harden")
+    raise AttributeError(f"module 'harden' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_MODULES, "__version__"])

@@ -1,0 +1,142 @@
+"""Measures an exported file and says what was found in the certificate's words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+from harden.artefact import claims
+from harden.artefact.evidence import write_evidence
+from harden.artefact.gallery import gallery
+from harden.artefact.gated import exported, first_images, judge_of
+from harden.artefact.origin import Origin, provenance
+from harden.artefact.parity import Parity
+from harden.artefact.session import Session
+from harden.attacks import PGD
+from harden.certificate import schema
+from harden.data import Source
+from harden.data.digests import digest
+from harden.evaluation import Attempt, Evaluation, accuracy_curve, evaluate, pgd_suite
+from harden.losses import Margin
+from harden.models import Classifier
+from harden.threats import Threat
+
+CURVE_ATTEMPT = Attempt("pgd-20-margin", PGD(steps=20), Margin)
+
+OnPhase = Callable[[str, int, int], None]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What to measure on the exported file, and against what.
+
+    Args:
+        threat: the threat model of the claim.
+        attempts: PGD-50 on cross-entropy and margin, 3 restarts each, by default.
+        before: a model to print beside the exported one, under the same attacks on the same images.
+        before_name: what to call it.
+        origin: where the exported model came from.
+        seed: of the attacks' random starts.
+        split: what the evaluated images are, in words.
+        batch_size: images at a time, where the data bring no batches of their own.
+    """
+
+    threat: Threat
+    attempts: Sequence[Attempt] = field(default_factory=pgd_suite)
+    before: Classifier | None = None
+    before_name: str = "before hardening"
+    origin: Origin = field(default_factory=Origin)
+    seed: int = 0
+    split: str = "test"
+    batch_size: int = 256
+
+
+def predicate(
+    model: Classifier,
+    session: Session,
+    parity: Parity,
+    source: Source,
+    claim: Claim,
+    folder: Path,
+    report: OnPhase,
+) -> schema.Predicate:
+    """Attack the file, bound it from above, and compare; evidence.npz is written on the way."""
+    judge = judge_of(session)
+    found = evaluate(
+        model,
+        source,
+        claim.threat,
+        claim.attempts,
+        judge=judge,
+        seed=claim.seed,
+        on_batch=lambda done, total: report("attack the file", done, total),
+    )
+    names = _class_names(source, session)
+    report("accuracy over eps", 0, 1)
+    points = accuracy_curve(model, source, claim.threat, CURVE_ATTEMPT, judge=judge, seed=claim.seed)
+    report("accuracy over eps", 1, 1)
+    return schema.Predicate(
+        status="ok" if found.status == "ok" else "unreliable",
+        threat=claims.threat_record(claim.threat),
+        data=_data_record(source, found, names, claim.split),
+        bracket=claims.bracket(found),
+        clean=claims.proportion(found.clean),
+        verdicts=claims.verdicts(found),
+        comparison=_comparison(source, claim, report),
+        attacks=claims.attacks(found),
+        classes=claims.classes(found, names),
+        checks=claims.checks(found),
+        curve=claims.curve(CURVE_ATTEMPT.name, points),
+        parity=schema.ParityRecord(
+            tolerance=parity.tolerance, max_error=parity.max_error, batches=parity.batches
+        ),
+        evidence=write_evidence(folder / schema.EVIDENCE_FILE, found.witnesses),
+        provenance=provenance(claim.origin, found.passes, found.seconds),
+        bits=claims.bits(found),
+        history=claim.origin.history,
+        gallery=gallery(found, names),
+    )
+
+
+def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.Comparison | None:
+    if claim.before is None:
+        return None
+    image, y = first_images(source)
+    _, session, _ = exported(claim.before, image, y, claim.threat)
+    found = evaluate(
+        claim.before,
+        source,
+        claim.threat,
+        claim.attempts,
+        judge=judge_of(session),
+        seed=claim.seed,
+        on_batch=lambda done, total: report(f"attack {claim.before_name}", done, total),
+    )
+    return schema.Comparison(
+        name=claim.before_name,
+        clean=claims.proportion(found.clean),
+        robust=claims.proportion(found.robust),
+    )
+
+
+def _class_names(source: Source, session: Session) -> tuple[str, ...]:
+    known = getattr(getattr(source, "examples", None), "classes", None)
+    if known is not None:
+        return tuple(known)
+    return tuple(str(label) for label in range(session.classes))
+
+
+def _data_record(source: Source, found: Evaluation, names: tuple[str, ...], split: str) -> schema.DataRecord:
+    batch = next(iter(source.epoch(None)))
+    channels, height, width = batch.x.shape[1:]
+    return schema.DataRecord(
+        name=getattr(getattr(source, "examples", None), "name", None) or source.describe(),
+        digest=digest(source.epoch(None)),
+        n=len(found.labels),
+        image_shape=(channels, height, width),
+        classes=names,
+        split=split,
+    )

@@ -1,0 +1,105 @@
+"""From what an evaluation found to what a certificate claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from harden.certificate import schema
+from harden.evaluation import Evaluation
+from harden.statistics import Proportion
+from harden.threats import Threat
+
+
+def proportion(found: Proportion) -> schema.Proportion:
+    """A proportion with its exact interval."""
+    return schema.Proportion(
+        value=found.value,
+        count=found.count,
+        n=found.n,
+        interval=found.interval,
+        confidence=found.confidence,
+    )
+
+
+def threat_record(threat: Threat) -> schema.ThreatRecord:
+    """The threat model."""
+    norm = threat.name
+    if norm not in ("linf", "l2"):
+        raise ValueError(f"norm {norm!r} has no place in the certificate's schema")
+    return schema.ThreatRecord(norm=norm, eps=str(threat.eps), bounds=threat.bounds)  # type: ignore[arg-type]
+
+
+def bits(found: Evaluation) -> schema.Bits:
+    """One bit for each example; none is certified as long as nothing was proved."""
+    return schema.Bits(
+        n=len(found.labels),
+        clean_correct=_packed(found.clean_correct),
+        robust_correct=_packed(found.robust_correct),
+        certified=_packed(found.robust_correct & ~found.robust_correct),
+    )
+
+
+def bracket(found: Evaluation) -> schema.Bracket:
+    """[0, robust accuracy]: the lower end is 0 of n until a proof is tried."""
+    nothing = Proportion(0, found.robust.n)
+    return schema.Bracket(certified=proportion(nothing), robust=proportion(found.robust), method=None)
+
+
+def verdicts(found: Evaluation) -> schema.Verdicts:
+    """How many examples are falsified, and of how many nothing is known."""
+    standing = found.robust.count
+    return schema.Verdicts(certified=0, falsified=found.robust.n - standing, unknown=standing)
+
+
+def attacks(found: Evaluation) -> tuple[schema.AttackRecord, ...]:
+    """What each attempt did."""
+    return tuple(
+        schema.AttackRecord(
+            name=record.name,
+            spec=record.spec,
+            attempted=record.attempted,
+            broken=record.broken,
+            robust=proportion(record.robust),
+            passes=record.passes,
+            seconds=record.seconds,
+        )
+        for record in found.attempts
+    )
+
+
+def classes(found: Evaluation, names: Sequence[str]) -> tuple[schema.ClassRecord, ...]:
+    """Accuracy class by class."""
+    return tuple(
+        schema.ClassRecord(label=names[label], n=clean.n, clean=proportion(clean), robust=proportion(robust))
+        for label, (clean, robust) in found.per_class().items()
+    )
+
+
+def checks(found: Evaluation) -> tuple[schema.Check, ...]:
+    """The trust checks."""
+    return tuple(
+        schema.Check(
+            name=check.name,
+            value=check.value,
+            threshold=check.threshold,
+            passed=check.passed,
+            meaning=check.meaning,
+            action=check.action,
+        )
+        for check in found.checks
+    )
+
+
+def curve(attack: str, points: Sequence[tuple[Threat, Proportion]]) -> schema.Curve:
+    """Accuracy over eps."""
+    return schema.Curve(
+        attack=attack,
+        points=tuple(schema.CurvePoint(eps=str(at.eps), robust=proportion(share)) for at, share in points),
+    )
+
+
+def _packed(mask: Tensor) -> str:
+    return np.packbits(mask.numpy()).tobytes().hex()

@@ -1,0 +1,62 @@
+"""Export: trace, gate, attack the file, write the folder.
+
+The certificate comes last, so that nothing half-written passes for an artefact.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harden.artefact.certifying import Claim, OnPhase, predicate
+from harden.artefact.folder import PAGE_FILE, prepare_folder
+from harden.artefact.gated import exported, first_images
+from harden.artefact.loaded import Artefact
+from harden.certificate import document, page, schema
+from harden.data import from_loader
+from harden.files import write_bytes, write_text
+from harden.models import Classifier
+
+
+def export(
+    model: Classifier,
+    folder: str | Path,
+    data: object,
+    claim: Claim,
+    *,
+    on_phase: OnPhase | None = None,
+) -> Artefact:
+    """Export a model to ONNX and certify the file.
+
+    The graph has one input, `image` float32 (batch, C, H, W) in [0, 1], and one output, `logits`. It is
+    written only when the parity gate passes. Adversarial examples are found with the model's gradients and
+    decided by the file under onnxruntime. The model is left as it was.
+
+    Args:
+        model: what to export.
+        folder: empty, missing, or an artefact to replace.
+        data: images that neither training nor the choice of the checkpoint has seen.
+        claim: what to measure.
+        on_phase: called with (phase, done, total) as the work goes on.
+
+    Raises:
+        InputError: the folder holds other things, or the data are unfit.
+        ExportError: the network can't be traced, or the graph fails the gate; the folder is as before.
+    """
+    target = prepare_folder(folder)
+    source = from_loader(data, claim.batch_size)
+    report = on_phase or _silent
+    report("export", 0, 1)
+    image, y = first_images(source)
+    content, session, parity = exported(model, image, y, claim.threat)
+    # From here on the folder is no artefact until its new certificate is written.
+    (target / document.CERTIFICATE_FILE).unlink(missing_ok=True)
+    write_bytes(target / schema.MODEL_FILE, content)
+    report("export", 1, 1)
+    certificate = document.issue(target, predicate(model, session, parity, source, claim, target, report))
+    write_text(target / PAGE_FILE, page.render(certificate))
+    document.write(certificate, target)
+    return Artefact(target)
+
+
+def _silent(phase: str, done: int, total: int) -> None:
+    """Report to nobody."""

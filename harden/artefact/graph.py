@@ -1,0 +1,108 @@
+"""From a Classifier to an ONNX graph: traced in float32, normalisation inside, no trace of the machine."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import cast, final
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from harden.artefact.session import INPUT, OUTPUT
+from harden.errors import ExportError
+from harden.models import Classifier
+
+OPSET = 18
+TRACE_BATCH = 2  # a batch of 1 would be taken for a constant
+
+
+@final
+class Deployed(nn.Module):
+    """What the graph computes: image -> logits, normalisation included, without harden's own checks."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (N, K) of images (N, C, H, W) in [0, 1]."""
+        logits: Tensor = self.model.network(self.model.normalise(image))
+        return logits
+
+
+def deployed(model: Classifier, dtype: torch.dtype = torch.float32) -> Deployed:
+    """A copy for inference on the CPU, freed from torch.compile and DataParallel."""
+    module = Deployed(copy.deepcopy(_unwrapped(model))).cpu().to(dtype).eval()
+    return module.requires_grad_(False)
+
+
+def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelProto:
+    """Export a copy of the model to ONNX, with a dynamic batch and convolutions that have taken in BatchNorm.
+
+    Raises:
+        ExportError: torch can't trace the network, or gave another opset than was asked for.
+    """
+    module = deployed(model)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module,
+                (torch.rand(TRACE_BATCH, *image_shape, generator=torch.Generator().manual_seed(0)),),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter's own classes differ from release to release
+        raise ExportError(
+            f"a network that torch.onnx can't trace ({type(error).__name__}: {_reason(error)})",
+            "a forward without data-dependent control flow and with any batch size",
+            "use torch.where instead of if, x.shape[0] instead of a number",
+        ) from error
+    graph = cast(onnx.ModelProto, program.model_proto)  # type: ignore[union-attr]
+    _strip(graph)
+    found = {opset.domain: opset.version for opset in graph.opset_import}
+    if found.get("", found.get("ai.onnx")) != OPSET:
+        raise ExportError(
+            f"opsets {found}", f"opset {OPSET}", "install the torch and onnxscript that harden names"
+        )
+    onnx.checker.check_model(graph, full_check=True)
+    return graph
+
+
+def _strip(graph: onnx.ModelProto) -> None:
+    """Remove what the exporter tells about the source: paths, code lines, class names."""
+    parts = [graph, graph.graph, *graph.functions]
+    parts += [*graph.graph.node, *graph.graph.value_info, *graph.graph.initializer]
+    parts += [*graph.graph.input, *graph.graph.output]
+    for function in graph.functions:
+        parts += [*function.node, *function.value_info]
+    for part in parts:
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+
+
+def _unwrapped(model: Classifier) -> Classifier:
+    network = model.network
+    while True:
+        inner = getattr(network, "_orig_mod", None)  # torch.compile
+        if inner is None and isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = network.module
+        if inner is None:
+            break
+        network = inner
+    if network is model.network:
+        return model
+    plain = copy.copy(model)
+    plain._modules = {**model._modules, "network": network}
+    return plain
+
+
+def _reason(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:160] if lines else "no message"

@@ -1,0 +1,78 @@
+"""An artefact read back: a callable that refuses to run when a file differs from its digest. No torch."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harden.artefact.session import Session
+from harden.certificate.canonical import sha256_file
+from harden.certificate.document import read
+from harden.certificate.schema import Certificate
+from harden.certificate.words import summary
+from harden.errors import BrokenClaimError, InputError
+
+_TOLERANCE = 1e-4
+
+
+@final
+class Artefact:
+    """A hardened model as it is shipped: `artefact(images) -> logits`, decided by onnxruntime.
+
+    Attributes:
+        folder: where the files are.
+        certificate: what is claimed about the file and how it was found.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.certificate: Certificate = read(self.folder)
+        for subject in self.certificate.subject:
+            path = self.folder / subject.name
+            if not path.is_file():
+                raise InputError(f"no {path}", "a file that the certificate names", "export again")
+            found = sha256_file(path)
+            if found != subject.digest["sha256"]:
+                raise BrokenClaimError(
+                    f"{path} with sha256 {found[:16]}...",
+                    f"{subject.digest['sha256'][:16]}... as certified",
+                    "restore the file that was certified, or export and certify anew",
+                )
+
+    @cached_property
+    def session(self) -> Session:
+        """The file in onnxruntime."""
+        return Session(self.folder / "model.onnx")
+
+    def __call__(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Logits (N, K) of images (N, C, H, W), floating, with pixels in [0, 1].
+
+        Raises:
+            InputError: the pixels leave [0, 1], or the shape is another.
+        """
+        images = np.asarray(x)
+        if not np.issubdtype(images.dtype, np.floating):
+            raise InputError(f"images of dtype {images.dtype}", "float pixels in [0, 1]", "divide by 255")
+        if images.size and not (images.min() >= -_TOLERANCE and images.max() <= 1 + _TOLERANCE):
+            seen = f"images with min {images.min():.4g} and max {images.max():.4g}"
+            raise InputError(
+                seen, "pixels in [0, 1]", "pass raw pixels over 255; normalisation is in the graph"
+            )
+        return self.session(images.astype(np.float32))
+
+    def __str__(self) -> str:
+        return f"{self.folder}\n{summary(self.certificate)}"
+
+
+def load(folder: str | Path) -> Artefact:
+    """Read an artefact; its certificate's seal and its files' digests are compared first.
+
+    Raises:
+        BrokenClaimError: a file differs from its digest.
+        InputError: the folder is no artefact.
+    """
+    return Artefact(folder)

@@ -1,0 +1,335 @@
+"""The main job in one call: a user's classifier in, a hardened one out, with the account of what it cost."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+import torch
+
+from harden.artefact.certifying import Claim, OnPhase
+from harden.artefact.exporting import export
+from harden.artefact.folder import CHECKPOINT_FOLDER, HISTORY_FILE, prepare_folder
+from harden.artefact.loaded import Artefact
+from harden.artefact.origin import Origin
+from harden.certificate.schema import HistoryPoint, StageRecord
+from harden.data import Source, from_loader
+from harden.description import JSON, describe
+from harden.draws import mix
+from harden.errors import InputError
+from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite
+from harden.evaluation.worst_case import classified
+from harden.files import write_text
+from harden.models import Classifier, frozen
+from harden.models.pixels import check_pixels
+from harden.objectives import TRADES, Objective
+from harden.threats import Threat
+from harden.training import AdamW, Budget, Spent, Stage, StepRecord, Validation, train
+from harden.training.checkpoint import save_weights
+from harden.training.optimisers import Optimiser
+
+OnStep = Callable[[StepRecord], None]
+
+_HISTORY_POINTS = 100  # of each stage, beside those with a validation
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to harden: an objective to pretrain with, one to fine-tune with, and how the budget is shared.
+
+    Args:
+        finetune: the objective of the last stage; TRADES by default.
+        pretrain: a contrastive objective for a stage before it; none by default.
+        pretrain_share: share of the whole budget that pretraining may spend.
+        optimiser: of fine-tuning.
+        pretrain_optimiser: of pretraining.
+        ramp: share of fine-tuning over which eps rises from 0.
+        average: decay of the moving average of the weights, which is what is kept.
+        validations: how often robust accuracy is measured while fine-tuning.
+        held_out: share of the training images that chooses the checkpoint and is never trained on.
+
+    Raises:
+        InputError: a share is outside (0, 1).
+    """
+
+    finetune: Objective = field(default_factory=TRADES)
+    pretrain: Objective | None = None
+    pretrain_share: float = 0.2
+    optimiser: Optimiser = field(default_factory=AdamW)
+    pretrain_optimiser: Optimiser = field(default_factory=AdamW)
+    ramp: float = 0.3
+    average: float = 0.99
+    validations: int = 10
+    held_out: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("pretrain_share", "held_out"):
+            share = getattr(self, name)
+            if not 0 < share < 1:
+                raise InputError(f"{name} {share}", "a share between 0 and 1", f"write {name}=0.1")
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Hardened:
+    """A hardened model with the account of how it came about.
+
+    Attributes:
+        model: the hardened classifier, in inference mode.
+        before: the classifier that was given, as it was and is.
+        threat: what it was hardened against.
+        recipe: how.
+        seed: of everything random.
+        origin: recipe, costs and history, as the certificate will tell them.
+    """
+
+    model: Classifier
+    before: Classifier
+    threat: Threat
+    recipe: Recipe
+    seed: int
+    origin: Origin
+
+    def evaluate(
+        self, data: object, attempts: Sequence[Attempt] | None = None, batch_size: int = 256
+    ) -> Evaluation:
+        """Measure the model in torch, clean and as the worst case over attempts; see `harden.evaluate`."""
+        return evaluate(
+            self.model, data, self.threat, attempts, seed=mix(self.seed, 9), batch_size=batch_size
+        )
+
+    def export(
+        self,
+        folder: str | Path,
+        data: object,
+        *,
+        attempts: Sequence[Attempt] | None = None,
+        compare: Classifier | None = None,
+        on_phase: OnPhase | None = None,
+    ) -> Artefact:
+        """Write the parity-checked ONNX file with certificate, evidence, page, history and checkpoint.
+
+        Args:
+            folder: empty, missing, or an artefact to replace.
+            data: test images: neither training nor the choice of the checkpoint has seen them.
+            attempts: PGD-50 on cross-entropy and margin, 3 restarts each, by default.
+            compare: what to print beside the hardened model; the model that was given, by default.
+            on_phase: called with (phase, done, total).
+
+        Raises:
+            InputError: the folder holds other things, or the data are unfit.
+            ExportError: the graph does not compute what the model computes.
+        """
+        target = prepare_folder(folder)
+        claim = Claim(
+            threat=self.threat,
+            attempts=pgd_suite() if attempts is None else attempts,
+            before=self.before if compare is None else compare,
+            before_name="before hardening" if compare is None else "trained plainly",
+            origin=self.origin,
+            seed=mix(self.seed, 9) >> 1,
+        )
+        artefact = export(self.model, target, data, claim, on_phase=on_phase)
+        save_weights(self.model, target / CHECKPOINT_FOLDER)
+        lines = [json.dumps(point.model_dump()) for point in self.origin.history]
+        write_text(target / HISTORY_FILE, "\n".join(lines) + "\n")
+        return artefact
+
+
+def harden(
+    model: Classifier,
+    data: object,
+    *,
+    threat: Threat,
+    recipe: Recipe | None = None,
+    budget: str | Budget = "10min",
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    on_step: OnStep | None = None,
+) -> Hardened:
+    """Harden a copy of a classifier against a threat, within a budget.
+
+    A part of the training data is held out and chooses the checkpoint by robust accuracy. The model that was
+    given stays as it is. On CPU the same seed gives the same weights bit for bit, unless the budget is in
+    time.
+
+    Args:
+        model: the classifier, trained or not.
+        data: a DataLoader over a map-style dataset, Examples, a pair (x, y), or any iterable of batches.
+        threat: what to harden against, Linf("8/255") for instance.
+        recipe: how; TRADES with its defaults otherwise.
+        budget: what the whole run may spend: "10min", "300E" (passes per training image) or "3epochs".
+        seed: of everything random.
+        device: where to train; where the model is, by default.
+        on_step: called with every step's record.
+
+    Raises:
+        InputError: the data are unfit for the model, or an argument is out of range.
+        DivergedError: the loss is no longer a number.
+    """
+    if not isinstance(model, Classifier):
+        raise InputError(
+            f"a {type(model).__name__}",
+            "a harden.Classifier",
+            "write harden.Classifier(model, mean=..., std=...)",
+        )
+    recipe, whole = recipe or Recipe(), Budget.parse(budget)
+    source = from_loader(data)
+    hardened = copy.deepcopy(model)
+    if device is not None:
+        hardened.to(device)
+    check_fit(hardened, source)
+    # Seeds are derived, so that stages, split and validation never share a stream.
+    rest, held_out = source.hold_out(recipe.held_out, mix(seed, 1) >> 1)
+    validation = Validation(held_out, threat, seed=mix(seed, 2) >> 1)
+    account = _Account(len(rest))
+    for number, stage in enumerate(stages(recipe, whole)):
+        if number:
+            stage = account.within(stage, whole)
+        judge = validation if number or recipe.pretrain is None else None
+        steps = train(stage, hardened, rest, threat, validation=judge, seed=mix(seed, 3, number) >> 1)
+        for record in steps:
+            account.add(record, rest.batch_size)
+            if on_step is not None:
+                on_step(record)
+        account.close(stage)
+    hardened.eval()
+    origin = Origin(
+        recipe=_described(recipe, whole),
+        stages=tuple(account.stages),
+        history=tuple(account.history),
+        seeds={"seed": seed},
+        deterministic=whole.deterministic,
+        device=str(hardened.device),
+    )
+    return Hardened(hardened, model, threat, recipe, seed, origin)
+
+
+def stages(recipe: Recipe, budget: Budget) -> tuple[Stage, ...]:
+    """The stages of a recipe under a budget."""
+    last = Stage(
+        "finetune",
+        recipe.finetune,
+        budget,
+        optimiser=recipe.optimiser,
+        ramp=recipe.ramp,
+        average=recipe.average,
+        validations=recipe.validations,
+    )
+    if recipe.pretrain is None:
+        return (last,)
+    first = Stage(
+        "pretrain",
+        recipe.pretrain,
+        budget.part(recipe.pretrain_share),
+        optimiser=recipe.pretrain_optimiser,
+        ramp=recipe.ramp,
+        average=0.0,
+    )
+    return first, last
+
+
+def check_fit(model: Classifier, source: Source) -> None:
+    """Run one batch through the model, so that what does not fit is said before anything is spent.
+
+    Raises:
+        InputError: pixels, shapes or labels do not fit the model.
+    """
+    batch = next(iter(source.epoch(None)))
+    check_pixels(batch.x)
+    batch = batch.to(model.device)
+    try:
+        with frozen(model):
+            classified(model.logits, batch.x[:2], batch.y)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"images of shape {tuple(batch.x.shape[1:])} that the network refuses ({reason})",
+            "images of the channels and size that it was built for",
+            "resize them, or build the network for them",
+        ) from error
+
+
+class _Account:
+    """Adds up what the stages spend and keeps the moments that the page will draw."""
+
+    def __init__(self, n: int) -> None:
+        self.n, self.spent = n, Spent()
+        self.stages: list[StageRecord] = []
+        self.history: list[HistoryPoint] = []
+        self._last: StepRecord | None = None
+        self._examples = 0
+        self._drawn = -1
+
+    def within(self, stage: Stage, whole: Budget) -> Stage:
+        """The stage with what is left of the whole budget."""
+        left = 1.0 - whole.progress(self.spent, self.n)
+        if left <= 0:
+            raise InputError(
+                f"a budget of {whole} that pretraining has used up",
+                "something left to fine-tune with",
+                "give a larger budget or a smaller pretrain_share",
+            )
+        return Stage(
+            stage.name,
+            stage.objective,
+            whole.part(left),
+            stage.optimiser,
+            stage.warmup,
+            stage.ramp,
+            stage.average,
+            stage.validations,
+            stage.clip,
+        )
+
+    def add(self, record: StepRecord, batch_size: int) -> None:
+        """Take in a step."""
+        self._last = record
+        self._examples += batch_size
+        point = int(record.progress * _HISTORY_POINTS)
+        if record.robust is None and point == self._drawn:
+            return
+        self._drawn = point
+        self.history.append(
+            HistoryPoint(
+                stage=record.stage,
+                step=record.step,
+                passes=record.passes,
+                seconds=round(record.seconds, 3),
+                loss=record.loss,
+                clean=record.clean,
+                robust=record.robust,
+            )
+        )
+
+    def close(self, stage: Stage) -> None:
+        """Take in the end of a stage."""
+        record = self._last
+        if record is None:
+            return
+        described = describe(stage.objective)
+        self.stages.append(
+            StageRecord(
+                name=stage.name,
+                objective=described if isinstance(described, dict) else {"kind": described},
+                passes=record.passes * self.n,
+                epochs_equivalent=record.passes,
+                seconds=record.seconds,
+            )
+        )
+        self.spent = Spent(
+            self.spent.passes + record.passes * self.n, self._examples, self.spent.seconds + record.seconds
+        )
+        self._last, self._drawn = None, -1
+
+
+def _described(recipe: Recipe, budget: Budget) -> dict[str, JSON]:
+    described = describe(recipe)
+    if not isinstance(described, dict):
+        raise TypeError(f"a recipe describes itself as fields, not as {described!r}")
+    return {**described, "budget": str(budget)}
