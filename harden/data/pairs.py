@@ -27,13 +27,11 @@ def as_pair(item: object, name: str) -> tuple[Tensor, Tensor]:
             "a pair (x, y)",
             "give the DataLoader a collate_fn that returns (x, y)",
         )
-    x, y = images(item[0], f"{name}: x"), labels(item[1], f"{name}: y")
-    if x.ndim == 3 and y.ndim == 0:
+    if isinstance(item[1], int) or getattr(item[1], "ndim", 1) == 0:
         raise InputError(
-            f"{name}: single examples of shape {tuple(x.shape)}",
-            "batches",
-            "pass torch.utils.data.DataLoader(dataset, batch_size=128)",
+            f"{name}: single examples", "batches", "pass torch.utils.data.DataLoader(dataset, batch_size=128)"
         )
+    x, y = images(item[0], f"{name}: x"), labels(item[1], f"{name}: y")
     x = x.float() if x.dtype in (torch.float64, torch.float16, torch.bfloat16) else x
     check_images(x, name)
     check_labels(y, x.shape[0], None, name)

@@ -69,8 +69,9 @@ def split_indices(
 ) -> tuple[Tensor, Tensor]:
     """Choose which positions to hold out, class by class.
 
-    Of a class with n >= 2 examples, round(fraction n) are held out, at least 1 and at most n - 1; a class
-    with one example stays in the rest. With groups (N,), such as a patient or a video for each image, whole
+    Of a class with n >= 2 examples, fraction n are held out, rounded up or down so that the whole has its
+    share too (largest remainders), at least 1 and at most n - 1; a class with one example stays in the rest.
+    With groups (N,), such as a patient or a video for each image, whole
     groups are held out, so counts are as near to that as groups allow, and "class with one example" above
     reads "class within one group".
 
@@ -111,13 +112,18 @@ def _shuffled(n: int, seed: int) -> NDArray[np.int64]:
 
 
 def _hold_out_each(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
+    classes, label, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    wanted = fraction * sizes
+    counts = np.clip(np.floor(wanted), np.minimum(sizes - 1, 1), sizes - 1).astype(np.int64)
+    # The largest remainders are rounded up, until the whole has its share.
+    short = int(fraction * len(labels) + 0.5) - int(counts.sum())
+    remainder = np.where(counts < np.minimum(sizes - 1, wanted), wanted - counts, 0.0)
+    for position in np.argsort(-remainder, kind="stable")[: max(short, 0)]:
+        counts[position] += remainder[position] > 0
     mask = np.zeros(len(labels), dtype=np.bool_)
     order = _shuffled(len(labels), seed)
-    for label in np.unique(labels):
-        members = order[labels[order] == label]
-        if len(members) >= 2:
-            count = min(max(int(fraction * len(members) + 0.5), 1), len(members) - 1)
-            mask[members[:count]] = True
+    for position in range(len(classes)):
+        mask[order[label[order] == position][: counts[position]]] = True
     return mask
 
 
