@@ -58,7 +58,7 @@ HARDEN_HD float shrunk_towards(float x, double target) {
 
 HARDEN_HD float l2_projected(float y, float x, Projection onto, float low, float high) {
   const float result = onto.keep ? y : shrunk_towards(x, difference(y, x) * onto.shrink);
-  return clamped(result, low, high);
+  return pixel(result, low, high);
 }
 
 }  // namespace harden

@@ -22,7 +22,7 @@ HARDEN_HD float linf_step(float x_adv, float x, float grad, float alpha, float e
   const float step = grad > 0.0f ? alpha : (grad < 0.0f ? -alpha : 0.0f);
   float moved = x_adv + step;
   moved = moved != moved ? x : moved;
-  return clamped(moved, lower, upper);
+  return pixel(moved, lower, upper);
 }
 
 }  // namespace harden

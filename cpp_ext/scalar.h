@@ -39,6 +39,9 @@ HARDEN_HD float clamped(float value, float low, float high) {
   return value > high ? high : value;
 }
 
+// A pixel inside the box. A zero comes out as +0.0: -0.0 is the same number with other bits.
+HARDEN_HD float pixel(float value, float low, float high) { return clamped(value, low, high) + 0.0f; }
+
 // An eps that is not a number of at least 0 allows no perturbation.
 HARDEN_HD float allowance(float eps) { return eps > 0.0f ? eps : 0.0f; }
 

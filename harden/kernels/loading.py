@@ -11,6 +11,7 @@ import ctypes
 import logging
 import os
 import re
+import struct
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ OPERATIONS: Final = ("linf_step_", "l2_step_")
 OLDEST_TORCH: Final = (2, 10)
 # The oldest device `_cuda` has code for: sm_80.
 OLDEST_CAPABILITY: Final = (8, 0)
+ELF_HEADER: Final = 64
 FOLDER: Final = Path(__file__).parent
 
 _LOG = logging.getLogger("harden")
@@ -63,6 +65,21 @@ def torch_release(version: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
+def check_whole(path: Path) -> None:
+    """Refuses a shared library that was cut short: the system's loader would end the process with SIGBUS.
+
+    Raises:
+        LoadError: the file is no 64-bit ELF file, or ends before the section table that ELF files end with.
+    """
+    content = path.read_bytes()
+    if len(content) < ELF_HEADER or content[:5] != b"\x7fELF\x02":
+        raise LoadError(f"{path.name} is not a 64-bit ELF file")
+    (table,) = struct.unpack_from("<Q", content, 0x28)
+    entry_size, entries = struct.unpack_from("<HH", content, 0x3A)
+    if len(content) < table + entry_size * entries:
+        raise LoadError(f"{path.name} is cut short at {len(content)} bytes: install harden again")
+
+
 def load_module(path: Path) -> str:
     """Loads one compiled module, registers its operations with torch and returns how it was built.
 
@@ -70,6 +87,7 @@ def load_module(path: Path) -> str:
         LoadError: the file is damaged, was built for other Python files, or torch refuses the registration.
     """
     try:
+        check_whole(path)
         library = ctypes.CDLL(str(path))
         interface, build, register = library.harden_interface, library.harden_build, library.harden_register
     except (OSError, AttributeError) as error:

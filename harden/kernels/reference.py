@@ -39,6 +39,11 @@ def clamp(value: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
     return torch.where(value > high, high, value)
 
 
+def pixel(value: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
+    """Limits a value as `clamp` does and returns every zero as 0.0: -0.0 is the same number with other bits."""
+    return clamp(value, low, high) + 0.0
+
+
 def sum_error(a: Tensor, b: Tensor, total: Tensor) -> Tensor:
     """Returns (a + b) - total exactly, for total = fl(a + b): the TwoSum of Knuth."""
     part = total - a
@@ -66,7 +71,7 @@ def linf_step_(
         step = torch.where(grad > 0, alpha, torch.where(grad < 0, -alpha, torch.zeros_like(alpha)))
         moved = x_adv + step
         moved = torch.where(torch.isnan(moved), x, moved)
-        x_adv.copy_(clamp(moved, lower, upper))
+        x_adv.copy_(pixel(moved, lower, upper))
 
 
 def lengths(rows: Tensor) -> Tensor:
@@ -78,6 +83,8 @@ def l2_step_(
     x_adv: Tensor, x: Tensor, grad: Tensor, alpha: Tensor, eps: Tensor, low: float, high: float
 ) -> None:
     """Writes the projection of x_adv + alpha grad / |grad| into `x_adv`; see `harden.kernels.l2_step_`."""
+    if x_adv.numel() == 0:
+        return
     with torch.no_grad():
         n = x.shape[0]
         rows = x.reshape(n, -1)
@@ -101,4 +108,4 @@ def l2_step_(
         shrunk = torch.where(past, torch.nextafter(shrunk, rows), shrunk)
 
         result = torch.where(length * KEEP <= eps64, y, shrunk)
-        x_adv.copy_(clamp(result, low, high).reshape(x_adv.shape))
+        x_adv.copy_(pixel(result, low, high).reshape(x_adv.shape))

@@ -55,10 +55,10 @@ def l2_step_(
     zero gradient moves nothing, an element that would not be finite returns to x.
 
     Guarantee: sum (x_adv - x)^2 <= eps^2 per example and low <= x_adv <= high hold as rational numbers, for
-    the float32 values of x, x_adv and eps, provided x lies in the box (if not, the box wins). Its price is
-    2^-20 eps of the radius at most. Projecting again (alpha = 0) changes no bit. The backends agree within
-    1e-6 eps and one unit in the last place. `torch.set_flush_denormal(True)` voids the guarantee for
-    subnormal numbers.
+    the float32 values of x, x_adv and eps, provided x lies in the box (if not, the box wins). Its price is at
+    most 2^-20 eps of the radius and one unit in the last place of each element. Projecting again (alpha = 0)
+    changes no bit. The backends agree within 1e-6 eps and one unit in the last place.
+    `torch.set_flush_denormal(True)` voids the guarantee for subnormal numbers.
 
     Not differentiable: nothing is recorded.
 

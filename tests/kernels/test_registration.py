@@ -1,0 +1,116 @@
+"""The compiled operations as torch sees them: schema, fake kernels, tracing, symbols."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from harden import kernels
+from harden.kernels import loading, reference
+
+pytestmark = pytest.mark.usefixtures("native")
+
+OPERATIONS = ["linf_step_", "l2_step_"]
+ALLOWED = Path(__file__).parents[2] / "cpp_ext" / "allowed_symbols.txt"
+
+
+def _arguments(layout: torch.memory_format) -> list[torch.Tensor | float]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 3, 4, 4, generator=generator).contiguous(memory_format=layout)
+    grad = torch.randn(2, 3, 4, 4, generator=generator).contiguous(memory_format=layout)
+    return [x.clone(), x, grad, torch.tensor(0.1), torch.rand(2, generator=generator), 0.0, 1.0]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own tracing
+def test_opcheck_passes(operation: str, layout: torch.memory_format) -> None:
+    packet = getattr(torch.ops.harden, operation)
+    outcome = torch.library.opcheck(packet.default, tuple(_arguments(layout)))
+    assert set(outcome.values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_schema_says_that_x_adv_alone_is_written(operation: str) -> None:
+    schema = getattr(torch.ops.harden, operation).default._schema
+    written = [argument.name for argument in schema.arguments if argument.is_write]
+    assert written == ["x_adv"]
+    assert list(schema.returns) == []
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_fake_kernel_returns_nothing_and_touches_nothing(operation: str) -> None:
+    with FakeTensorMode() as mode:
+        arguments = [
+            mode.from_tensor(argument) if isinstance(argument, torch.Tensor) else argument
+            for argument in _arguments(torch.contiguous_format)
+        ]
+        assert getattr(torch.ops.harden, operation)(*arguments) is None
+    assert isinstance(arguments[0], torch.Tensor)
+    assert arguments[0].shape == (2, 3, 4, 4)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_empty_tensors_are_left_alone(operation: str) -> None:
+    for shape in [(0,), (0, 3, 2, 2), (2, 0)]:
+        x_adv, x, grad = torch.empty(shape), torch.empty(shape), torch.empty(shape)
+        getattr(torch.ops.harden, operation)(x_adv, x, grad, torch.tensor(0.1), torch.tensor(0.1), 0.0, 1.0)
+        assert x_adv.shape == shape
+
+
+def test_a_compiled_graph_computes_the_same() -> None:
+    x_adv, *others = _arguments(torch.contiguous_format)
+    assert isinstance(x_adv, torch.Tensor)
+
+    def twice(start: torch.Tensor) -> torch.Tensor:
+        moved = start.clone()
+        for _ in range(2):
+            torch.ops.harden.linf_step_(moved, *others)
+        return moved
+
+    expected = twice(x_adv)
+    compiled = torch.compile(twice, backend="aot_eager", fullgraph=True)
+    assert torch.equal(compiled(x_adv), expected)
+
+
+def test_the_door_runs_what_backend_names() -> None:
+    x_adv, *others = _arguments(torch.contiguous_format)
+    assert isinstance(x_adv, torch.Tensor)
+    with torch.profiler.profile() as profile:
+        kernels.linf_step_(x_adv.clone(), *others)  # type: ignore[arg-type]
+    assert "harden::linf_step_" in {event.name for event in profile.events() or ()}
+    assert reference.linf_step_ is not kernels.linf_step_
+
+
+def _allowed(module: str) -> list[str]:
+    sections: dict[str, list[str]] = {}
+    section = ""
+    for line in ALLOWED.read_text().splitlines():
+        entry = line.partition("#")[0].strip()
+        if entry.startswith("["):
+            section = entry.strip("[]")
+        elif entry:
+            sections.setdefault(section, []).append(entry)
+    return sections[module] + sections["any"]
+
+
+@pytest.mark.parametrize("module", ["_cpu", "_cuda"])
+def test_undefined_symbols_stay_within_the_allow_list(module: str) -> None:
+    path = loading.FOLDER / f"{module}.so"
+    nm = shutil.which("nm")
+    if nm is None or not path.exists():
+        pytest.skip(f"needs nm and {path.name}")
+    listing = subprocess.run([nm, "-D", path], capture_output=True, text=True, check=True).stdout
+    symbols = [line.split()[-2:] for line in listing.splitlines()]
+    undefined = {name for kind, name in symbols if kind == "U"}
+    beyond = {name for name in undefined if not any(fnmatch(name, allowed) for allowed in _allowed(module))}
+    assert undefined
+    assert beyond == set()
+    exported = {name for kind, name in symbols if kind not in "Uwv"}
+    assert exported == {"harden_interface", "harden_build", "harden_register"}

@@ -1,0 +1,354 @@
+"""The two step operations: equal in both backends, exact in rational numbers, whatever the layout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from torch import Tensor
+
+from harden import kernels
+from harden.kernels import reference
+from harden.kernels.arguments import box_inwards
+
+Step = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float, float], None]
+
+BOXES = [(0.0, 1.0), (0.1, 0.7), (-1.0, 0.0), (-math.inf, math.inf)]
+SHAPES = st.one_of(
+    npst.array_shapes(min_dims=1, max_dims=5, min_side=1, max_side=4),
+    st.sampled_from([(0,), (0, 3, 2, 2), (2, 0), (1, 35), (3, 3, 5, 7), (2, 1, 1, 1), (1, 1, 17)]),
+)
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+
+
+@dataclass(frozen=True)
+class Case:
+    x_adv: Tensor
+    x: Tensor
+    grad: Tensor
+    alpha: Tensor
+    eps: Tensor
+    low: float
+    high: float
+
+    def run(self, step: Step) -> Tensor:
+        """Runs a step on a copy of x_adv that keeps its strides, and returns it."""
+        x_adv = torch.empty_strided(self.x_adv.shape, self.x_adv.stride()).copy_(self.x_adv)
+        step(x_adv, self.x, self.grad, self.alpha, self.eps, self.low, self.high)
+        return x_adv
+
+    def per_example(self) -> list[tuple[Tensor, Tensor]]:
+        """Pairs each clean example with its eps."""
+        return list(zip(self.x, self.eps.reshape(-1).expand(self.x.shape[0]), strict=True))
+
+
+def _laid_out(tensor: Tensor, layout: str) -> Tensor:
+    """Returns the same numbers with other strides."""
+    if layout == "channels_last" and tensor.dim() == 4:
+        return tensor.contiguous(memory_format=torch.channels_last)
+    if layout == "reversed":
+        axes = tuple(range(tensor.dim()))[::-1]
+        return tensor.permute(axes).contiguous().permute(axes)
+    if layout == "sliced":
+        return torch.stack([tensor, torch.zeros_like(tensor)], dim=-1)[..., 0]
+    return tensor.contiguous()
+
+
+@st.composite
+def cases(draw: st.DrawFn, *, per_channel: bool = False, wild: bool = True) -> Case:
+    """Draws arguments: any layout, any form of alpha and eps; NaN, infinities and subnormals where `wild`."""
+    shape = draw(SHAPES)
+    low, high = draw(st.sampled_from(BOXES))
+    inner = box_inwards(low, high)
+    pixels = st.floats(max(inner[0], -2.0), min(inner[1], 2.0), width=32)
+    near = st.floats(-4.0, 4.0, width=32)
+    anything = st.floats(width=32) if wild else near
+
+    def tensor(elements: st.SearchStrategy[float], sizes: tuple[int, ...] = shape) -> Tensor:
+        return torch.from_numpy(draw(npst.arrays(np.float32, sizes, elements=elements, fill=st.nothing())))
+
+    forms = [(), (1,), (shape[0],)] + ([(1, shape[1])] if per_channel and len(shape) > 1 else [])
+    sizes = st.floats(0.0, 2.0, width=32)
+    odd = st.one_of(sizes, st.sampled_from([8 / 255, 2 / 255, 0.0, 1e-40, math.inf]).map(_float32))
+    layouts = st.sampled_from(["contiguous", "channels_last", "reversed", "sliced"])
+    special = st.sampled_from([math.nan, math.inf, -math.inf])
+    return Case(
+        x_adv=_laid_out(tensor(st.one_of(near, pixels, special) if wild else near), draw(layouts)),
+        x=_laid_out(tensor(pixels), draw(layouts)),
+        grad=_laid_out(tensor(anything), draw(layouts)).to(draw(st.sampled_from(DTYPES))),
+        alpha=tensor(sizes, draw(st.sampled_from(forms))),
+        eps=tensor(odd if wild else sizes, draw(st.sampled_from(forms))),
+        low=low,
+        high=high,
+    )
+
+
+def _float32(value: float) -> float:
+    return float(np.float32(value))
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    """Whether two float32 tensors hold the same bits; every NaN counts as the same."""
+    nan = torch.isnan(one) & torch.isnan(other)
+    return bool((nan | (one.contiguous().view(torch.int32) == other.contiguous().view(torch.int32))).all())
+
+
+def _rational(tensor: Tensor) -> list[Fraction]:
+    return [Fraction(value) for value in tensor.reshape(-1).tolist()]
+
+
+def _in_box(x_adv: Tensor, case: Case) -> bool:
+    return bool(((x_adv >= case.low) & (x_adv <= case.high)).all())
+
+
+both_backends = pytest.mark.parametrize("backend", ["door", "torch"])
+
+
+def _linf(backend: str) -> Step:
+    return kernels.linf_step_ if backend == "door" else reference.linf_step_
+
+
+def _l2(backend: str) -> Step:
+    return kernels.l2_step_ if backend == "door" else reference.l2_step_
+
+
+@pytest.mark.usefixtures("native")
+@settings(max_examples=400)
+@given(case=cases(per_channel=True))
+def test_linf_is_bit_equal_in_both_backends(case: Case) -> None:
+    low, high = box_inwards(case.low, case.high)
+    expected = case.x_adv.clone()
+    reference.linf_step_(expected, case.x, case.grad, case.alpha, case.eps, low, high)
+    assert _same_bits(case.run(kernels.linf_step_), expected)
+
+
+@pytest.mark.usefixtures("native")
+@settings(max_examples=400)
+@given(case=cases())
+def test_l2_is_equal_in_both_backends(case: Case) -> None:
+    low, high = box_inwards(case.low, case.high)
+    expected = case.x_adv.clone()
+    reference.l2_step_(expected, case.x, case.grad, case.alpha, case.eps, low, high)
+    eps = case.eps.reshape(-1, *[1] * (case.x.dim() - 1)).nan_to_num(posinf=0.0)
+    ulp = torch.finfo(torch.float32).eps * expected.abs()
+    assert bool(((case.run(kernels.l2_step_) - expected).abs() <= 1e-6 * eps + ulp + 1e-12).all())
+
+
+@both_backends
+@settings(max_examples=200)
+@given(case=cases())
+def test_linf_holds_as_rational_numbers(backend: str, case: Case) -> None:
+    case = Case(case.x_adv, case.x, case.grad, case.alpha, case.eps, *box_inwards(case.low, case.high))
+    result = case.run(_linf(backend))
+    assert _in_box(result, case)
+    for moved, (clean, eps) in zip(result, case.per_example(), strict=True):
+        if math.isfinite(eps):
+            distances = [abs(a - b) for a, b in zip(_rational(moved), _rational(clean), strict=True)]
+            assert max(distances, default=Fraction(0)) <= Fraction(float(eps))
+
+
+@both_backends
+@settings(max_examples=200)
+@given(case=cases())
+def test_l2_holds_as_rational_numbers(backend: str, case: Case) -> None:
+    case = Case(case.x_adv, case.x, case.grad, case.alpha, case.eps, *box_inwards(case.low, case.high))
+    result = case.run(_l2(backend))
+    assert _in_box(result, case)
+    for moved, (clean, eps) in zip(result, case.per_example(), strict=True):
+        if math.isfinite(eps):
+            squares = [(a - b) ** 2 for a, b in zip(_rational(moved), _rational(clean), strict=True)]
+            assert sum(squares, Fraction(0)) <= Fraction(float(eps)) ** 2
+
+
+@both_backends
+@settings(max_examples=200)
+@given(case=cases(wild=False))
+def test_projecting_again_changes_nothing(backend: str, case: Case) -> None:
+    low, high = box_inwards(case.low, case.high)
+    for step in (_linf(backend), _l2(backend)):
+        once = case.run(step)
+        again = once.clone()
+        step(again, case.x, torch.zeros_like(case.x), torch.zeros(()), case.eps, low, high)
+        assert torch.equal(again, once)
+
+
+@both_backends
+def test_large_examples_hold_as_rational_numbers_and_use_the_radius(backend: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 3, 64, 64, generator=generator) * 0.5 + 0.25
+    grad = torch.randn(x.shape, generator=generator)
+    eps = torch.tensor([0.5, 3.0])
+    x_adv = x.clone()
+    for _ in range(4):
+        _l2(backend)(x_adv, x, grad, eps, eps, -10.0, 10.0)
+    for moved, clean, radius in zip(x_adv, x, eps.tolist(), strict=True):
+        squares = sum((a - b) ** 2 for a, b in zip(_rational(moved), _rational(clean), strict=True))
+        roundings = math.sqrt(clean.numel()) * 2**-24
+        assert (radius * (1 - 2**-20) - roundings) ** 2 <= squares <= Fraction(radius) ** 2
+
+
+@both_backends
+def test_linf_limits_are_the_outermost_inside_the_ball(backend: str) -> None:
+    x = torch.rand(1, 500, generator=torch.Generator().manual_seed(1))
+    eps = torch.tensor(8 / 255)
+    x_adv = x.clone()
+    _linf(backend)(x_adv, x, torch.ones_like(x), torch.tensor(1.0), eps, -10.0, 10.0)
+    budget = Fraction(eps.item())
+    outwards = torch.nextafter(x_adv, torch.full_like(x, math.inf))
+    for clean, moved, beyond in zip(_rational(x), _rational(x_adv), _rational(outwards), strict=True):
+        assert moved - clean <= budget < beyond - clean
+
+
+@both_backends
+def test_the_box_wins_where_it_and_the_ball_do_not_meet(backend: str) -> None:
+    x = torch.tensor([[-1.0, 2.0]])
+    for step in (_linf(backend), _l2(backend)):
+        x_adv = x.clone()
+        step(x_adv, x, torch.ones_like(x), torch.tensor(0.1), torch.tensor(0.1), 0.0, 1.0)
+        assert x_adv.tolist() == [[0.0, 1.0]]
+
+
+@both_backends
+def test_what_is_not_a_number_moves_nothing(backend: str) -> None:
+    x = torch.full((1, 4), 0.5)
+    grad = torch.tensor([[math.nan, math.inf, -math.inf, 0.0]])
+    x_adv = torch.tensor([[0.5, 0.5, 0.5, math.nan]])
+    alpha, eps = torch.tensor(0.125), torch.tensor(0.25)
+    linf, l2 = x_adv.clone(), x_adv.clone()
+    _linf(backend)(linf, x, grad, alpha, eps, 0.0, 1.0)
+    _l2(backend)(l2, x, grad, alpha, eps, 0.0, 1.0)
+    assert linf.tolist() == [[0.5, 0.625, 0.375, 0.5]]
+    assert l2.tolist() == [[0.5, 0.5, 0.5, 0.5]]
+
+
+@both_backends
+@pytest.mark.parametrize("eps", [-1.0, math.nan, 0.0])
+def test_an_eps_that_allows_nothing_returns_to_the_clean_example(backend: str, eps: float) -> None:
+    x = torch.rand(2, 3, generator=torch.Generator().manual_seed(2))
+    for step in (_linf(backend), _l2(backend)):
+        x_adv = x + 0.1
+        step(x_adv, x, torch.ones_like(x), torch.tensor(0.1), torch.tensor(eps), 0.0, 1.0)
+        assert torch.equal(x_adv, x)
+
+
+@both_backends
+def test_a_step_along_the_gradient_has_the_step_size(backend: str) -> None:
+    x = torch.full((2, 8), 0.5)
+    grad = torch.randn(2, 8, generator=torch.Generator().manual_seed(3))
+    linf, l2 = x.clone(), x.clone()
+    alpha = torch.tensor([0.125, 0.0625])
+    _linf(backend)(linf, x, grad, alpha, torch.tensor(1.0), 0.0, 1.0)
+    _l2(backend)(l2, x, grad, alpha, torch.tensor(1.0), 0.0, 1.0)
+    assert torch.equal(linf - x, grad.sign() * alpha[:, None])
+    torch.testing.assert_close((l2 - x).norm(dim=1), alpha, rtol=1e-5, atol=0.0)
+
+
+def test_forms_of_alpha_and_eps_mean_what_they_say() -> None:
+    generator = torch.Generator().manual_seed(4)
+    x = torch.rand(3, 2, 5, 5, generator=generator)
+    grad = torch.randn(x.shape, generator=generator)
+    alpha, per_example, per_channel = (
+        torch.tensor(1.0),
+        torch.tensor([0.1, 0.2, 0.3]),
+        torch.tensor([[0.1, 0.4]]),
+    )
+    for layout in (torch.contiguous_format, torch.channels_last):
+        by_example = x.clone(memory_format=layout)
+        kernels.linf_step_(by_example, x, grad, alpha, per_example, 0.0, 1.0)
+        by_channel = x.clone(memory_format=layout)
+        kernels.linf_step_(by_channel, x, grad, alpha, per_channel, 0.0, 1.0)
+        for n in range(3):
+            alone = x[n : n + 1].clone()
+            kernels.linf_step_(alone, x[n : n + 1], grad[n : n + 1], alpha, per_example[n], 0.0, 1.0)
+            assert torch.equal(by_example[n : n + 1], alone)
+        for c in range(2):
+            alone = x[:, c].clone()
+            kernels.linf_step_(alone, x[:, c], grad[:, c], alpha, per_channel[0, c], 0.0, 1.0)
+            assert torch.equal(by_channel[:, c], alone)
+
+
+def test_threads_do_not_change_a_bit() -> None:
+    generator = torch.Generator().manual_seed(5)
+    x = torch.rand(5, 3, 70, 70, generator=generator)
+    grad = torch.randn(x.shape, generator=generator)
+    alpha, eps, per_channel = torch.tensor(0.5), torch.tensor(0.4), torch.tensor([[0.1, 0.2, 0.3]])
+    results: list[list[Tensor]] = []
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            outcome = [x.clone(), x.clone(memory_format=torch.channels_last), x.clone()]
+            kernels.linf_step_(outcome[0], x, grad, alpha, eps, 0.0, 1.0)
+            kernels.linf_step_(outcome[1], x, grad, alpha, per_channel, 0.0, 1.0)
+            kernels.l2_step_(outcome[2], x, grad, alpha, eps, 0.0, 1.0)
+            results.append(outcome)
+    finally:
+        torch.set_num_threads(threads)
+    assert all(_same_bits(one, other) for one, other in zip(*results, strict=True))
+
+
+def test_nothing_is_recorded_and_a_changed_saved_tensor_is_noticed() -> None:
+    x = torch.rand(2, 3, requires_grad=True)
+    x_adv = x.detach().clone().requires_grad_()
+    loss = (x_adv * x_adv).sum()
+    kernels.linf_step_(x_adv, x, torch.ones_like(x), torch.tensor(0.1), torch.tensor(0.1), 0.0, 1.0)
+    assert x_adv.grad_fn is None
+    assert x_adv.is_leaf
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_inference_tensors_are_stepped() -> None:
+    with torch.inference_mode():
+        x = torch.full((1, 2), 0.5)
+        x_adv = x.clone()
+        kernels.linf_step_(x_adv, x, torch.ones_like(x), torch.tensor(0.25), torch.tensor(0.25), 0.0, 1.0)
+    assert x_adv.tolist() == [[0.75, 0.75]]
+
+
+@pytest.mark.cuda
+@settings(max_examples=100)
+@given(case=cases(per_channel=True))
+def test_linf_is_bit_equal_on_cuda(cuda: torch.device, case: Case) -> None:
+    x_adv, *others = (t.to(cuda) for t in (case.x_adv, case.x, case.grad, case.alpha, case.eps))
+    kernels.linf_step_(x_adv, *others, case.low, case.high)
+    assert _same_bits(x_adv.cpu(), case.run(kernels.linf_step_))
+
+
+@pytest.mark.cuda
+@settings(max_examples=100)
+@given(case=cases())
+def test_l2_is_equal_and_exact_on_cuda(cuda: torch.device, case: Case) -> None:
+    x_adv, *others = (t.to(cuda) for t in (case.x_adv, case.x, case.grad, case.alpha, case.eps))
+    kernels.l2_step_(x_adv, *others, case.low, case.high)
+    result, expected = x_adv.cpu(), case.run(kernels.l2_step_)
+    eps = case.eps.reshape(-1, *[1] * (case.x.dim() - 1)).nan_to_num(posinf=0.0)
+    ulp = torch.finfo(torch.float32).eps * expected.abs()
+    assert bool(((result - expected).abs() <= 1e-6 * eps + ulp + 1e-12).all())
+    for moved, (clean, radius) in zip(result, case.per_example(), strict=True):
+        if math.isfinite(radius):
+            squares = [(a - b) ** 2 for a, b in zip(_rational(moved), _rational(clean), strict=True)]
+            assert sum(squares, Fraction(0)) <= Fraction(float(radius)) ** 2
+
+
+@pytest.mark.cuda
+def test_a_step_is_captured_in_a_cuda_graph(cuda: torch.device) -> None:
+    x = torch.rand(4, 3, 8, 8, device=cuda)
+    grad, alpha, eps = torch.randn_like(x), torch.tensor(0.1, device=cuda), torch.tensor(0.05, device=cuda)
+    expected = x.clone()
+    kernels.linf_step_(expected, x, grad, alpha, eps, 0.0, 1.0)
+    x_adv = x.clone()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        kernels.linf_step_(x_adv, x, grad, alpha, eps, 0.0, 1.0)
+    x_adv.copy_(x)
+    graph.replay()
+    assert torch.equal(x_adv, expected)
