@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
-from harden.data.examples import Batch
+from harden.data.batch import Batch
 
 
 def digest(batches: Iterable[Batch]) -> str:

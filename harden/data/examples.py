@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
@@ -10,33 +9,10 @@ from typing import final
 import torch
 from torch import Tensor
 
+from harden.data.batch import Batch
 from harden.data.checks import check_images, check_labels
+from harden.data.digests import digest
 from harden.errors import InputError
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """Hold some examples of one set, ready for a model.
-
-    Args:
-        x: images in [0, 1], float32 (B, C, H, W).
-        y: labels, int64 (B,).
-        index: the examples' positions in their set, int64 (B,), each in 0..len(set) - 1.
-    """
-
-    x: Tensor
-    y: Tensor
-    index: Tensor
-
-    def __len__(self) -> int:
-        return self.x.shape[0]
-
-    def to(self, device: torch.device | str) -> Batch:
-        """Copy the three tensors to a device; those already there are not copied."""
-        # From pinned memory a copy to CUDA may overlap with work; in the other direction it would be a race.
-        ahead = torch.device(device).type == "cuda"
-        return Batch(*(part.to(device, non_blocking=ahead) for part in (self.x, self.y, self.index)))
 
 
 @final
@@ -104,19 +80,8 @@ class Examples:
         return (self.batch(index) for index in order)
 
     def digest(self) -> str:
-        """Give a sha256 (64 hexadecimal digits) of the content, whatever its order and its stored type.
-
-        The sha256 of all examples' own sha256 in ascending order; an example's is over C, H, W and the label
-        as little-endian int64, then its pixels in [0, 1] as little-endian float32 in the order (C, H, W).
-        Duplicates count. The names of the set and of its classes are not part of it.
-        """
-        shape = torch.tensor(self.image_shape).numpy().astype("<i8").tobytes()
-        parts: list[bytes] = []
-        for batch in self.batches(1024):
-            pixels, labels = batch.x.cpu().numpy().astype("<f4"), batch.y.cpu().numpy().astype("<i8")
-            for image, label in zip(pixels, labels, strict=True):
-                parts.append(hashlib.sha256(shape + label.tobytes() + image.tobytes()).digest())
-        return hashlib.sha256(b"".join(sorted(parts))).hexdigest()
+        """Give a sha256 of the content, whatever its order and its stored type; see `harden.data.digests`."""
+        return digest(self.batches(1024))
 
 
 def check_trainable(examples: Examples) -> None:

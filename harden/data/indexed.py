@@ -21,7 +21,7 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from harden.data.examples import Batch
+from harden.data.batch import Batch
 from harden.data.memory import epoch_indices
 from harden.data.pairs import annotated, as_batch
 from harden.data.splitting import split_indices

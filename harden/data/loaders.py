@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from harden.data.arrays import images, labels
-from harden.data.examples import Batch, Examples
+from harden.data.batch import Batch
+from harden.data.examples import Examples
 from harden.data.indexed import LoaderSource, from_data_loader
 from harden.data.memory import ExamplesSource
 from harden.data.pairs import annotated, as_pair

@@ -9,7 +9,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.data.examples import Batch, Examples, batch_indices
+from harden.data.batch import Batch
+from harden.data.examples import Examples, batch_indices
 from harden.data.splitting import split
 from harden.errors import InputError
 

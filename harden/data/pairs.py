@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from harden.data.arrays import images, labels
+from harden.data.batch import Batch
 from harden.data.checks import check_images, check_labels
-from harden.data.examples import Batch, to_unit
+from harden.data.examples import to_unit
 from harden.errors import InputError
 
 

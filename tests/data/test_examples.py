@@ -153,7 +153,7 @@ def bad(x: Tensor) -> dict[str, Any]:
 )
 def test_refuses_with_the_likely_cause(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
-        Examples(**{"x": pixels(), "y": LABELS, "classes": ("a", "b"), "name": "mine"} | changes)
+        Examples(changes.get("x", pixels()), changes.get("y", LABELS), ("a", "b"), "mine")
     assert "mine" in caught.value.seen
 
 

@@ -1,0 +1,34 @@
+"""What a model is fed with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Hold some examples of one set, ready for a model.
+
+    Args:
+        x: images in [0, 1], float32 (B, C, H, W).
+        y: labels, int64 (B,).
+        index: the examples' positions in their set, int64 (B,), each in 0..len(set) - 1.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Copy the three tensors to a device; those already there are not copied."""
+        # From pinned memory a copy to CUDA may overlap with work; in the other direction it would be a race.
+        ahead = torch.device(device).type == "cuda"
+        return Batch(*(part.to(device, non_blocking=ahead) for part in (self.x, self.y, self.index)))
