@@ -75,9 +75,7 @@ def predicate(
         ),
         bracket=s.Bracket(certified=proportion(0, n), robust=proportion(int(robust.sum()), n)),
         clean=proportion(int(clean.sum()), n),
-        verdicts=s.Verdicts(
-            certified=0, falsified=n - int(robust.sum()), unknown=int(robust.sum())
-        ),
+        verdicts=s.Verdicts(certified=0, falsified=n - int(robust.sum()), unknown=int(robust.sum())),
         comparison=s.Comparison(name="before", clean=proportion(n, n), robust=proportion(0, n)),
         attacks=(
             s.AttackRecord(
@@ -134,7 +132,9 @@ def build(folder: Path) -> Path:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
     def predict(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        return np.asarray(session.run(["logits"], {"image": x})[0]).argmax(axis=1)
+        logits: npt.NDArray[np.float32] = session.run(["logits"], {"image": x})[0]
+        labels: npt.NDArray[np.int64] = logits.argmax(axis=1)
+        return labels
 
     rng = np.random.default_rng(1)
     x = rng.uniform(size=(N, *SHAPE)).astype(np.float32)
@@ -151,9 +151,7 @@ def build(folder: Path) -> Path:
             if predict(tried[None])[0] != y[i]:
                 witness[i], robust[i] = tried, False
     index = np.flatnonzero(clean & ~robust).astype(np.int64)
-    np.savez(
-        folder / "evidence.npz", index=index, label=y[index], original=x[index], witness=witness[index]
-    )
+    np.savez(folder / "evidence.npz", index=index, label=y[index], original=x[index], witness=witness[index])
     first = int(index[0])
     pair = s.Pair(
         index=first,

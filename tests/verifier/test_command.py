@@ -90,7 +90,7 @@ def _paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 # What the files cannot contradict: it is about how they came to be, and is only sealed.
-TOLD = {"attempted", "passes", "seconds", "max_error", "batches", "seeds", "distance"}
+TOLD = {"attempted", "passes", "seconds", "batches", "seeds", "spec"}
 
 
 def test_a_forged_count_breaks_although_the_seal_fits(artefact: Path, forge: Forge) -> None:
@@ -101,14 +101,10 @@ def test_a_forged_count_breaks_although_the_seal_fits(artefact: Path, forge: For
         value = fields["predicate"]
         for key in path:
             value = value[key]
-        if type(value) not in (int, float) or TOLD & set(map(str, path)) or path[0] == "parity":
-            continue
-        if path[:2] in (("comparison", "robust"), ("threat", "bounds")):
-            continue  # the latter widened is a weaker box; both are told, not checked, beyond their own sums
+        if type(value) not in (int, float) or TOLD & set(map(str, path)) or path[0] in ("parity", "gallery"):
+            continue  # told; or another witness that fits the gallery as well
 
-        def edit(
-            fields: dict[str, Any], path: tuple[Any, ...] = path, value: Any = value
-        ) -> None:
+        def edit(fields: dict[str, Any], path: tuple[Any, ...] = path, value: Any = value) -> None:
             inner = fields["predicate"]
             for key in path[:-1]:
                 inner = inner[key]
@@ -164,6 +160,10 @@ def _rewrite(folder: Path, **changes: Callable[[Any], Any]) -> None:
     np.savez(folder / "evidence.npz", allow_pickle=False, **arrays)
 
 
+def _keeping_dtype(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda array: change(array).astype(array.dtype)
+
+
 def _broken(folder: Path) -> list[tuple[str, str]]:
     return [(c.name, c.file) for c in verify(folder).checks if not c.passed]
 
@@ -198,11 +198,9 @@ def test_witnesses_that_do_not_break_or_are_not_finite_are_seen(artefact: Path, 
         ({"witness": lambda w: w[:-1]}, "arrays"),
     ]
     for changes, name in cases:
-        dtypes = {k: v for k, v in changes.items()}
+        dtypes = dict(changes)
         if name != "arrays":
-            dtypes = {
-                k: (lambda a, f=f: f(a).astype(a.dtype)) for k, f in changes.items()
-            }
+            dtypes = {k: _keeping_dtype(f) for k, f in changes.items()}
         _rewrite(artefact, **dtypes)
         forge(artefact, lambda fields: fields["predicate"].update(gallery=[]))
         assert (name, "evidence.npz") in _broken(artefact), name
@@ -270,7 +268,7 @@ BLOCK = """
 import sys
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "torchvision", "pydantic", "scipy", "typer", "jinja2", "accelerate"}:
+        if name.split(".")[0] in "torch torchvision pydantic scipy typer jinja2 accelerate".split():
             raise ImportError("refused: " + name)
 sys.meta_path.insert(0, Refuse())
 from harden.verifier.command import main
@@ -281,7 +279,11 @@ sys.exit(main(sys.argv[1:]))
 def test_it_runs_without_what_it_checks(artefact: Path) -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", BLOCK, str(artefact)], cwd=root, capture_output=True, text=True
+        [sys.executable, "-W", "error", "-c", BLOCK, str(artefact)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("verified: ")
