@@ -133,8 +133,7 @@ class Views:
         down = (u["shift_y"] * (2 * self.shift + 1)).floor() - self.shift
         if self.crop is None and not self.rotate:
             # No resampling: pixels move whole and keep their values exactly.
-            x = torch.where(mirrored[:, None, None, None], x.flip(3), x) if self.flip else x
-            return _shifted(x, right.long(), down.long(), int(self.shift)) if self.shift else x
+            return _moved(x, mirrored, right.long(), down.long()) if self.flip or self.shift else x
         height, width = x.shape[2:]
         left = top = torch.zeros_like(right)
         wide, high = torch.full_like(right, width), torch.full_like(right, height)
@@ -211,14 +210,16 @@ def _window(
     return (size[1] - width) * u[2], (size[0] - height) * u[3], width, height
 
 
-def _shifted(x: Tensor, right: Tensor, down: Tensor, most: int) -> Tensor:
-    """Move image i by right[i] and down[i] whole pixels, at most `most` either way; zeros come in."""
-    n, _, height, width = x.shape
-    padded = functional.pad(x, (most, most, most, most))
-    row = torch.arange(height, device=x.device) + most - down[:, None]
-    column = torch.arange(width, device=x.device) + most - right[:, None]
-    image = torch.arange(n, device=x.device)[:, None, None]
-    return padded[image, :, row[:, :, None], column[:, None, :]].permute(0, 3, 1, 2)
+def _moved(x: Tensor, mirrored: Tensor, right: Tensor, down: Tensor) -> Tensor:
+    """Mirror image i where mirrored[i], then move it by right[i] and down[i] whole pixels; zeros come in."""
+    height, width = x.shape[2:]
+    row = torch.arange(height, device=x.device) - down[:, None]
+    column = torch.arange(width, device=x.device) - right[:, None]
+    inside = ((row >= 0) & (row < height))[:, :, None] & ((column >= 0) & (column < width))[:, None, :]
+    column = torch.where(mirrored[:, None], width - 1 - column, column).clamp(0, width - 1)
+    place = row.clamp(0, height - 1)[:, :, None] * width + column[:, None, :]
+    pixels = x.flatten(2).gather(2, place.flatten(1)[:, None].expand(-1, x.shape[1], -1)).view_as(x)
+    return torch.where(inside[:, None], pixels, 0.0)
 
 
 def _factor(strength: float, u: Tensor) -> Tensor:

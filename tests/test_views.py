@@ -112,6 +112,20 @@ def test_shifts_are_exact_uniform_and_fill_with_zeros() -> None:
     assert Views(shift=2)(torch.ones(50, 1, 5, 5), draw()).min() == 0
 
 
+def test_mirrors_then_moves() -> None:
+    x, right, down = picture(4), torch.tensor([2, -3, 0, 1]), torch.tensor([0, 1, -2, 15])
+    got = views._moved(x, torch.tensor([True, True, False, True]), right, down)
+    for image, result, mirror, dx, dy in zip(
+        x, got, (1, 1, 0, 1), right.tolist(), down.tolist(), strict=True
+    ):
+        expected = torch.zeros_like(image)
+        for row in range(16):
+            for column in range(12):
+                if 0 <= row - dy < 16 and 0 <= column - dx < 12:
+                    expected[:, row, column] = (image.flip(2) if mirror else image)[:, row - dy, column - dx]
+        assert torch.equal(result, expected)
+
+
 @pytest.mark.parametrize("size", [(16, 16), (10, 30)])
 def test_the_share_of_a_crop_is_uniform_and_the_window_lies_inside(size: tuple[int, int]) -> None:
     u = torch.rand(4, 20_000, generator=draw())
