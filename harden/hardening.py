@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
@@ -109,7 +109,7 @@ class Hardened:
         data: object,
         *,
         attempts: Sequence[Attempt] | None = None,
-        compare: Classifier | None = None,
+        compare: Mapping[str, Classifier] | None = None,
         on_phase: OnPhase | None = None,
     ) -> Artefact:
         """Write the parity-checked ONNX file with certificate, evidence, page, history and checkpoint.
@@ -118,19 +118,23 @@ class Hardened:
             folder: empty, missing, or an artefact to replace.
             data: test images: neither training nor the choice of the checkpoint has seen them.
             attempts: PGD-50 on cross-entropy and margin, 3 restarts each, by default.
-            compare: what to print beside the hardened model; the model that was given, by default.
+            compare: a model to print beside the hardened one, by its name: the model that was given, by
+                default; none with an empty mapping.
             on_phase: called with (phase, done, total).
 
         Raises:
-            InputError: the folder holds other things, or the data are unfit.
+            InputError: the folder holds other things, the data are unfit, or compare names several models.
             ExportError: the graph does not compute what the model computes.
         """
+        beside = {"before hardening": self.before} if compare is None else dict(compare)
+        if len(beside) > 1:
+            raise InputError(f"{len(beside)} models to compare with", "one at most", "keep one of them")
         target = prepare_folder(folder)
         claim = Claim(
             threat=self.threat,
             attempts=pgd_suite() if attempts is None else attempts,
-            before=self.before if compare is None else compare,
-            before_name="before hardening" if compare is None else "trained plainly",
+            before=next(iter(beside.values()), None),
+            before_name=next(iter(beside), ""),
             origin=self.origin,
             seed=mix(self.seed, 9) >> 1,
         )

@@ -32,7 +32,11 @@ def restore_weights(module: nn.Module, folder: Path) -> None:
     Raises:
         InputError: the file is missing, corrupt, or holds other names or shapes than the module.
     """
-    path = folder / WEIGHTS_FILE
+    restore_weights_file(module, folder / WEIGHTS_FILE)
+
+
+def restore_weights_file(module: nn.Module, path: Path) -> None:
+    """Read a safetensors file into a module, in place; see `restore_weights`."""
     try:
         weights = load(path.read_bytes())
     except FileNotFoundError:

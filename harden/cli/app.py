@@ -1,0 +1,203 @@
+"""The commands and their options. Each imports what it runs when it runs, so that --help stays fast."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from harden.errors import HardenError
+
+app = typer.Typer(
+    name="harden",
+    help="Harden image classifiers, export them to ONNX, attach evidence that anyone can check again.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 good, 1 the answer is bad, 2 usage or input, 70 our own fault.",
+)
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="small | torchvision:NAME | module:function (called with in_channels, num_classes, image_size "
+        "where it takes them)",
+        show_default=True,
+    ),
+]
+Weights = Annotated[Path | None, typer.Option(help="A safetensors file with the network's weights.")]
+Mean = Annotated[str, typer.Option(help="Normalisation the network was trained with: 0.485,0.456,0.406")]
+Std = Annotated[str, typer.Option(help="Its standard deviations: 0.229,0.224,0.225")]
+Data = Annotated[
+    str,
+    typer.Option("--data", help="digits | npz:FILE | folder:DIR | torchvision:NAME:ROOT | module:function"),
+]
+Norm = Annotated[str, typer.Option(help="linf | l2")]
+Eps = Annotated[str, typer.Option(help="Perturbation budget in pixel units of [0, 1], such as 8/255.")]
+Steps = Annotated[int, typer.Option(help="Steps of each PGD in the evaluation.")]
+Restarts = Annotated[int, typer.Option(help="Restarts of each PGD in the evaluation.")]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
+Batch = Annotated[int, typer.Option("--batch-size", help="Images at a time.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")]
+
+
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the library's log.")] = False,
+) -> None:
+    """Options of all commands."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="The artefact's folder.")] = Path("runs/digits"),
+    seed: Seed = 0,
+    json_file: Json = None,
+) -> None:
+    """Do the whole job on scikit-learn's handwritten digits, in about a minute."""
+    from harden.cli.demo import demo as command
+
+    command(out, seed, json_file)
+
+
+@app.command()
+def run(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The artefact's folder: empty, missing, or one to replace.")],
+    model: Model = "small",
+    weights: Weights = None,
+    mean: Mean = "",
+    std: Std = "",
+    norm: Norm = "linf",
+    eps: Eps = "8/255",
+    pretrain: Annotated[str, typer.Option(help="none | simclr | moco | acl (attacked views)")] = "none",
+    finetune: Annotated[
+        str, typer.Option(help="trades | madry | standard | probe (the head alone)")
+    ] = "trades",
+    beta: Annotated[float, typer.Option(help="TRADES' weight of robustness.")] = 6.0,
+    budget: Annotated[str, typer.Option(help="10min | 300E (passes per training image) | 3epochs")] = "10min",
+    lr: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 1e-3,
+    steps: Steps = 50,
+    restarts: Restarts = 3,
+    batch_size: Batch = 128,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    json_file: Json = None,
+) -> None:
+    """Harden a model, export it, attack the exported file and certify what was found."""
+    from harden.cli.run import Choice
+    from harden.cli.run import run as command
+    from harden.cli.specs import ModelSpec
+
+    choice = Choice(pretrain, finetune, beta, budget, lr, steps, restarts, batch_size, seed, device)
+    command(ModelSpec.of(model, weights, mean, std), data, (norm, eps), choice, out, json_file)
+
+
+@app.command()
+def evaluate(
+    spec: Annotated[str, typer.Argument(help="A run's folder, or a model as for --model.")],
+    data: Data,
+    norm: Norm = "linf",
+    eps: Eps = "8/255",
+    weights: Weights = None,
+    mean: Mean = "",
+    std: Std = "",
+    steps: Steps = 50,
+    restarts: Restarts = 3,
+    batch_size: Batch = 256,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    json_file: Json = None,
+) -> None:
+    """Measure clean and robust accuracy on the test images; of a run's folder, the file decides."""
+    from harden.cli.evaluate import Plan
+    from harden.cli.evaluate import evaluate as command
+    from harden.cli.specs import ModelSpec
+
+    plan = Plan(norm, eps, steps, restarts, batch_size, seed, device)
+    code = command(ModelSpec.of(spec, weights, mean, std), data, plan, json_file)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
+def export(
+    spec: Annotated[str, typer.Argument(help="A run's folder, or a model as for --model.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The artefact's folder: empty, missing, or one to replace.")],
+    norm: Norm = "linf",
+    eps: Eps = "8/255",
+    weights: Weights = None,
+    mean: Mean = "",
+    std: Std = "",
+    steps: Steps = 50,
+    restarts: Restarts = 3,
+    seed: Seed = 0,
+    json_file: Json = None,
+) -> None:
+    """Export a model as it is to a parity-checked ONNX file, and certify the file."""
+    from harden.cli.evaluate import Plan
+    from harden.cli.export import export as command
+    from harden.cli.specs import ModelSpec
+
+    plan = Plan(norm, eps, steps, restarts, 256, seed, "cpu")
+    command(ModelSpec.of(spec, weights, mean, std), data, plan, out, json_file)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="An artefact's folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the page; FOLDER/report.html by default.")
+    ] = None,
+) -> None:
+    """Write the page of a certificate again, from certificate.json alone."""
+    from harden.cli.report import report as command
+
+    command(folder, out)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def verify(folder: Annotated[Path, typer.Argument(help="An artefact's folder.")]) -> None:
+    """Check an artefact without torch: digests, counts, and every stored witness in onnxruntime."""
+    raise AssertionError(f"harden verify {folder} is answered before typer is loaded")
+
+
+@app.command()
+def doctor(json_file: Json = None) -> None:
+    """Say what is installed, which kernels are active, and why."""
+    from harden.cli.doctor import doctor as command
+
+    code = command(json_file)
+    if code:
+        raise typer.Exit(code)
+
+
+def run_app(words: list[str]) -> int:
+    """Run the typer application and turn what happens into an exit code."""
+    from harden.cli import INTERRUPTED, OUR_FAULT
+
+    try:
+        result = app(args=words, prog_name="harden", standalone_mode=False)
+    except HardenError as error:
+        print(f"harden: {error}", file=sys.stderr)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        print("harden: interrupted; nothing half-written was left", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 0
+    except Exception:
+        logging.getLogger("harden").exception("this is a fault of harden itself; please report it")
+        return OUR_FAULT
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,96 @@
+"""What a person sees: progress bars on a terminal, plain lines elsewhere, tables at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from harden.certificate.schema import StageRecord
+from harden.files import write_text
+from harden.training import StepRecord
+
+_EVERY = 10.0  # seconds between plain lines
+
+console = Console(highlight=False)
+
+
+@final
+class Watch:
+    """Follows a run: give `step` to `harden.harden` and `phase` to `export`."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:18}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._note = ""
+        self._spoke = 0.0
+
+    def __enter__(self) -> Self:
+        if console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if console.is_terminal:
+            self._progress.stop()
+
+    def step(self, record: StepRecord) -> None:
+        """Follow a step of training."""
+        if record.robust is not None and record.clean is not None:
+            best = " (best so far)" if record.best else ""
+            self._note = f"held-out clean {record.clean:.3f} robust {record.robust:.3f}{best}"
+        elif record.step == 1:
+            self._note = ""
+        rate = record.passes / record.seconds if record.seconds > 0 else 0.0
+        note = f"{record.passes:.0f} E  {rate:.1f} E/s  loss {record.loss:.3f}  {self._note}"
+        self._show(record.stage, record.progress, note, urgent=record.robust is not None)
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        """Follow a phase of export."""
+        self._show(name, done / max(total, 1), "", urgent=done >= total)
+
+    def _show(self, name: str, share: float, note: str, *, urgent: bool) -> None:
+        if console.is_terminal:
+            if name not in self._tasks:
+                self._tasks[name] = self._progress.add_task(name, total=1.0, note="")
+            self._progress.update(self._tasks[name], completed=share, note=note)
+            return
+        now = time.monotonic()
+        if urgent or now - self._spoke >= _EVERY:
+            self._spoke = now
+            console.print(f"{name:18} {share:4.0%}  {note}".rstrip(), soft_wrap=True)
+
+
+def print_costs(stages: Sequence[StageRecord]) -> None:
+    """Print what each stage of training cost."""
+    table = Table(title="Cost", title_justify="left", box=None, pad_edge=False)
+    for name in ("stage", "E (passes per image)", "passes", "seconds"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    for stage in stages:
+        values = (f"{stage.epochs_equivalent:.1f}", f"{stage.passes:,.0f}", f"{stage.seconds:.1f}")
+        table.add_row(stage.name, *values)
+    console.print(table)
+
+
+def write_json(path: Path | None, value: Any) -> None:
+    """Write a result where --json asks for it."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")

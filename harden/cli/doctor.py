@@ -1,0 +1,61 @@
+"""harden doctor."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from harden import kernels
+from harden.cli.console import console, write_json
+
+_PACKAGES = ("harden", "torch", "torchvision", "onnx", "onnxruntime", "onnxscript", "numpy", "scikit-learn")
+
+
+def doctor(json_file: Path | None) -> int:
+    """Say what is installed and what runs; 1 where a compiled library is there and does not load."""
+    found = _findings()
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in found.items():
+        table.add_row(name, str(value))
+    console.print(table)
+    write_json(json_file, found)
+    failed = [name for name, value in found.items() if name.startswith("kernels") and "FAILED" in str(value)]
+    return 1 if failed else 0
+
+
+def _findings() -> dict[str, Any]:
+    found: dict[str, Any] = {"python": f"{platform.python_version()} on {platform.platform()}"}
+    found |= {name: _version(name) for name in _PACKAGES}
+    found["threads"] = torch.get_num_threads()
+    found["CUDA of torch"] = torch.version.cuda or "none: this torch is built for the CPU"
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    found["CUDA devices"] = ", ".join(devices) or "none"
+    found |= {f"compiler {name}": _first_line(name) for name in ("c++", "nvcc")}
+    for kind in ("cpu", "cuda"):
+        backend = kernels.backend(kind)
+        state = "FAILED to load, plain torch instead" if backend.failed else backend.name
+        found[f"kernels on {kind}"] = f"{state}: {backend.reason}"
+    return found
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _first_line(command: str) -> str:
+    path = shutil.which(command)
+    if path is None:
+        return "not found; an installed wheel needs none"
+    answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=20)  # noqa: S603
+    lines = [line for line in answer.stdout.splitlines() if line.strip()]
+    return (lines[-1] if command == "nvcc" else lines[0]) if lines else "found, and says nothing"

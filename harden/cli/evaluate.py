@@ -1,0 +1,123 @@
+"""harden evaluate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from rich.table import Table
+
+from harden.artefact.gated import judge_of
+from harden.artefact.loaded import Artefact
+from harden.cli.console import Watch, console, write_json
+from harden.cli.devices import check_device
+from harden.cli.specs import ModelSpec
+from harden.data import from_loader, load
+from harden.evaluation import Evaluation, pgd_suite
+from harden.evaluation import evaluate as measure
+from harden.statistics import Proportion
+from harden.threats import from_name
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure, as the options say it."""
+
+    norm: str
+    eps: str
+    steps: int
+    restarts: int
+    batch_size: int
+    seed: int
+    device: str
+
+
+def evaluate(spec: ModelSpec, data: str, plan: Plan, json_file: Path | None) -> int:
+    """Measure a model on the test images; 1 where the number can't be trusted."""
+    threat, attempts = from_name(plan.norm, plan.eps), pgd_suite(plan.steps, plan.restarts)
+    device = check_device(plan.device)
+    splits = load(data)
+    model = spec.build(splits, plan.seed).to(device)
+    judge, by = None, "torch"
+    if spec.folder is not None:
+        judge, by = judge_of(Artefact(spec.folder).session), f"{spec.folder}/model.onnx in onnxruntime"
+    with Watch() as watch:
+        found = measure(
+            model,
+            from_loader(splits.test, plan.batch_size),
+            threat,
+            attempts,
+            judge=judge,
+            seed=plan.seed,
+            on_batch=lambda done, total: watch.phase("attack", done, total),
+        )
+    _show(found, f"{splits.name} test, {threat}, decided by {by}")
+    write_json(json_file, as_json(found, by))
+    return 0 if found.status == "ok" else 1
+
+
+def as_json(found: Evaluation, by: str) -> dict[str, Any]:
+    """An evaluation as JSON."""
+    return {
+        "status": found.status,
+        "threat": {"norm": found.threat.name, "eps": str(found.threat.eps), "bounds": found.threat.bounds},
+        "clean": _share(found.clean),
+        "robust": _share(found.robust) if found.status == "ok" else None,
+        "per_attack": {
+            record.name: {
+                "attempted": record.attempted,
+                "broken": record.broken,
+                "robust": _share(record.robust),
+                "passes": record.passes,
+                "seconds": record.seconds,
+                "spec": record.spec,
+            }
+            for record in found.attempts
+        },
+        "per_class": {
+            str(label): {"clean": _share(clean), "robust": _share(robust)}
+            for label, (clean, robust) in found.per_class().items()
+        },
+        "checks": {
+            check.name: {
+                "value": check.value,
+                "threshold": check.threshold,
+                "passed": check.passed,
+                "meaning": check.meaning,
+                "action": check.action,
+            }
+            for check in found.checks
+        },
+        "decided_by": by,
+        "passes": found.passes,
+        "seconds": found.seconds,
+    }
+
+
+def _share(share: Proportion) -> dict[str, Any]:
+    return {
+        "value": share.value,
+        "count": share.count,
+        "n": share.n,
+        "interval": list(share.interval),
+        "confidence": share.confidence,
+    }
+
+
+def _show(found: Evaluation, title: str) -> None:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("", "accuracy", "broken", "seconds"):
+        table.add_column(name, justify="right" if name in ("broken", "seconds") else "left")
+    table.add_row("clean", str(found.clean), "", "")
+    for record in found.attempts:
+        table.add_row(
+            f"and under {record.name}", str(record.robust), str(record.broken), f"{record.seconds:.1f}"
+        )
+    console.print(table)
+    if found.status == "ok":
+        console.print(f"robust accuracy at most {found.robust}", soft_wrap=True)
+    for check in found.checks:
+        if not check.passed:
+            console.print(f"unreliable: {check.meaning}: {check.value:.3g}; {check.action}", soft_wrap=True)

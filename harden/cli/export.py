@@ -1,0 +1,33 @@
+"""harden export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harden.artefact.certifying import Claim
+from harden.artefact.exporting import export as export_model
+from harden.artefact.folder import CHECKPOINT_FOLDER
+from harden.artefact.loaded import Artefact
+from harden.cli.console import Watch, write_json
+from harden.cli.evaluate import Plan
+from harden.cli.outcome import as_json, print_artefact
+from harden.cli.specs import ModelSpec
+from harden.data import load
+from harden.evaluation import pgd_suite
+from harden.threats import from_name
+from harden.training.checkpoint import save_weights
+
+
+def export(spec: ModelSpec, data: str, plan: Plan, out: Path, json_file: Path | None) -> None:
+    """Export a model as it is, and certify the file."""
+    threat, attempts = from_name(plan.norm, plan.eps), pgd_suite(plan.steps, plan.restarts)
+    splits = load(data)
+    model = spec.build(splits, plan.seed)
+    claim = Claim(threat=threat, attempts=attempts, seed=plan.seed)
+    with Watch() as watch:
+        artefact: Artefact = export_model(model, out, splits.test, claim, on_phase=watch.phase)
+    save_weights(model, out / CHECKPOINT_FOLDER)
+    if spec.folder is None:
+        spec.remember(out)
+    print_artefact(artefact)
+    write_json(json_file, as_json(artefact))

@@ -1,0 +1,69 @@
+"""A certificate's main numbers as a table and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from harden.artefact.loaded import Artefact
+from harden.certificate.schema import Proportion
+from harden.cli.console import console
+
+
+def print_artefact(artefact: Artefact) -> None:
+    """Print before and after with n and intervals, and where the files are."""
+    predicate = artefact.certificate.predicate
+    threat = predicate.threat
+    table = Table(
+        title=f"Accuracy on {predicate.data.n} test images, {threat.norm} eps {threat.eps}, 95 % intervals",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for name in ("", "clean", "robust, at most (by attack)", "certified, at least (by proof)"):
+        table.add_column(name, justify="left")
+    if predicate.comparison is not None:
+        other = predicate.comparison
+        table.add_row(other.name, _cell(other.clean), _cell(other.robust), "not tried")
+    proved = "not tried" if predicate.bracket.method is None else _cell(predicate.bracket.certified)
+    robust = _cell(predicate.bracket.robust) if predicate.status == "ok" else "unreliable, see the page"
+    table.add_row("hardened, as exported", _cell(predicate.clean), robust, proved)
+    console.print(table)
+    console.print(f"\nfiles in {artefact.folder}/")
+    for name, what in _FILES.items():
+        if (artefact.folder / name).exists():
+            console.print(f"  {name:18} {what}", soft_wrap=True)
+    console.print(f"check them again with: harden verify {artefact.folder}", soft_wrap=True)
+
+
+def as_json(artefact: Artefact) -> dict[str, Any]:
+    """The main numbers of a certificate."""
+    predicate = artefact.certificate.predicate
+    other = predicate.comparison
+    return {
+        "status": predicate.status,
+        "threat": predicate.threat.model_dump(mode="json"),
+        "clean": predicate.clean.model_dump(mode="json"),
+        "robust": predicate.bracket.robust.model_dump(mode="json"),
+        "certified": predicate.bracket.certified.model_dump(mode="json"),
+        "before": other.model_dump(mode="json") if other else None,
+        "stages": [stage.model_dump(mode="json") for stage in predicate.provenance.stages],
+        "seconds": predicate.provenance.seconds,
+        "folder": str(artefact.folder),
+    }
+
+
+_FILES = {
+    "model.onnx": "pixels in [0, 1] to logits, normalisation inside",
+    "certificate.json": "what was measured on that file",
+    "evidence.npz": "the adversarial examples, to be replayed",
+    "report.html": "the same for people",
+    "history.jsonl": "training, moment by moment",
+    "checkpoint": "the weights for torch",
+}
+
+
+def _cell(share: Proportion) -> str:
+    low, high = share.interval
+    return f"{share.value:.1%} [{low:.1%}, {high:.1%}]"

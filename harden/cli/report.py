@@ -1,0 +1,17 @@
+"""harden report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harden.artefact.folder import PAGE_FILE
+from harden.certificate import document, page
+from harden.cli.console import console
+from harden.files import write_text
+
+
+def report(folder: Path, out: Path | None) -> None:
+    """Write the page again."""
+    target = out or folder / PAGE_FILE
+    write_text(target, page.render(document.read(folder)))
+    console.print(f"wrote {target}", soft_wrap=True)
