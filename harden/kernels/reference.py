@@ -40,7 +40,7 @@ def clamp(value: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
 
 
 def pixel(value: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
-    """Limits a value as `clamp` does and returns every zero as 0.0: -0.0 is the same number with other bits."""
+    """Limits a value as `clamp` does; a zero comes out as 0.0, for -0.0 has other bits."""
     return clamp(value, low, high) + 0.0
 
 

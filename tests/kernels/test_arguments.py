@@ -32,7 +32,7 @@ def _arguments(**changed: object) -> list[object]:
     return list((arguments | changed).values())
 
 
-REFUSED = {
+REFUSED: dict[str, dict[str, object]] = {
     "x_adv is float64": {"x_adv": X.double()},
     "x is bfloat16": {"x": X.bfloat16()},
     "x_adv has another shape": {"x_adv": X[:1].clone()},
@@ -116,7 +116,7 @@ def _strided(tensor: Tensor) -> Tensor:
     return torch.stack([tensor, tensor], dim=-1)[..., 0]
 
 
-RAW_REFUSED = {
+RAW_REFUSED: dict[str, dict[str, object]] = {
     "every tensor has to be float32": {"grad": X.double()},
     "the same shape": {"x": X[:1].clone()},
     "1 element or the shape": {"eps": torch.rand(6)},

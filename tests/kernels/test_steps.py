@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -41,9 +41,17 @@ class Case:
 
     def run(self, step: Step) -> Tensor:
         """Runs a step on a copy of x_adv that keeps its strides, and returns it."""
-        x_adv = torch.empty_strided(self.x_adv.shape, self.x_adv.stride()).copy_(self.x_adv)
+        x_adv = torch.empty_strided(self.x_adv.shape, self.x_adv.stride(), device=self.x_adv.device)
+        x_adv.copy_(self.x_adv)
         step(x_adv, self.x, self.grad, self.alpha, self.eps, self.low, self.high)
         return x_adv
+
+    def on(self, device: torch.device) -> Case:
+        """Moves the tensors to a device, strides and all."""
+        x_adv, x, grad = self.x_adv.to(device), self.x.to(device), self.grad.to(device)
+        return replace(
+            self, x_adv=x_adv, x=x, grad=grad, alpha=self.alpha.to(device), eps=self.eps.to(device)
+        )
 
     def per_example(self) -> list[tuple[Tensor, Tensor]]:
         """Pairs each clean example with its eps."""
@@ -298,12 +306,12 @@ def test_threads_do_not_change_a_bit() -> None:
 def test_nothing_is_recorded_and_a_changed_saved_tensor_is_noticed() -> None:
     x = torch.rand(2, 3, requires_grad=True)
     x_adv = x.detach().clone().requires_grad_()
-    loss = (x_adv * x_adv).sum()
+    squared = (x_adv * x_adv).sum()
     kernels.linf_step_(x_adv, x, torch.ones_like(x), torch.tensor(0.1), torch.tensor(0.1), 0.0, 1.0)
     assert x_adv.grad_fn is None
     assert x_adv.is_leaf
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        loss.backward()
+        torch.autograd.grad(squared, x_adv)
 
 
 def test_inference_tensors_are_stepped() -> None:
@@ -318,18 +326,16 @@ def test_inference_tensors_are_stepped() -> None:
 @settings(max_examples=100)
 @given(case=cases(per_channel=True))
 def test_linf_is_bit_equal_on_cuda(cuda: torch.device, case: Case) -> None:
-    x_adv, *others = (t.to(cuda) for t in (case.x_adv, case.x, case.grad, case.alpha, case.eps))
-    kernels.linf_step_(x_adv, *others, case.low, case.high)
-    assert _same_bits(x_adv.cpu(), case.run(kernels.linf_step_))
+    result = case.on(cuda).run(kernels.linf_step_)
+    assert _same_bits(result.cpu(), case.run(kernels.linf_step_))
 
 
 @pytest.mark.cuda
 @settings(max_examples=100)
 @given(case=cases())
 def test_l2_is_equal_and_exact_on_cuda(cuda: torch.device, case: Case) -> None:
-    x_adv, *others = (t.to(cuda) for t in (case.x_adv, case.x, case.grad, case.alpha, case.eps))
-    kernels.l2_step_(x_adv, *others, case.low, case.high)
-    result, expected = x_adv.cpu(), case.run(kernels.l2_step_)
+    case = Case(case.x_adv, case.x, case.grad, case.alpha, case.eps, *box_inwards(case.low, case.high))
+    result, expected = case.on(cuda).run(kernels.l2_step_).cpu(), case.run(kernels.l2_step_)
     eps = case.eps.reshape(-1, *[1] * (case.x.dim() - 1)).nan_to_num(posinf=0.0)
     ulp = torch.finfo(torch.float32).eps * expected.abs()
     assert bool(((result - expected).abs() <= 1e-6 * eps + ulp + 1e-12).all())
