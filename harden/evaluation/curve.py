@@ -10,7 +10,7 @@ import torch
 from harden.data import Batch, from_loader
 from harden.draws import Draws, mix
 from harden.evaluation.attempts import Attempt
-from harden.evaluation.worst_case import classified
+from harden.evaluation.worst_case import attacked, classified
 from harden.losses import Classify
 from harden.models import Classifier, frozen
 from harden.models.pixels import check_pixels
@@ -61,10 +61,9 @@ def accuracy_curve(
             standing_at[0] += len(index)
             for place, wider in enumerate(threats[1:], start=1):
                 if len(index):
-                    x, y = batch.x[index], batch.y[index]
-                    draws = Draws(mix(seed, place), batch.index[index])
-                    x_adv = attempt.attack(attempt.loss(model.logits, y), x, wider, draws).detach().clone()
-                    wider.project_(x_adv, x)
-                    index = index[classified(judge, x_adv, y) == y]
+                    standing = Batch(batch.x[index], batch.y[index], batch.index[index])
+                    draws = Draws(mix(seed, place), standing.index)
+                    _, prediction, _ = attacked(attempt, model, judge, wider, standing, draws)
+                    index = index[prediction == standing.y]
                 standing_at[place] += len(index)
     return [(at, Proportion(count, n)) for at, count in zip(threats, standing_at, strict=True)]

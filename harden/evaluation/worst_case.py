@@ -112,21 +112,33 @@ class Search:
 
     def _attempt(self, number: int, batch: Batch, index: Tensor) -> tuple[Tensor, Tensor, int]:
         """Attack the examples at index: what was found, what the judge calls it, how many left the ball."""
-        x, y = batch.x[index], batch.y[index]
-        if len(x) == 0:
-            return x, y, 0
-        attempt = self.attempts[number]
-        draws = Draws(mix(self.seed, number), batch.index[index])
-        x_adv = attempt.attack(attempt.loss(self.model.logits, y), x, self.threat, draws)
-        x_adv = x_adv.detach().float().clone()
-        self.threat.project_(x_adv, x)
-        inside = self.threat.contains(x_adv, x)
-        # An image that did not move has its clean verdict, whatever batch it stands in.
-        moved = inside & (x_adv != x).flatten(1).any(1)
-        prediction = y.clone()
-        if bool(moved.any()):
-            prediction[moved] = classified(self.judge, x_adv[moved], y[moved])
-        return x_adv, prediction, int((~inside).sum())
+        standing = Batch(batch.x[index], batch.y[index], batch.index[index])
+        if len(standing) == 0:
+            return standing.x, standing.y, 0
+        draws = Draws(mix(self.seed, number), standing.index)
+        return attacked(self.attempts[number], self.model, self.judge, self.threat, standing, draws)
+
+
+def attacked(
+    attempt: Attempt, model: Classifier, judge: Classify, threat: Threat, batch: Batch, draws: Draws
+) -> tuple[Tensor, Tensor, int]:
+    """Attack a batch that the judge gets right, and believe nothing of what comes back.
+
+    Returns:
+        images in float32, projected onto ball and box (N, C, H, W); what the judge calls them (N,), the label
+        itself where an image did not move or could not be brought inside; how many could not.
+    """
+    # An attack gets copies: one that writes on its arguments must not move the ball or the labels.
+    loss = attempt.loss(model.logits, batch.y.clone())
+    x_adv = attempt.attack(loss, batch.x.clone(), threat, draws).detach().to(batch.x).clone()
+    threat.project_(x_adv, batch.x)
+    inside = threat.contains(x_adv, batch.x)
+    # An image that did not move has its clean verdict, whatever batch it stands in.
+    moved = inside & (x_adv != batch.x).flatten(1).any(1)
+    prediction = batch.y.clone()
+    if bool(moved.any()):
+        prediction[moved] = classified(judge, x_adv[moved], batch.y[moved])
+    return x_adv, prediction, int((~inside).sum())
 
 
 @torch.no_grad()

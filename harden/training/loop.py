@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,7 +27,7 @@ from harden.training.stage import Stage, StepRecord, Validation
 
 
 class DivergedError(HardenError):
-    """The loss is no longer a number."""
+    """The loss, or its gradient, is no longer a number."""
 
 
 def train(
@@ -47,7 +48,7 @@ def train(
 
     Raises:
         InputError: the source has no batch of two images or more.
-        DivergedError: the loss is NaN or infinite.
+        DivergedError: the loss or its gradient is NaN or infinite.
     """
     run = _Run(stage, model, source, threat, validation, seed)
     yield from run.steps()
@@ -116,7 +117,13 @@ class _Run:
                         validated = due
                         record = self._validate(record)
                         progress = max(progress, self._progress(examples))
-                    yield replace(record, progress=progress, passes=self._passes(), seconds=self._seconds())
+                    yield replace(
+                        record,
+                        progress=progress,
+                        passes=self._passes(),
+                        seconds=self._seconds(),
+                        examples=examples,
+                    )
                     if progress >= 1.0:
                         break
                 if number == before:
@@ -148,23 +155,30 @@ class _Run:
         with seeded(mix(self.seed, 4, number), batch.x.device), counting(self.meter):
             loss = self.minimised(batch, step)
             value = float(loss.detach())
-            if not (-float("inf") < value < float("inf")):
-                raise DivergedError(
-                    f"a loss of {value} at step {number + 1} of {stage.name}",
-                    "a finite number",
-                    f"lower the learning rate (it was {rate:.3g}) or train longer before eps is full",
-                )
+            self._check_finite("a loss of", value, number, rate)
             self.optimiser.zero_grad()
             self.accelerator.backward(loss)
-            self.accelerator.clip_grad_norm_(self.minimised.parameters(), stage.clip)
-            self.optimiser.step()
-            # Gradients are the loop's own: none stays behind on the model.
-            self.optimiser.zero_grad()
+            length = self.accelerator.clip_grad_norm_(self.minimised.parameters(), stage.clip)
+            try:
+                # A finite loss can have a gradient that is not; one step along it and all weights are NaN.
+                self._check_finite("a gradient of length", float(length), number, rate)
+                self.optimiser.step()
+            finally:
+                # Gradients are the loop's own: none stays behind on the model.
+                self.optimiser.zero_grad()
             if isinstance(self.state, UpdatesWithStep):
                 self.state.after_step(step)
         if self.average is not None:
             self.average.update(self.model)
         return StepRecord(stage.name, number + 1, progress, 0.0, 0.0, value, rate, float(threat.eps))
+
+    def _check_finite(self, what: str, value: float, number: int, rate: float) -> None:
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"{what} {value} at step {number + 1} of {self.stage.name}",
+                "a finite number",
+                f"lower the learning rate (it was {rate:.3g}) or train longer before eps is full",
+            )
 
     def _validate(self, record: StepRecord) -> StepRecord:
         """Measure the weights that would be kept, and keep them if they are the best so far."""

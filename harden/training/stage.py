@@ -81,6 +81,7 @@ class StepRecord:
         clean: accuracy on the held-out images, where it was measured at this step.
         robust: accuracy under the validation attack there.
         best: whether these are the best weights so far.
+        examples: images of this stage that went through the optimiser so far.
     """
 
     stage: str
@@ -94,3 +95,4 @@ class StepRecord:
     clean: float | None = None
     robust: float | None = None
     best: bool = False
+    examples: int = 0
