@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
 
 import torch
+from torch import Tensor
 
 from harden.artefact.certifying import Claim, OnPhase
 from harden.artefact.exporting import export
@@ -18,6 +19,8 @@ from harden.artefact.loaded import Artefact
 from harden.artefact.origin import Origin
 from harden.certificate.schema import HistoryPoint, StageRecord
 from harden.data import Source, from_loader
+from harden.data.indexed import LoaderSource
+from harden.data.memory import ExamplesSource
 from harden.description import JSON, describe
 from harden.draws import mix
 from harden.errors import InputError
@@ -198,7 +201,7 @@ def harden(
         judge = validation if number or recipe.pretrain is None else None
         steps = train(stage, hardened, rest, threat, validation=judge, seed=mix(seed, 3, number) >> 1)
         for record in steps:
-            account.add(record, rest.batch_size)
+            account.add(record)
             if on_step is not None:
                 on_step(record)
         account.close(stage)
@@ -239,17 +242,21 @@ def stages(recipe: Recipe, budget: Budget) -> tuple[Stage, ...]:
 
 
 def check_fit(model: Classifier, source: Source) -> None:
-    """Run one batch through the model, so that what does not fit is said before anything is spent.
+    """Look at all labels and run two images through the model, so that what is unfit costs nothing.
 
     Raises:
-        InputError: pixels, shapes or labels do not fit the model.
+        InputError: pixels, shapes or labels do not fit the model, or there is but one class to learn.
     """
-    batch = next(iter(source.epoch(None)))
+    batch = next(iter(source.epoch(None)), None)
+    if batch is None:
+        raise InputError("no examples", "at least one batch", "check the loader's data set and drop_last")
     check_pixels(batch.x)
+    _check_channels(model, batch.x.shape[1])
+    labels = _labels(source)
     batch = batch.to(model.device)
     try:
         with frozen(model):
-            classified(model.logits, batch.x[:2], batch.y)
+            classified(model.logits, batch.x[:2], labels)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
@@ -257,6 +264,32 @@ def check_fit(model: Classifier, source: Source) -> None:
             "images of the channels and size that it was built for",
             "resize them, or build the network for them",
         ) from error
+    if int(labels.min()) == int(labels.max()):
+        raise InputError(
+            f"{len(labels):,} labels that are all {int(labels[0])}",
+            "examples of at least two classes",
+            "check how labels are read, or whether the set is sorted by class and was cut",
+        )
+
+
+def _check_channels(model: Classifier, channels: int) -> None:
+    """Refuse a normalisation that would spread one channel over three without a word."""
+    means = 1 if model.harden_mean is None else model.harden_mean.shape[1]
+    if means not in (1, channels):
+        raise InputError(
+            f"images of {channels} channels for a normalisation of {means}",
+            f"images of {means} channels",
+            "convert them, or give mean and std of the images' own channels to Classifier",
+        )
+
+
+def _labels(source: Source) -> Tensor:
+    """All labels of a source, int64 (N,): without reading images where that can be."""
+    if isinstance(source, ExamplesSource):
+        return source.examples.y
+    if isinstance(source, LoaderSource):
+        return source._labels()
+    return torch.cat([batch.y for batch in source.epoch(None)])
 
 
 class _Account:
@@ -267,7 +300,6 @@ class _Account:
         self.stages: list[StageRecord] = []
         self.history: list[HistoryPoint] = []
         self._last: StepRecord | None = None
-        self._examples = 0
         self._drawn = -1
 
     def within(self, stage: Stage, whole: Budget) -> Stage:
@@ -279,22 +311,11 @@ class _Account:
                 "something left to fine-tune with",
                 "give a larger budget or a smaller pretrain_share",
             )
-        return Stage(
-            stage.name,
-            stage.objective,
-            whole.part(left),
-            stage.optimiser,
-            stage.warmup,
-            stage.ramp,
-            stage.average,
-            stage.validations,
-            stage.clip,
-        )
+        return replace(stage, budget=whole.part(left))
 
-    def add(self, record: StepRecord, batch_size: int) -> None:
+    def add(self, record: StepRecord) -> None:
         """Take in a step."""
         self._last = record
-        self._examples += batch_size
         point = int(record.progress * _HISTORY_POINTS)
         if record.robust is None and point == self._drawn:
             return
@@ -327,7 +348,9 @@ class _Account:
             )
         )
         self.spent = Spent(
-            self.spent.passes + record.passes * self.n, self._examples, self.spent.seconds + record.seconds
+            self.spent.passes + record.passes * self.n,
+            self.spent.examples + record.examples,
+            self.spent.seconds + record.seconds,
         )
         self._last, self._drawn = None, -1
 
