@@ -8,7 +8,8 @@
 
 namespace harden {
 
-// Values of 1 element, one per example, or one per channel: value(n, c) = data[n * example_stride + c * channel_stride].
+// Values of 1 element, one per example, or one per channel: that of (n, c) is
+// data[n * example_stride + c * channel_stride].
 struct Values {
   const float* data;
   int64_t example_stride;

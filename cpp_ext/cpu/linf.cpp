@@ -17,7 +17,7 @@ HARDEN_CLONES void run_each(float* __restrict x_adv, const float* __restrict x, 
   for (int64_t i = 0; i < n; ++i) x_adv[i] = linf_step(x_adv[i], x[i], grad[i], alpha[i], eps[i], low, high);
 }
 
-// Elements [begin, end) in memory order, as runs of `length` elements (or what is left of one) of one example and channel.
+// Elements [begin, end) in memory order, cut at every multiple of `length`: what lies between shares alpha and eps.
 void in_runs(const Step& step, int64_t begin, int64_t end, int64_t length) {
   for (int64_t start = begin; start < end;) {
     const int64_t stop = (start / length + 1) * length < end ? (start / length + 1) * length : end;

@@ -21,7 +21,14 @@ int32_t harden_register() {
   LibraryHandle kernels = nullptr;
   if (const TorchError code = aoti_torch_library_init_impl("harden", "CPU", "cpp_ext", __LINE__, &kernels))
     return code;
-  if (const TorchError code = torch_library_impl(kernels, "linf_step_", boxed<linf_step_cpu, 5, STEP_INPUTS>, BUILT_FOR))
-    return code;
-  return torch_library_impl(kernels, "l2_step_", boxed<l2_step_cpu, 5, STEP_INPUTS>, BUILT_FOR);
+  const struct {
+    const char* name;
+    BoxedKernel kernel;
+  } operations[] = {
+      {"linf_step_", boxed<linf_step_cpu, 5, STEP_INPUTS>},
+      {"l2_step_", boxed<l2_step_cpu, 5, STEP_INPUTS>},
+  };
+  for (const auto& operation : operations)
+    if (const TorchError code = torch_library_impl(kernels, operation.name, operation.kernel, BUILT_FOR)) return code;
+  return 0;
 }
