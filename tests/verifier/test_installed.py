@@ -34,10 +34,7 @@ def test_the_wheel_alone_and_four_packages_verify(artefact: Path, tmp_path: Path
     assert _run(python, "-m", "pip", "install", "-q", *four).returncode == 0
     assert _run(python, "-m", "pip", "install", "-q", "--no-deps", wheel).returncode == 0
     # -P: the checkout in the working directory must not stand in for the wheel.
-    commands: list[tuple[str | Path, ...]] = [(python, "-P", "-m", "harden.verifier")]
-    if (ROOT / "harden" / "cli").exists():
-        commands.append((python.with_name("harden"), "verify"))
-    for words in commands:
+    for words in ((python, "-P", "-m", "harden.verifier"), (python.with_name("harden"), "verify")):
         done = _run(*words, artefact)
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.splitlines()[-1].startswith("verified: ")
