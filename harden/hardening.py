@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import final
 
 import torch
-from torch import Tensor
 
 from harden.artefact.certifying import Claim, OnPhase
 from harden.artefact.exporting import export
@@ -18,21 +17,18 @@ from harden.artefact.folder import CHECKPOINT_FOLDER, HISTORY_FILE, prepare_fold
 from harden.artefact.loaded import Artefact
 from harden.artefact.origin import Origin
 from harden.certificate.schema import HistoryPoint, StageRecord
-from harden.data import Source, from_loader
-from harden.data.indexed import LoaderSource
-from harden.data.memory import ExamplesSource
+from harden.data import from_loader
 from harden.description import JSON, describe
 from harden.draws import mix
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite
-from harden.evaluation.worst_case import classified
 from harden.files import write_text
-from harden.models import Classifier, frozen
-from harden.models.pixels import check_pixels
+from harden.models import Classifier
 from harden.objectives import TRADES, Objective
 from harden.threats import Threat
 from harden.training import AdamW, Budget, Spent, Stage, StepRecord, Validation, train
 from harden.training.checkpoint import save_weights
+from harden.training.fit import check_fit
 from harden.training.optimisers import Optimiser
 
 OnStep = Callable[[StepRecord], None]
@@ -53,7 +49,7 @@ class Recipe:
         pretrain_optimiser: of pretraining.
         ramp: share of fine-tuning over which eps rises from 0.
         average: decay of the moving average of the weights, which is what is kept.
-        validations: how often robust accuracy is measured while fine-tuning.
+        validations: how often robust accuracy is measured while fine-tuning; 0 keeps the last weights.
         held_out: share of the training images that chooses the checkpoint and is never trained on.
 
     Raises:
@@ -195,10 +191,13 @@ def harden(
     rest, held_out = source.hold_out(recipe.held_out, mix(seed, 1) >> 1)
     validation = Validation(held_out, threat, seed=mix(seed, 2) >> 1)
     account = _Account(len(rest))
-    for number, stage in enumerate(stages(recipe, whole)):
+    plan = stages(recipe, whole)
+    for number, stage in enumerate(plan):
         if number:
             stage = account.within(stage, whole)
-        judge = validation if number or recipe.pretrain is None else None
+        # Contrastive pretraining has no logits to validate; a recipe may also ask for its last weights.
+        last = number == len(plan) - 1
+        judge = validation if last and recipe.validations else None
         steps = train(stage, hardened, rest, threat, validation=judge, seed=mix(seed, 3, number) >> 1)
         for record in steps:
             account.add(record)
@@ -239,57 +238,6 @@ def stages(recipe: Recipe, budget: Budget) -> tuple[Stage, ...]:
         average=0.0,
     )
     return first, last
-
-
-def check_fit(model: Classifier, source: Source) -> None:
-    """Look at all labels and run two images through the model, so that what is unfit costs nothing.
-
-    Raises:
-        InputError: pixels, shapes or labels do not fit the model, or there is but one class to learn.
-    """
-    batch = next(iter(source.epoch(None)), None)
-    if batch is None:
-        raise InputError("no examples", "at least one batch", "check the loader's data set and drop_last")
-    check_pixels(batch.x)
-    _check_channels(model, batch.x.shape[1])
-    labels = _labels(source)
-    batch = batch.to(model.device)
-    try:
-        with frozen(model):
-            classified(model.logits, batch.x[:2], labels)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"images of shape {tuple(batch.x.shape[1:])} that the network refuses ({reason})",
-            "images of the channels and size that it was built for",
-            "resize them, or build the network for them",
-        ) from error
-    if int(labels.min()) == int(labels.max()):
-        raise InputError(
-            f"{len(labels):,} labels that are all {int(labels[0])}",
-            "examples of at least two classes",
-            "check how labels are read, or whether the set is sorted by class and was cut",
-        )
-
-
-def _check_channels(model: Classifier, channels: int) -> None:
-    """Refuse a normalisation that would spread one channel over three without a word."""
-    means = 1 if model.harden_mean is None else model.harden_mean.shape[1]
-    if means not in (1, channels):
-        raise InputError(
-            f"images of {channels} channels for a normalisation of {means}",
-            f"images of {means} channels",
-            "convert them, or give mean and std of the images' own channels to Classifier",
-        )
-
-
-def _labels(source: Source) -> Tensor:
-    """All labels of a source, int64 (N,): without reading images where that can be."""
-    if isinstance(source, ExamplesSource):
-        return source.examples.y
-    if isinstance(source, LoaderSource):
-        return source._labels()
-    return torch.cat([batch.y for batch in source.epoch(None)])
 
 
 class _Account:

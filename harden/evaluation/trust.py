@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+
 from harden.evaluation.outcome import TrustCheck
 from harden.losses import Classify, Margin
 

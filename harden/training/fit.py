@@ -1,0 +1,65 @@
+"""The look at data and model together that costs nothing, before training costs much."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harden.data import Source
+from harden.data.indexed import LoaderSource
+from harden.data.memory import ExamplesSource
+from harden.errors import InputError
+from harden.evaluation.worst_case import classified
+from harden.models import Classifier, frozen
+from harden.models.pixels import check_pixels
+
+
+def check_fit(model: Classifier, source: Source) -> None:
+    """Look at all labels and run two images through the model, so that what is unfit costs nothing.
+
+    Raises:
+        InputError: pixels, shapes or labels do not fit the model, or there is but one class to learn.
+    """
+    batch = next(iter(source.epoch(None)), None)
+    if batch is None:
+        raise InputError("no examples", "at least one batch", "check the loader's data set and drop_last")
+    check_pixels(batch.x)
+    _check_channels(model, batch.x.shape[1])
+    labels = _labels(source)
+    batch = batch.to(model.device)
+    try:
+        with frozen(model):
+            classified(model.logits, batch.x[:2], labels)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"images of shape {tuple(batch.x.shape[1:])} that the network refuses ({reason})",
+            "images of the channels and size that it was built for",
+            "resize them, or build the network for them",
+        ) from error
+    if int(labels.min()) == int(labels.max()):
+        raise InputError(
+            f"{len(labels):,} labels that are all {int(labels[0])}",
+            "examples of at least two classes",
+            "check how labels are read, or whether the set is sorted by class and was cut",
+        )
+
+
+def _check_channels(model: Classifier, channels: int) -> None:
+    """Refuse a normalisation that would spread one channel over three without a word."""
+    means = 1 if model.harden_mean is None else model.harden_mean.shape[1]
+    if means not in (1, channels):
+        raise InputError(
+            f"images of {channels} channels for a normalisation of {means}",
+            f"images of {means} channels",
+            "convert them, or give mean and std of the images' own channels to Classifier",
+        )
+
+
+def _labels(source: Source) -> Tensor:
+    """All labels of a source, int64 (N,): without reading images where that can be."""
+    if isinstance(source, ExamplesSource):
+        return source.examples.y
+    if isinstance(source, LoaderSource):
+        return source._labels()
+    return torch.cat([batch.y for batch in source.epoch(None)])
