@@ -41,6 +41,9 @@ Norm = Annotated[str, typer.Option(help="linf | l2")]
 Eps = Annotated[str, typer.Option(help="Perturbation budget in pixel units of [0, 1], such as 8/255.")]
 Steps = Annotated[int, typer.Option(help="Steps of each PGD in the evaluation.")]
 Restarts = Annotated[int, typer.Option(help="Restarts of each PGD in the evaluation.")]
+TestImages = Annotated[
+    int, typer.Option("--test-images", help="Evaluate on a fixed stratified sample of this size; 0 for all.")
+]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 Batch = Annotated[int, typer.Option("--batch-size", help="Images at a time.")]
@@ -86,6 +89,7 @@ def run(
     lr: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 1e-3,
     steps: Steps = 50,
     restarts: Restarts = 3,
+    test_images: TestImages = 0,
     batch_size: Batch = 128,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -96,7 +100,9 @@ def run(
     from harden.cli.run import run as command
     from harden.cli.specs import ModelSpec
 
-    choice = Choice(pretrain, finetune, beta, budget, lr, steps, restarts, batch_size, seed, device)
+    choice = Choice(
+        pretrain, finetune, beta, budget, lr, steps, restarts, test_images, batch_size, seed, device
+    )
     command(ModelSpec.of(model, weights, mean, std), data, (norm, eps), choice, out, json_file)
 
 
@@ -111,6 +117,7 @@ def evaluate(
     std: Std = "",
     steps: Steps = 50,
     restarts: Restarts = 3,
+    test_images: TestImages = 0,
     batch_size: Batch = 256,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -121,7 +128,7 @@ def evaluate(
     from harden.cli.evaluate import evaluate as command
     from harden.cli.specs import ModelSpec
 
-    plan = Plan(norm, eps, steps, restarts, batch_size, seed, device)
+    plan = Plan(norm, eps, steps, restarts, test_images, batch_size, seed, device)
     code = command(ModelSpec.of(spec, weights, mean, std), data, plan, json_file)
     if code:
         raise typer.Exit(code)
@@ -139,6 +146,7 @@ def export(
     std: Std = "",
     steps: Steps = 50,
     restarts: Restarts = 3,
+    test_images: TestImages = 0,
     seed: Seed = 0,
     json_file: Json = None,
 ) -> None:
@@ -147,7 +155,7 @@ def export(
     from harden.cli.export import export as command
     from harden.cli.specs import ModelSpec
 
-    plan = Plan(norm, eps, steps, restarts, 256, seed, "cpu")
+    plan = Plan(norm, eps, steps, restarts, test_images, 256, seed, "cpu")
     command(ModelSpec.of(spec, weights, mean, std), data, plan, out, json_file)
 
 

@@ -13,6 +13,7 @@ from harden.artefact.loaded import Artefact
 from harden.cli.console import Watch, console, write_json
 from harden.cli.devices import check_device
 from harden.cli.specs import ModelSpec
+from harden.cli.sampling import evaluated_images
 from harden.data import from_loader, load
 from harden.evaluation import Evaluation, pgd_suite
 from harden.evaluation import evaluate as measure
@@ -29,6 +30,7 @@ class Plan:
     eps: str
     steps: int
     restarts: int
+    test_images: int
     batch_size: int
     seed: int
     device: str
@@ -46,7 +48,7 @@ def evaluate(spec: ModelSpec, data: str, plan: Plan, json_file: Path | None) -> 
     with Watch() as watch:
         found = measure(
             model,
-            from_loader(splits.test, plan.batch_size),
+            from_loader(evaluated_images(splits, plan.test_images), plan.batch_size),
             threat,
             attempts,
             judge=judge,

@@ -12,6 +12,7 @@ from harden.cli.console import Watch, write_json
 from harden.cli.evaluate import Plan
 from harden.cli.outcome import as_json, print_artefact
 from harden.cli.specs import ModelSpec
+from harden.cli.sampling import evaluated_images
 from harden.data import load
 from harden.evaluation import pgd_suite
 from harden.threats import from_name
@@ -22,10 +23,11 @@ def export(spec: ModelSpec, data: str, plan: Plan, out: Path, json_file: Path | 
     """Export a model as it is, and certify the file."""
     threat, attempts = from_name(plan.norm, plan.eps), pgd_suite(plan.steps, plan.restarts)
     splits = load(data)
+    test = evaluated_images(splits, plan.test_images)
     model = spec.build(splits, plan.seed)
     claim = Claim(threat=threat, attempts=attempts, seed=plan.seed)
     with Watch() as watch:
-        artefact: Artefact = export_model(model, out, splits.test, claim, on_phase=watch.phase)
+        artefact: Artefact = export_model(model, out, test, claim, on_phase=watch.phase)
     save_weights(model, out / CHECKPOINT_FOLDER)
     if spec.folder is None:
         spec.remember(out)

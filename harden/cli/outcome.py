@@ -21,15 +21,16 @@ def print_artefact(artefact: Artefact) -> None:
         box=None,
         pad_edge=False,
     )
-    for name in ("", "clean", "robust, at most (by attack)", "certified, at least (by proof)"):
+    for name in ("", "clean", "robust, at most", "certified, at least"):
         table.add_column(name, justify="left")
     if predicate.comparison is not None:
         other = predicate.comparison
         table.add_row(other.name, _cell(other.clean), _cell(other.robust), "not tried")
     proved = "not tried" if predicate.bracket.method is None else _cell(predicate.bracket.certified)
     robust = _cell(predicate.bracket.robust) if predicate.status == "ok" else "unreliable, see the page"
-    table.add_row("hardened, as exported", _cell(predicate.clean), robust, proved)
+    table.add_row("exported file", _cell(predicate.clean), robust, proved)
     console.print(table)
+    console.print("at most: what attacks left standing; at least: what was proved")
     console.print(f"\nfiles in {artefact.folder}/")
     for name, what in _FILES.items():
         if (artefact.folder / name).exists():
@@ -66,4 +67,4 @@ _FILES = {
 
 def _cell(share: Proportion) -> str:
     low, high = share.interval
-    return f"{share.value:.1%} [{low:.1%}, {high:.1%}]"
+    return f"{100 * share.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"

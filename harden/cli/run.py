@@ -12,6 +12,7 @@ from harden.cli.devices import check_device
 from harden.cli.outcome import as_json, print_artefact
 from harden.cli.recipes import recipe
 from harden.cli.specs import ModelSpec
+from harden.cli.sampling import evaluated_images
 from harden.data import from_loader, load
 from harden.evaluation import pgd_suite
 from harden.hardening import harden
@@ -32,6 +33,7 @@ class Choice:
     lr: float
     steps: int
     restarts: int
+    test_images: int
     batch_size: int
     seed: int
     device: str
@@ -54,9 +56,10 @@ def run(
     made = recipe(
         choice.pretrain, choice.finetune, splits.train.image_shape[0], beta=choice.beta, lr=choice.lr
     )
+    test = evaluated_images(splits, choice.test_images)
     model = spec.build(splits, choice.seed)
     target = prepare_folder(out)
-    console.print(f"data      {splits.name}: {len(splits.train)} to train on, {len(splits.test)} to test on")
+    console.print(f"data      {splits.name}: {len(splits.train)} to train on, {len(test)} to test on")
     console.print(f"model     {spec.spec}, features before its layer {model.head_name!r}")
     console.print(f"threat    {threat}   recipe {choice.pretrain} + {choice.finetune}   budget {budget}")
     with Watch() as watch:
@@ -72,9 +75,7 @@ def run(
         )
         # A network with fresh weights is at chance: there is nothing to compare with.
         compare: dict[str, Classifier] | None = None if spec.weights else {}
-        artefact = hardened.export(
-            target, splits.test, attempts=attempts, compare=compare, on_phase=watch.phase
-        )
+        artefact = hardened.export(target, test, attempts=attempts, compare=compare, on_phase=watch.phase)
     spec.remember(target)
     print_costs(artefact.certificate.predicate.provenance.stages)
     print_artefact(artefact)
