@@ -1,0 +1,72 @@
+"""Files are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from harden.files import write_bytes, write_text
+
+
+def test_it_writes_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "certificate.json"
+    write_bytes(path, b"one")
+    assert path.read_bytes() == b"one"
+    write_bytes(path, b"")
+    assert path.read_bytes() == b""
+    write_text(path, "ε ≤ 8/255\n")
+    assert path.read_bytes() == "ε ≤ 8/255\n".encode()
+    assert os.listdir(tmp_path) == ["certificate.json"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_an_interruption_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"old")
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(type(error)):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["model.onnx"]
+
+
+def test_the_content_is_on_disk_before_it_takes_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, order = tmp_path / "file", []
+    fsync, replace = os.fsync, os.replace
+
+    def log_fsync(handle: int) -> None:
+        order.append(f"fsync {os.fstat(handle).st_size} bytes")
+        fsync(handle)
+
+    def log_replace(source: str, target: str) -> None:
+        order.append(f"rename {Path(source).read_bytes()!r}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", log_fsync)
+    monkeypatch.setattr(os, "replace", log_replace)
+    write_bytes(path, b"whole")
+    assert order == ["fsync 5 bytes", "rename b'whole'"]
+
+
+def test_others_may_read_the_file(tmp_path: Path) -> None:
+    """A temporary file is private; an artefact is there to be handed on."""
+    write_bytes(tmp_path / "file", b"x")
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_bytes(tmp_path / "nowhere" / "file", b"x")
+    assert os.listdir(tmp_path) == []
