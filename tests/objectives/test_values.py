@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from harden.attacks import PGD
+from harden.data import Batch
+from harden.description import describe, restore
+from harden.models import Classifier, PassMeter, counting
+from harden.objectives import (
+    TRADES,
+    AdversarialTraining,
+    LinearProbe,
+    MoCo,
+    Objective,
+    SimCLR,
+    Standard,
+    Step,
+)
+from harden.views import LIGHT, NATURAL, Views
+
+PGD_5 = PGD(steps=5, keep_best=False)
+NO_VIEWS = Views()
+OBJECTIVES: list[Objective] = [
+    Standard(views=LIGHT, label_smoothing=0.1),
+    LinearProbe(),
+    AdversarialTraining(views=LIGHT, label_smoothing=0.1),
+    TRADES(beta=3.0, attack=PGD_5, views=NATURAL),
+    SimCLR(temperature=0.2, hidden=6, width=4),
+    SimCLR(attack=PGD_5, views=LIGHT, hidden=6, width=4),
+    MoCo(queue=30, hidden=6, width=4),
+    MoCo(momentum=0.9, queue=5, attack=PGD_5, hidden=6, width=4),
+]
+NAMES = ["standard", "probe", "madry", "trades", "simclr", "simclr-adv", "moco", "moco-adv"]
+THIRD = 1 / 3
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=NAMES)
+def test_is_a_frozen_value_with_a_json_round_trip(objective: Objective) -> None:
+    assert dataclasses.is_dataclass(objective)
+    again = restore(json.loads(json.dumps(describe(objective))))
+    assert again == objective
+    assert hash(again) == hash(objective)
+    assert repr(again) == repr(objective)
+    for field in dataclasses.fields(objective):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(objective, field.name, None)
+    assert not hasattr(objective, "__dict__")
+    assert [other for other in OBJECTIVES if other == again] == [objective]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=NAMES)
+def test_gives_a_finite_scalar_whose_gradient_reaches_a_weight(
+    objective: Objective, model: Classifier, batch: Batch, step: Step
+) -> None:
+    value = objective(objective.start(model, 12).train(), batch, step)
+    assert value.shape == ()
+    assert bool(value.isfinite())
+    torch.autograd.backward(value)
+    assert any(weight.grad is not None and weight.grad.any() for weight in model.parameters())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=NAMES)
+def test_changes_neither_the_batch_nor_itself(
+    objective: Objective, model: Classifier, batch: Batch, step: Step
+) -> None:
+    described = describe(objective)
+    before = [part.clone() for part in (batch.x, batch.y, batch.index)]
+    torch.autograd.backward(objective(objective.start(model, 12).train(), batch, step))
+    assert all(torch.equal(a, b) for a, b in zip(before, (batch.x, batch.y, batch.index), strict=True))
+    assert describe(objective) == described
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=NAMES)
+def test_is_a_function_of_generator_and_seed(
+    objective: Objective, model: Classifier, batch: Batch, step: Step
+) -> None:
+    for part in model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0  # dropout draws from torch's global generator, which the loop seeds
+    torch.manual_seed(0)
+    state = objective.start(model, 12).eval()
+    weights = {name: value.clone() for name, value in state.state_dict().items()}
+    values = []
+    for number, (generator, seed) in enumerate(((4, 3), (4, 3), (5, 3), (4, 8))):
+        state.load_state_dict(weights)
+        torch.manual_seed(number)
+        at = replace(step, generator=torch.Generator().manual_seed(generator), seed=seed)
+        values.append(float(objective(state, batch, at).detach()))
+    assert values[0] == values[1]
+    views, attack = getattr(objective, "views", None), getattr(objective, "attack", None)
+    assert (values[2] != values[0]) == (views is not None)
+    assert (values[3] != values[0]) == (attack is not None)
+
+
+@pytest.mark.parametrize(
+    ("objective", "passes"),
+    [
+        (Standard(), 1),
+        (LinearProbe(), THIRD),
+        (AdversarialTraining(), 11),
+        (AdversarialTraining(attack=PGD(steps=3)), 3 + THIRD + 1),
+        (TRADES(), 10 + THIRD + 2),
+        (TRADES(attack=PGD_5), 5 + THIRD + 2),
+        (SimCLR(views=NO_VIEWS), 2),
+        (SimCLR(views=NO_VIEWS, attack=PGD_5), 2 + THIRD + 5),
+        (MoCo(views=NO_VIEWS), 1 + THIRD),
+        (MoCo(views=NO_VIEWS, attack=PGD_5), 1 + THIRD + 5),
+    ],
+    ids=str,
+)
+def test_costs_as_many_passes_per_image_as_its_method_says(
+    objective: Objective, passes: float, model: Classifier, batch: Batch, step: Step
+) -> None:
+    state = objective.start(model, 12).train()
+    with counting(PassMeter()) as meter:
+        torch.autograd.backward(objective(state, batch, step))
+    assert meter.passes == pytest.approx(12 * passes, rel=1e-9)
+
+
+def test_standard_is_the_cross_entropy_of_the_views(model: Classifier, batch: Batch, step: Step) -> None:
+    model.eval()
+    flipped = Standard(views=Views(flip=1.0))
+    value = flipped(flipped.start(model, 12).eval(), batch, step)
+    log_p = model.logits(batch.x.flip(3)).log_softmax(1)
+    torch.testing.assert_close(value, -log_p[torch.arange(12), batch.y].mean())
+
+
+def test_linear_probe_reaches_the_head_alone(model: Classifier, batch: Batch, step: Step) -> None:
+    objective = LinearProbe()
+    state = objective.start(model, 12).train()
+    assert [part for part in model.modules() if part.training] == []
+    buffers = [value.clone() for value in model.buffers()]
+    value = objective(state, batch, step)
+    torch.autograd.backward(value)
+    head = list(model.head.parameters())
+    assert all(weight.grad is not None for weight in head)
+    others = [weight for weight in model.parameters() if all(weight is not mine for mine in head)]
+    assert all(weight.grad is None for weight in others)
+    assert all(torch.equal(a, b) for a, b in zip(buffers, model.buffers(), strict=True))
+    # The value is that of the whole network in inference mode.
+    model.eval()
+    torch.testing.assert_close(value, nn.functional.cross_entropy(model.logits(batch.x), batch.y))
