@@ -50,14 +50,17 @@ def restore(described: JSON) -> Any:
     module, _, name = str(kind).partition(":")
     if not module.startswith("harden."):
         raise InputError(f"a value of kind {kind!r}", "one of harden's own", "build it in Python and pass it")
-    made = getattr(importlib.import_module(module), name, None)
+    try:
+        made = getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        made = None
     if not (isinstance(made, type) and dataclasses.is_dataclass(made)):
         raise InputError(
             f"kind {kind!r}", "a value type of this version of harden", "use the version that wrote it"
         )
     try:
         return made(**fields)
-    except TypeError as error:
+    except (TypeError, ValueError, LookupError) as error:
         raise InputError(f"fields {sorted(fields)} for {name}", "its own fields", str(error)) from None
 
 

@@ -16,6 +16,8 @@ from harden.errors import InputError
 
 Number = Fraction | float | int | str
 
+_LARGEST = Fraction(torch.finfo(torch.float32).max)
+
 
 class Threat(Protocol):
     """What an adversary may do to an image: a ball of radius eps around it, cut by the box of pixels."""
@@ -218,8 +220,12 @@ def check_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
     Raises:
         InputError: it is not.
     """
-    low, high = float(bounds[0]), float(bounds[1])
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    try:
+        low, high = (float(bound) for bound in bounds)
+        is_box = math.isfinite(low) and math.isfinite(high) and low < high
+    except (TypeError, ValueError):
+        is_box = False
+    if not is_box:
         raise InputError(f"bounds {bounds}", "a finite box with low < high", "write bounds=(0.0, 1.0)")
     return low, high
 
@@ -236,6 +242,8 @@ def _radius(value: Number, bounds: tuple[float, float], dimensions: int | None) 
     eps = _fraction(value)
     if eps < 0:
         raise InputError(f"eps {value}", "a budget of 0 or more", f'write "{abs(eps)}"')
+    if eps > _LARGEST:
+        raise InputError(f"eps {value}", "a budget that fits in float32", "write it in pixel units of [0, 1]")
     width = Fraction(bounds[1]) - Fraction(bounds[0])
     if dimensions is not None and eps > width:
         guess = f"did you mean {eps}/255?" if eps.denominator == 1 else "write it in pixel units of [0, 1]"

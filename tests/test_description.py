@@ -1,0 +1,127 @@
+"""Values as JSON and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harden.attacks import FGSM, PGD
+from harden.description import JSON, describe, restore
+from harden.errors import InputError
+from harden.losses import Margin
+from harden.objectives import TRADES
+from harden.threats import L2, Linf
+
+EPS = st.fractions(0, 1)
+BOUNDS = st.sampled_from([(0.0, 1.0), (-1.0, 1.0), (0.1, 7.3)])
+POSITIVE = st.floats(1e-6, 10)
+THREATS = st.one_of(
+    st.builds(Linf, st.fractions(0, Fraction(1, 2))), st.builds(L2, EPS, BOUNDS), st.builds(Linf, EPS, BOUNDS)
+)
+ATTACKS = st.builds(
+    PGD,
+    steps=st.integers(1, 100),
+    step_size=st.none() | POSITIVE,
+    restarts=st.integers(1, 9),
+    random_start=st.booleans(),
+    keep_best=st.booleans(),
+)
+OBJECTIVES = st.builds(TRADES, attack=ATTACKS, beta=POSITIVE)
+
+
+def _through_json(value: object) -> JSON:
+    described: JSON = json.loads(json.dumps(describe(value), allow_nan=False))
+    return described
+
+
+@given(st.one_of(THREATS, ATTACKS, OBJECTIVES, st.lists(THREATS | ATTACKS).map(tuple)))
+def test_a_value_survives_the_trip_through_json(value: object) -> None:
+    again = restore(_through_json(value))
+    assert again == value
+    assert repr(again) == repr(value)
+    assert _through_json(again) == _through_json(value)
+
+
+def test_descriptions_are_readable() -> None:
+    assert describe(Linf("8/255")) == {
+        "kind": "harden.threats:Linf",
+        "eps": "8/255",
+        "bounds": [0.0, 1.0],
+    }
+    assert describe(FGSM()) == {
+        "kind": "harden.attacks.pgd:PGD",
+        "steps": 1,
+        "step_size": 1.0,
+        "restarts": 1,
+        "random_start": False,
+        "keep_best": False,
+    }
+    assert describe({1: (Fraction(1, 3), None, True, "x", 2.5)}) == {"1": ["1/3", None, True, "x", 2.5]}
+
+
+def own_attack() -> None:
+    """Stands for a user's attack."""
+
+
+def test_functions_and_classes_are_named_by_module_and_name() -> None:
+    assert describe(Margin) == "harden.losses:Margin"
+    assert str(describe(own_attack)).endswith("test_description:own_attack")
+    assert describe(object()) == "builtins:object"
+
+
+def test_plain_values_come_back() -> None:
+    assert restore(describe({"a": [1, (2.5, None)], "b": "8/255"})) == {"a": (1, (2.5, None)), "b": "8/255"}
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        {"kind": "os:system", "command": "true"},
+        {"kind": "hardened.evil:Value"},
+        {"kind": "builtins:dict"},
+        {"kind": 3},
+        {"kind": None},
+        {"kind": ["harden.threats:Linf"]},
+        {"kind": "harden.threats"},
+        {"kind": "harden.threats:"},
+        {"kind": "harden.threats:Nothing"},
+        {"kind": "harden.threats:from_name", "name": "linf", "eps": 0},
+        {"kind": "harden.threats:Threat"},
+        {"kind": "harden.errors:InputError", "seen": "", "expected": "", "instead": ""},
+        {"kind": "harden.no_such_module:Linf"},
+        {"kind": "harden.:Linf"},
+        {"kind": "harden.threats.deeper:Linf"},
+        {"kind": "harden.threats:Linf"},
+        {"kind": "harden.threats:Linf", "eps": "8/255", "more": 1},
+        {"kind": "harden.threats:Linf", "eps": "eight"},
+        {"kind": "harden.threats:Linf", "eps": ["8/255"]},
+        {"kind": "harden.threats:Linf", "eps": "8/255", "bounds": [0]},
+        {"kind": "harden.threats:Linf", "eps": "8/255", "bounds": ["a", "b"]},
+        {"kind": "harden.threats:Linf", "eps": "8/255", "bounds": None},
+        {"kind": "harden.attacks.pgd:PGD", "steps": "ten"},
+        {"kind": "harden.attacks.pgd:PGD", "steps": 0},
+    ],
+)
+def test_what_is_no_value_of_ours_is_refused(described: JSON) -> None:
+    """A certificate comes from strangers: nothing in it may run code or crash with a foreign error."""
+    with pytest.raises(InputError):
+        restore(described)
+
+
+def test_a_refused_kind_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    imported: list[str] = []
+    forbidden: Callable[[str], None] = imported.append
+    monkeypatch.setattr("importlib.import_module", forbidden)
+    with pytest.raises(InputError, match="one of harden's own"):
+        restore({"kind": "antigravity:fly"})
+    assert imported == []
+
+
+def test_the_message_names_the_fields() -> None:
+    with pytest.raises(InputError, match=r"fields \['eps', 'more'\] for Linf"):
+        restore({"kind": "harden.threats:Linf", "eps": "8/255", "more": 1})
