@@ -28,6 +28,8 @@ OPERATIONS: Final = ("linf_step_", "l2_step_")
 OLDEST_TORCH: Final = (2, 10)
 # The oldest device `_cuda` has code for: sm_80.
 OLDEST_CAPABILITY: Final = (8, 0)
+# What `_cuda` returns instead of registering; cpp_ext/cuda/module.cu holds its other half.
+DRIVER_TOO_OLD: Final = -1
 ELF_HEADER: Final = 64
 FOLDER: Final = Path(__file__).parent
 
@@ -97,7 +99,9 @@ def load_module(path: Path) -> str:
             f"{path.name} has interface {found}, these Python files need {INTERFACE}: build it again"
         )
     build.restype = ctypes.c_char_p
-    if code := register():
+    if (code := register()) == DRIVER_TOO_OLD:
+        raise LoadError(f"the CUDA driver is older than the CUDA of {path.name} ({build().decode()})")
+    if code:
         raise LoadError(f"torch refused the operations of {path.name} (code {code})")
     return str(build().decode())
 

@@ -136,6 +136,16 @@ def test_a_registration_that_torch_refuses_is_reported(
 
 
 @pytest.mark.usefixtures("native")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device, and so a driver, here")
+def test_a_cuda_module_without_its_driver_says_so() -> None:
+    path = loading.FOLDER / "_cuda.so"
+    if not path.exists() or torch.version.cuda is None:
+        pytest.skip("needs the CUDA module and a torch built for CUDA")
+    with pytest.raises(loading.LoadError, match="driver is older"):
+        loading.load_module(path)
+
+
+@pytest.mark.usefixtures("native")
 def test_the_right_library_loads_in_a_fresh_process() -> None:
     program = "from harden import kernels; print(kernels.backend())"
     root = Path(loading.__file__).parents[2]
