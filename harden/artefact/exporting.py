@@ -1,6 +1,7 @@
 """Export: trace, gate, attack the file, write the folder.
 
-The certificate comes last, so that nothing half-written passes for an artefact.
+All files are made in a folder beside and moved when they are complete, the certificate last: nothing
+half-written passes for an artefact, and an older artefact stays what it is until the new one is there.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harden.artefact.certifying import Claim, OnPhase, predicate
-from harden.artefact.folder import PAGE_FILE, prepare_folder
+from harden.artefact.folder import PAGE_FILE, prepare_folder, publish, staging
 from harden.artefact.gated import exported, first_images
 from harden.artefact.loaded import Artefact
 from harden.certificate import document, page, schema
@@ -40,7 +41,8 @@ def export(
 
     Raises:
         InputError: the folder holds other things, or the data are unfit.
-        ExportError: the network can't be traced, or the graph fails the gate; the folder is as before.
+        ExportError: the network can't be traced, or the graph fails the gate.
+        Whatever is raised, the folder is as before.
     """
     target = prepare_folder(folder)
     source = from_loader(data, claim.batch_size)
@@ -48,13 +50,13 @@ def export(
     report("export", 0, 1)
     image, y = first_images(source)
     content, session, parity = exported(model, image, y, claim.threat)
-    # From here on the folder is no artefact until its new certificate is written.
-    (target / document.CERTIFICATE_FILE).unlink(missing_ok=True)
-    write_bytes(target / schema.MODEL_FILE, content)
     report("export", 1, 1)
-    certificate = document.issue(target, predicate(model, session, parity, source, claim, target, report))
-    write_text(target / PAGE_FILE, page.render(certificate))
-    document.write(certificate, target)
+    with staging(target) as place:
+        write_bytes(place / schema.MODEL_FILE, content)
+        certificate = document.issue(place, predicate(model, session, parity, source, claim, place, report))
+        write_text(place / PAGE_FILE, page.render(certificate))
+        document.write(certificate, place)
+        publish(place, target)
     return Artefact(target)
 
 

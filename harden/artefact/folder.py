@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harden.certificate import document, schema
@@ -10,6 +15,8 @@ from harden.errors import InputError
 PAGE_FILE = "report.html"
 HISTORY_FILE = "history.jsonl"
 CHECKPOINT_FOLDER = "checkpoint"
+
+_STAGING = ".harden-export-"
 
 OWN_FILES = frozenset(
     {
@@ -33,9 +40,51 @@ def prepare_folder(folder: str | Path) -> Path:
     advice = "write another --out, or empty the folder"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        others = [entry.name for entry in path.iterdir() if entry.name not in OWN_FILES]
+        others = [entry.name for entry in path.iterdir() if not _is_own(entry.name)]
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}", "a folder that can be written", advice) from None
     if others:
         raise InputError(f"{path} holds {sorted(others)[:3]}", "an empty folder or an artefact", advice)
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: Permission denied", "a folder that can be written", advice)
     return path
+
+
+@contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """A folder inside an artefact's own, on the same file system, in which the next one is made; then gone."""
+    _sweep(folder)
+    with tempfile.TemporaryDirectory(prefix=_STAGING, dir=folder) as name:
+        yield Path(name)
+
+
+def publish(place: Path, folder: Path) -> None:
+    """Move a complete artefact into its folder.
+
+    An older one goes, its certificate first, checkpoint and history with it: they would belong to another
+    model. The new certificate comes last. At every moment in between the folder is no artefact.
+    """
+    (folder / document.CERTIFICATE_FILE).unlink(missing_ok=True)
+    (folder / HISTORY_FILE).unlink(missing_ok=True)
+    shutil.rmtree(folder / CHECKPOINT_FOLDER, ignore_errors=True)
+    made = sorted(place.iterdir(), key=lambda path: path.name == document.CERTIFICATE_FILE)
+    for path in made:
+        path.replace(folder / path.name)
+
+
+def _is_own(name: str) -> bool:
+    return name in OWN_FILES or _is_leftover(name)
+
+
+def _is_leftover(name: str) -> bool:
+    """Whether an interrupted write left it: harden's files are written beside, under a name with a dot."""
+    return name.startswith(_STAGING) or any(name.startswith(f".{own}.") for own in OWN_FILES)
+
+
+def _sweep(folder: Path) -> None:
+    for path in folder.iterdir():
+        if _is_leftover(path.name):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
