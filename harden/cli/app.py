@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from harden.errors import HardenError
@@ -15,7 +14,6 @@ from harden.errors import HardenError
 app = typer.Typer(
     name="harden",
     help="Harden image classifiers, export them to ONNX, attach evidence that anyone can check again.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 good, 1 the answer is bad, 2 usage or input, 70 our own fault.",
@@ -190,22 +188,40 @@ def doctor(json_file: Json = None) -> None:
 
 def run_app(words: list[str]) -> int:
     """Run the typer application and turn what happens into an exit code."""
-    from harden.cli import INTERRUPTED, OUR_FAULT
+    from harden.cli import INTERRUPTED, OUR_FAULT, USAGE
 
     try:
-        result = app(args=words, prog_name="harden", standalone_mode=False)
+        result = app(args=words or ["--help"], prog_name="harden", standalone_mode=False)
     except HardenError as error:
         print(f"harden: {error}", file=sys.stderr)
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print("harden: interrupted; nothing half-written was left", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         return 0
-    except Exception:
+    except Exception as error:
+        if _is_usage(error):
+            print(f"harden: {_usage(error, words)}", file=sys.stderr)
+            return USAGE
         logging.getLogger("harden").exception("this is a fault of harden itself; please report it")
         return OUR_FAULT
+    if not words:
+        return USAGE
     return result if isinstance(result, int) else 0
+
+
+def _is_usage(error: Exception) -> bool:
+    # By name: typer brings a click of its own from 0.2x on and takes the installed one before.
+    return any(kind.__name__ == "ClickException" for kind in type(error).__mro__)
+
+
+def _usage(error: Exception, words: list[str]) -> HardenError:
+    """What typer says of a wrong word, in three parts and on one line."""
+    message = getattr(error, "format_message", error.__str__)()
+    commands = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    named = next((word for word in words if word in commands), "")
+    known = "its options and values" if named else ", ".join(sorted(commands))
+    return HardenError(
+        " ".join(message.split()).rstrip("."), known, f"see {' '.join(('harden', named)).strip()} --help"
+    )

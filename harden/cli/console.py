@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from harden.certificate.schema import StageRecord
+from harden.errors import InputError
 from harden.files import write_text
 from harden.training import StepRecord
 
@@ -90,7 +91,24 @@ def print_costs(stages: Sequence[StageRecord]) -> None:
 
 
 def write_json(path: Path | None, value: Any) -> None:
-    """Write a result where --json asks for it."""
+    """Write a result where --json asks for it.
+
+    Raises:
+        InputError: the file can't be written.
+    """
     if path is not None:
+        write_file(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def write_file(path: Path, content: str) -> None:
+    """Write a file that the user named, with the folders above it.
+
+    Raises:
+        InputError: it can't be written.
+    """
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+        write_text(path, content)
+    except OSError as error:
+        seen = f"{path} can't be written ({error.strerror})"
+        raise InputError(seen, "a file in a folder that can be written", "name another file") from None

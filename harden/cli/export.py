@@ -24,12 +24,11 @@ def export(spec: ModelSpec, data: str, plan: Plan, out: Path, json_file: Path | 
     threat, attempts = from_name(plan.norm, plan.eps), pgd_suite(plan.steps, plan.restarts)
     splits = load(data)
     test = evaluated_images(splits, plan.test_images)
-    model = spec.build(splits, plan.seed)
+    model, origin = spec.build(splits, plan.seed), spec.resolved()
     claim = Claim(threat=threat, attempts=attempts, seed=plan.seed)
     with Watch() as watch:
         artefact: Artefact = export_model(model, out, test, claim, on_phase=watch.phase)
     save_weights(model, out / CHECKPOINT_FOLDER)
-    if spec.folder is None:
-        spec.remember(out)
+    origin.remember(out)
     print_artefact(artefact)
     write_json(json_file, as_json(artefact))

@@ -69,6 +69,10 @@ class ModelSpec:
             restore_weights_file(model.network, Path(self.weights))
         return model
 
+    def resolved(self) -> ModelSpec:
+        """The spec itself, or the one that a run's folder remembers."""
+        return self if self.folder is None else _stored(self.folder)
+
     def remember(self, folder: Path) -> None:
         """Write beside the checkpoint what builds the network again."""
         described = {**asdict(self), "weights": None}
@@ -76,18 +80,21 @@ class ModelSpec:
 
 
 def _from_folder(folder: Path, data: Splits) -> Classifier:
+    model = _stored(folder).build(data)
+    restore_weights(model, folder / CHECKPOINT_FOLDER)
+    return model
+
+
+def _stored(folder: Path) -> ModelSpec:
     path = folder / CHECKPOINT_FOLDER / MODEL_FILE
     try:
         stored = json.loads(path.read_text())
         mean, std = stored["mean"], stored["std"]
-        spec = ModelSpec(stored["spec"], None, mean and tuple(mean), std and tuple(std))
+        return ModelSpec(stored["spec"], None, mean and tuple(mean), std and tuple(std))
     except FileNotFoundError:
         raise InputError(f"no {path}", "the folder of a `harden run`", "point to one") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} ({error})", "what `harden run` wrote", "run again; it is damaged") from None
-    model = spec.build(data)
-    restore_weights(model, folder / CHECKPOINT_FOLDER)
-    return model
 
 
 def _network(spec: str, data: Splits) -> nn.Module:
