@@ -51,6 +51,7 @@ class Recipe:
         average: decay of the moving average of the weights, which is what is kept.
         validations: how often robust accuracy is measured while fine-tuning; 0 keeps the last weights.
         held_out: share of the training images that chooses the checkpoint and is never trained on.
+        held_out_limit: at most so many, since validation is paid for out of the budget.
 
     Raises:
         InputError: a share is outside (0, 1).
@@ -65,6 +66,7 @@ class Recipe:
     average: float = 0.99
     validations: int = 10
     held_out: float = 0.1
+    held_out_limit: int = 512
 
     def __post_init__(self) -> None:
         for name in ("pretrain_share", "held_out"):
@@ -188,7 +190,8 @@ def harden(
         hardened.to(device)
     check_fit(hardened, source)
     # Seeds are derived, so that stages, split and validation never share a stream.
-    rest, held_out = source.hold_out(recipe.held_out, mix(seed, 1) >> 1)
+    share = min(recipe.held_out, recipe.held_out_limit / max(len(source), 1))
+    rest, held_out = source.hold_out(share, mix(seed, 1) >> 1)
     validation = Validation(held_out, threat, seed=mix(seed, 2) >> 1)
     account = _Account(len(rest))
     plan = stages(recipe, whole)

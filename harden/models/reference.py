@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from torch import nn
 
 
@@ -14,7 +16,7 @@ def small_cnn(in_channels: int = 1, num_classes: int = 10, image_size: int = 8) 
         image_size: height and width; the first stride grows with it so that the features stay 4x4 or so.
     """
     stride = max(1, image_size // 8)
-    side = -(-(-(-image_size // stride)) // 2)
+    side = ceil(ceil(image_size / stride) / 2)
     return nn.Sequential(
         nn.Conv2d(in_channels, 16, 3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(16),
