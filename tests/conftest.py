@@ -54,6 +54,10 @@ def make_network() -> MakeNetwork:
                 if isinstance(part, nn.BatchNorm2d):
                     part.running_mean = 0.1 * torch.randn(8)
                     part.running_var = 1 + torch.rand(8)
+            # Margins of order one, as a trained network has them.
+            head = network[-1]
+            assert isinstance(head, nn.Linear)
+            head.weight.data.mul_(30)
         network.train()
         network[4].eval()
         network[0].weight.requires_grad_(False)

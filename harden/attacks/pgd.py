@@ -21,7 +21,7 @@ class PGD:
     """x_{t+1} = P(x_t + a d(grad L(x_t))), with the threat's projection P and steepest direction d.
 
     Guarantee: the result lies in ball and box. With `keep_best` it is the point of largest loss among all
-    points visited, starts included, so that more steps or restarts never lower the loss.
+    points visited, starts included, so that more restarts, or more steps of one size, never lower the loss.
 
     Args:
         steps: gradient steps of each restart.
@@ -45,10 +45,19 @@ class PGD:
             seen = f"{self.steps} steps and {self.restarts} restarts"
             raise InputError(seen, "at least one of each", "write PGD(steps=10, restarts=1)")
         if self.step_size is not None and not self.step_size > 0:
-            raise InputError(f"step size {self.step_size}", "a positive multiple of eps", "write step_size=0.25")
+            raise InputError(
+                f"step size {self.step_size}", "a positive multiple of eps", "write step_size=0.25"
+            )
 
     def __call__(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
-        """Attack the images x (N, C, H, W), float32, and return x_adv of the same shape."""
+        """Attack the images x (N, C, H, W), float32, and return x_adv of the same shape, without gradient."""
+        if len(draws) != len(x):
+            raise InputError(
+                f"draws for {len(draws)} examples and {len(x)} images",
+                "one id per image",
+                "write Draws(seed, torch.arange(len(x)))",
+            )
+        x = x.detach()
         if len(x) == 0:
             return x.clone()
         best, best_loss = x, x.new_full((len(x),), -torch.inf)

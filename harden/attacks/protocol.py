@@ -39,11 +39,14 @@ def loss_and_gradient(loss: LossFunction, x: Tensor) -> tuple[Tensor, Tensor]:
             f"one value per example, shape ({len(x)},)",
             'use reduction="none"',
         )
-    if not value.requires_grad:
+    gradient = None
+    if value.requires_grad:
+        # A loss may depend on parameters and not on the image: then the gradient is None.
+        (gradient,) = torch.autograd.grad(value.sum(), point, allow_unused=True)
+    if gradient is None:
         raise InputError(
             "a loss that does not depend on the image",
             "a differentiable path from the image to the loss",
             "remove detach(), no_grad() or numpy from the model, or use a gradient-free attack",
         )
-    (gradient,) = torch.autograd.grad(value.sum(), point)
     return value.detach(), gradient
