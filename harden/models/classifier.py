@@ -59,6 +59,7 @@ class Classifier(nn.Module):
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits (N, K) without looking at the pixels: for loops whose batches were checked."""
+        self._check_channels(x)
         count(len(x))
         logits = self.network(self.normalise(x))
         if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(x):
@@ -96,8 +97,9 @@ class Classifier(nn.Module):
         """(x - mean) / std in the network's own dtype."""
         if self.harden_mean is not None and self.harden_std is not None:
             x = (x - self.harden_mean) / self.harden_std
-        dtype = next((weight.dtype for weight in self.network.parameters()), x.dtype)
-        return x.to(dtype)
+        # Integer weights, as of a quantised layer, would cut every pixel down to 0 or 1.
+        kinds = (weight.dtype for weight in self.network.parameters() if weight.is_floating_point())
+        return x.to(next(kinds, x.dtype))
 
     @property
     def head(self) -> nn.Module:
@@ -108,6 +110,16 @@ class Classifier(nn.Module):
     def device(self) -> torch.device:
         """Where the network's weights are."""
         return next((weight.device for weight in self.network.parameters()), torch.device("cpu"))
+
+    def _check_channels(self, x: Tensor) -> None:
+        # Broadcasting would turn one channel into three without a word.
+        if self.harden_mean is None or (channels := self.harden_mean.shape[1]) in (1, x.shape[1]):
+            return
+        raise InputError(
+            f"images with {x.shape[1]} channels and a mean of {channels}",
+            "as many channels as mean and std have",
+            "write x.expand(-1, 3, -1, -1) for grey images, or give their own mean and std",
+        )
 
 
 def _find_head(network: nn.Module, name: str | None) -> str:
@@ -133,7 +145,7 @@ def _check_normalisation(mean: Sequence[float] | None, std: Sequence[float] | No
             raise InputError(
                 seen, "one of each per channel", "write as many of each as the images have channels"
             )
-        if min(std) <= 0:
+        if not all(deviation > 0 for deviation in std):  # not min(): a NaN would pass
             raise InputError(
                 f"std {tuple(std)}", "positive deviations", "write std=(0.5, 0.5, 0.5), for instance"
             )

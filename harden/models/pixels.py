@@ -16,6 +16,9 @@ def check_pixels(x: Tensor) -> None:
     Raises:
         InputError: it is not; the message names min, max and the likely cause.
     """
+    if not isinstance(x, Tensor):
+        seen = f"images as a {type(x).__name__}"
+        raise InputError(seen, "a tensor (N, C, H, W)", "write torch.from_numpy(x) for an array")
     if x.dim() != 4:
         raise InputError(
             f"images of shape {tuple(x.shape)}", "a batch (N, C, H, W)", "write x.unsqueeze(0) for one"
@@ -36,8 +39,8 @@ def likely_fix(low: float, high: float) -> str:
     """Say what a user most likely has to change, from the pixels' range."""
     if not (low > -float("inf") and high < float("inf")):
         return "look for NaN or infinity in the data"
-    if low >= 0 and high <= 255 + TOLERANCE:
-        return "divide by 255"
+    if low >= 0:
+        return "divide by 255" if high <= 255 + TOLERANCE else "divide by the largest value, such as 65535"
     if low >= -1 - TOLERANCE and high <= 1 + TOLERANCE:
-        return "write (x + 1) / 2 and give mean=0.5, std=0.5 to Classifier"
+        return "write (x + 1) / 2 and give mean=(0.5,), std=(0.5,) to Classifier"
     return "drop the normalisation from the transform and give its mean and std to Classifier"
