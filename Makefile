@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-NATIVE_SOURCES := $(shell find cpp_ext -type f 2>/dev/null) CMakeLists.txt
+NATIVE_SOURCES := $(shell find cpp_ext -path 'cpp_ext/editable/*' -prune -o -type f -print) CMakeLists.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 CHECKED := harden tests examples benchmarks
 
 .PHONY: demo test lint types layers tests benchmarks clean
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.demo
 	$(BIN)/harden demo --out runs/digits
 
 test: lint types layers tests
@@ -32,10 +33,17 @@ benchmarks: $(VENV)/.installed
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# An editable install: Python files are read from the checkout, the compiled library is rebuilt when its sources change.
-$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt $(NATIVE_SOURCES)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+# Editable installs: Python files are read from the checkout, the compiled library is rebuilt when its sources change.
+INPUTS := $(VENV)/bin/python pyproject.toml constraints.txt $(NATIVE_SOURCES)
+
+$(VENV)/.demo: $(INPUTS)
+	$(PIP) -e '.[demo]'
 	touch $@
+
+$(VENV)/.installed: $(INPUTS)
+	$(PIP) -e '.[dev]'
+	touch $@ $(VENV)/.demo
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis harden/kernels/*.so
+	git clean -qfdX cpp_ext/editable
