@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
@@ -16,7 +16,6 @@ from harden.artefact.exporting import export
 from harden.artefact.folder import CHECKPOINT_FOLDER, HISTORY_FILE, prepare_folder
 from harden.artefact.loaded import Artefact
 from harden.artefact.origin import Origin
-from harden.certificate.schema import HistoryPoint, StageRecord
 from harden.data import from_loader
 from harden.description import JSON, describe
 from harden.draws import mix
@@ -26,14 +25,13 @@ from harden.files import write_text
 from harden.models import Classifier
 from harden.objectives import TRADES, Objective
 from harden.threats import Threat
-from harden.training import AdamW, Budget, Spent, Stage, StepRecord, Validation, train
+from harden.training import AdamW, Budget, Stage, StepRecord, Validation, train
+from harden.training.account import Account
 from harden.training.checkpoint import save_weights
 from harden.training.fit import check_fit
 from harden.training.optimisers import Optimiser
 
 OnStep = Callable[[StepRecord], None]
-
-_HISTORY_POINTS = 100  # of each stage, beside those with a validation
 
 
 @final
@@ -193,7 +191,7 @@ def harden(
     share = min(recipe.held_out, recipe.held_out_limit / max(len(source), 1))
     rest, held_out = source.hold_out(share, mix(seed, 1) >> 1)
     validation = Validation(held_out, threat, seed=mix(seed, 2) >> 1)
-    account = _Account(len(rest))
+    account = Account(len(rest))
     plan = stages(recipe, whole)
     for number, stage in enumerate(plan):
         if number:
@@ -241,69 +239,6 @@ def stages(recipe: Recipe, budget: Budget) -> tuple[Stage, ...]:
         average=0.0,
     )
     return first, last
-
-
-class _Account:
-    """Adds up what the stages spend and keeps the moments that the page will draw."""
-
-    def __init__(self, n: int) -> None:
-        self.n, self.spent = n, Spent()
-        self.stages: list[StageRecord] = []
-        self.history: list[HistoryPoint] = []
-        self._last: StepRecord | None = None
-        self._drawn = -1
-
-    def within(self, stage: Stage, whole: Budget) -> Stage:
-        """The stage with what is left of the whole budget."""
-        left = 1.0 - whole.progress(self.spent, self.n)
-        if left <= 0:
-            raise InputError(
-                f"a budget of {whole} that pretraining has used up",
-                "something left to fine-tune with",
-                "give a larger budget or a smaller pretrain_share",
-            )
-        return replace(stage, budget=whole.part(left))
-
-    def add(self, record: StepRecord) -> None:
-        """Take in a step."""
-        self._last = record
-        point = int(record.progress * _HISTORY_POINTS)
-        if record.robust is None and point == self._drawn:
-            return
-        self._drawn = point
-        self.history.append(
-            HistoryPoint(
-                stage=record.stage,
-                step=record.step,
-                passes=record.passes,
-                seconds=round(record.seconds, 3),
-                loss=record.loss,
-                clean=record.clean,
-                robust=record.robust,
-            )
-        )
-
-    def close(self, stage: Stage) -> None:
-        """Take in the end of a stage."""
-        record = self._last
-        if record is None:
-            return
-        described = describe(stage.objective)
-        self.stages.append(
-            StageRecord(
-                name=stage.name,
-                objective=described if isinstance(described, dict) else {"kind": described},
-                passes=record.passes * self.n,
-                epochs_equivalent=record.passes,
-                seconds=record.seconds,
-            )
-        )
-        self.spent = Spent(
-            self.spent.passes + record.passes * self.n,
-            self.spent.examples + record.examples,
-            self.spent.seconds + record.seconds,
-        )
-        self._last, self._drawn = None, -1
 
 
 def _described(recipe: Recipe, budget: Budget) -> dict[str, JSON]:

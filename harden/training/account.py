@@ -1,0 +1,78 @@
+"""What a run has spent, stage by stage, and the moments of it that a page will draw."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import final
+
+from harden.certificate.schema import HistoryPoint, StageRecord
+from harden.description import describe
+from harden.errors import InputError
+from harden.training.budget import Budget, Spent
+from harden.training.stage import Stage, StepRecord
+
+_HISTORY_POINTS = 100  # of each stage, beside those with a validation
+
+
+@final
+class Account:
+    """Adds up what the stages spend and keeps the moments that the page will draw."""
+
+    def __init__(self, n: int) -> None:
+        self.n, self.spent = n, Spent()
+        self.stages: list[StageRecord] = []
+        self.history: list[HistoryPoint] = []
+        self._last: StepRecord | None = None
+        self._drawn = -1
+
+    def within(self, stage: Stage, whole: Budget) -> Stage:
+        """The stage with what is left of the whole budget."""
+        left = 1.0 - whole.progress(self.spent, self.n)
+        if left <= 0:
+            raise InputError(
+                f"a budget of {whole} that pretraining has used up",
+                "something left to fine-tune with",
+                "give a larger budget or a smaller pretrain_share",
+            )
+        return replace(stage, budget=whole.part(left))
+
+    def add(self, record: StepRecord) -> None:
+        """Take in a step."""
+        self._last = record
+        point = int(record.progress * _HISTORY_POINTS)
+        if record.robust is None and point == self._drawn:
+            return
+        self._drawn = point
+        self.history.append(
+            HistoryPoint(
+                stage=record.stage,
+                step=record.step,
+                passes=record.passes,
+                seconds=round(record.seconds, 3),
+                loss=record.loss,
+                clean=record.clean,
+                robust=record.robust,
+            )
+        )
+
+    def close(self, stage: Stage) -> None:
+        """Take in the end of a stage."""
+        record = self._last
+        if record is None:
+            return
+        described = describe(stage.objective)
+        self.stages.append(
+            StageRecord(
+                name=stage.name,
+                objective=described if isinstance(described, dict) else {"kind": described},
+                passes=record.passes * self.n,
+                epochs_equivalent=record.passes,
+                seconds=record.seconds,
+            )
+        )
+        self.spent = Spent(
+            self.spent.passes + record.passes * self.n,
+            self.spent.examples + record.examples,
+            self.spent.seconds + record.seconds,
+        )
+        self._last, self._drawn = None, -1
