@@ -86,7 +86,8 @@ class _Run:
         self.meter, self.started = PassMeter(), time.perf_counter()
         self.flags = [(weight, weight.requires_grad) for weight in model.parameters()]
         self.modes = [(part, part.training) for part in model.modules()]
-        self.accelerator = Accelerator(cpu=model.device.type == "cpu")
+        # The model is where it should train; accelerate's process-wide state may name another device.
+        self.accelerator = Accelerator(device_placement=False)
         with seeded(mix(seed, 0), model.device):
             state = stage.objective.start(model, len(source))
         self.state = state
