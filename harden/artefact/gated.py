@@ -26,6 +26,8 @@ def exported(model: Classifier, x: Tensor, y: Tensor, threat: Threat) -> tuple[b
     graph = trace(model, (x.shape[1], x.shape[2], x.shape[3]))
     content = graph.SerializeToString(deterministic=True)
     session = Session(content)
+    # The clean images first: a network that can't take this batch could not be attacked either.
+    check_parity(model, session, x)
     with frozen(model):
         device = model.device
         loss = CrossEntropy(model.logits, y.to(device))

@@ -12,12 +12,17 @@ from torch import Tensor
 
 from harden.artefact.graph import deployed
 from harden.artefact.session import Session
-from harden.errors import ExportError
+from harden.errors import ExportError, HardenError
 from harden.models import Classifier
 
 BATCHES = (1, 3, 5)
 _NETWORK_ERRORS = 8.0
 _ROUNDING = 64.0
+_OWN_LIMIT = 2.0**-8
+"""A network whose float32 and float64 answers differ by more than this share of its largest logit is refused:
+its own error sets the tolerance, and a tolerance so wide would let a wrong graph pass."""
+_ADVICE = "look for randomness, training-mode layers or float64 constants in the network's forward"
+_BATCH_ADVICE = "write x.shape[0] instead of a number in the network's forward"
 
 
 @final
@@ -36,33 +41,68 @@ def check_parity(model: Classifier, session: Session, x: Tensor) -> Parity:
 
     With y64 from a float64 copy of the network and y32 from a float32 one, the graph's logits z must satisfy
     max |z - y64| <= tol = max(8 max|y32 - y64|, 64 eps32 max|y64|), eps32 = 2^-23; and a changed label counts
-    where the float64 margin exceeds 2 tol. Batches of 1, 3 and 5 show that the batch size is free.
+    where the float64 margin exceeds 2 tol. Batches of 1, 3 and 5 show that the batch size is free. The
+    network itself must answer the same when asked twice, and in float32 nearly as in float64.
 
     Raises:
-        ExportError: the graph computes something else.
+        ExportError: the graph computes something else, or the network does not compute one thing.
     """
-    single, double = deployed(model), deployed(model, torch.float64)
     image = x.detach().cpu().float()
-    y64 = double(image.double()).numpy()
-    y32 = single(image).numpy()
-    scale, own = float(np.abs(y64).max()), float(np.abs(y32 - y64).max())
+    y64, own = _reference(model, image)
+    scale = float(np.abs(y64).max())
     tolerance = max(_NETWORK_ERRORS * own, _ROUNDING * 2.0**-23 * scale)
     worst = 0.0
     for batch in BATCHES:
         for start in range(0, len(image), batch):
             chunk = slice(start, start + batch)
-            answer = session(image[chunk].numpy())
+            answer = _answer(session, image[chunk], y64[chunk].shape)
             error = np.abs(answer - y64[chunk])
             worst = max(worst, float(error.max()) if np.isfinite(error).all() else float("inf"))
             changed = _changed_labels(answer, y64[chunk], tolerance)
             if not worst <= tolerance or changed:
                 seen = f"logits that differ by {worst:.3g} in batches of {batch}, {changed} labels changed"
-                raise ExportError(
-                    seen,
-                    f"at most {tolerance:.3g} from the network in float64",
-                    "look for randomness, training-mode layers or float64 constants in the network's forward",
-                )
+                raise ExportError(seen, f"at most {tolerance:.3g} from the network in float64", _ADVICE)
     return Parity(tolerance, worst, BATCHES)
+
+
+def _reference(model: Classifier, image: Tensor) -> tuple[NDArray[np.float64], float]:
+    """The network's logits in float64, and how far its float32 logits are from them."""
+    single, double = deployed(model), deployed(model, torch.float64)
+    try:
+        y64, y32, again = double(image.double()).numpy(), single(image).numpy(), single(image).numpy()
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise _fails("a network", len(image), error) from error
+    scale = float(np.abs(y64).max())
+    if not np.isfinite(y64).all() or not np.isfinite(y32).all():
+        raise ExportError("logits that are not finite", "a number for each class", _ADVICE)
+    apart = float(np.abs(again - y32).max())
+    if apart > _ROUNDING * 2.0**-23 * scale:
+        seen = f"a network whose logits differ by {apart:.3g} when it is asked twice"
+        raise ExportError(seen, "the same logits for the same images", _ADVICE)
+    own = float(np.abs(y32 - y64).max())
+    if own > _OWN_LIMIT * scale:
+        seen = f"a network whose logits in float32 and float64 differ by {own:.3g} of {scale:.3g}"
+        raise ExportError(seen, f"at most {_OWN_LIMIT * scale:.3g}", _ADVICE)
+    return y64, own
+
+
+def _answer(session: Session, image: Tensor, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    try:
+        answer = session(image.numpy())
+    except HardenError:
+        raise
+    except Exception as error:  # onnxruntime raises a class of its own for every kind of trouble
+        raise _fails("a graph", len(image), error) from error
+    if answer.shape != shape:
+        raise ExportError(f"a graph with logits of shape {answer.shape}", f"shape {shape}", _BATCH_ADVICE)
+    return answer
+
+
+def _fails(what: str, batch: int, error: Exception) -> ExportError:
+    reason = next(iter(str(error).splitlines()), type(error).__name__)[:160]
+    return ExportError(
+        f"{what} that fails on a batch of {batch} ({reason})", "any batch size to pass", _BATCH_ADVICE
+    )
 
 
 def _changed_labels(answer: NDArray[np.float32], truth: NDArray[np.float64], tolerance: float) -> int:

@@ -58,12 +58,12 @@ def test_a_network_whose_own_rounding_is_large_gets_more_room(
             self.head = nn.Linear(64, 3)
 
         def forward(self, x: Tensor) -> Tensor:
-            answer: Tensor = (self.head(x.flatten(1)) + 1e4) - 1e4
+            answer: Tensor = (self.head(x.flatten(1)) + 1e3) - 1e3
             return answer
 
     model = make_classifier(Cancelling)
     parity = check_parity(model, session_of(trace(model, SHAPE)), pictures)
-    assert parity.tolerance > 1e-3
+    assert parity.tolerance > 1e-4
     assert parity.max_error <= parity.tolerance
 
 
@@ -88,13 +88,21 @@ def test_a_graph_that_is_off_by_a_hundredth_fails(
 class Noisy(nn.Module):
     """Stochastic at inference."""
 
+    noise = 0.05
+
     def __init__(self) -> None:
         super().__init__()
         self.head = nn.Linear(64, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        answer: Tensor = self.head((x + 0.05 * torch.rand_like(x)).flatten(1))
+        answer: Tensor = self.head((x + self.noise * torch.rand_like(x)).flatten(1))
         return answer
+
+
+class HardlyNoisy(Noisy):
+    """Noise that hides in a tolerance of eight times the network's own error."""
+
+    noise = 1e-3
 
 
 class NotANumber(Noisy):
@@ -103,42 +111,73 @@ class NotANumber(Noisy):
         return answer
 
 
-class Double(Noisy):
-    """Answers as another network in float64: what is compared must be what is computed."""
+class OtherInDouble(Noisy):
+    """Another function in float64: the reference would be no reference."""
 
     def forward(self, x: Tensor) -> Tensor:
         answer: Tensor = self.head(x.flatten(1) * (1.0 if x.dtype == torch.float32 else 1.01))
         return answer
 
 
-@pytest.mark.parametrize("build", [Noisy, NotANumber, Double])
+class OtherWhenExported(Noisy):
+    """What a deployment flag does, or a bug of the exporter."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.head(x.flatten(1) * (1.001 if torch.compiler.is_exporting() else 1.0))
+        return answer
+
+
+class HardCoded(Noisy):
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.head(x.reshape(2, 64))
+        return answer
+
+
+class FixedWhenExported(Noisy):
+    """Free in torch, and of a fixed batch in the graph."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.reshape(2, 64) if torch.compiler.is_exporting() else x.flatten(1)
+        answer: Tensor = self.head(flat)
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("build", "seen"),
+    [
+        (Noisy, "asked twice"),
+        (HardlyNoisy, "asked twice"),
+        (NotANumber, "not finite"),
+        (OtherInDouble, "in float32 and float64"),
+        (OtherWhenExported, "logits that differ by"),
+        (HardCoded, "a network that fails on a batch of 15"),
+        (FixedWhenExported, "a graph that fails on a batch of 1"),
+    ],
+)
 def test_graphs_that_do_not_compute_the_network_fail(
-    make_classifier: MakeClassifier, pictures: Tensor, build: Callable[[], nn.Module]
+    make_classifier: MakeClassifier, test: Examples, build: Callable[[], nn.Module], seen: str
 ) -> None:
-    model = make_classifier(build)
-    with pytest.raises(ExportError) as caught:
-        check_parity(model, session_of(trace(model, SHAPE)), pictures)
-    assert "logits that differ" in caught.value.seen
-    assert "randomness" in caught.value.instead
+    image, y = first_images(from_loader(test))
+    with pytest.raises(ExportError, match=seen) as caught:
+        exported(make_classifier(build), image, y, Linf("1/10"))
+    assert "in the network's forward" in caught.value.instead
+    assert "\n" not in str(caught.value)
 
 
 def test_the_gate_looks_at_attacked_images_too(trained: Classifier, test: Examples) -> None:
     """A graph that is right on clean images alone: pixels of clean digits are multiples of 1/16."""
 
-    class OffTheGrid(nn.Module):
+    class Rounding(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.inner = copy.deepcopy(trained.network)
 
         def forward(self, x: Tensor) -> Tensor:
-            sixteenths = 16 * x
-            off = (sixteenths - sixteenths.round()).abs().flatten(1).amax(1, keepdim=True) > 1e-3
-            wrong = 0.0 if x.dtype == torch.float64 else 1.0
-            answer: Tensor = self.inner(x) + wrong * off
+            answer: Tensor = self.inner((16 * x).round() / 16 if torch.compiler.is_exporting() else x)
             return answer
 
-    model = Classifier(OffTheGrid())
+    model = Classifier(Rounding())
     image, y = first_images(from_loader(test))
     check_parity(model, session_of(trace(model, SHAPE)), image)
-    with pytest.raises(ExportError):
+    with pytest.raises(ExportError, match="logits that differ by"):
         exported(model, image, y, Linf("1/10"))
