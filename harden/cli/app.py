@@ -219,7 +219,9 @@ def _is_usage(error: Exception) -> bool:
 def _usage(error: Exception, words: list[str]) -> HardenError:
     """What typer says of a wrong word, in three parts and on one line."""
     message = getattr(error, "format_message", error.__str__)()
-    commands = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    commands = {
+        command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands
+    }
     named = next((word for word in words if word in commands), "")
     known = "its options and values" if named else ", ".join(sorted(commands))
     return HardenError(

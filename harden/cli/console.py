@@ -9,10 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from harden import kernels
 from harden.certificate.schema import StageRecord
 from harden.errors import InputError
 from harden.files import write_text
@@ -77,6 +79,13 @@ class Watch:
         if urgent or now - self._spoke >= _EVERY:
             self._spoke = now
             console.print(f"{name:18} {share:4.0%}  {note}".rstrip(), soft_wrap=True)
+
+
+def print_kernels(device: torch.device) -> None:
+    """Say which kernels run on a device: a fall-back to plain torch is never silent."""
+    backend = kernels.backend(device.type)
+    state = "FAILED to load, plain torch" if backend.failed else backend.name
+    console.print(f"kernels   {state} ({backend.reason})", soft_wrap=True)
 
 
 def print_costs(stages: Sequence[StageRecord]) -> None:

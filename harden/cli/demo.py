@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from harden.artefact.folder import prepare_folder
-from harden.cli.console import Watch, console, print_costs, write_json
+from harden.cli.console import Watch, console, print_costs, print_kernels, write_json
 from harden.cli.outcome import as_json, print_artefact
 from harden.cli.specs import ModelSpec
 from harden.data import from_loader, load
@@ -23,8 +23,8 @@ PLAIN = Recipe(finetune=Standard(), optimiser=AdamW(3e-3), validations=0)
 CONTRASTIVE = Recipe(
     pretrain=SimCLR(views=DIGITS),
     pretrain_share=0.1,
-    finetune=TRADES(beta=4.0),
-    optimiser=AdamW(3e-3),
+    finetune=TRADES(beta=6.0),
+    optimiser=AdamW(5e-3),
     pretrain_optimiser=AdamW(3e-3),
 )
 PLAIN_BUDGET, BUDGET = "20epochs", "250E"
@@ -42,7 +42,9 @@ def demo(out: Path, seed: int, json_file: Path | None) -> None:
     console.print(
         f"scikit-learn's digits: {len(splits.train)} images to train on, {len(splits.test)} to test on"
     )
-    console.print(f"threat {threat}: each pixel may change by a tenth of its range\n")
+    console.print(f"threat {threat}: each pixel may change by a tenth of its range")
+    print_kernels(torch.device("cpu"))
+    console.print()
     with Watch() as watch:
         console.print("the same network trained plainly, to compare with")
         plain = harden(

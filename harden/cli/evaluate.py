@@ -12,8 +12,8 @@ from harden.artefact.gated import judge_of
 from harden.artefact.loaded import Artefact
 from harden.cli.console import Watch, console, write_json
 from harden.cli.devices import check_device
-from harden.cli.specs import ModelSpec
 from harden.cli.sampling import evaluated_images
+from harden.cli.specs import ModelSpec
 from harden.data import from_loader, load
 from harden.evaluation import Evaluation, pgd_suite
 from harden.evaluation import evaluate as measure

@@ -11,8 +11,8 @@ from harden.artefact.loaded import Artefact
 from harden.cli.console import Watch, write_json
 from harden.cli.evaluate import Plan
 from harden.cli.outcome import as_json, print_artefact
-from harden.cli.specs import ModelSpec
 from harden.cli.sampling import evaluated_images
+from harden.cli.specs import ModelSpec
 from harden.data import load
 from harden.evaluation import pgd_suite
 from harden.threats import from_name

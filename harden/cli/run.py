@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import final
 
 from harden.artefact.folder import prepare_folder
-from harden.cli.console import Watch, console, print_costs, write_json
+from harden.cli.console import Watch, console, print_costs, print_kernels, write_json
 from harden.cli.devices import check_device
 from harden.cli.outcome import as_json, print_artefact
 from harden.cli.recipes import recipe
-from harden.cli.specs import ModelSpec
 from harden.cli.sampling import evaluated_images
+from harden.cli.specs import ModelSpec
 from harden.data import from_loader, load
 from harden.evaluation import pgd_suite
 from harden.hardening import harden
@@ -62,6 +62,7 @@ def run(
     console.print(f"data      {splits.name}: {len(splits.train)} to train on, {len(test)} to test on")
     console.print(f"model     {spec.spec}, features before its layer {model.head_name!r}")
     console.print(f"threat    {threat}   recipe {choice.pretrain} + {choice.finetune}   budget {budget}")
+    print_kernels(device)
     with Watch() as watch:
         hardened = harden(
             model,
