@@ -44,10 +44,10 @@ class TwoHeads(nn.Module):
         return logits
 
 
-def _linear(*shape: int) -> nn.Linear:
+def _linear(inputs: int, outputs: int) -> nn.Linear:
     """A linear layer whose weights come from no global generator."""
     with torch.random.fork_rng(devices=[]):
-        layer = nn.Linear(*shape)
+        layer = nn.Linear(inputs, outputs)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator))
