@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from harden.errors import InputError
+from harden.pixels import likely_fix
 
 _STORED = (torch.uint8, torch.uint16, torch.float32)
 
@@ -55,20 +56,10 @@ def _check_unit(x: Tensor, name: str) -> None:
             "find where they arise: a division by a constant image's deviation is a common cause",
         )
     raise InputError(
-        f"{name}: float pixels with min {low:.4g} and max {high:.4g}", "pixels in [0, 1]", _cause(low, high)
+        f"{name}: float pixels with min {low:.4g} and max {high:.4g}",
+        "pixels in [0, 1]",
+        likely_fix(low, high),
     )
-
-
-def _cause(low: float, high: float) -> str:
-    if low >= 0.0 and 1.5 < high <= 255.0:
-        return "divide by 255 or pass uint8"
-    if low >= 0.0 and 255.0 < high <= 65535.0:
-        return "divide by 65535 or pass uint16"
-    if low >= -1e-3 and high <= 1.0 + 1e-3:
-        return "resampling overshoots: write x.clamp(0, 1)"
-    if low >= -12.0 and high <= 12.0:
-        return "already normalised; pass raw pixels and give mean and std to Classifier"
-    return "rescale to [0, 1] by the range of your sensor"
 
 
 def check_labels(y: Tensor, n: int, classes: int | None, name: str) -> None:

@@ -13,7 +13,7 @@ from harden.evaluation.attempts import Attempt
 from harden.evaluation.worst_case import attacked, classified
 from harden.losses import Classify
 from harden.models import Classifier, frozen
-from harden.models.pixels import check_pixels
+from harden.pixels import check_pixels
 from harden.statistics import Proportion
 from harden.threats import Threat
 

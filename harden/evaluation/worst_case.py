@@ -19,7 +19,7 @@ from harden.evaluation.tally import Effort, Tally
 from harden.evaluation.trust import zero_gradients
 from harden.losses import Classify
 from harden.models import Classifier, PassMeter, counting, frozen
-from harden.models.pixels import check_pixels
+from harden.pixels import check_pixels
 from harden.threats import Threat
 
 OnBatch = Callable[[int, int], None]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from harden.errors import InputError
 from harden.models.passes import count
-from harden.models.pixels import check_pixels
+from harden.pixels import check_pixels
 
 
 @final

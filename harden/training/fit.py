@@ -11,7 +11,7 @@ from harden.data.memory import ExamplesSource
 from harden.errors import InputError
 from harden.evaluation.worst_case import classified
 from harden.models import Classifier, frozen
-from harden.models.pixels import check_pixels
+from harden.pixels import check_pixels
 
 
 def check_fit(model: Classifier, source: Source) -> None:

@@ -8,6 +8,8 @@ from torch import Tensor
 from harden.errors import InputError
 
 TOLERANCE = 1e-4  # resizing and colour conversion overshoot by rounding; normalised input overshoots by far
+_OVERSHOOT = 1e-3
+_NORMALISED = 12.0  # no usual mean and deviation put a pixel further out
 
 
 def check_pixels(x: Tensor) -> None:
@@ -36,11 +38,17 @@ def check_pixels(x: Tensor) -> None:
 
 
 def likely_fix(low: float, high: float) -> str:
-    """Say what a user most likely has to change, from the pixels' range."""
+    """Say what a user most likely has to change, from the pixels' smallest and largest value."""
     if not (low > -float("inf") and high < float("inf")):
         return "look for NaN or infinity in the data"
-    if low >= 0:
-        return "divide by 255" if high <= 255 + TOLERANCE else "divide by the largest value, such as 65535"
-    if low >= -1 - TOLERANCE and high <= 1 + TOLERANCE:
+    if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:
+        return "resampling overshoots: write x.clamp(0, 1)"
+    if low >= 0 and high <= 255:
+        return "divide by 255 or pass uint8"
+    if low >= 0 and high <= 65535:
+        return "divide by 65535 or pass uint16"
+    if low >= -1 - _OVERSHOOT and high <= 1 + _OVERSHOOT:
         return "write (x + 1) / 2 and give mean=(0.5,), std=(0.5,) to Classifier"
-    return "drop the normalisation from the transform and give its mean and std to Classifier"
+    if low >= -_NORMALISED and high <= _NORMALISED:
+        return "drop the normalisation from the transform and give its mean and std to Classifier"
+    return "rescale to [0, 1] by the range of your sensor"
