@@ -94,12 +94,16 @@ class Hardened:
     seed: int
     origin: Origin
 
+    @property
+    def _attack_seed(self) -> int:
+        return mix(self.seed, 9) >> 1
+
     def evaluate(
         self, data: object, attempts: Sequence[Attempt] | None = None, batch_size: int = 256
     ) -> Evaluation:
         """Measure the model in torch, clean and as the worst case over attempts; see `harden.evaluate`."""
         return evaluate(
-            self.model, data, self.threat, attempts, seed=mix(self.seed, 9), batch_size=batch_size
+            self.model, data, self.threat, attempts, seed=self._attack_seed, batch_size=batch_size
         )
 
     def export(
@@ -135,7 +139,7 @@ class Hardened:
             before=next(iter(beside.values()), None),
             before_name=next(iter(beside), ""),
             origin=self.origin,
-            seed=mix(self.seed, 9) >> 1,
+            seed=self._attack_seed,
         )
         artefact = export(self.model, target, data, claim, on_phase=on_phase)
         save_weights(self.model, target / CHECKPOINT_FOLDER)
