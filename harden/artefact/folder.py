@@ -52,7 +52,7 @@ def prepare_folder(folder: str | Path) -> Path:
 
 @contextmanager
 def staging(folder: Path) -> Iterator[Path]:
-    """A folder inside an artefact's own, on the same file system, in which the next one is made; then gone."""
+    """A folder inside an artefact's own, so on the same file system, to make the next one in; then gone."""
     _sweep(folder)
     with tempfile.TemporaryDirectory(prefix=_STAGING, dir=folder) as name:
         yield Path(name)
