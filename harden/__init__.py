@@ -67,7 +67,26 @@ _MODULES = (
     "views",
 )
 
-__all__ = list(_HOMES)
+__all__ = [
+    "L2",
+    "PGD",
+    "TRADES",
+    "AdversarialTraining",
+    "Artefact",
+    "Classifier",
+    "HardenError",
+    "Hardened",
+    "LinearProbe",
+    "Linf",
+    "MoCo",
+    "Recipe",
+    "SimCLR",
+    "Standard",
+    "Views",
+    "evaluate",
+    "harden",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -64,6 +64,6 @@ def restore(described: JSON) -> Any:
         raise InputError(f"fields {sorted(fields)} for {name}", "its own fields", str(error)) from None
 
 
-def _name(value: object) -> str:
+def _name(value: Any) -> str:
     kind = value if hasattr(value, "__qualname__") else type(value)
     return f"{kind.__module__}:{kind.__qualname__}"

@@ -34,6 +34,10 @@ class ExportError(HardenError):
     """The exported graph does not compute what the model computes; nothing was left behind."""
 
 
+class DivergedError(HardenError):
+    """The loss or its gradient is no longer a number; training stopped there."""
+
+
 class BrokenClaimError(HardenError):
     """A file differs from its digest, or a claim of a certificate does not hold."""
 

@@ -136,7 +136,7 @@ class L2:
     """The perturbation's Euclidean length is at most eps: sum_i (x'_i - x_i)^2 <= eps^2.
 
     Random start: uniform in the ball. Direction: the gradient over its length. The projection keeps a
-    relative margin of about 2^-21, so that the inequality holds for rational numbers, with no tolerance.
+    relative margin of at most 2^-20, so that the inequality holds for rational numbers, with no tolerance.
 
     Args:
         eps: "1/2" or a number, in pixel units; kept as a fraction.
@@ -222,10 +222,9 @@ def check_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
     """
     try:
         low, high = (float(bound) for bound in bounds)
-        is_box = math.isfinite(low) and math.isfinite(high) and low < high
     except (TypeError, ValueError):
-        is_box = False
-    if not is_box:
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise InputError(f"bounds {bounds}", "a finite box with low < high", "write bounds=(0.0, 1.0)")
     return low, high
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final
 
 import torch
 from torch import Tensor
@@ -28,6 +28,14 @@ _PROBABILITIES = ("flip", "jitter", "grayscale", "blurred", "erase")
 _RANGES = {"crop": 1.0, "ratio": math.inf, "blur": math.inf, "erase_area": 1.0}
 _LIMITS = {"shift": math.inf, "rotate": 180.0, "brightness": math.inf, "contrast": math.inf}
 _LIMITS |= {"saturation": math.inf, "hue": 0.5, "noise": math.inf}
+
+
+class View(Protocol):
+    """What augments images (N, C, H, W) in [0, 1]: to images of the same shape, one draw per image."""
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw from the generator alone."""
+        ...
 
 
 @final

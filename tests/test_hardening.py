@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from harden.attacks import PGD
 from harden.data import Batch, Source, from_loader, load
-from harden.errors import InputError
+from harden.errors import DivergedError, InputError
 from harden.evaluation import pgd_suite
 from harden.hardening import Hardened, Recipe, harden
 from harden.models import Classifier
@@ -23,7 +23,6 @@ from harden.objectives.protocol import ClassifierState
 from harden.threats import Linf
 from harden.training import AdamW, Budget, StepRecord
 from harden.training.averaging import weights_of
-from harden.training.loop import DivergedError
 from harden.views import DIGITS
 
 THREAT = Linf("0.1")

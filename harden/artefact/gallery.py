@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def _name(classes: Sequence[str], prediction: int) -> str:
     return classes[prediction] if prediction >= 0 else "not a number"
 
 
-def png(image: NDArray[np.float32]) -> str:
+def png(image: NDArray[np.floating[Any]]) -> str:
     """An image (C, H, W) in [0, 1], C = 1 or 3 (of other depths the first channel), as base64 PNG."""
     pixels = np.round(np.clip(image, 0.0, 1.0) * 255).astype(np.uint8)
     picture = Image.fromarray(pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0])

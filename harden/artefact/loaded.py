@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from harden.artefact.session import Session
 from harden.certificate.canonical import sha256_file
 from harden.certificate.document import read
-from harden.certificate.schema import Certificate
-from harden.certificate.words import summary
+from harden.certificate.sealed import Certificate
 from harden.errors import BrokenClaimError, InputError
 
 _TOLERANCE = 1e-4
@@ -65,7 +64,7 @@ class Artefact:
         return self.session(images.astype(np.float32))
 
     def __str__(self) -> str:
-        return f"{self.folder}\n{summary(self.certificate)}"
+        return f"{self.folder}\n{self.certificate}"
 
 
 def load(folder: str | Path) -> Artefact:

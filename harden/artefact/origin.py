@@ -41,7 +41,7 @@ class Origin:
 def provenance(origin: Origin, passes: float, seconds: float) -> Provenance:
     """The certificate's provenance; passes and seconds are those of the evaluation.
 
-    The time stamp is SOURCE_DATE_EPOCH's where it is set, so that a certificate can be reproduced.
+    The time stamp is SOURCE_DATE_EPOCH's where it is set; what still differs between runs are seconds.
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     now = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)

@@ -60,5 +60,4 @@ class Session:
             seen, expected = f"images of shape {x.shape}", ", ".join(map(str, self.image_shape))
             raise InputError(seen, f"(N, {expected})", "pass a batch as the model was exported for")
         image = np.ascontiguousarray(x, dtype=np.float32)
-        logits: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: image})[0]
-        return logits
+        return np.asarray(self._session.run([OUTPUT], {INPUT: image})[0], dtype=np.float32)

@@ -15,12 +15,12 @@ from harden.certificate.schema import (
     EVIDENCE_FILE,
     MODEL_FILE,
     PREDICATE_TYPE,
-    Certificate,
     Predicate,
     Seal,
     Statement,
     Subject,
 )
+from harden.certificate.sealed import Certificate
 from harden.errors import BrokenClaimError, InputError
 
 CERTIFICATE_FILE = "certificate.json"

@@ -10,7 +10,8 @@ from typing import Final, TypeVar, final
 from markupsafe import Markup
 
 from harden.certificate.charts import PERCENT, Axis, Series, axis, line_chart
-from harden.certificate.schema import Certificate, Curve, HistoryPoint
+from harden.certificate.schema import Curve, HistoryPoint
+from harden.certificate.sealed import Certificate
 
 T = TypeVar("T")
 

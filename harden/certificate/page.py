@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from harden.certificate import charts, words
 from harden.certificate.figures import curve_chart, stages
-from harden.certificate.schema import Certificate, ClassRecord, Pair
+from harden.certificate.schema import ClassRecord, Pair
+from harden.certificate.sealed import Certificate
 
 LARGEST: Final = 200_000
 """Bytes that the page stays below; pairs of the gallery are dropped until it does."""

@@ -40,7 +40,6 @@ __all__ = [
     "Backend",
     "Bits",
     "Bracket",
-    "Certificate",
     "Check",
     "ClassRecord",
     "Comparison",
@@ -247,9 +246,3 @@ class Seal(Model):
     """sha256 over the canonical JSON of the statement: any edit shows. It is not a signature."""
 
     sha256: Hex256
-
-
-class Certificate(Statement):
-    """The content of certificate.json: a statement and, beside its fields, its seal."""
-
-    seal: Seal

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from harden.certificate.schema import Certificate, Comparison, Proportion
+import math
+
+from harden.certificate.schema import Comparison, Proportion, Statement
 
 THIN = "\u202f"
 """A narrow space that does not break: between digits of thousands and before a unit."""
@@ -34,9 +36,9 @@ def of_n(proportion: Proportion) -> str:
 
 
 def span(proportion: Proportion) -> str:
-    """A proportion's interval in per cent."""
+    """A proportion's interval in per cent, rounded outwards: never narrower than the one computed."""
     low, high = proportion.interval
-    return f"{100 * low:.1f} to {percent(high)}"
+    return f"{math.floor(1000 * low) / 10:.1f} to {math.ceil(1000 * high) / 10:.1f}{THIN}%"
 
 
 def in_full(proportion: Proportion) -> str:
@@ -45,20 +47,20 @@ def in_full(proportion: Proportion) -> str:
     return f"{percent(proportion.value)} ({of_n(proportion)}; {confidence} interval {span(proportion)})"
 
 
-def ball(certificate: Certificate) -> str:
+def ball(certificate: Statement) -> str:
     """The threat model in words."""
     threat = certificate.predicate.threat
     norm = {"linf": "L-infinity", "l2": "L2"}[threat.norm]
     return f"{norm}, eps {threat.eps}"
 
 
-def summary(certificate: Certificate) -> str:
+def summary(statement: Statement, seal: str) -> str:
     """Writes a certificate as text: every number with its n and interval, before and after, the bracket.
 
     An unreliable certificate gets the checks that fired in place of a headline.
     """
-    p = certificate.predicate
-    lines = [f"Robustness certificate for {p.data.name}, {p.data.split} split, {ball(certificate)}"]
+    p = statement.predicate
+    lines = [f"Robustness certificate for {p.data.name}, {p.data.split} split, {ball(statement)}"]
     if p.status == "ok":
         proof = f"by proof ({p.bracket.method})" if p.bracket.method else "no proof was attempted"
         lines += [
@@ -76,7 +78,7 @@ def summary(certificate: Certificate) -> str:
     if p.comparison is not None:
         lines += _before(p.comparison)
     lines += [f"  {attack.name}: {in_full(attack.robust)} left standing" for attack in p.attacks]
-    lines.append(f"  seal sha256 {certificate.seal.sha256} (not a signature)")
+    lines.append(f"  seal sha256 {seal} (not a signature)")
     return "\n".join(lines).replace(THIN, " ")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harden.errors import HardenError
+from harden.errors import HardenError, InputError
 
 app = typer.Typer(
     name="harden",
@@ -45,7 +46,22 @@ TestImages = Annotated[
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 Batch = Annotated[int, typer.Option("--batch-size", help="Images at a time.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")]
+
+
+def _writable(path: Path | None) -> Path | None:
+    """Refuse a --json file that can't be written before the work is done, not after."""
+    if path is not None:
+        above = next((folder for folder in path.absolute().parents if folder.exists()), path)
+        if path.is_dir() or not above.is_dir() or not os.access(above, os.W_OK):
+            seen = f"{path} can't be written"
+            raise InputError(seen, "a file in a folder that can be written", "name another file")
+    return path
+
+
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", callback=_writable, help="Write the result to this file as JSON."),
+]
 
 
 @app.callback()

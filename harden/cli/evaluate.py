@@ -8,17 +8,23 @@ from typing import Any, final
 
 from rich.table import Table
 
-from harden.artefact.gated import judge_of
+from harden.artefact.folder import CHECKPOINT_FOLDER
+from harden.artefact.gated import first_images, judge_of
 from harden.artefact.loaded import Artefact
+from harden.artefact.parity import check_parity
+from harden.artefact.session import Session
 from harden.cli.console import Watch, console, write_json
 from harden.cli.devices import check_device
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
-from harden.data import from_loader, load
+from harden.data import Source, from_loader, load
+from harden.errors import ExportError, InputError
 from harden.evaluation import Evaluation, pgd_suite
 from harden.evaluation import evaluate as measure
+from harden.models import Classifier
 from harden.statistics import Proportion
 from harden.threats import from_name
+from harden.training.fit import check_fit
 
 
 @final
@@ -42,9 +48,13 @@ def evaluate(spec: ModelSpec, data: str, plan: Plan, json_file: Path | None) -> 
     device = check_device(plan.device)
     splits = load(data)
     model = spec.build(splits, plan.seed).to(device)
+    check_fit(model, from_loader(splits.train, plan.batch_size))
     judge, by = None, "torch"
+    source = from_loader(splits.test, plan.batch_size)
     if spec.folder is not None:
-        judge, by = judge_of(Artefact(spec.folder).session), f"{spec.folder}/model.onnx in onnxruntime"
+        session = Artefact(spec.folder).session
+        _check_twin(spec.folder, model, session, source)
+        judge, by = judge_of(session), f"{spec.folder}/model.onnx in onnxruntime"
     with Watch() as watch:
         found = measure(
             model,
@@ -58,6 +68,17 @@ def evaluate(spec: ModelSpec, data: str, plan: Plan, json_file: Path | None) -> 
     _show(found, f"{splits.name} test, {threat}, decided by {by}")
     write_json(json_file, as_json(found, by))
     return 0 if found.status == "ok" else 1
+
+
+def _check_twin(folder: Path, model: Classifier, session: Session, source: Source) -> None:
+    """Refuse gradients of one network with verdicts of another: the number would flatter."""
+    try:
+        check_parity(model, session, first_images(source)[0])
+    except ExportError as error:
+        seen = f"{folder}/{CHECKPOINT_FOLDER} is not the network of {folder}/model.onnx ({error.seen})"
+        raise InputError(
+            seen, "the weights that the file was exported from", "run or export again"
+        ) from error
 
 
 def as_json(found: Evaluation, by: str) -> dict[str, Any]:

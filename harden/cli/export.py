@@ -13,10 +13,11 @@ from harden.cli.evaluate import Plan
 from harden.cli.outcome import as_json, print_artefact
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
-from harden.data import load
+from harden.data import from_loader, load
 from harden.evaluation import pgd_suite
 from harden.threats import from_name
 from harden.training.checkpoint import save_weights
+from harden.training.fit import check_fit
 
 
 def export(spec: ModelSpec, data: str, plan: Plan, out: Path, json_file: Path | None) -> None:
@@ -25,6 +26,7 @@ def export(spec: ModelSpec, data: str, plan: Plan, out: Path, json_file: Path | 
     splits = load(data)
     test = evaluated_images(splits, plan.test_images)
     model, origin = spec.build(splits, plan.seed), spec.resolved()
+    check_fit(model, from_loader(splits.train))
     claim = Claim(threat=threat, attempts=attempts, seed=plan.seed)
     with Watch() as watch:
         artefact: Artefact = export_model(model, out, test, claim, on_phase=watch.phase)

@@ -9,6 +9,7 @@ from rich.table import Table
 from harden.artefact.loaded import Artefact
 from harden.certificate.schema import Proportion
 from harden.cli.console import console
+from harden.statistics import Proportion as Measured
 
 
 def print_artefact(artefact: Artefact) -> None:
@@ -66,5 +67,5 @@ _FILES = {
 
 
 def _cell(share: Proportion) -> str:
-    low, high = share.interval
-    return f"{100 * share.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    # The same words as everywhere, less the n that the title has; intervals are rounded outwards.
+    return str(Measured(share.count, share.n, share.confidence)).partition(" (n =")[0]

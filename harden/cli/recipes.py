@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Mapping
 
 from harden.attacks import PGD
 from harden.errors import InputError
@@ -18,8 +19,12 @@ def recipe(pretrain: str, finetune: str, channels: int, *, beta: float, lr: floa
     """The recipe for two names, with views that fit the images: grey-scale ones are not flipped or coloured.
 
     Raises:
-        InputError: a name is not known.
+        InputError: a name is not known, beta is negative, or lr is not positive.
     """
+    if not 0 <= beta < float("inf"):
+        raise InputError(f"--beta {beta:g}", "a weight of 0 or more", "write --beta 6")
+    if not 0 < lr < float("inf"):
+        raise InputError(f"--lr {lr:g}", "a positive learning rate", "write --lr 0.001")
     views = DIGITS if channels == 1 else NATURAL
     light = None if channels == 1 else LIGHT
     return Recipe(
@@ -49,12 +54,17 @@ def _finetuning(views: Views | None, beta: float) -> dict[str, Callable[[], Obje
 
 
 def _chosen(option: str, name: str, known: dict[str, Callable[[], Objective | None]]) -> Objective | None:
-    if name not in known:
-        raise InputError(f"{option} {name!r}", " | ".join(known), f"write {option} {next(iter(known))}")
+    _check(option, name, known)
     return known[name]()
 
 
 def _required(option: str, name: str, known: dict[str, Callable[[], Objective]]) -> Objective:
-    if name not in known:
-        raise InputError(f"{option} {name!r}", " | ".join(known), f"write {option} {next(iter(known))}")
+    _check(option, name, known)
     return known[name]()
+
+
+def _check(option: str, name: str, known: Mapping[str, object]) -> None:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        instead = f"did you mean {close[0]}?" if close else f"write {option} {next(iter(known))}"
+        raise InputError(f"{option} {name!r}", " | ".join(known), instead)

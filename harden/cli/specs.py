@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import json
@@ -111,14 +112,16 @@ def _network(spec: str, data: Splits) -> nn.Module:
         return _torchvision(name, fits["num_classes"])
     if name:
         return _called(kind, name, fits)
-    raise InputError(f"model {spec!r}", _FORMS, "write --model small, for instance")
+    close = difflib.get_close_matches(kind, ("small", "torchvision"), n=1)
+    instead = f"did you mean {close[0]}?" if close else "write --model small, for instance"
+    raise InputError(f"model {spec!r}", _FORMS, instead)
 
 
 def _torchvision(name: str, classes: int) -> nn.Module:
     from torchvision import models
 
     if name not in models.list_models():
-        close = [known for known in models.list_models() if known.startswith(name[:4])][:3]
+        close = difflib.get_close_matches(name, models.list_models())
         hint = f"did you mean {', '.join(close)}?" if close else "see torchvision.models.list_models()"
         raise InputError(f"torchvision model {name!r}", "a name that torchvision knows", hint)
     network: nn.Module = models.get_model(name, weights=None, num_classes=classes)

@@ -15,7 +15,7 @@ from harden.losses import CrossEntropy, Divergence, divergence
 from harden.models import Classifier, frozen
 from harden.objectives.protocol import ClassifierState, Step, classifier_of
 from harden.objectives.supervised import augmented
-from harden.views import Views
+from harden.views import View
 
 TRAINING_ATTACK = PGD(steps=10, step_size=0.25, keep_best=False)
 
@@ -34,7 +34,7 @@ class AdversarialTraining:
     """
 
     attack: Attack = TRAINING_ATTACK
-    views: Views | None = None
+    views: View | None = None
     label_smoothing: float = 0.0
 
     def start(self, model: Classifier, n: int) -> nn.Module:
@@ -68,7 +68,7 @@ class TRADES:
 
     beta: float = 6.0
     attack: Attack = TRAINING_ATTACK
-    views: Views | None = None
+    views: View | None = None
 
     def start(self, model: Classifier, n: int) -> nn.Module:
         """The classifier alone."""

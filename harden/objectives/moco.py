@@ -16,7 +16,7 @@ from harden.losses import InfoNCE
 from harden.models import Classifier, frozen
 from harden.objectives.projection import Projection, feature_width
 from harden.objectives.protocol import Step
-from harden.views import NATURAL, Views
+from harden.views import NATURAL, View
 
 
 @final
@@ -89,7 +89,7 @@ class MoCo:
     temperature: float = 0.2
     momentum: float = 0.99
     queue: int = 4096
-    views: Views = NATURAL
+    views: View = NATURAL
     attack: Attack | None = None
     hidden: int = 256
     width: int = 128

@@ -15,7 +15,7 @@ from harden.losses import InfoNCE
 from harden.models import Classifier, frozen
 from harden.objectives.projection import Projection, feature_width
 from harden.objectives.protocol import Step
-from harden.views import NATURAL, Views
+from harden.views import NATURAL, View
 
 
 @final
@@ -50,7 +50,7 @@ class SimCLR:
     """
 
     temperature: float = 0.5
-    views: Views = NATURAL
+    views: View = NATURAL
     attack: Attack | None = None
     hidden: int = 256
     width: int = 128

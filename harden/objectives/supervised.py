@@ -12,7 +12,7 @@ from torch.nn import functional
 from harden.data import Batch
 from harden.models import Classifier
 from harden.objectives.protocol import ClassifierState, Step, classifier_of
-from harden.views import Views
+from harden.views import View
 
 
 @final
@@ -25,7 +25,7 @@ class Standard:
         label_smoothing: mass moved from the label to all classes, in [0, 1).
     """
 
-    views: Views | None = None
+    views: View | None = None
     label_smoothing: float = 0.0
 
     def start(self, model: Classifier, n: int) -> nn.Module:
@@ -74,6 +74,6 @@ class LinearProbe:
         return functional.cross_entropy(logits, batch.y)
 
 
-def augmented(views: Views | None, batch: Batch, step: Step) -> Tensor:
+def augmented(views: View | None, batch: Batch, step: Step) -> Tensor:
     """The batch's images under the views, or as they are."""
     return batch.x if views is None else views(batch.x, step.generator)

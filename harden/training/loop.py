@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harden.data import Batch, Source
 from harden.draws import mix
-from harden.errors import HardenError, InputError
+from harden.errors import DivergedError, InputError
 from harden.evaluation import evaluate
 from harden.models import Classifier, PassMeter, counting
 from harden.objectives import Objective, Step, UpdatesWithStep
@@ -24,10 +24,6 @@ from harden.training.budget import Spent
 from harden.training.optimisers import learning_rate
 from harden.training.seeding import seeded
 from harden.training.stage import Stage, StepRecord, Validation
-
-
-class DivergedError(HardenError):
-    """The loss, or its gradient, is no longer a number."""
 
 
 def train(
@@ -162,7 +158,8 @@ class _Run:
             length = self.accelerator.clip_grad_norm_(self.minimised.parameters(), stage.clip)
             try:
                 # A finite loss can have a gradient that is not; one step along it and all weights are NaN.
-                self._check_finite("a gradient of length", float(length), number, rate)
+                if length is not None:
+                    self._check_finite("a gradient of length", float(length), number, rate)
                 self.optimiser.step()
             finally:
                 # Gradients are the loop's own: none stays behind on the model.

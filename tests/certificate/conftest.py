@@ -11,6 +11,7 @@ from scipy.stats import beta
 
 from harden.certificate import document
 from harden.certificate import schema as s
+from harden.certificate.sealed import Certificate
 
 
 def proportion(count: int, n: int) -> s.Proportion:
@@ -76,7 +77,7 @@ def make(
     status: str = "ok",
     images: list[tuple[str, str, str]] | None = None,
     comparison: bool = True,
-) -> s.Certificate:
+) -> Certificate:
     n, clean, after_first, robust = 450, 436, 322, 316
     bits = np.zeros((3, n), dtype=bool)
     bits[0, :clean] = True
@@ -202,10 +203,10 @@ def make(
 
 
 @pytest.fixture
-def certificate() -> s.Certificate:
+def certificate() -> Certificate:
     return make()
 
 
 @pytest.fixture
-def make_certificate() -> Callable[..., s.Certificate]:
+def make_certificate() -> Callable[..., Certificate]:
     return make

@@ -20,10 +20,10 @@ from harden.certificate.canonical import (
     sha256_bytes,
     sha256_file,
 )
-from harden.certificate.words import summary
+from harden.certificate.sealed import Certificate
 from harden.errors import BrokenClaimError, HardenError, InputError
 
-Make = Callable[..., s.Certificate]
+Make = Callable[..., Certificate]
 trees = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -45,7 +45,7 @@ def test_strict_json_refuses(bad: bytes) -> None:
         parse_json(bad)
 
 
-def test_written_and_read_back(certificate: s.Certificate, tmp_path: Path) -> None:
+def test_written_and_read_back(certificate: Certificate, tmp_path: Path) -> None:
     document.write(certificate, tmp_path)
     assert os.listdir(tmp_path) == ["certificate.json"]
     assert document.read(tmp_path) == certificate
@@ -56,7 +56,7 @@ def test_written_and_read_back(certificate: s.Certificate, tmp_path: Path) -> No
 
 
 def test_a_failed_write_leaves_the_old_file(
-    certificate: s.Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    certificate: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document.write(certificate, tmp_path)
     before = sha256_file(tmp_path / "certificate.json")
@@ -80,7 +80,7 @@ def _refused(path: Path) -> HardenError:
     return caught.value
 
 
-def test_missing_cut_edited_and_other_files_are_refused(certificate: s.Certificate, tmp_path: Path) -> None:
+def test_missing_cut_edited_and_other_files_are_refused(certificate: Certificate, tmp_path: Path) -> None:
     path = tmp_path / "certificate.json"
     assert isinstance(_refused(path), InputError)
     whole = document.to_bytes(certificate)
@@ -96,7 +96,7 @@ def test_missing_cut_edited_and_other_files_are_refused(certificate: s.Certifica
     assert "predicate.data.n" in str(_refused(path))
 
 
-def test_issue_needs_both_files(certificate: s.Certificate, tmp_path: Path) -> None:
+def test_issue_needs_both_files(certificate: Certificate, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no model\.onnx"):
         document.issue(tmp_path, certificate.predicate)
     (tmp_path / "model.onnx").write_bytes(b"not a model")
@@ -111,19 +111,19 @@ def test_digest_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
 
 
 def test_summary_says_every_number_with_n_and_interval(
-    certificate: s.Certificate, make_certificate: Make
+    certificate: Certificate, make_certificate: Make
 ) -> None:
-    text = summary(certificate)
-    assert "0.0 % (0 of 450; 95 % interval 0.0 to 0.8 %)  certified accuracy, no proof was attempted" in text
-    assert "70.2 % (316 of 450; 95 % interval 65.8 to 74.4 %)  robust accuracy, by attack" in text
+    text = str(certificate)
+    assert "0.0 % (0 of 450; 95 % interval 0.0 to 0.9 %)  certified accuracy, no proof was attempted" in text
+    assert "70.2 % (316 of 450; 95 % interval 65.7 to 74.5 %)  robust accuracy, by attack" in text
     assert "before hardening (user's CNN)" in text
     assert text.isprintable() or "\n" in text
-    unreliable = summary(make_certificate(status="unreliable"))
+    unreliable = str(make_certificate(status="unreliable"))
     assert "UNRELIABLE" in unreliable
     assert "at most" not in unreliable
 
 
-def test_the_schema_refuses_what_contradicts_itself(certificate: s.Certificate) -> None:
+def test_the_schema_refuses_what_contradicts_itself(certificate: Certificate) -> None:
     p = certificate.predicate
     good = p.bracket.robust.model_dump()
     for change in (

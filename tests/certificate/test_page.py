@@ -11,8 +11,9 @@ import pytest
 
 from harden.certificate import schema as s
 from harden.certificate.page import LARGEST, render
+from harden.certificate.sealed import Certificate
 
-Make = Callable[..., s.Certificate]
+Make = Callable[..., Certificate]
 VOID = {"meta", "link", "img", "br"}
 
 
@@ -48,7 +49,7 @@ class Page(HTMLParser):
         return [float(a["value"] or "") for tag, a in self.tags if tag == "data"]
 
 
-def test_it_loads_nothing_and_runs_nothing(certificate: s.Certificate) -> None:
+def test_it_loads_nothing_and_runs_nothing(certificate: Certificate) -> None:
     text = render(certificate)
     page = Page(text)
     for tag, attributes in page.tags:
@@ -59,7 +60,7 @@ def test_it_loads_nothing_and_runs_nothing(certificate: s.Certificate) -> None:
     assert not re.search(r"https?:|url\(|@import", text)
 
 
-def test_its_policy_allows_its_own_style_alone(certificate: s.Certificate) -> None:
+def test_its_policy_allows_its_own_style_alone(certificate: Certificate) -> None:
     page = Page(render(certificate))
     policies = [a["content"] for t, a in page.tags if t == "meta" and "http-equiv" in a]
     digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
@@ -68,7 +69,7 @@ def test_its_policy_allows_its_own_style_alone(certificate: s.Certificate) -> No
     ]
 
 
-def test_every_number_of_the_tables_is_one_of_the_certificate(certificate: s.Certificate) -> None:
+def test_every_number_of_the_tables_is_one_of_the_certificate(certificate: Certificate) -> None:
     fields = json.loads(certificate.model_dump_json())
     known: set[float] = set()
 
@@ -94,7 +95,7 @@ def test_every_number_of_the_tables_is_one_of_the_certificate(certificate: s.Cer
     assert wanted <= shown
 
 
-def test_curve_table_is_in_order_and_whole(certificate: s.Certificate) -> None:
+def test_curve_table_is_in_order_and_whole(certificate: Certificate) -> None:
     text = render(certificate)
     rows = text[text.index('aria-label="Accuracy over eps"') :]
     rows = rows[: rows.index("</table>")]
@@ -137,7 +138,7 @@ def test_unreliable_has_no_headline(make_certificate: Make) -> None:
     assert 'class="bracket"' not in text
 
 
-def test_sparse_certificates_render(certificate: s.Certificate, make_certificate: Make) -> None:
+def test_sparse_certificates_render(certificate: Certificate, make_certificate: Make) -> None:
     fields = {"curve": None, "history": (), "gallery": (), "checks": (), "comparison": None, "attacks": ()}
     bare = certificate.predicate.model_copy(update=fields)
     text = render(certificate.model_copy(update={"predicate": bare}))
@@ -147,7 +148,7 @@ def test_sparse_certificates_render(certificate: s.Certificate, make_certificate
     Page(render(certificate.model_copy(update={"predicate": bare.model_copy(update={"history": (point,)})})))
 
 
-def test_images_and_charts_have_words(certificate: s.Certificate) -> None:
+def test_images_and_charts_have_words(certificate: Certificate) -> None:
     for tag, attributes in Page(render(certificate)).tags:
         if tag == "img":
             assert attributes["alt"]
@@ -161,7 +162,7 @@ def _luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_text_contrast_is_aa_light_and_dark_and_printed(certificate: s.Certificate) -> None:
+def test_text_contrast_is_aa_light_and_dark_and_printed(certificate: Certificate) -> None:
     style = Page(render(certificate)).style
     themes = [
         dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", style, re.S)

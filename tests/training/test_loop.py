@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from harden.attacks import PGD
 from harden.data import Batch, Source
-from harden.errors import InputError
+from harden.errors import DivergedError, InputError
 from harden.evaluation import Attempt
 from harden.models import Classifier
 from harden.objectives import AdversarialTraining, LinearProbe, MoCo, Objective, SimCLR, Standard, Step
@@ -25,7 +25,6 @@ from harden.threats import Linf
 from harden.training import SGD, AdamW, Budget, Stage, StepRecord, Validation, train
 from harden.training import loop as loop_module
 from harden.training.averaging import weights_of
-from harden.training.loop import DivergedError
 from harden.training.optimisers import learning_rate
 from harden.views import Views
 

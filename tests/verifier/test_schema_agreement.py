@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harden.certificate.schema import Certificate
+from harden.certificate.sealed import Certificate
 from harden.verifier.fields import CERTIFICATE
 
 values = st.one_of(
