@@ -212,8 +212,7 @@ def run_app(words: list[str]) -> int:
         print(f"harden: {error}", file=sys.stderr)
         return error.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        print("harden: interrupted; nothing half-written was left", file=sys.stderr)
-        return INTERRUPTED
+        result = INTERRUPTED
     except BrokenPipeError:
         return 0
     except Exception as error:
@@ -224,6 +223,8 @@ def run_app(words: list[str]) -> int:
         return OUR_FAULT
     if not words:
         return USAGE
+    if result == INTERRUPTED:  # some versions of typer raise, some give the code
+        print("harden: interrupted; nothing half-written was left", file=sys.stderr)
     return result if isinstance(result, int) else 0
 
 
