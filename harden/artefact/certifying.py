@@ -76,7 +76,9 @@ def predicate(
     )
     names = _class_names(source, session)
     report("accuracy over eps", 0, 1)
-    points = accuracy_curve(model, source, claim.threat, CURVE_ATTEMPT, judge=judge, seed=claim.seed)
+    points = accuracy_curve(
+        model, source, claim.threat, CURVE_ATTEMPT, judge=judge, known=found, seed=claim.seed
+    )
     report("accuracy over eps", 1, 1)
     return schema.Predicate(
         status="ok" if found.status == "ok" else "unreliable",

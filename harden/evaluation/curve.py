@@ -10,6 +10,7 @@ import torch
 from harden.data import Batch, from_loader
 from harden.draws import Draws, mix
 from harden.evaluation.attempts import Attempt
+from harden.evaluation.outcome import Evaluation
 from harden.evaluation.worst_case import attacked, classified
 from harden.losses import Classify
 from harden.models import Classifier, frozen
@@ -28,13 +29,16 @@ def accuracy_curve(
     factors: Sequence[Fraction] = FACTORS,
     *,
     judge: Classify | None = None,
+    known: Evaluation | None = None,
     seed: int = 0,
     batch_size: int = 256,
 ) -> list[tuple[Threat, Proportion]]:
     """Accuracy under one attempt at eps times each factor, clean accuracy (eps = 0) first.
 
     Never rises with eps, by construction: a witness at a smaller eps is one at every larger eps, so only
-    examples that still stand are attacked again.
+    examples that still stand are attacked again. What an evaluation of the same data broke counts from its
+    eps on, where no further attack is tried: so the curve goes through the evaluation's robust accuracy, or
+    below it where a smaller eps sufficed.
 
     Args:
         model: gives the gradients.
@@ -43,6 +47,7 @@ def accuracy_curve(
         attempt: the one attack of the curve.
         factors: increasing multiples of eps.
         judge: decides every prediction; the model itself by default.
+        known: an evaluation of the same model, data and judge, under `threat`.
         seed: of the random starts.
         batch_size: images at a time, where data brings no batches of its own.
     """
@@ -60,7 +65,9 @@ def accuracy_curve(
             index = (classified(judge, batch.x, batch.y) == batch.y).nonzero().flatten()
             standing_at[0] += len(index)
             for place, wider in enumerate(threats[1:], start=1):
-                if len(index):
+                if known is not None and wider.eps >= known.threat.eps:
+                    index = index[~known.broken.to(index.device)[batch.index[index]]]
+                if len(index) and (known is None or wider.eps != known.threat.eps):
                     standing = Batch(batch.x[index], batch.y[index], batch.index[index])
                     draws = Draws(mix(seed, place), standing.index)
                     _, prediction, _ = attacked(attempt, model, judge, wider, standing, draws)

@@ -40,6 +40,21 @@ def test_the_curve_starts_at_clean_and_never_rises(plain: Classifier, digits: Sp
     assert all(accuracy.n == 100 for _, accuracy in curve)
 
 
+def test_curve_goes_through_what_an_evaluation_found(line: Classifier) -> None:
+    """A strong evaluation beside a timid curve: its witnesses count from their eps on, and not before."""
+    x, y = grey(0.4, 0.45, 0.55, 0.6, 0.9), torch.tensor([0, 0, 1, 1, 1])
+    found = evaluate(line, (x, y), THREAT, [Attempt("pgd", PGD())])
+    assert 0 < int(found.broken.sum()) < len(x)
+
+    def still(loss: object, x: Tensor, threat: object, draws: object) -> Tensor:
+        return x.clone()
+
+    halves = [Fraction(1, 2), Fraction(1), Fraction(2)]
+    curve = accuracy_curve(line, (x, y), THREAT, Attempt("still", still), halves, known=found, batch_size=2)
+    counts = [accuracy.count for _, accuracy in curve]
+    assert counts == [found.clean.count, found.clean.count, found.robust.count, found.robust.count]
+
+
 def test_the_curve_never_rises_even_if_the_attack_gets_worse(line: Classifier) -> None:
     def timid(loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
         return x + 0.06 if threat.eps < Fraction(1, 10) else x
