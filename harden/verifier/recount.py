@@ -62,7 +62,12 @@ def recount(predicate: dict[str, Any], flags: Flagged) -> list[Finding]:
         finding(
             "status", CERTIFICATE, _status(predicate), f"status {predicate['status']} follows from the checks"
         ),
-        finding("curve", CERTIFICATE, _curve(predicate), "the curve starts at clean accuracy"),
+        finding(
+            "curve",
+            CERTIFICATE,
+            _curve(predicate),
+            "the curve starts at clean, never rises, stays in the bracket",
+        ),
     ]
 
 
@@ -165,3 +170,9 @@ def _curve(predicate: dict[str, Any]) -> Iterator[str]:
     start, clean = points[0]["robust"]["count"], predicate["clean"]["count"]
     if start != clean:
         yield f"curve says {start} at eps 0, clean says {clean}"
+    counts = [point["robust"]["count"] for point in points]
+    if any(a < b for a, b in pairwise(counts)):
+        yield "curve rises with eps, where a witness at a smaller eps is one at every larger"
+    standing, own = predicate["bracket"]["robust"]["count"], Fraction(predicate["threat"]["eps"])
+    if any(count > standing for at, count in zip(eps, counts, strict=True) if at >= own):
+        yield f"curve leaves more than the bracket's {standing} standing from eps {own} on"
