@@ -222,6 +222,25 @@ def test_membership_is_decided_at_the_distance_itself(x: float, delta: float) ->
             assert kind(distance * (1 - Fraction(1, 10**40))).contains(other, clean).tolist() == [False]
 
 
+@pytest.mark.parametrize(
+    ("x_adv", "x", "eps"),
+    [
+        (0.5, -(2.0**-149), Fraction(1, 2)),
+        (1.0, 2.0**-54 * (1 + 2.0**-23), 1 - Fraction(1, 2**53)),
+        (1.0, 2.0**-60, 1 - Fraction(1, 2**60)),
+        (1.0, 2.0**-60, 1 - Fraction(1, 2**60) - Fraction(1, 2**200)),
+    ],
+)
+def test_a_distance_that_float64_rounds_to_eps_is_judged_by_its_rest(
+    x_adv: float, x: float, eps: Fraction
+) -> None:
+    clean, other = torch.full((1, 1, 1, 1), x), torch.full((1, 1, 1, 1), x_adv)
+    distance = Fraction(x_adv) - Fraction(float(clean))
+    assert float(distance) == float(eps)  # float64 can't tell them apart
+    for kind in (Linf, L2):
+        assert kind(eps, (-1.0, 1.0)).contains(other, clean).tolist() == [distance <= eps]
+
+
 def test_one_unit_in_the_last_place_outside_is_outside() -> None:
     """float32(8/255) is above 8/255, and 0.5 + 8/255 - 0.5 hides it from float32 arithmetic."""
     x = torch.full((1, 3, 4, 4), 0.5)
@@ -300,12 +319,19 @@ def test_l2_starts_are_uniform_in_the_ball() -> None:
     x = torch.zeros(n, 3, 2, 2)
     threat = L2(2.0, (-50.0, 50.0))
     delta = threat.start(x, Draws(0, torch.arange(n))) - x
-    ranks = ((threat.size(delta) / 2) ** d).sort().values
+    ranks = (threat.size(delta) / 2) ** d
     steps = (torch.arange(n, dtype=torch.float64) + 0.5) / n
-    assert float((ranks - steps).abs().max()) < 1.95 / math.sqrt(n)  # Kolmogorov and Smirnov at 0.1 %
+    assert float((ranks.sort().values - steps).abs().max()) < 1.95 / math.sqrt(
+        n
+    )  # Kolmogorov and Smirnov at 0.1 %
     direction = delta.flatten(1).double() / threat.size(delta).unsqueeze(1)
     assert bool((direction.mean(0).abs() < 4 / math.sqrt(n * d)).all())
     assert float((direction.square().mean(0) * d - 1).abs().max()) < 0.15
+    # The radius must not come from the numbers that the direction came from.
+    correlation = torch.corrcoef(torch.cat([ranks.unsqueeze(1), direction, direction.square()], dim=1).T)[
+        0, 1:
+    ]
+    assert float(correlation.abs().max()) < 4.5 / math.sqrt(n)
 
 
 @KINDS
