@@ -72,7 +72,8 @@ def trained(make_classifier: MakeClassifier, train: Examples) -> Classifier:
 @pytest.fixture(scope="session")
 def traced(trained: Classifier) -> bytes:
     """The classifier's graph, as bytes."""
-    return trace(trained, (1, 8, 8)).SerializeToString(deterministic=True)
+    content: bytes = trace(trained, (1, 8, 8)).SerializeToString(deterministic=True)
+    return content
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def listing(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def sealed_again(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
+def sealed_again(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
     """Edits a certificate as a forger would: digests and seal agree again afterwards."""
     path = folder / "certificate.json"
     fields = json.loads(path.read_text())
@@ -92,16 +92,20 @@ def test_counts_follow_from_the_evidence(issued: Path, test: Examples) -> None:
     [
         (lambda f: f["predicate"]["clean"].update(count=f["predicate"]["clean"]["count"] + 1), "BROKEN"),
         (lambda f: f["predicate"]["bracket"]["robust"].update(value=0.99), "BROKEN"),
-        (lambda f: f["predicate"]["threat"].update(eps="1/20"), "outside the linf ball"),
+        (lambda f: f["predicate"]["threat"].update(eps="1/20"), "BROKEN  certificate.json  curve"),
+        (
+            lambda f: (f["predicate"]["threat"].update(eps="1/20"), f["predicate"].update(curve=None)),
+            "outside the linf ball",
+        ),
         (lambda f: f["predicate"]["verdicts"].update(certified=1), "BROKEN"),
         (lambda f: f["predicate"]["evidence"].update(witnesses=0), "BROKEN"),
     ],
-    ids=["count", "value", "eps", "certified", "fewer witnesses"],
+    ids=["count", "value", "eps", "eps without curve", "certified", "fewer witnesses"],
 )
 def test_an_edit_is_found_though_the_seal_was_made_anew(
     artefact: Artefact,
     capsys: pytest.CaptureFixture[str],
-    edit: Callable[[dict[str, Any]], None],
+    edit: Callable[[dict[str, Any]], object],
     check: str,
 ) -> None:
     sealed_again(artefact.folder, lambda fields: None)

@@ -12,7 +12,7 @@ from harden.artefact.session import Session
 from harden.errors import InputError
 
 
-def foreign(inputs: list[tuple[str, list[object]]], outputs: list[str]) -> bytes:
+def foreign(inputs: list[tuple[str, list[str | int | None]]], outputs: list[str]) -> bytes:
     """A graph of Identity nodes."""
     ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs]
     shape = inputs[0][1]
@@ -20,10 +20,11 @@ def foreign(inputs: list[tuple[str, list[object]]], outputs: list[str]) -> bytes
     nodes = [helper.make_node("Identity", [inputs[0][0]], [name]) for name in outputs]
     graph = helper.make_graph(nodes, "net", ports, ends)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    return model.SerializeToString()
+    content: bytes = model.SerializeToString()
+    return content
 
 
-IMAGE: list[object] = ["batch", 1, 8, 8]
+IMAGE: list[str | int | None] = ["batch", 1, 8, 8]
 
 
 @pytest.mark.parametrize(
