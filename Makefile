@@ -24,8 +24,9 @@ types: $(VENV)/.installed
 layers: $(VENV)/.installed
 	$(BIN)/lint-imports
 
+# Whole files to a process: fixtures that train or build something are made once for each of them.
 tests: $(VENV)/.installed
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 benchmarks: $(VENV)/.installed
 	$(BIN)/pytest benchmarks --benchmark-enable --benchmark-only
