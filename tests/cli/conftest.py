@@ -82,7 +82,7 @@ def npz(tmp_path_factory: pytest.TempPathFactory) -> str:
         examples = getattr(splits, part)
         arrays[f"x_{part}"] = examples.x[:n].permute(0, 2, 3, 1).numpy()
         arrays[f"y_{part}"] = examples.y[:n].numpy()
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    np.savez(path, **arrays)
     return f"npz:{path}"
 
 
