@@ -53,7 +53,7 @@ def main(budget: str = "100E", out: str | Path = "out/quickstart") -> harden.Art
     model = harden.Classifier(network(), mean=(0.3,), std=(0.38,))
     hardened = harden.harden(model, train_loader, threat=harden.Linf("1/10"), budget=budget, seed=0)
     artefact = hardened.export(out, test_loader)  # parity-checked ONNX, certificate, evidence, page
-    print(artefact)  # every number with n and its interval
+    print(artefact.certificate)  # every number with n and its interval
 
     images, labels = next(iter(test_loader))
     logits = harden.load(out)(images.numpy())  # what a user of the artefact does, without torch

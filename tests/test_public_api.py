@@ -44,7 +44,7 @@ def test_the_few_lines(tmp_path: Path, rng_untouched: None) -> None:
         tmp_path / "out", test_loader, attempts=harden.evaluation.pgd_suite(steps=3, restarts=1)
     )
 
-    text = str(artefact)
+    text = str(artefact.certificate)
     predicate = artefact.certificate.predicate
     assert predicate.clean.value > 0.6  # chance is a third
     assert f"({predicate.clean.count} of 36; 95 % interval" in text
