@@ -186,6 +186,7 @@ class Spy:
 
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
+        self.seeds: set[int] = set()
         self.n = 0
 
     def start(self, model: Classifier, n: int) -> nn.Module:
@@ -194,7 +195,16 @@ class Spy:
 
     def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
         self.seen.append(batch.x.clone())
+        self.seeds.add(step.seed)
         return Standard()(state, batch, step)
+
+
+def test_stages_and_seeds_never_share_a_stream(model: Classifier, data: tuple[Tensor, Tensor]) -> None:
+    spies = [Spy() for _ in range(4)]
+    for seed, (first, last) in enumerate((spies[:2], spies[2:])):
+        run(model, data, Recipe(last, first, validations=1), budget="2epochs", seed=seed)
+    assert all(len(spy.seeds) == 1 for spy in spies)
+    assert len(set.union(*(spy.seeds for spy in spies))) == 4
 
 
 @pytest.mark.parametrize("held_out", [0.1, 0.3])
