@@ -84,7 +84,7 @@ def summary(statement: Statement, seal: str) -> str:
 
 def _before(comparison: Comparison) -> list[str]:
     return [
-        f"  before hardening ({comparison.name})",
+        f"  beside it: {comparison.name}",
         f"    clean   {in_full(comparison.clean)}",
         f"    robust  {in_full(comparison.robust)}",
     ]
