@@ -459,3 +459,30 @@ def test_an_error_on_the_way_leaves_the_users_model_alone(
     refused(model, (data[0], torch.full((200,), 3)))
     refused(model, (data[0].repeat(1, 3, 1, 1), data[1]))
     assert AsFound(model) == before
+
+
+@pytest.mark.parametrize("fault", ["pixels", "type", "shape"])
+def test_a_users_own_source_is_checked_too(
+    model: Classifier, data: tuple[Tensor, Tensor], fault: str
+) -> None:
+    x = {"pixels": data[0] * 255, "type": (data[0] * 255).byte(), "shape": data[0][:, 0]}[fault]
+
+    class Own:
+        """Gives batches that harden's own sources would have refused."""
+
+        batch_size = 200
+
+        def __len__(self) -> int:
+            return 200
+
+        def epoch(self, generator: torch.Generator | None) -> Iterator[Batch]:
+            return iter([Batch(x, data[1], torch.arange(200))])
+
+        def hold_out(self, fraction: float, seed: int) -> tuple[Source, Source]:
+            raise AssertionError("reached the split")
+
+        def describe(self) -> str:
+            return "own"
+
+    expected = "(N, C, H, W)" if fault == "shape" else "pixels in [0, 1]"
+    assert expected in refused(model, Own()).expected
