@@ -184,6 +184,15 @@ def test_normal_numbers_are_normal() -> None:
         assert abs(float((values**power).mean()) - moment) < 4 * math.sqrt(variance / n)
 
 
+def test_a_word_of_zero_does_not_make_an_infinite_number() -> None:
+    """The logarithm's argument starts at 2^-24, not at 0; one word in 16.8 million is that small."""
+    draws = Draws(0, _ids(1_224_113))
+    assert float(draws.uniform((1,))) == 0
+    pair = draws.normal((2,))
+    assert bool(pair.isfinite().all())
+    assert float(pair.double().square().sum()) == pytest.approx(2 * 24 * math.log(2), rel=1e-6)
+
+
 def test_the_two_halves_of_a_normal_pair_are_independent() -> None:
     pairs = Draws(2, torch.arange(20_000)).normal((2,)).double()
     bound = 4 / math.sqrt(20_000)
