@@ -113,12 +113,15 @@ def test_what_is_no_value_of_ours_is_refused(described: JSON) -> None:
         restore(described)
 
 
-def test_a_refused_kind_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "kind", ["antigravity:fly", "hardened.evil:Value", "harden:Linf", ".harden.threats:Linf"]
+)
+def test_a_refused_kind_is_not_imported(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     imported: list[str] = []
     forbidden: Callable[[str], None] = imported.append
     monkeypatch.setattr("importlib.import_module", forbidden)
     with pytest.raises(InputError, match="one of harden's own"):
-        restore({"kind": "antigravity:fly"})
+        restore({"kind": kind})
     assert imported == []
 
 
