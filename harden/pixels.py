@@ -8,7 +8,7 @@ from torch import Tensor
 from harden.errors import InputError
 
 TOLERANCE = 1e-4  # resizing and colour conversion overshoot by rounding; normalised input overshoots by far
-_OVERSHOOT = 1e-3
+_OVERSHOOT = 0.5  # interpolation rings; whole numbers start at 2
 _NORMALISED = 12.0  # no usual mean and deviation put a pixel further out
 
 
@@ -47,7 +47,7 @@ def likely_fix(low: float, high: float) -> str:
         return "divide by 255 or pass uint8"
     if low >= 0 and high <= 65535:
         return "divide by 65535 or pass uint16"
-    if low >= -1 - _OVERSHOOT and high <= 1 + _OVERSHOOT:
+    if low >= -1.001 and high <= 1.001:
         return "write (x + 1) / 2 and give mean=(0.5,), std=(0.5,) to Classifier"
     if low >= -_NORMALISED and high <= _NORMALISED:
         return "drop the normalisation from the transform and give its mean and std to Classifier"

@@ -31,12 +31,18 @@ def loss_and_gradient(loss: LossFunction, x: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         InputError: the loss is not per example, or x has no influence on it.
     """
-    point = x.detach().requires_grad_()
+    # A tensor made in inference mode can't require gradients, its copy outside can.
+    with torch.inference_mode(mode=False):
+        point = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
+        return _differentiated(loss, point)
+
+
+def _differentiated(loss: LossFunction, point: Tensor) -> tuple[Tensor, Tensor]:
     value = loss(point)
-    if value.shape != (len(x),):
+    if value.shape != (len(point),):
         raise InputError(
-            f"a loss of shape {tuple(value.shape)} for {len(x)} examples",
-            f"one value per example, shape ({len(x)},)",
+            f"a loss of shape {tuple(value.shape)} for {len(point)} examples",
+            f"one value per example, shape ({len(point)},)",
             'use reduction="none"',
         )
     gradient = None

@@ -68,7 +68,7 @@ class LoaderSource:
         Labels come from the dataset's `targets` or `labels`; where it has none, each example is read once.
         The held-out part goes through the same transforms as the rest.
         """
-        rest, held_out = split_indices(self._labels(), fraction, seed)
+        rest, held_out = split_indices(self.labels(), fraction, seed)
         return replace(self, positions=self.positions[rest]), replace(
             self, positions=self.positions[held_out]
         )
@@ -84,7 +84,8 @@ class LoaderSource:
     def _name(self) -> str:
         return f"DataLoader over {type(self.loader.dataset).__name__}"
 
-    def _labels(self) -> Tensor:
+    def labels(self) -> Tensor:
+        """Give all labels, int64 (N,), without reading images where the dataset stores its labels."""
         stored = _stored_labels(self.loader.dataset)
         if stored is not None:
             return stored[self.positions]

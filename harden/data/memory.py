@@ -48,6 +48,10 @@ class ExamplesSource:
         rest, held_out = split(self.examples, fraction, seed)
         return ExamplesSource(rest, self.batch_size), ExamplesSource(held_out, self.batch_size)
 
+    def labels(self) -> Tensor:
+        """Give all labels, int64 (N,)."""
+        return self.examples.y
+
     def describe(self) -> str:
         """Say in one line what the data is."""
         channels, height, width = self.examples.image_shape

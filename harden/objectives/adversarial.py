@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from harden.attacks import PGD, Attack
 from harden.data import Batch
+from harden.errors import InputError
 from harden.losses import CrossEntropy, Divergence, divergence
 from harden.models import Classifier, frozen
 from harden.objectives.protocol import ClassifierState, Step, classifier_of
@@ -69,6 +70,10 @@ class TRADES:
     beta: float = 6.0
     attack: Attack = TRAINING_ATTACK
     views: View | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.beta < float("inf"):
+            raise InputError(f"beta {self.beta}", "a weight of 0 or more", "write TRADES(beta=6)")
 
     def start(self, model: Classifier, n: int) -> nn.Module:
         """The classifier alone."""

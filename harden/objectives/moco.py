@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from harden.attacks import Attack
 from harden.data import Batch
+from harden.errors import InputError
 from harden.losses import InfoNCE
 from harden.models import Classifier, frozen
-from harden.objectives.projection import Projection, feature_width
+from harden.objectives.projection import Projection, check_contrast, feature_width
 from harden.objectives.protocol import Step
 from harden.views import NATURAL, View
 
@@ -93,6 +94,12 @@ class MoCo:
     attack: Attack | None = None
     hidden: int = 256
     width: int = 128
+
+    def __post_init__(self) -> None:
+        check_contrast(self.temperature, self.hidden, self.width)
+        if self.queue < 1 or not 0 <= self.momentum < 1:
+            seen = f"a queue of {self.queue} and a momentum of {self.momentum}"
+            raise InputError(seen, "at least one key, a share in [0, 1)", "write MoCo(momentum=0.99)")
 
     def start(self, model: Classifier, n: int) -> nn.Module:
         """Query and momentum encoder, equal at first, and an empty queue."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from harden.errors import InputError
 from harden.models import Classifier
 
 
@@ -35,3 +36,16 @@ def feature_width(classifier: Classifier) -> int:
     if not isinstance(head, nn.Linear):
         raise TypeError(f"the head {classifier.head_name!r} is a {type(head).__name__}; expected nn.Linear")
     return head.in_features
+
+
+def check_contrast(temperature: float, hidden: int, width: int) -> None:
+    """Check what contrastive objectives have in common.
+
+    Raises:
+        InputError: the temperature is not positive, or a width is below 1.
+    """
+    if not 0 < temperature < float("inf"):
+        raise InputError(f"temperature {temperature}", "a positive number", "write temperature=0.5")
+    if hidden < 1 or width < 1:
+        seen = f"a projection head of widths {hidden} and {width}"
+        raise InputError(seen, "at least 1 each", "write hidden=256, width=128")

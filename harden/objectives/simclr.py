@@ -13,7 +13,7 @@ from harden.attacks import Attack
 from harden.data import Batch
 from harden.losses import InfoNCE
 from harden.models import Classifier, frozen
-from harden.objectives.projection import Projection, feature_width
+from harden.objectives.projection import Projection, check_contrast, feature_width
 from harden.objectives.protocol import Step
 from harden.views import NATURAL, View
 
@@ -54,6 +54,9 @@ class SimCLR:
     attack: Attack | None = None
     hidden: int = 256
     width: int = 128
+
+    def __post_init__(self) -> None:
+        check_contrast(self.temperature, self.hidden, self.width)
 
     def start(self, model: Classifier, n: int) -> nn.Module:
         """The classifier with a fresh projection head."""

@@ -70,7 +70,8 @@ class LinearProbe:
         classifier = classifier_of(state)
         with torch.no_grad():
             features = classifier.features(batch.x)
-        logits: Tensor = classifier.head(features)
+        weight = next(classifier.head.parameters())
+        logits: Tensor = classifier.head(features.to(weight.dtype)).float()
         return functional.cross_entropy(logits, batch.y)
 
 

@@ -24,7 +24,6 @@ def check_fit(model: Classifier, source: Source) -> None:
     if batch is None:
         raise InputError("no examples", "at least one batch", "check the loader's data set and drop_last")
     check_pixels(batch.x)
-    _check_channels(model, batch.x.shape[1])
     labels = _labels(source)
     batch = batch.to(model.device)
     try:
@@ -45,21 +44,8 @@ def check_fit(model: Classifier, source: Source) -> None:
         )
 
 
-def _check_channels(model: Classifier, channels: int) -> None:
-    """Refuse a normalisation that would spread one channel over three without a word."""
-    means = 1 if model.harden_mean is None else model.harden_mean.shape[1]
-    if means not in (1, channels):
-        raise InputError(
-            f"images of {channels} channels for a normalisation of {means}",
-            f"images of {means} channels",
-            "convert them, or give mean and std of the images' own channels to Classifier",
-        )
-
-
 def _labels(source: Source) -> Tensor:
     """All labels of a source, int64 (N,): without reading images where that can be."""
-    if isinstance(source, ExamplesSource):
-        return source.examples.y
-    if isinstance(source, LoaderSource):
-        return source._labels()
+    if isinstance(source, ExamplesSource | LoaderSource):
+        return source.labels()
     return torch.cat([batch.y for batch in source.epoch(None)])

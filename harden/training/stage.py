@@ -51,6 +51,9 @@ class Stage:
         if not (0 <= self.warmup < 1 and 0 <= self.ramp <= 1 and 0 <= self.average < 1):
             seen = f"warmup {self.warmup}, ramp {self.ramp}, average {self.average}"
             raise InputError(seen, "shares in [0, 1)", "write warmup=0.1, ramp=0.3, average=0.99")
+        if not self.clip > 0 or self.validations < 0:
+            seen = f"a clip of {self.clip} and {self.validations} validations"
+            raise InputError(seen, "a positive length, a count", "write clip=5.0, validations=10")
 
 
 @final

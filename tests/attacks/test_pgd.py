@@ -337,3 +337,14 @@ def test_images_of_another_type_are_refused(images: Tensor) -> None:
     for dtype in (torch.bfloat16, torch.float64):
         with pytest.raises(InputError, match="float32"):
             PGD()(_waves(0), images.to(dtype), Linf("8/255"), _draws(images))
+
+
+def test_an_attack_works_inside_inference_mode(network: nn.Module, images: Tensor, labels: Tensor) -> None:
+    """Evaluation code often stands under inference_mode; gradients are the attack's own business."""
+    loss = CrossEntropy(network.eval(), labels)
+    draws = Draws(0, torch.arange(len(images)))
+    outside = PGD(steps=3)(loss, images, Linf("0.1"), draws)
+    with torch.inference_mode():
+        inside = PGD(steps=3)(loss, images.clone(), Linf("0.1"), draws)
+    assert torch.equal(inside, outside)
+    assert not torch.equal(outside, images)

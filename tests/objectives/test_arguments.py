@@ -1,0 +1,49 @@
+"""Numbers that no objective can mean are refused when the value is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from harden.data import Batch
+from harden.errors import InputError
+from harden.models import Classifier
+from harden.objectives import TRADES, LinearProbe, MoCo, SimCLR, Standard, Step
+from harden.threats import Linf
+from harden.training import Budget, Stage
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: TRADES(beta=-1.0), "beta -1.0"),
+        (lambda: TRADES(beta=float("nan")), "beta nan"),
+        (lambda: SimCLR(temperature=0.0), "temperature 0.0"),
+        (lambda: SimCLR(width=0), "widths 256 and 0"),
+        (lambda: MoCo(temperature=float("inf")), "temperature inf"),
+        (lambda: MoCo(queue=0), "queue of 0"),
+        (lambda: MoCo(momentum=1.0), "momentum of 1.0"),
+        (lambda: Stage("s", Standard(), Budget(1, "E"), clip=0.0), "clip of 0.0"),
+        (lambda: Stage("s", Standard(), Budget(1, "E"), validations=-1), "-1 validations"),
+    ],
+)
+def test_is_refused_in_three_parts(make: Callable[[], object], says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        make()
+    assert says in caught.value.seen
+    assert caught.value.expected
+    assert caught.value.instead.startswith("write ")
+
+
+def test_the_probe_trains_the_head_of_a_network_in_half_precision() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)).bfloat16()
+    state = LinearProbe().start(Classifier(network), 4)
+    batch = Batch(torch.rand(4, 1, 2, 2), torch.tensor([0, 1, 0, 1]), torch.arange(4))
+    loss = LinearProbe()(state, batch, Step(0, 0.0, Linf(0), 0, torch.Generator()))
+    torch.autograd.backward(loss)
+    assert loss.dtype == torch.float32
+    assert network[3].weight.grad is not None
+    assert network[1].weight.grad is None
