@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -22,6 +20,7 @@ from harden.certificate.schema import (
 )
 from harden.certificate.sealed import Certificate
 from harden.errors import BrokenClaimError, InputError
+from harden.files import write_bytes
 
 CERTIFICATE_FILE = "certificate.json"
 
@@ -68,18 +67,7 @@ def write(certificate: Certificate, path: str | Path) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    target = _file(path)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(to_bytes(certificate))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)  # mkstemp's 0600 would hide an artefact that is meant to be passed on
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_bytes(_file(path), to_bytes(certificate))
 
 
 def read(path: str | Path) -> Certificate:
