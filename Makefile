@@ -46,5 +46,5 @@ $(VENV)/.installed: $(INPUTS)
 	touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis harden/kernels/*.so
+	rm -rf $(VENV)/.installed $(VENV)/.demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis harden/kernels/*.so
 	git clean -qfdX cpp_ext/editable

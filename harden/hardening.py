@@ -49,7 +49,7 @@ class Recipe:
         average: decay of the moving average of the weights, which is what is kept.
         validations: how often robust accuracy is measured while fine-tuning; 0 keeps the last weights.
         held_out: share of the training images that chooses the checkpoint and is never trained on.
-        held_out_limit: at most so many, since validation is paid for out of the budget.
+        held_out_limit: about so many at most, since validation is paid for out of the budget.
 
     Raises:
         InputError: a share is outside (0, 1).
@@ -113,6 +113,7 @@ class Hardened:
         *,
         attempts: Sequence[Attempt] | None = None,
         compare: Mapping[str, Classifier] | None = None,
+        split: str = "as given",
         on_phase: OnPhase | None = None,
     ) -> Artefact:
         """Write the parity-checked ONNX file with certificate, evidence, page, history and checkpoint.
@@ -123,6 +124,7 @@ class Hardened:
             attempts: PGD-50 on cross-entropy and margin, 3 restarts each, by default.
             compare: a model to print beside the hardened one, by its name: the model that was given, by
                 default; none with an empty mapping.
+            split: what the data are, for the certificate ("test").
             on_phase: called with (phase, done, total).
 
         Raises:
@@ -140,6 +142,7 @@ class Hardened:
             before_name=next(iter(beside), ""),
             origin=self.origin,
             seed=self._attack_seed,
+            split=split,
         )
         artefact = export(self.model, target, data, claim, on_phase=on_phase)
         save_weights(self.model, target / CHECKPOINT_FOLDER)
@@ -185,6 +188,10 @@ def harden(
             "a harden.Classifier",
             "write harden.Classifier(model, mean=..., std=...)",
         )
+    if threat.eps == 0:
+        raise InputError(
+            "a threat with eps 0", "a budget to harden against", 'write Linf("8/255"), for instance'
+        )
     recipe, whole = recipe or Recipe(), Budget.parse(budget)
     source = from_loader(data)
     hardened = copy.deepcopy(model)
@@ -215,7 +222,8 @@ def harden(
         stages=tuple(account.stages),
         history=tuple(account.history),
         seeds={"seed": seed},
-        deterministic=whole.deterministic,
+        # Kernels on other devices add in an order of their own.
+        deterministic=whole.deterministic and hardened.device.type == "cpu",
         device=str(hardened.device),
     )
     return Hardened(hardened, model, threat, recipe, seed, origin)

@@ -34,6 +34,15 @@ class Loss(Protocol):
         ...
 
 
+@runtime_checkable
+class JudgedLoss(Protocol):
+    """A loss that also tells where the network errs: no attack then trades a witness for a larger loss."""
+
+    def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each example (N,), and whether the network errs on it, bool (N,)."""
+        ...
+
+
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class CrossEntropy:
@@ -50,6 +59,11 @@ class CrossEntropy:
     def __call__(self, x: Tensor) -> Tensor:
         """The cross-entropy of each example: (N,)."""
         return functional.cross_entropy(self.classify(x), self.y, reduction="none")
+
+    def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each example (N,), and whether the network errs on it, bool (N,), from one forward."""
+        logits = self.classify(x)
+        return functional.cross_entropy(logits, self.y, reduction="none"), errs(logits, self.y)
 
     def take(self, index: Tensor) -> CrossEntropy:
         """The same loss on the examples at `index`."""
@@ -76,6 +90,11 @@ class Margin:
     def __call__(self, x: Tensor) -> Tensor:
         """The margin by which the best wrong class leads: (N,), in logits."""
         return margin(self.classify(x), self.y)
+
+    def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each example (N,), and whether the network errs on it, bool (N,), from one forward."""
+        logits = self.classify(x)
+        return margin(logits, self.y), errs(logits, self.y)
 
     def take(self, index: Tensor) -> Margin:
         """The same loss on the examples at `index`."""
@@ -145,6 +164,11 @@ class InfoNCE:
         """The similarities s (N, M)."""
         similarity = functional.normalize(self.embed(x)) @ functional.normalize(self.keys).T
         return similarity / self.temperature
+
+
+def errs(logits: Tensor, y: Tensor) -> Tensor:
+    """Whether the answer is wrong, another class ahead or a logit not finite: (N, K), (N,) -> bool (N,)."""
+    return (logits.argmax(1) != y) | ~logits.isfinite().all(1)
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:

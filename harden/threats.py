@@ -15,6 +15,7 @@ from harden.draws import Draws
 from harden.errors import InputError
 
 Number = Fraction | float | int | str
+_SIMPLE = 100_000
 
 _LARGEST = Fraction(torch.finfo(torch.float32).max)
 
@@ -232,8 +233,12 @@ def check_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
 def _fraction(value: Number) -> Fraction:
     """The fraction that a user means: 0.1 is 1/10, not the binary number nearest to it."""
     try:
-        return Fraction(value) if isinstance(value, str | Fraction | int) else Fraction(repr(float(value)))
-    except (ValueError, ZeroDivisionError, TypeError):
+        if isinstance(value, str | Fraction | int):
+            return Fraction(value)
+        # 8 / 255 in Python is a float: the simple fraction that it is the nearest float to.
+        simple = Fraction(float(value)).limit_denominator(_SIMPLE)
+        return simple if float(simple) == float(value) else Fraction(repr(float(value)))
+    except (ValueError, ZeroDivisionError, TypeError, OverflowError):
         raise InputError(f"eps {value!r}", "a finite number or a fraction", 'write "8/255" or 0.03') from None
 
 

@@ -18,6 +18,7 @@ from harden.attacks import PGD
 from harden.certificate import schema
 from harden.data import Source
 from harden.data.digests import digest
+from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, accuracy_curve, evaluate, pgd_suite
 from harden.losses import Margin
 from harden.models import Classifier
@@ -50,7 +51,7 @@ class Claim:
     before_name: str = "before hardening"
     origin: Origin = field(default_factory=Origin)
     seed: int = 0
-    split: str = "test"
+    split: str = "as given"
     batch_size: int = 256
 
 
@@ -76,9 +77,8 @@ def predicate(
     )
     names = _class_names(source, session)
     report("accuracy over eps", 0, 1)
-    points = accuracy_curve(
-        model, source, claim.threat, CURVE_ATTEMPT, judge=judge, known=found, seed=claim.seed
-    )
+    curve = accuracy_curve(model, source, found, CURVE_ATTEMPT, judge=judge, seed=claim.seed)
+    found = curve.found
     report("accuracy over eps", 1, 1)
     return schema.Predicate(
         status="ok" if found.status == "ok" else "unreliable",
@@ -91,12 +91,12 @@ def predicate(
         attacks=claims.attacks(found),
         classes=claims.classes(found, names),
         checks=claims.checks(found),
-        curve=claims.curve(CURVE_ATTEMPT.name, points),
+        curve=claims.curve(CURVE_ATTEMPT.name, curve.points),
         parity=schema.ParityRecord(
             tolerance=parity.tolerance, max_error=parity.max_error, batches=parity.batches
         ),
         evidence=write_evidence(folder / schema.EVIDENCE_FILE, found.witnesses),
-        provenance=provenance(claim.origin, found.passes, found.seconds),
+        provenance=provenance(claim.origin, found.passes, found.seconds, model.device),
         bits=claims.bits(found),
         history=claim.origin.history,
         gallery=gallery(found, names),
@@ -119,16 +119,22 @@ def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.Compari
     )
     return schema.Comparison(
         name=claim.before_name,
+        status="ok" if found.status == "ok" else "unreliable",
         clean=claims.proportion(found.clean),
         robust=claims.proportion(found.robust),
     )
 
 
 def _class_names(source: Source, session: Session) -> tuple[str, ...]:
-    known = getattr(getattr(source, "examples", None), "classes", None)
-    if known is not None:
-        return tuple(known)
-    return tuple(str(label) for label in range(session.classes))
+    """The names that the data bring, then numbers for the classes that only the model knows."""
+    names = tuple(getattr(getattr(source, "examples", None), "classes", None) or ())
+    if len(names) > session.classes:
+        raise InputError(
+            f"{len(names)} classes in the data and {session.classes} logits",
+            "a logit for each class",
+            "build the network for the classes of the data",
+        )
+    return names + tuple(str(label) for label in range(len(names), session.classes))
 
 
 def _data_record(source: Source, found: Evaluation, names: tuple[str, ...], split: str) -> schema.DataRecord:

@@ -14,6 +14,7 @@ from harden.artefact.gated import exported, first_images
 from harden.artefact.loaded import Artefact
 from harden.certificate import document, page, schema
 from harden.data import from_loader
+from harden.errors import InputError
 from harden.files import write_bytes, write_text
 from harden.models import Classifier
 
@@ -44,6 +45,10 @@ def export(
         ExportError: the network can't be traced, or the graph fails the gate.
         Whatever is raised, the folder is as before.
     """
+    if claim.threat.eps == 0:
+        raise InputError(
+            "a claim with eps 0", "a positive budget", 'write Linf("8/255"); clean accuracy is in it'
+        )
     target = prepare_folder(folder)
     source = from_loader(data, claim.batch_size)
     report = on_phase or _silent

@@ -26,6 +26,12 @@ def exported(model: Classifier, x: Tensor, y: Tensor, threat: Threat) -> tuple[b
     graph = trace(model, (x.shape[1], x.shape[2], x.shape[3]))
     content = graph.SerializeToString(deterministic=True)
     session = Session(content)
+    if int(y.min()) < 0 or int(y.max()) >= session.classes:
+        raise InputError(
+            f"labels {int(y.min())} to {int(y.max())} for {session.classes} logits",
+            f"labels 0 to {session.classes - 1}",
+            "check that model and data have the same classes",
+        )
     # The clean images first: a network that can't take this batch could not be attacked either.
     check_parity(model, session, x)
     with frozen(model):

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import final
 
+import torch
+
 from harden import kernels
 from harden.certificate.schema import Backend, HistoryPoint, Provenance, StageRecord
 from harden.description import JSON
@@ -38,14 +40,14 @@ class Origin:
     device: str = "cpu"
 
 
-def provenance(origin: Origin, passes: float, seconds: float) -> Provenance:
-    """The certificate's provenance; passes and seconds are those of the evaluation.
+def provenance(origin: Origin, passes: float, seconds: float, device: torch.device) -> Provenance:
+    """The certificate's provenance; passes and seconds are those of the evaluation, device where it ran.
 
     The time stamp is SOURCE_DATE_EPOCH's where it is set; what still differs between runs are seconds.
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     now = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
-    backend = kernels.backend()
+    backend = kernels.backend(device)
     return Provenance(
         created=now.isoformat(timespec="seconds"),
         versions={"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},

@@ -11,7 +11,7 @@ from torch import Tensor
 from harden.attacks.protocol import loss_and_gradient
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.losses import LossFunction
+from harden.losses import JudgedLoss, LossFunction
 from harden.threats import Threat
 
 
@@ -20,13 +20,15 @@ from harden.threats import Threat
 class PGD:
     """x_{t+1} = P(x_t + a d(grad L(x_t))), with the threat's projection P and steepest direction d.
 
-    Guarantee: the result lies in ball and box. With `keep_best` it is the point of largest loss among all
-    points visited, starts included, so that more restarts, or more steps of one size, never lower the loss.
+    Guarantee: the result lies in ball and box. With `keep_best` it is, per example, the best of all points
+    visited, starts included: one on which the network errs, where the loss tells (`judged`), and of those the
+    one of largest loss. So more restarts, or more steps of one size, never lose an error, nor a plain loss's
+    height.
 
     Args:
         steps: gradient steps of each restart.
         step_size: a as a multiple of eps; 2.5 / steps by default.
-        restarts: independent runs; the one with the largest loss is kept, per example.
+        restarts: independent runs; the best is kept, per example.
         random_start: start anywhere in the ball instead of at x.
         keep_best: look at every visited point, for one more forward; otherwise return the last one.
 
@@ -60,35 +62,29 @@ class PGD:
         x = x.detach()
         if len(x) == 0:
             return x.clone()
-        best, best_loss = x, x.new_full((len(x),), -torch.inf)
+        watched = _Watched(loss)
+        best = _Point.none(x)
         for restart in range(self.restarts):
-            found, value = self._climb(loss, x, threat, draws.fold(restart))
-            if value is None:
+            found = self._climb(watched, x, threat, draws.fold(restart))
+            if not self.keep_best:
                 if self.restarts == 1:
-                    return found
-                with torch.no_grad():
-                    value = loss(found)
-            best, best_loss = _larger(best, best_loss, found, value)
-        return best
+                    return found.x
+                found = watched.look(found.x)
+            best = best.better(found)
+        return best.x
 
-    def _climb(
-        self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws
-    ) -> tuple[Tensor, Tensor | None]:
-        """One run; the loss of the returned point is None where nobody asked for it."""
+    def _climb(self, loss: _Watched, x: Tensor, threat: Threat, draws: Draws) -> _Point:
+        """One run; its last point, or the best one it visited."""
         x_adv = threat.start(x, draws) if self.random_start else x.clone()
         multiple = 2.5 / self.steps if self.step_size is None else self.step_size
         step_size = torch.full((1,), multiple * float(threat.eps), dtype=torch.float32, device=x.device)
-        best, best_loss = x_adv.clone(), x.new_full((len(x),), -torch.inf)
+        best = _Point.none(x_adv)
         for _ in range(self.steps):
             value, gradient = loss_and_gradient(loss, x_adv)
             if self.keep_best:
-                best, best_loss = _larger(best, best_loss, x_adv, value)
+                best = best.better(_Point(x_adv, value, loss.wrong))
             threat.step_(x_adv, x, gradient, step_size)
-        if not self.keep_best:
-            return x_adv, None
-        with torch.no_grad():
-            value = loss(x_adv)
-        return _larger(best, best_loss, x_adv, value)
+        return best.better(loss.look(x_adv)) if self.keep_best else _Point.none(x_adv)
 
 
 def FGSM() -> PGD:  # noqa: N802 - it stands where a class would
@@ -96,7 +92,51 @@ def FGSM() -> PGD:  # noqa: N802 - it stands where a class would
     return PGD(steps=1, step_size=1.0, random_start=False, keep_best=False)
 
 
-def _larger(x: Tensor, value: Tensor, other: Tensor, other_value: Tensor) -> tuple[Tensor, Tensor]:
-    """Per example, the point with the larger loss; a NaN never wins."""
-    wins = other_value > value
-    return torch.where(wins.view(-1, *[1] * (x.dim() - 1)), other, x), torch.where(wins, other_value, value)
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Point:
+    """Where an attack is, per example: images, their loss (N,), and whether the network errs there (N,)."""
+
+    x: Tensor
+    value: Tensor
+    wrong: Tensor
+
+    @classmethod
+    def none(cls, x: Tensor) -> _Point:
+        """A point that any other one beats."""
+        nothing = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        return cls(x.clone(), x.new_full((len(x),), -torch.inf), nothing)
+
+    def better(self, other: _Point) -> _Point:
+        """Per example, the point on which the network errs; of two such or none such, that of larger loss.
+
+        The largest cross-entropy need not be an error: three classes may nearly tie with the label ahead.
+        """
+        wins = (other.wrong & ~self.wrong) | ((other.wrong == self.wrong) & (other.value > self.value))
+        images = torch.where(wins.view(-1, *[1] * (self.x.dim() - 1)), other.x, self.x)
+        return _Point(
+            images, torch.where(wins, other.value, self.value), torch.where(wins, other.wrong, self.wrong)
+        )
+
+
+@final
+class _Watched:
+    """A loss that remembers where the network erred at the point it was last asked about."""
+
+    def __init__(self, loss: LossFunction) -> None:
+        self._loss = loss
+        self.wrong = torch.zeros(0, dtype=torch.bool)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if isinstance(self._loss, JudgedLoss):
+            value, self.wrong = self._loss.judged(x)
+            return value
+        value = self._loss(x)
+        self.wrong = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        return value
+
+    @torch.no_grad()
+    def look(self, x: Tensor) -> _Point:
+        """The point x with its loss."""
+        value = self(x)
+        return _Point(x, value, self.wrong)

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, mo
 
 
 def _fraction(text: str) -> str:
-    if not re.fullmatch(r"(0|[1-9]\d{0,17})(/[1-9]\d{0,17})?", text, re.ASCII):
+    if not re.fullmatch(r"(0|[1-9]\d{0,39})(/[1-9]\d{0,39})?", text, re.ASCII):
         raise ValueError(f"eps is {text!r}; expected a fraction; write it like '8/255' or '0'")
     return text
 

@@ -113,9 +113,10 @@ class StageRecord(Model):
 
 
 class Comparison(Model):
-    """The same network before hardening, under the same attacks on the same images."""
+    """Another network, the one before hardening say, under the same attacks on the same images."""
 
     name: str
+    status: Literal["ok", "unreliable"] = "ok"
     clean: Proportion
     robust: Proportion
 
@@ -166,6 +167,12 @@ class Check(Model):
     passed: bool
     meaning: str
     action: str
+
+    @model_validator(mode="after")
+    def _passed_follows(self) -> Self:
+        if self.passed != (self.value <= self.threshold):
+            raise ValueError(f"passed is {self.passed} at {self.value} against {self.threshold}")
+        return self
 
 
 class ArrayRecord(Model):

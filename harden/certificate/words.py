@@ -86,5 +86,5 @@ def _before(comparison: Comparison) -> list[str]:
     return [
         f"  beside it: {comparison.name}",
         f"    clean   {in_full(comparison.clean)}",
-        f"    robust  {in_full(comparison.robust)}",
+        f"    robust  {in_full(comparison.robust) if comparison.status == 'ok' else 'unreliable'}",
     ]

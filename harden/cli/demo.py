@@ -9,7 +9,7 @@ import torch
 
 from harden.artefact.folder import prepare_folder
 from harden.cli.console import Watch, console, print_costs, print_kernels, write_json
-from harden.cli.outcome import as_json, print_artefact
+from harden.cli.outcome import as_json, exit_code, print_artefact
 from harden.cli.specs import ModelSpec
 from harden.data import from_loader, load
 from harden.hardening import Recipe, harden
@@ -23,14 +23,14 @@ PLAIN = Recipe(finetune=Standard(), optimiser=AdamW(3e-3), validations=0)
 CONTRASTIVE = Recipe(
     pretrain=SimCLR(views=DIGITS),
     pretrain_share=0.1,
-    finetune=TRADES(beta=6.0),
+    finetune=TRADES(beta=4.0),
     optimiser=AdamW(5e-3),
     pretrain_optimiser=AdamW(3e-3),
 )
 PLAIN_BUDGET, BUDGET = "20epochs", "250E"
 
 
-def demo(out: Path, seed: int, json_file: Path | None) -> None:
+def demo(out: Path, seed: int, json_file: Path | None) -> int:
     """Train plainly, harden, export, attack the file, certify; print both side by side."""
     started = time.perf_counter()
     # So small a network runs slower on several threads, and its bytes should not depend on the machine.
@@ -55,7 +55,7 @@ def demo(out: Path, seed: int, json_file: Path | None) -> None:
             model, source, threat=threat, recipe=CONTRASTIVE, budget=BUDGET, seed=seed, on_step=watch.step
         )
         artefact = hardened.export(
-            target, splits.test, compare={"trained plainly": plain.model}, on_phase=watch.phase
+            target, splits.test, compare={"trained plainly": plain.model}, split="test", on_phase=watch.phase
         )
     spec.remember(target)
     console.print()
@@ -65,3 +65,4 @@ def demo(out: Path, seed: int, json_file: Path | None) -> None:
     print_artefact(artefact)
     console.print(f"\n{time.perf_counter() - started:.0f} s in all")
     write_json(json_file, as_json(artefact))
+    return exit_code(artefact)

@@ -10,7 +10,7 @@ from harden.artefact.folder import CHECKPOINT_FOLDER
 from harden.artefact.loaded import Artefact
 from harden.cli.console import Watch, write_json
 from harden.cli.evaluate import Plan
-from harden.cli.outcome import as_json, print_artefact
+from harden.cli.outcome import as_json, exit_code, print_artefact
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
 from harden.data import from_loader, load
@@ -20,17 +20,18 @@ from harden.training.checkpoint import save_weights
 from harden.training.fit import check_fit
 
 
-def export(spec: ModelSpec, data: str, plan: Plan, out: Path, json_file: Path | None) -> None:
+def export(spec: ModelSpec, data: str, plan: Plan, out: Path, json_file: Path | None) -> int:
     """Export a model as it is, and certify the file."""
     threat, attempts = from_name(plan.norm, plan.eps), pgd_suite(plan.steps, plan.restarts)
     splits = load(data)
     test = evaluated_images(splits, plan.test_images)
     model, origin = spec.build(splits, plan.seed), spec.resolved()
     check_fit(model, from_loader(splits.train))
-    claim = Claim(threat=threat, attempts=attempts, seed=plan.seed)
+    claim = Claim(threat=threat, attempts=attempts, seed=plan.seed, split="test")
     with Watch() as watch:
         artefact: Artefact = export_model(model, out, test, claim, on_phase=watch.phase)
     save_weights(model, out / CHECKPOINT_FOLDER)
     origin.remember(out)
     print_artefact(artefact)
     write_json(json_file, as_json(artefact))
+    return exit_code(artefact)

@@ -26,7 +26,8 @@ def print_artefact(artefact: Artefact) -> None:
         table.add_column(name, justify="left")
     if predicate.comparison is not None:
         other = predicate.comparison
-        table.add_row(other.name, _cell(other.clean), _cell(other.robust), "not tried")
+        beside = _cell(other.robust) if other.status == "ok" else "unreliable"
+        table.add_row(other.name, _cell(other.clean), beside, "not tried")
     proved = "not tried" if predicate.bracket.method is None else _cell(predicate.bracket.certified)
     robust = _cell(predicate.bracket.robust) if predicate.status == "ok" else "unreliable, see the page"
     table.add_row("exported file", _cell(predicate.clean), robust, proved)
@@ -39,6 +40,11 @@ def print_artefact(artefact: Artefact) -> None:
     console.print(f"check them again with: harden verify {artefact.folder}", soft_wrap=True)
 
 
+def exit_code(artefact: Artefact) -> int:
+    """0, or 1 where a trust check says that the attack number can't be believed."""
+    return 0 if artefact.certificate.predicate.status == "ok" else 1
+
+
 def as_json(artefact: Artefact) -> dict[str, Any]:
     """The main numbers of a certificate."""
     predicate = artefact.certificate.predicate
@@ -47,7 +53,7 @@ def as_json(artefact: Artefact) -> dict[str, Any]:
         "status": predicate.status,
         "threat": predicate.threat.model_dump(mode="json"),
         "clean": predicate.clean.model_dump(mode="json"),
-        "robust": predicate.bracket.robust.model_dump(mode="json"),
+        "robust": predicate.bracket.robust.model_dump(mode="json") if predicate.status == "ok" else None,
         "certified": predicate.bracket.certified.model_dump(mode="json"),
         "before": other.model_dump(mode="json") if other else None,
         "stages": [stage.model_dump(mode="json") for stage in predicate.provenance.stages],

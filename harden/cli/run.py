@@ -9,7 +9,7 @@ from typing import final
 from harden.artefact.folder import prepare_folder
 from harden.cli.console import Watch, console, print_costs, print_kernels, write_json
 from harden.cli.devices import check_device
-from harden.cli.outcome import as_json, print_artefact
+from harden.cli.outcome import as_json, exit_code, print_artefact
 from harden.cli.recipes import recipe
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
@@ -46,7 +46,7 @@ def run(
     choice: Choice,
     out: Path,
     json_file: Path | None,
-) -> None:
+) -> int:
     """Harden, export, certify; wrong options are refused before anything is loaded or written."""
     threat, budget = from_name(*norm_and_eps), Budget.parse(choice.budget)
     attempts = pgd_suite(choice.steps, choice.restarts)
@@ -76,8 +76,11 @@ def run(
         )
         # A network with fresh weights is at chance: there is nothing to compare with.
         compare: dict[str, Classifier] | None = None if spec.weights else {}
-        artefact = hardened.export(target, test, attempts=attempts, compare=compare, on_phase=watch.phase)
+        artefact = hardened.export(
+            target, test, attempts=attempts, compare=compare, split="test", on_phase=watch.phase
+        )
     spec.remember(target)
     print_costs(artefact.certificate.predicate.provenance.stages)
     print_artefact(artefact)
     write_json(json_file, as_json(artefact))
+    return exit_code(artefact)

@@ -17,6 +17,9 @@ from harden.errors import InputError
 _Pixels = NDArray[Any]  # (C, H, W), uint8 or uint16
 _LAYOUT = "lay files out as DIR/train/CLASS/*.png and DIR/test/CLASS/*.png, or DIR/CLASS/*.png"
 
+# What converts to RGB without loss of range; 32-bit integers and floats would be cut to 0..255.
+_COLOUR = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "LA", "La", "CMYK", "YCbCr", "HSV", "LAB"})
+
 
 def load_folder(path: str) -> Splits:
     """Load DIR/train and DIR/test, or DIR alone with a stratified third (seed 0) for test.
@@ -84,6 +87,12 @@ def _decode(file: Path) -> _Pixels:
                 return np.asarray(image).astype(np.uint16)[np.newaxis]
             if image.mode in ("1", "L"):
                 return np.asarray(image.convert("L"))[None]
+            if image.mode not in _COLOUR:
+                raise InputError(
+                    f"{file}: pixels of Pillow's mode {image.mode}",
+                    "8 or 16 bits a channel",
+                    "rescale to 16-bit PNG, or pass an npz file",
+                )
             if _transparent(image):
                 raise InputError(
                     f"{file}: a transparent image", "opaque images", "flatten it onto a background"

@@ -155,6 +155,8 @@ def _stored_labels(dataset: object) -> Tensor | None:
         parts = [_stored_labels(part) for part in dataset.datasets]
         known = [part for part in parts if part is not None]
         return torch.cat(known) if len(known) == len(parts) else None
+    if getattr(dataset, "target_transform", None) is not None:
+        return None  # what is stored is not what comes out
     stored = getattr(dataset, "targets", getattr(dataset, "labels", None))
     if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
         stored = dataset.tensors[1]

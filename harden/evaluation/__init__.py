@@ -1,13 +1,14 @@
 """Measures a classifier: clean accuracy, and robust accuracy as the worst case over attacks."""
 
 from harden.evaluation.attempts import Attempt, pgd_suite
-from harden.evaluation.curve import accuracy_curve
+from harden.evaluation.curve import Curve, accuracy_curve
 from harden.evaluation.outcome import AttemptRecord, Evaluation, TrustCheck, Witnesses
 from harden.evaluation.worst_case import evaluate
 
 __all__ = [
     "Attempt",
     "AttemptRecord",
+    "Curve",
     "Evaluation",
     "TrustCheck",
     "Witnesses",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import final
 
 import torch
 
@@ -11,9 +14,10 @@ from harden.data import Batch, from_loader
 from harden.draws import Draws, mix
 from harden.evaluation.attempts import Attempt
 from harden.evaluation.outcome import Evaluation
+from harden.evaluation.tally import Effort, Tally
 from harden.evaluation.worst_case import attacked, classified
 from harden.losses import Classify
-from harden.models import Classifier, frozen
+from harden.models import Classifier, PassMeter, counting, frozen
 from harden.pixels import check_pixels
 from harden.statistics import Proportion
 from harden.threats import Threat
@@ -21,56 +25,102 @@ from harden.threats import Threat
 FACTORS = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4), Fraction(1), Fraction(3, 2), Fraction(2))
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Accuracy over eps.
+
+    Attributes:
+        points: a threat and the accuracy under it, by rising eps, clean accuracy (eps = 0) first.
+        found: the evaluation that the curve was measured beside, with the witnesses that the curve added.
+    """
+
+    points: tuple[tuple[Threat, Proportion], ...]
+    found: Evaluation
+
+
 def accuracy_curve(
     model: Classifier,
     data: object,
-    threat: Threat,
+    known: Evaluation,
     attempt: Attempt,
     factors: Sequence[Fraction] = FACTORS,
     *,
     judge: Classify | None = None,
-    known: Evaluation | None = None,
     seed: int = 0,
     batch_size: int = 256,
-) -> list[tuple[Threat, Proportion]]:
-    """Accuracy under one attempt at eps times each factor, clean accuracy (eps = 0) first.
+) -> Curve:
+    """Accuracy under an evaluation's threat with eps times each factor.
 
-    Never rises with eps, by construction: a witness at a smaller eps is one at every larger eps, so only
-    examples that still stand are attacked again. What an evaluation of the same data broke counts from its
-    eps on, where no further attack is tried: so the curve goes through the evaluation's robust accuracy, or
-    below it where a smaller eps sufficed.
+    Never rises with eps, by construction: a witness at a smaller eps is one at every larger eps. At smaller
+    eps the attempt looks for witnesses; at the evaluation's own eps nothing more is tried than the union of
+    what both found; at larger eps the attempt goes on with what still stands. So the curve passes through
+    robust accuracy, and robust accuracy counts what the curve found.
 
     Args:
         model: gives the gradients.
-        data: as for `evaluate`.
-        threat: the threat model that the factors scale; factors that leave its box's width are left out.
+        data: what was evaluated, in the same order.
+        known: the evaluation of the same model, data and judge.
         attempt: the one attack of the curve.
-        factors: increasing multiples of eps.
+        factors: increasing multiples of eps; those that leave the box's width are left out.
         judge: decides every prediction; the model itself by default.
-        known: an evaluation of the same model, data and judge, under `threat`.
         seed: of the random starts.
         batch_size: images at a time, where data brings no batches of its own.
     """
-    judge = model.logits if judge is None else judge
-    width = Fraction(threat.bounds[1]) - Fraction(threat.bounds[0])
-    factors = [factor for factor in sorted(factors) if threat.name != "linf" or threat.eps * factor <= width]
-    threats = [threat.scaled(0), *(threat.scaled(factor) for factor in factors)]
-    standing_at, n = [0] * len(threats), 0
-    with frozen(model):
+    ladder = _Ladder(
+        model, model.logits if judge is None else judge, known, attempt, seed, _rungs(known, factors)
+    )
+    counts, tally, n = [0] * (len(ladder.threats) + 1), Tally([Effort()]), 0
+    began = time.perf_counter()
+    with frozen(model), counting(PassMeter()) as meter:
         for batch in from_loader(data, batch_size).epoch(None):
             check_pixels(batch.x)
             ids = torch.arange(n, n + len(batch))
-            batch = Batch(batch.x.float().clamp(*threat.bounds), batch.y, ids).to(model.device)
+            batch = Batch(batch.x.float().clamp(*known.threat.bounds), batch.y, ids).to(model.device)
             n += len(batch)
-            index = (classified(judge, batch.x, batch.y) == batch.y).nonzero().flatten()
-            standing_at[0] += len(index)
-            for place, wider in enumerate(threats[1:], start=1):
-                if known is not None and wider.eps >= known.threat.eps:
-                    index = index[~known.broken.to(index.device)[batch.index[index]]]
-                if len(index) and (known is None or wider.eps != known.threat.eps):
-                    standing = Batch(batch.x[index], batch.y[index], batch.index[index])
-                    draws = Draws(mix(seed, place), standing.index)
-                    _, prediction, _ = attacked(attempt, model, judge, wider, standing, draws)
-                    index = index[prediction == standing.y]
-                standing_at[place] += len(index)
-    return [(at, Proportion(count, n)) for at, count in zip(threats, standing_at, strict=True)]
+            counts = [sum(pair) for pair in zip(counts, ladder.climb(batch, tally), strict=True)]
+    tally.efforts[0].passes, tally.efforts[0].seconds = meter.passes, time.perf_counter() - began
+    threats = (known.threat.scaled(0), *ladder.threats)
+    points = tuple((at, Proportion(count, n)) for at, count in zip(threats, counts, strict=True))
+    return Curve(points, tally.joined(known, attempt))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Ladder:
+    model: Classifier
+    judge: Classify
+    known: Evaluation
+    attempt: Attempt
+    seed: int
+    threats: tuple[Threat, ...]
+
+    def climb(self, batch: Batch, tally: Tally) -> list[int]:
+        """How many examples of a batch stand at eps 0 and at each eps; new witnesses go to the tally."""
+        broken = self.known.broken.to(batch.x.device)[batch.index]
+        index = (classified(self.judge, batch.x, batch.y) == batch.y).nonzero().flatten()
+        standing = [len(index)]
+        for place, threat in enumerate(self.threats, start=1):
+            if threat.eps >= self.known.threat.eps:
+                index = index[~broken[index]]
+            if len(index) and threat.eps != self.known.threat.eps:
+                at = Batch(batch.x[index], batch.y[index], batch.index[index])
+                draws = Draws(mix(self.seed, place), at.index)
+                x_adv, prediction, _ = attacked(self.attempt, self.model, self.judge, threat, at, draws)
+                fell = prediction != at.y
+                new = fell & ~broken[index]
+                if threat.eps < self.known.threat.eps:
+                    tally.add_witnesses(batch, index[new], prediction[new], x_adv[new])
+                index = index[~fell]
+            standing.append(len(index))
+        return standing
+
+
+def _rungs(known: Evaluation, factors: Sequence[Fraction]) -> tuple[Threat, ...]:
+    """The scaled threats, the evaluation's own among them, up to the width of the box."""
+    threat = known.threat
+    width = Fraction(threat.bounds[1]) - Fraction(threat.bounds[0])
+    multiples = sorted({*factors, Fraction(1)})
+    return tuple(
+        threat.scaled(factor) for factor in multiples if threat.name != "linf" or threat.eps * factor <= width
+    )

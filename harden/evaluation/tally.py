@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
@@ -68,6 +68,28 @@ class Tally:
             witnesses=self._witnesses(),
             passes=passes,
             seconds=seconds,
+        )
+
+    def joined(self, known: Evaluation, attempt: Attempt) -> Evaluation:
+        """An evaluation with this tally's one attempt, at smaller eps, added as a further attempt."""
+        effort = self.efforts[0]
+        new = torch.cat([columns[0] for columns in self.witnesses]) if self.witnesses else known.labels[:0]
+        broken = known.broken.clone()
+        broken[new] = True
+        standing = known.robust.count
+        effort.attempted, effort.broken = standing, len(new)
+        record = replace(
+            self._records([attempt], standing, len(known.labels))[0], name=f"{attempt.name}, smaller eps"
+        )
+        old = known.witnesses
+        self.witnesses.append((old.index, old.label, old.prediction, old.original, old.witness))
+        return replace(
+            known,
+            broken=broken,
+            attempts=(*known.attempts, record),
+            witnesses=self._witnesses(),
+            passes=known.passes + effort.passes,
+            seconds=known.seconds + effort.seconds,
         )
 
     def _records(self, attempts: Sequence[Attempt], right: int, n: int) -> tuple[AttemptRecord, ...]:

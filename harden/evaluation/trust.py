@@ -26,12 +26,12 @@ def zero_gradients(classify: Classify, x: Tensor, y: Tensor) -> int:
     """How many images x (N, C, H, W), labels y (N,), have a margin whose gradient is zero or not finite."""
     if len(x) == 0:
         return 0
-    with torch.enable_grad():
-        point = x.detach().clone().requires_grad_()
-        value = Margin(classify, y)(point)
-    if not value.requires_grad:  # what a gradient-free attack is for
-        return len(x)
-    (gradient,) = torch.autograd.grad(value.sum(), point, materialize_grads=True)
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        point = x.clone().requires_grad_()
+        value = Margin(classify, y.clone())(point)
+        if not value.requires_grad:  # what a gradient-free attack is for
+            return len(x)
+        (gradient,) = torch.autograd.grad(value.sum(), point, materialize_grads=True)
     length = gradient.flatten(1).abs().sum(1)
     return int((~(length > 0) | ~length.isfinite()).sum())
 

@@ -74,6 +74,10 @@ class TRADES:
     def __post_init__(self) -> None:
         if not 0 <= self.beta < float("inf"):
             raise InputError(f"beta {self.beta}", "a weight of 0 or more", "write TRADES(beta=6)")
+        if isinstance(self.attack, PGD) and not self.attack.random_start:
+            # At x itself the divergence is at its minimum: its gradient there is rounding.
+            seen = f"TRADES with {self.attack}"
+            raise InputError(seen, "an attack with a random start", "write PGD(random_start=True, ...)")
 
     def start(self, model: Classifier, n: int) -> nn.Module:
         """The classifier alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -37,8 +37,8 @@ class MomentumState(nn.Module):
         self.momentum = objective.momentum
         queue = torch.zeros(objective.queue, objective.width, device=classifier.device)
         self.register_buffer("queue", queue)
-        self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("position", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.int64, device=queue.device))
+        self.register_buffer("position", torch.zeros((), dtype=torch.int64, device=queue.device))
 
     def embed(self, x: Tensor) -> Tensor:
         """Queries (N, D) of images (N, C, H, W)."""
@@ -80,7 +80,7 @@ class MoCo:
     Args:
         temperature: divides cosine similarities.
         momentum: share of itself that the momentum encoder keeps at each step.
-        queue: number of past keys.
+        queue: number of past keys, capped at half the number of training images.
         views: the augmentation, drawn twice per image.
         attack: attacks the query's view so as to be far from its key; none by default.
         hidden: width of the projection head's hidden layer.
@@ -104,7 +104,10 @@ class MoCo:
     def start(self, model: Classifier, n: int) -> nn.Module:
         """Query and momentum encoder, equal at first, and an empty queue."""
         projection = Projection(feature_width(model), self.hidden, self.width)
-        return MomentumState(model, projection.to(model.device), self)
+        # A queue longer than half the set would hold each image's own past keys as negatives.
+        return MomentumState(
+            model, projection.to(model.device), replace(self, queue=min(self.queue, max(1, n // 2)))
+        )
 
     def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
         """The mean contrastive loss of the batch, in nats; its keys then enter the queue."""

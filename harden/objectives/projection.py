@@ -30,11 +30,14 @@ def feature_width(classifier: Classifier) -> int:
     """How many features the classifier's head receives.
 
     Raises:
-        TypeError: the head is not linear, so that the width can't be read from it.
+        InputError: the head is not linear, so that the width can't be read from it.
     """
     head = classifier.head
     if not isinstance(head, nn.Linear):
-        raise TypeError(f"the head {classifier.head_name!r} is a {type(head).__name__}; expected nn.Linear")
+        seen = f"the head {classifier.head_name!r}, a {type(head).__name__}"
+        raise InputError(
+            seen, "an nn.Linear for contrastive pretraining", "name it: Classifier(network, head=...)"
+        )
     return head.in_features
 
 

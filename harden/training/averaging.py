@@ -30,7 +30,8 @@ class Average:
         for name, value in module.state_dict().items():
             mine = self.weights[name]
             if mine.is_floating_point():
-                mine.lerp_(value, 1 - decay)
+                # Equal values stay: a mask of -inf averaged with itself would be NaN.
+                mine.copy_(torch.where(mine == value, value, mine.lerp(value, 1 - decay)))
             else:
                 mine.copy_(value)
 

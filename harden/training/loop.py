@@ -84,6 +84,13 @@ class _Run:
         self.modes = [(part, part.training) for part in model.modules()]
         # The model is where it should train; accelerate's process-wide state may name another device.
         self.accelerator = Accelerator(device_placement=False)
+        if self.accelerator.mixed_precision != "no" or self.accelerator.num_processes > 1:
+            raise InputError(
+                f"accelerate set to {self.accelerator.mixed_precision} precision, "
+                f"{self.accelerator.num_processes} processes",
+                "float32 in one process",
+                "unset ACCELERATE_MIXED_PRECISION and start without `accelerate launch`",
+            )
         with seeded(mix(seed, 0), model.device):
             state = stage.objective.start(model, len(source))
         self.state = state
@@ -91,7 +98,7 @@ class _Run:
         minimised = _Minimised(stage.objective, state)
         self.minimised, self.optimiser = self.accelerator.prepare(minimised, stage.optimiser.build(state))
         self.average = Average(model, stage.average) if stage.average > 0 else None
-        self.best: tuple[float, float] | None = None
+        self.best: tuple[bool, float, float] | None = None
         self.best_weights: dict[str, Tensor] | None = None
 
     def steps(self) -> Iterator[StepRecord]:
@@ -195,13 +202,14 @@ class _Run:
                     validation.attempts,
                     seed=validation.seed,
                 )
-            score = (found.robust.value, found.clean.value)
+            # A robust accuracy that can't be believed is worth less than any that can.
+            score = (found.status == "ok", found.robust.value, found.clean.value)
             best = self.best is None or score >= self.best
             if best:
                 self.best, self.best_weights = score, weights_of(self.model)
         finally:
             load_weights(self.model, own)
-        return replace(record, clean=score[1], robust=score[0], best=best)
+        return replace(record, clean=score[2], robust=score[1], best=best)
 
     def _restore_flags(self) -> None:
         for weight, flag in self.flags:

@@ -10,6 +10,8 @@ from typing import Protocol, final
 import torch
 from torch import nn
 
+from harden.errors import InputError
+
 
 class Optimiser(Protocol):
     """A recipe for a torch optimiser."""
@@ -61,6 +63,10 @@ def learning_rate(progress: float, warmup: float) -> float:
 
 def _groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, object]]:
     trainable = [weight for _, weight in named if weight.requires_grad]
+    if not trainable:
+        raise InputError(
+            "a network whose parameters are all frozen", "something to train", "write requires_grad_(True)"
+        )
     matrices = [weight for weight in trainable if weight.dim() > 1]
     vectors = [weight for weight in trainable if weight.dim() <= 1]
     groups: list[dict[str, object]] = [

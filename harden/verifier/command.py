@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
         code = _FAULT
         answer = {"ok": False, "error": f"{type(error).__name__}: {error}", "exit_code": code}
         print(f"harden verify: our own fault: {type(error).__name__}: {error}", file=sys.stderr)
-    return _write(options.json, answer) or code
+    return code or _write(options.json, answer)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -83,7 +83,12 @@ def check_evidence(evidence: Evidence, predicate: dict[str, Any], flags: Flagged
             f"each of {count} images that were predicted right and broken has one",
         ),
         finding("ball", EVIDENCE, problems, ball),
-        finding("gallery", CERTIFICATE, _gallery(evidence, predicate), "the gallery shows stored witnesses"),
+        finding(
+            "gallery",
+            CERTIFICATE,
+            _gallery(evidence, predicate),
+            "labels and distances are those of stored witnesses (pictures are not compared)",
+        ),
     ]
 
 

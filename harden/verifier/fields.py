@@ -126,7 +126,7 @@ def _is_ball(value: Any, where: str) -> Iterator[str]:
 
 _TEXT, _COUNT, _AMOUNT, _SHARE = text(), whole(0), number(0), number(0, 1)
 _DIGEST = text(r"[0-9a-f]{64}")
-_EPS = text(r"(0|[1-9]\d{0,17})(/[1-9]\d{0,17})?")
+_EPS = text(r"(0|[1-9]\d{0,39})(/[1-9]\d{0,39})?")
 _PNG = text(r"[A-Za-z0-9+/]+={0,2}")
 _HEX = text(r"([0-9a-f]{2})+")
 _PROPORTION = record(
@@ -226,7 +226,16 @@ PREDICATE: Rule = record(
         "bracket": record({"certified": _PROPORTION, "robust": _PROPORTION, "method": optional(_TEXT)}),
         "clean": _PROPORTION,
         "verdicts": record({"certified": _COUNT, "falsified": _COUNT, "unknown": _COUNT}),
-        "comparison": optional(record({"name": _TEXT, "clean": _PROPORTION, "robust": _PROPORTION})),
+        "comparison": optional(
+            record(
+                {
+                    "name": _TEXT,
+                    "status": one_of("ok", "unreliable"),
+                    "clean": _PROPORTION,
+                    "robust": _PROPORTION,
+                }
+            )
+        ),
         "attacks": several(_ATTACK),
         "classes": several(
             record({"label": _TEXT, "n": whole(1), "clean": _PROPORTION, "robust": _PROPORTION})

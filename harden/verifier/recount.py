@@ -66,7 +66,7 @@ def recount(predicate: dict[str, Any], flags: Flagged) -> list[Finding]:
             "curve",
             CERTIFICATE,
             _curve(predicate),
-            "the curve starts at clean, never rises, stays in the bracket",
+            "the curve starts at clean, never rises, passes through robust accuracy",
         ),
     ]
 
@@ -117,8 +117,8 @@ def _attacks(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
     n, standing = len(flags.clean), int(flags.clean.sum())
     for attack in predicate["attacks"]:
         name = attack["name"]
-        if not attack["broken"] <= attack["attempted"] <= n:
-            yield f"{name} broke {attack['broken']} of {attack['attempted']} attempted of {n}"
+        if attack["attempted"] != standing or attack["broken"] > standing:
+            yield f"{name} broke {attack['broken']} of {attack['attempted']}, where {standing} stood"
         standing -= attack["broken"]
         if (attack["robust"]["count"], attack["robust"]["n"]) != (standing, n):
             yield f"{name} leaves {attack['robust']['count']}, by its broken images it is {standing} of {n}"
@@ -152,6 +152,12 @@ def _proof(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
 
 
 def _status(predicate: dict[str, Any]) -> Iterator[str]:
+    missing = {"ball and box", "zero gradients"} - {check["name"] for check in predicate["checks"]}
+    if missing:
+        yield f"the trust checks lack {', '.join(sorted(missing))}"
+    for check in predicate["checks"]:
+        if check["passed"] != (check["value"] <= check["threshold"]):
+            yield f"{check['name']} says {check['passed']} at {check['value']} against {check['threshold']}"
     expected = "ok" if all(check["passed"] for check in predicate["checks"]) else "unreliable"
     if predicate["status"] != expected:
         yield f"status says {predicate['status']}, the trust checks say {expected}"
@@ -165,8 +171,10 @@ def _curve(predicate: dict[str, Any]) -> Iterator[str]:
     eps = [Fraction(point["eps"]) for point in points]
     if any(a >= b for a, b in pairwise(eps)):
         yield f"curve.points are not by rising eps: {[point['eps'] for point in points][:8]}"
-    if not points or eps[0] != 0 or points[0]["robust"]["n"] != predicate["clean"]["n"]:
+    if not points:
         return
+    if eps[0] != 0 or any(point["robust"]["n"] != predicate["clean"]["n"] for point in points):
+        yield "curve does not start at eps 0 on all images, or leaves some out"
     start, clean = points[0]["robust"]["count"], predicate["clean"]["count"]
     if start != clean:
         yield f"curve says {start} at eps 0, clean says {clean}"
@@ -174,5 +182,5 @@ def _curve(predicate: dict[str, Any]) -> Iterator[str]:
     if any(a < b for a, b in pairwise(counts)):
         yield "curve rises with eps, where a witness at a smaller eps is one at every larger"
     standing, own = predicate["bracket"]["robust"]["count"], Fraction(predicate["threat"]["eps"])
-    if any(count > standing for at, count in zip(eps, counts, strict=True) if at >= own):
-        yield f"curve leaves more than the bracket's {standing} standing from eps {own} on"
+    if own not in eps or counts[eps.index(own)] != standing:
+        yield f"curve does not pass through the bracket's {standing} at eps {own}"

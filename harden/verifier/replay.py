@@ -97,6 +97,8 @@ def _judge(logits: Logits, evidence: Evidence, predicate: dict[str, Any], *, sig
     largest = np.abs(logits).max(axis=1, initial=0.0).astype(np.float64)
     slack = np.minimum(2.0 * predicate["parity"]["tolerance"], _LARGEST_SLACK * largest)
     held = margin > 0
+    if sign < 0:
+        held |= ~np.isfinite(logits).all(axis=1)  # no answer is no right answer
     tied = ~held & (margin >= -slack)
     expected = "its label" if sign > 0 else "another class"
     problems = [
@@ -122,7 +124,8 @@ def _mismatches(
             ("clean_prediction", clean, right),
             ("adversarial_prediction", broken, wrong),
         ):
-            predicted = names[int(logits[row].argmax())]
+            finite = bool(np.isfinite(logits[row]).all())
+            predicted = names[int(logits[row].argmax())] if finite else "not a number"
             if pair[field] != predicted and not judged.tied[row]:
                 yield f"the pair of image {pair['index']} says {pair[field]!r}, the file {predicted!r}"
 

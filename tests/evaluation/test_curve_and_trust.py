@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import pytest
@@ -12,7 +13,7 @@ from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation import Attempt, TrustCheck, accuracy_curve, evaluate, pgd_suite
 from harden.evaluation.curve import FACTORS
-from harden.losses import LossFunction
+from harden.losses import Classify, LossFunction
 from harden.models import Classifier
 from harden.threats import L2, Linf, Threat
 
@@ -28,71 +29,107 @@ def grey(*values: float) -> Tensor:
 # The curve
 
 
+def still(loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
+    return x.clone()
+
+
+STILL = Attempt("still", still)
+
+
+def curve_of(
+    model: Classifier,
+    data: tuple[Tensor, Tensor],
+    threat: Threat,
+    attempt: Attempt,
+    factors: Sequence[Fraction] = FACTORS,
+    judge: Classify | None = None,
+) -> tuple[list[Fraction], list[int]]:
+    """The curve's eps and counts, beside an evaluation with the same attempt."""
+    known = evaluate(model, data, threat, [attempt], judge=judge)
+    curve = accuracy_curve(model, data, known, attempt, factors, judge=judge, batch_size=33)
+    assert all(accuracy.n == len(data[0]) for _, accuracy in curve.points)
+    assert curve.found.robust.count == dict(curve.points)[threat].count
+    return [at.eps for at, _ in curve.points], [accuracy.count for _, accuracy in curve.points]
+
+
 @pytest.mark.parametrize("threat", [Linf("0.1"), L2("0.4")], ids=repr)
 def test_the_curve_starts_at_clean_and_never_rises(plain: Classifier, digits: Splits, threat: Threat) -> None:
     data = (digits.test.x[:100], digits.test.y[:100])
-    curve = accuracy_curve(plain, data, threat, ATTEMPT, batch_size=33)
-    assert [at.eps for at, _ in curve] == [0, *(threat.eps * factor for factor in FACTORS)]
-    counts = [accuracy.count for _, accuracy in curve]
+    eps, counts = curve_of(plain, data, threat, ATTEMPT)
+    assert eps == [0, *(threat.eps * factor for factor in FACTORS)]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] == evaluate(plain, data, threat, SUITE).clean.count
     assert counts[-1] < counts[0] // 2
-    assert all(accuracy.n == 100 for _, accuracy in curve)
 
 
-def test_curve_goes_through_what_an_evaluation_found(line: Classifier) -> None:
+def test_the_curve_passes_through_what_an_evaluation_found(line: Classifier) -> None:
     """A strong evaluation beside a timid curve: its witnesses count from their eps on, and not before."""
     x, y = grey(0.4, 0.45, 0.55, 0.6, 0.9), torch.tensor([0, 0, 1, 1, 1])
     found = evaluate(line, (x, y), THREAT, [Attempt("pgd", PGD())])
     assert 0 < int(found.broken.sum()) < len(x)
-
-    def still(loss: object, x: Tensor, threat: object, draws: object) -> Tensor:
-        return x.clone()
-
-    halves = [Fraction(1, 2), Fraction(1), Fraction(2)]
-    curve = accuracy_curve(line, (x, y), THREAT, Attempt("still", still), halves, known=found, batch_size=2)
-    counts = [accuracy.count for _, accuracy in curve]
+    curve = accuracy_curve(line, (x, y), found, STILL, [Fraction(1, 2), Fraction(2)], batch_size=2)
+    counts = [accuracy.count for _, accuracy in curve.points]
     assert counts == [found.clean.count, found.clean.count, found.robust.count, found.robust.count]
+    assert torch.equal(curve.found.broken, found.broken)
+
+
+def test_what_the_curve_finds_at_a_smaller_eps_counts_in_the_headline(line: Classifier) -> None:
+    """A timid evaluation beside a strong curve: robust accuracy is the union of both, with every witness."""
+    x, y = grey(0.47, 0.42, 0.53, 0.9), torch.tensor([0, 0, 1, 1])
+    found = evaluate(line, (x, y), THREAT, [STILL])
+    assert found.robust.count == 4
+    pgd = Attempt("pgd", PGD())
+    curve = accuracy_curve(line, (x, y), found, pgd, [Fraction(1, 2), Fraction(3, 2)], batch_size=3)
+    assert [accuracy.count for _, accuracy in curve.points] == [4, 2, 2, 1]
+    union = curve.found
+    assert union.broken.tolist() == [True, False, True, False]
+    assert union.robust.count == 2
+    assert union.witnesses.index.tolist() == [0, 2]
+    assert bool((union.witnesses.prediction != union.witnesses.label).all())
+    assert bool(THREAT.contains(union.witnesses.witness, union.witnesses.original).all())
+    last = union.attempts[-1]
+    assert (last.attempted, last.broken, last.robust.count) == (4, 2, 2)
+    assert last.passes > 0
+    assert found.robust.count == 4, "the evaluation that was given is a value and stays as it is"
 
 
 def test_the_curve_never_rises_even_if_the_attack_gets_worse(line: Classifier) -> None:
     def timid(loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
         return x + 0.06 if threat.eps < Fraction(1, 10) else x
 
-    x, y = grey(0.45, 0.3), torch.tensor([0, 0])
-    counts = [accuracy.count for _, accuracy in accuracy_curve(line, (x, y), THREAT, Attempt("t", timid))]
+    _, counts = curve_of(line, (grey(0.45, 0.3), torch.tensor([0, 0])), THREAT, Attempt("t", timid))
     assert counts == [2, 2, 2, 1, 1, 1, 1]  # 0.45 falls at eps 0.075 and stays fallen
 
 
 def test_each_point_of_the_curve_is_exact_on_a_line(line: Classifier) -> None:
     # Greys at distance 0.01, 0.03, 0.06, 0.12, 0.17 and 0.4 of the threshold.
-    x, y = grey(0.49, 0.47, 0.56, 0.38, 0.67, 0.9), torch.tensor([0, 0, 1, 0, 1, 1])
+    data = grey(0.49, 0.47, 0.56, 0.38, 0.67, 0.9), torch.tensor([0, 0, 1, 0, 1, 1])
     factors = [Fraction(1, 5), Fraction(1, 2), Fraction(1), Fraction(3, 2), Fraction(2)]
-    curve = accuracy_curve(line, (x, y), THREAT, Attempt("pgd", PGD(random_start=False)), factors)
-    assert [accuracy.count for _, accuracy in curve] == [6, 5, 4, 3, 2, 1]
+    _, counts = curve_of(line, data, THREAT, Attempt("pgd", PGD(random_start=False)), factors)
+    assert counts == [6, 5, 4, 3, 2, 1]
 
 
 def test_budgets_beyond_the_box_are_left_out_for_linf_alone(line: Classifier) -> None:
     data = (grey(0.2, 0.9), torch.tensor([0, 1]))
-    at = [threat.eps for threat, _ in accuracy_curve(line, data, Linf("0.6"), ATTEMPT)]
+    at, _ = curve_of(line, data, Linf("0.6"), ATTEMPT)
     assert at == [0, *(Fraction(3, 5) * factor for factor in FACTORS if factor <= Fraction(5, 3))]
     assert max(at) == Fraction(9, 10)
-    assert len(accuracy_curve(line, data, L2("0.6"), ATTEMPT)) == 1 + len(FACTORS)
+    assert len(curve_of(line, data, L2("0.6"), ATTEMPT)[0]) == 1 + len(FACTORS)
 
 
 def test_the_curve_does_not_believe_its_attack(line: Classifier) -> None:
     x, y = grey(0.3, 0.7), torch.tensor([0, 1])
+    factors = [Fraction(1, 2), Fraction(3, 2)]
 
     def count(make: Tensor | float) -> list[int]:
         def lie(loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
             x.add_(100)
             return torch.zeros_like(x).double() + make
 
-        curve = accuracy_curve(line, (x, y), THREAT, Attempt("lie", lie), [Fraction(1)])
-        return [accuracy.count for _, accuracy in curve]
+        return curve_of(line, (x, y), THREAT, Attempt("lie", lie), factors)[1]
 
     for make in (0.0, 1.0, torch.nan, torch.inf):
-        assert count(make) == [2, 2]
+        assert count(make) == [2, 2, 2, 2]
     assert torch.equal(x, grey(0.3, 0.7))
 
 
@@ -103,21 +140,21 @@ def test_the_curves_judge_decides(line: Classifier) -> None:
         logits = line.logits(x)
         return logits - torch.tensor([0.0, 1.0])  # the threshold is at 0.75
 
-    curve = accuracy_curve(line, data, THREAT, ATTEMPT, [Fraction(1)], judge=lenient)
-    assert [accuracy.count for _, accuracy in curve] == [2, 2]
-    curve = accuracy_curve(line, data, THREAT, ATTEMPT, [Fraction(1)])
-    assert [accuracy.count for _, accuracy in curve] == [2, 1]
+    factors = [Fraction(3, 4), Fraction(1)]
+    assert curve_of(line, data, THREAT, ATTEMPT, factors, lenient)[1] == [2, 2, 2]
+    assert curve_of(line, data, THREAT, ATTEMPT, factors)[1] == [2, 1, 1]
 
 
 def test_the_curve_leaves_the_model_as_it_was_and_refuses_unfit_data(
     line: Classifier,
 ) -> None:
     line.train()
-    accuracy_curve(line, (grey(0.2, 0.9), torch.tensor([0, 1])), THREAT, ATTEMPT)
+    known = evaluate(line, (grey(0.2, 0.9), torch.tensor([0, 1])), THREAT, [STILL])
+    accuracy_curve(line, (grey(0.2, 0.9), torch.tensor([0, 1])), known, ATTEMPT)
     assert all(part.training for part in line.modules())
     assert all(weight.requires_grad and weight.grad is None for weight in line.parameters())
     with pytest.raises(InputError, match="2 logits"):
-        accuracy_curve(line, (grey(0.2, 0.9), torch.tensor([0, 2])), THREAT, ATTEMPT)
+        accuracy_curve(line, (grey(0.2, 0.9), torch.tensor([0, 2])), known, ATTEMPT)
 
 
 # Trust checks

@@ -529,3 +529,52 @@ def test_flags_statistics_and_gradients_are_as_before(
     grads = [weight.grad for weight in model.parameters() if weight.grad is not None]
     assert grads == [kept] if len(grads) != 1 else grads[0] is kept
     assert bool((kept == 1).all())
+
+
+class _NearTies(nn.Module):
+    """Label 0. Below grey 0.5 class 1 overtakes at a moderate loss; above, three classes nearly tie behind label 0.
+
+    The largest cross-entropy of the ball is then no error: an attack that keeps the largest loss alone throws
+    away the errors that it walked over.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Linear(1, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        side = x.flatten(1)[:, :1] - 0.5
+        second = torch.where(side < 0, -0.3 - 8 * side, -0.3 + 2.5 * side)
+        third = torch.where(side < 0, torch.full_like(side, -3.0), -3 + 29.5 * side)
+        return torch.cat([0 * side, second, third], 1)
+
+
+def test_more_restarts_never_raise_robust_accuracy() -> None:
+    model = Classifier(_NearTies())
+    data = (torch.full((64, 1, 1, 1), 0.5), torch.zeros(64, dtype=torch.int64))
+    counts = [
+        evaluate(model, data, Linf("0.1"), [Attempt("ce", PGD(steps=20, restarts=restarts))]).robust.count
+        for restarts in (1, 2, 4)
+    ]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] < counts[0] < 64
+
+
+def test_a_network_that_answers_nothing_nearby_is_broken_there() -> None:
+    """Logits that are not finite are a wrong answer; an attack that meets them has found a witness."""
+
+    class Abyss(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(1, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            grey = x.flatten(1)[:, :1]
+            sure = torch.cat([grey * 0 + 1, grey * 0.1], 1)
+            return torch.where(grey > 0.52, torch.full_like(sure, torch.nan), sure)
+
+    data = (torch.full((16, 1, 1, 1), 0.5), torch.zeros(16, dtype=torch.int64))
+    found = evaluate(Classifier(Abyss()), data, Linf("0.1"), pgd_suite(steps=5, restarts=2))
+    assert found.clean.count == 16
+    assert found.robust.count == 0
+    assert found.witnesses.prediction.tolist() == [-1] * 16
