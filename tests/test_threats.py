@@ -496,3 +496,24 @@ def test_the_median_linf_start_uses_the_whole_budget() -> None:
     x = torch.full((500, 1, 1, 1), 0.5)
     delta = (Linf("1/4").start(x, Draws(0, torch.arange(500))) - x).abs().flatten().tolist()
     assert statistics.median(delta) == pytest.approx(1 / 8, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("value", "fraction"),
+    [
+        (8 / 255, "8/255"),
+        (3 / 255, "1/85"),
+        (1 / 300, "1/300"),
+        (0.1, "1/10"),
+        (0.031, "31/1000"),
+        (0.5, "1/2"),
+    ],
+)
+def test_a_python_float_is_the_simple_fraction_that_it_stands_for(value: float, fraction: str) -> None:
+    assert Linf(value) == Linf(fraction)
+    assert float(Linf(value).eps) == value
+
+
+def test_a_float_that_no_simple_fraction_gives_is_kept_to_the_last_digit() -> None:
+    value = 0.012345678901234567
+    assert float(Linf(value).eps) == value

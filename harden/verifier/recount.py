@@ -151,10 +151,15 @@ def _proof(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
         yield f"{int(flags.certified.sum())} certified by {method!r}, but the file carries no proof"
 
 
+# The trust checks that version 1 demands.
+_THRESHOLDS = {"ball and box": 0.0, "zero gradients": 0.05}
+
+
 def _status(predicate: dict[str, Any]) -> Iterator[str]:
-    missing = {"ball and box", "zero gradients"} - {check["name"] for check in predicate["checks"]}
-    if missing:
-        yield f"the trust checks lack {', '.join(sorted(missing))}"
+    thresholds = {check["name"]: check["threshold"] for check in predicate["checks"]}
+    for name, threshold in _THRESHOLDS.items():
+        if thresholds.get(name) != threshold:
+            yield f"the trust check {name!r} is missing, or its threshold is not {threshold}"
     for check in predicate["checks"]:
         if check["passed"] != (check["value"] <= check["threshold"]):
             yield f"{check['name']} says {check['passed']} at {check['value']} against {check['threshold']}"

@@ -92,7 +92,12 @@ RUN = [
     (["--model", "bare"], "no bare/checkpoint/model.json", "the folder of a `harden run`", "point to one"),
     (["--mean", "0.1,x", "--std", "1,1"], "--mean '0.1,x'", "numbers with commas", "--mean 0.5"),
     (["--mean", "0.5"], "mean without std", "both or neither", "add std"),
-    (["--mean", "0.5,0.5,0.5", "--std", "1,1,1"], "images of 1 channels", "3 channels", "mean and std"),
+    (
+        ["--mean", "0.5,0.5,0.5", "--std", "1,1,1"],
+        "images with 1 channels and a mean of 3",
+        "as many channels",
+        "mean and std",
+    ),
     (["--weights", "gone.safetensors"], "no gone.safetensors", "weights", "point to"),
     (["--weights", "bad.safetensors"], "bad.safetensors", "a safetensors file", "damaged"),
     (["--pretrain", "simclrr"], "--pretrain 'simclrr'", "none | simclr | moco", "did you mean simclr?"),

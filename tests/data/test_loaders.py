@@ -375,3 +375,18 @@ def test_a_users_own_source_is_taken_as_it_is() -> None:
 
     own = Own()
     assert from_loader(own) is own
+
+
+def test_stored_targets_are_not_the_labels_of_a_set_that_transforms_them() -> None:
+    class Parity(Numbered):
+        target_transform = staticmethod(lambda label: label % 2)
+
+        def __getitem__(self, index: int) -> tuple[Tensor, int]:
+            x, y = super().__getitem__(index)
+            return x, y % 2
+
+    source = from_loader(DataLoader(Parity(targets=True), batch_size=8))
+    rest, held_out = source.hold_out(0.25, 0)
+    labels = torch.cat([batch.y for batch in held_out.epoch(None)])
+    assert labels.bincount().tolist() == [5, 5]
+    assert len(rest) == 30

@@ -377,3 +377,15 @@ def test_unknown_specs_get_a_suggestion(spec: str, says: str) -> None:
 
 def test_loaded_sets_are_examples(tmp_path: Path, arrays: Arrays) -> None:
     assert isinstance(load(write(tmp_path, arrays)).train, Examples)
+
+
+@pytest.mark.parametrize("kind", ["<f4", "<i4"])
+def test_folder_refuses_pixels_that_a_conversion_would_cut(tmp_path: Path, kind: str) -> None:
+    """Pillow cuts float and 32-bit pixels to 0..255 on the way to RGB: a scan in [0, 1] would become black."""
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for k in range(3):
+            deep = np.full((4, 5), 0.5 if kind == "<f4" else 60_000, dtype=kind)
+            Image.fromarray(deep).save(tmp_path / name / f"{k}.tif")
+    with pytest.raises(InputError, match="Pillow's mode"):
+        load(f"folder:{tmp_path}")

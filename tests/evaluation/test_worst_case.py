@@ -532,7 +532,7 @@ def test_flags_statistics_and_gradients_are_as_before(
 
 
 class _NearTies(nn.Module):
-    """Label 0. Below grey 0.5 class 1 overtakes at a moderate loss; above, three classes nearly tie behind label 0.
+    """Below grey 0.5 class 1 overtakes label 0 at a moderate loss; above, three classes nearly tie behind it.
 
     The largest cross-entropy of the ball is then no error: an attack that keeps the largest loss alone throws
     away the errors that it walked over.

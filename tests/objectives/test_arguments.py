@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from harden.attacks import FGSM
 from harden.data import Batch
 from harden.errors import InputError
 from harden.models import Classifier
@@ -21,6 +22,7 @@ from harden.training import Budget, Stage
     [
         (lambda: TRADES(beta=-1.0), "beta -1.0"),
         (lambda: TRADES(beta=float("nan")), "beta nan"),
+        (lambda: TRADES(attack=FGSM()), "random_start=False"),
         (lambda: SimCLR(temperature=0.0), "temperature 0.0"),
         (lambda: SimCLR(width=0), "widths 256 and 0"),
         (lambda: MoCo(temperature=float("inf")), "temperature inf"),

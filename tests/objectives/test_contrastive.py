@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from harden.attacks import PGD
 from harden.data import Batch
 from harden.draws import Draws
+from harden.errors import InputError
 from harden.losses import InfoNCE, LossFunction
 from harden.models import Classifier
 from harden.objectives import MoCo, SimCLR, Step
@@ -86,7 +87,7 @@ def test_simclr_is_nt_xent_of_two_views_of_the_same_images(
     model: Classifier, batch: Batch, step: Step
 ) -> None:
     objective = SimCLR(temperature=0.3, views=NOISY, hidden=6, width=5)
-    state = objective.start(model.eval(), 12).eval()
+    state = objective.start(model.eval(), 1000).eval()
     assert isinstance(state, ProjectedState)
     value = objective(state, batch, step)
     generator = torch.Generator().manual_seed(4)
@@ -100,7 +101,7 @@ def test_simclr_looks_at_no_label_and_trains_the_encoder_but_not_the_head(
     model: Classifier, batch: Batch, step: Step
 ) -> None:
     objective = SimCLR(views=NO_VIEWS, hidden=6, width=5)
-    state = objective.start(model, 12).eval()
+    state = objective.start(model, 1000).eval()
     value = objective(state, batch, step)
     other = objective(state, Batch(batch.x, 2 - batch.y, batch.index), step)
     assert torch.equal(value, other)
@@ -142,7 +143,7 @@ def test_the_attacked_view_is_farther_from_its_partner(
 ) -> None:
     attack = Compared(PGD(steps=5, random_start=False))
     objective = kind(attack=attack, views=NOISY, hidden=6, width=5)
-    state = objective.start(model, 12)
+    state = objective.start(model, 1000)
     for part in state.modules():
         if isinstance(part, nn.Dropout):
             part.p = 0.0
@@ -154,7 +155,7 @@ def test_the_attacked_view_is_farther_from_its_partner(
 def test_simclr_learns_from_the_attacked_view(model: Classifier, batch: Batch, step: Step) -> None:
     attack = Compared(PGD(steps=5, random_start=False))
     objective = SimCLR(temperature=0.3, attack=attack, views=NOISY, hidden=6, width=5)
-    state = objective.start(model.eval(), 12).eval()
+    state = objective.start(model.eval(), 1000).eval()
     assert isinstance(state, ProjectedState)
     value = objective(state, batch, step)
     generator = torch.Generator().manual_seed(4)
@@ -184,7 +185,7 @@ def test_moco_learns_from_the_attacked_query_and_keeps_clean_keys(
 
 
 def moco_state(model: Classifier, objective: MoCo) -> MomentumState:
-    state = objective.start(model, 12)
+    state = objective.start(model, 1000)
     assert isinstance(state, MomentumState)
     return state
 
@@ -292,5 +293,11 @@ def test_a_foreign_state_is_refused(
 @pytest.mark.parametrize("objective", [SimCLR(), MoCo()])
 def test_a_head_that_is_not_linear_is_refused_by_name(objective: SimCLR | MoCo) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Sequential(nn.ReLU(), nn.Linear(3, 2)))
-    with pytest.raises(TypeError, match="'2' is a Sequential"):
+    with pytest.raises(InputError, match="'2', a Sequential"):
         objective.start(Classifier(network, head="2"), 4)
+
+
+def test_a_short_set_has_a_short_queue(model: Classifier) -> None:
+    """A queue longer than the set would hold every image's own past keys as its negatives."""
+    lengths = [len(MoCo(queue=4096).start(model, n).get_buffer("queue")) for n in (2, 60, 8192, 100_000)]
+    assert lengths == [1, 30, 4096, 4096]

@@ -85,3 +85,15 @@ def test_load_weights_keeps_ties_and_the_parameters_themselves() -> None:
     assert module[1].weight is module[0].weight
     assert all(mine is before for mine, before in zip(module.parameters(), parameters, strict=True))
     assert all(bool((weight == 0.5).all()) and weight.requires_grad for weight in module.parameters())
+
+
+def test_a_mask_of_infinities_stays_a_mask() -> None:
+    """An attention mask is a buffer of 0 and -inf; averaged with itself by differences it would be NaN."""
+    module = nn.Linear(2, 2)
+    module.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    average = Average(module, 0.9)
+    with torch.no_grad():
+        module.weight.add_(1)
+    average.update(module)
+    assert average.weights["mask"].tolist() == [0.0, -torch.inf]
+    assert bool(average.weights["weight"].isfinite().all())

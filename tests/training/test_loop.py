@@ -297,11 +297,13 @@ class Score:
 class Found:
     robust: Score
     clean: Score
+    status: str = "ok"
 
 
 @pytest.mark.parametrize(
     ("scores", "chosen"),
     [
+        ([(0.2, 0.9), (-0.9, 0.9), (0.1, 0.9), (-0.8, 0.9)], 0),  # what can't be believed does not win
         ([(0.2, 0.9), (0.5, 0.5), (0.4, 0.9), (0.1, 0.9)], 1),  # robust decides, whatever clean says
         ([(0.5, 0.6), (0.5, 0.8), (0.5, 0.7), (0.5, 0.1)], 1),  # clean decides ties
         ([(0.5, 0.5), (0.5, 0.5), (0.5, 0.5), (0.4, 0.9)], 2),  # then the later one
@@ -323,7 +325,8 @@ def test_the_model_ends_with_the_best_validated_weights(
     def scripted(model: Classifier, *_: object, **__: object) -> Found:
         measured.append(weights_of(model))
         robust, clean = scores[len(measured) - 1]
-        return Found(Score(robust), Score(clean))
+        # A negative score is one that a trust check calls unreliable.
+        return Found(Score(abs(robust)), Score(clean), "ok" if robust >= 0 else "unreliable")
 
     monkeypatch.setattr(loop_module, "evaluate", scripted)
     wanted = stage(budget="2epochs", validations=4, average=average)
@@ -335,7 +338,7 @@ def test_the_model_ends_with_the_best_validated_weights(
     assert len(measured) == len(scores)
     assert equal(weights_of(model), measured[chosen])
     reported = [record for record in records if record.robust is not None]
-    assert [(record.robust, record.clean) for record in reported] == scores
+    assert [(record.robust, record.clean) for record in reported] == [(abs(r), c) for r, c in scores]
     bests = [number for number, record in enumerate(reported) if record.best]
     assert bests[-1] == chosen
     assert not any(record.best for record in records if record.robust is None)

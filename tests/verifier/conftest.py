@@ -88,6 +88,10 @@ def predicate(
                 seconds=0.1,
             ),
         ),
+        checks=tuple(
+            s.Check(name=name, value=0.0, threshold=limit, passed=True, meaning="none", action="none")
+            for name, limit in (("ball and box", 0.0), ("zero gradients", 0.05))
+        ),
         classes=tuple(
             s.ClassRecord(
                 label=name,

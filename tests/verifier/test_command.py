@@ -101,7 +101,12 @@ def test_a_forged_count_breaks_although_the_seal_fits(artefact: Path, forge: For
         value = fields["predicate"]
         for key in path:
             value = value[key]
-        if type(value) not in (int, float) or TOLD & set(map(str, path)) or path[0] in ("parity", "gallery"):
+        if (
+            type(value) not in (int, float)
+            or TOLD & set(map(str, path))
+            or path[0] in ("parity", "gallery")
+            or (path[0], path[-1]) == ("checks", "value")
+        ):
             continue  # told; or another witness that fits the gallery as well
 
         def edit(fields: dict[str, Any], path: tuple[Any, ...] = path, value: Any = value) -> None:

@@ -29,8 +29,8 @@ def _point(eps: str, count: int, n: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("eps", "more", "says"),
     [
-        ("1/10", 1, "more than the bracket's"),
-        ("1/5", 1, "more than the bracket's"),
+        ("1/10", 1, "does not pass through the bracket's"),
+        ("1/5", 0, "does not pass through the bracket's"),
         ("1/20", None, "rises with eps"),
     ],
 )
