@@ -8,7 +8,14 @@ from pathlib import Path
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step; after an interruption the old file or the new one is there."""
+    """Replace `path` by `content` in one step; after an interruption the old file or the new one is there.
+
+    What is no regular file, a device or a pipe, is written to instead.
+    """
+    if path.exists() and not path.is_file():
+        # A device or a pipe is written to, not replaced: /dev/stdout, /dev/null.
+        path.write_bytes(content)
+        return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

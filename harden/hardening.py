@@ -74,7 +74,7 @@ class Recipe:
 
 
 @final
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Hardened:
     """A hardened model with the account of how it came about.
 
@@ -93,6 +93,12 @@ class Hardened:
     recipe: Recipe
     seed: int
     origin: Origin
+
+    def __repr__(self) -> str:
+        spent = sum(stage.epochs_equivalent for stage in self.origin.stages)
+        return (
+            f"Hardened({type(self.model.network).__name__}, {self.threat}, {spent:.1f} E, seed={self.seed})"
+        )
 
     @property
     def _attack_seed(self) -> int:
@@ -188,6 +194,8 @@ def harden(
             "a harden.Classifier",
             "write harden.Classifier(model, mean=..., std=...)",
         )
+    if not hasattr(threat, "eps"):
+        raise InputError(f"a threat {threat!r}", "Linf or L2", 'write threat=harden.Linf("8/255")')
     if threat.eps == 0:
         raise InputError(
             "a threat with eps 0", "a budget to harden against", 'write Linf("8/255"), for instance'

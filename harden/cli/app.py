@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -208,6 +209,10 @@ def doctor(json_file: Json = None) -> None:
     _leave(command(json_file))
 
 
+# What no program can help: a full or read-only disk, a quota, missing rights.
+_SURROUNDINGS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
 def run_app(words: list[str]) -> int:
     """Run the typer application and turn what happens into an exit code."""
     from harden.cli import INTERRUPTED, OUR_FAULT, USAGE
@@ -221,6 +226,17 @@ def run_app(words: list[str]) -> int:
         result = INTERRUPTED
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        if error.errno not in _SURROUNDINGS:
+            logging.getLogger("harden").exception("this is a fault of harden itself; please report it")
+            return OUR_FAULT
+        where = f"{error.filename}: " if error.filename else ""
+        print(
+            f"harden: {where}{error.strerror}; expected a disk with room and the right to write; "
+            "free some, or write another --out",
+            file=sys.stderr,
+        )
+        return USAGE
     except Exception as error:
         if _is_usage(error):
             print(f"harden: {_usage(error, words)}", file=sys.stderr)

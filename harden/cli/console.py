@@ -11,8 +11,8 @@ from typing import Any, Self, final
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
 
 from harden import kernels
 from harden.certificate.schema import StageRecord
@@ -30,14 +30,16 @@ class Watch:
     """Follows a run: give `step` to `harden.harden` and `phase` to `export`."""
 
     def __init__(self) -> None:
+        # What a narrow terminal cuts off is the note.
+        note = Column(no_wrap=True, ratio=1, overflow="ellipsis")
         self._progress = Progress(
-            TextColumn("{task.description:18}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=10)),
+            BarColumn(bar_width=12),
+            TextColumn("{task.percentage:>3.0f} %", table_column=Column(no_wrap=True, min_width=5)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("{task.fields[note]}", table_column=note),
             console=console,
+            expand=True,
         )
         self._tasks: dict[str, TaskID] = {}
         self._note = ""
@@ -58,11 +60,12 @@ class Watch:
         """Follow a step of training."""
         if record.robust is not None and record.clean is not None:
             best = " (best so far)" if record.best else ""
-            self._note = f"held-out clean {record.clean:.3f} robust {record.robust:.3f}{best}"
+            self._note = f"held-out robust {record.robust:.3f} clean {record.clean:.3f}{best}"
         elif record.step == 1:
             self._note = ""
         rate = record.passes / record.seconds if record.seconds > 0 else 0.0
-        note = f"{record.passes:.0f} E  {rate:.1f} E/s  loss {record.loss:.3f}  {self._note}"
+        costs = f"{record.passes:.0f} E  {rate:.1f} E/s  loss {record.loss:.3f}"
+        note = f"{self._note}  {costs}" if console.is_terminal and self._note else f"{costs}  {self._note}"
         self._show(record.stage, record.progress, note, urgent=record.robust is not None)
 
     def phase(self, name: str, done: int, total: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from rich.table import Table
@@ -37,7 +38,7 @@ def print_artefact(artefact: Artefact) -> None:
     for name, what in _FILES.items():
         if (artefact.folder / name).exists():
             console.print(f"  {name:18} {what}", soft_wrap=True)
-    console.print(f"check them again with: harden verify {artefact.folder}", soft_wrap=True)
+    console.print(f"check them again with: harden verify {shlex.quote(str(artefact.folder))}", soft_wrap=True)
 
 
 def exit_code(artefact: Artefact) -> int:

@@ -61,6 +61,12 @@ class ModelSpec:
             InputError: there is no such model, or its weights do not fit.
         """
         if self.folder is not None:
+            if self.weights or self.mean or self.std:
+                raise InputError(
+                    f"{self.spec} with --weights, --mean or --std",
+                    "a run's folder alone, which has its own",
+                    "leave these options out",
+                )
             return _from_folder(self.folder, data)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)

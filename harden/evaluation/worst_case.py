@@ -56,6 +56,12 @@ def evaluate(
     Raises:
         InputError: the data are empty or not pixels in [0, 1]; labels exceed the classes; no attempts.
     """
+    if not isinstance(model, Classifier):
+        raise InputError(
+            f"a {type(model).__name__}",
+            "a harden.Classifier",
+            "write harden.Classifier(model, mean=..., std=...)",
+        )
     attempts = pgd_suite() if attempts is None else tuple(attempts)
     if not attempts:
         raise InputError("no attempts", "at least one attack", "write attempts=harden.evaluation.pgd_suite()")
@@ -150,6 +156,12 @@ def classified(judge: Classify, x: Tensor, y: Tensor) -> Tensor:
     """
     logits = judge(x)
     classes = logits.shape[1]
+    if classes == 1:
+        raise InputError(
+            "a network with one logit",
+            "a logit for each class",
+            "return torch.cat([torch.zeros_like(z), z], 1) for a sigmoid's logit z",
+        )
     if int(y.max()) >= classes or int(y.min()) < 0:
         seen = f"labels {int(y.min())} to {int(y.max())} for {classes} logits"
         raise InputError(

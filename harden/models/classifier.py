@@ -139,6 +139,8 @@ def _check_normalisation(mean: Sequence[float] | None, std: Sequence[float] | No
     if (mean is None) != (std is None):
         given, missing = ("mean", "std") if std is None else ("std", "mean")
         raise InputError(f"{given} without {missing}", "both or neither", f"add {missing}=(...)")
+    if any(isinstance(value, int | float) for value in (mean, std)):
+        raise InputError("mean or std as a number", "one per channel", "write mean=(0.5,), std=(0.25,)")
     if mean is not None and std is not None:
         if len(mean) != len(std):
             seen = f"{len(mean)} means and {len(std)} deviations"

@@ -59,7 +59,7 @@ class Budget:
         """
         if isinstance(text, Budget):
             return text
-        match = _FORM.fullmatch(text)
+        match = _FORM.fullmatch(text) if isinstance(text, str) else None
         if match is None:
             raise InputError(f"budget {text!r}", "an amount and a unit", 'write "10min", "300E" or "3epochs"')
         amount, unit = float(match[1]), match[2]

@@ -40,10 +40,14 @@ def restore_weights_file(module: nn.Module, path: Path) -> None:
     try:
         weights = load(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(f"no {path}", "the weights that a run saved", "point to a run's folder") from None
+        raise InputError(
+            f"no {path}", "a safetensors file with weights", "point to an existing file"
+        ) from None
     except SafetensorError as error:
         raise InputError(
-            f"{path} ({error})", "a safetensors file", "run again; the file is damaged"
+            f"{path} ({error})",
+            "a safetensors file, whole",
+            "write safetensors.torch.save_file(network.state_dict(), path); pickles are not read",
         ) from None
     own = module.state_dict()
     other = sorted(
@@ -51,7 +55,9 @@ def restore_weights_file(module: nn.Module, path: Path) -> None:
     )
     if other:
         raise InputError(
-            f"{path} does not fit at {other[:3]}", "the network it was saved from", "pass that network"
+            f"{path} does not fit the network at {other[:3]}",
+            "weights of this very network",
+            "name the network they were saved from: --model",
         )
     with torch.no_grad():
         for name, value in own.items():

@@ -381,7 +381,7 @@ def test_loaded_sets_are_examples(tmp_path: Path, arrays: Arrays) -> None:
 
 @pytest.mark.parametrize("kind", ["<f4", "<i4"])
 def test_folder_refuses_pixels_that_a_conversion_would_cut(tmp_path: Path, kind: str) -> None:
-    """Pillow cuts float and 32-bit pixels to 0..255 on the way to RGB: a scan in [0, 1] would become black."""
+    """Pillow cuts float and 32-bit pixels to 0..255 on the way to RGB: a scan in [0, 1] would be black."""
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
         for k in range(3):

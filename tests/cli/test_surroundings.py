@@ -1,0 +1,76 @@
+"""What the machine around a command does to it: full disks, devices, pipes, narrow terminals."""
+
+from __future__ import annotations
+
+import errno
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from harden.cli import app, console, main
+from harden.files import write_bytes
+from harden.training import StepRecord
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_full_or_closed_disk_is_one_line_and_no_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(number, "No space left on device", "runs/x/model.onnx")
+
+    monkeypatch.setattr(app, "app", full)
+    assert main(["doctor"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("harden: runs/x/model.onnx: No space left on device; expected ")
+    assert err.count("\n") == 1
+
+
+def test_another_error_of_the_system_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(app, "app", broken)
+    assert main(["doctor"]) == 70
+
+
+def test_a_device_is_written_to_and_not_replaced() -> None:
+    write_bytes(Path("/dev/null"), b"gone")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_reader_that_goes_away_is_no_verdict() -> None:
+    script = "import sys; sys.argv = ['harden', 'doctor']; from harden.cli import main; sys.exit(main())"
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.close()
+    _, err = child.communicate(timeout=120)
+    assert child.returncode not in (0, 1, 2, 70)
+    assert b"Traceback" not in err
+
+
+def test_eighty_columns_keep_share_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = Console(file=io.StringIO(), force_terminal=True, width=80, highlight=False)
+    monkeypatch.setattr(console, "console", narrow)
+    with console.Watch() as watch:
+        watch.step(StepRecord("finetune", 9, 0.37, 12.0, 30.0, 0.5, 1e-3, 0.1, 0.9, 0.71, True))
+    assert isinstance(narrow.file, io.StringIO)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", narrow.file.getvalue())
+    line = [line for line in plain.splitlines() if "finetune" in line][-1]
+    assert len(line) <= 80
+    assert "37 %" in line
+    assert ":" in line.split("37 %")[1][:30], "time left"
+    assert "held-out robust 0.7" in line
+
+
+def test_a_runs_folder_takes_no_options_of_a_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(tmp_path), "--data", "digits", "--mean", "0.1", "--std", "0.9"]) == 2
+    assert "leave these options out" in capsys.readouterr().err
