@@ -4,6 +4,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,3 +141,32 @@ def test_importing_it_loads_no_torch() -> None:
     script = "import sys, harden; harden.__version__; harden.HardenError; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+api: Any = harden  # mistakes that a type checker would name
+
+
+@pytest.mark.parametrize(
+    ("mistake", "instead"),
+    [
+        (lambda net, x, y: api.Classifier(net, mean=0.5, std=0.25), "mean=(0.5,)"),
+        (lambda net, x, y: api.harden(api.Classifier(net), (x, y), threat="8/255"), "Linf("),
+        (lambda net, x, y: api.harden(api.Classifier(net), (x, y), threat=api.Linf(0)), "Linf("),
+        (
+            lambda net, x, y: api.harden(api.Classifier(net), (x, y), threat=api.Linf("0.1"), budget=10),
+            "10min",
+        ),
+        (lambda net, x, y: api.evaluate(net, (x, y), api.Linf("0.1")), "harden.Classifier("),
+        (
+            lambda net, x, y: api.evaluate(
+                harden.Classifier(nn.Sequential(nn.Flatten(), nn.Linear(4, 1))), (x, y), api.Linf("0.1")
+            ),
+            "torch.cat",
+        ),
+    ],
+)
+def test_plain_mistakes_are_answered_in_words(mistake: Any, instead: str) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    with pytest.raises(harden.HardenError) as caught:
+        mistake(net, torch.rand(40, 1, 2, 2), torch.arange(40) % 2)
+    assert instead in caught.value.instead
