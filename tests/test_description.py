@@ -31,7 +31,7 @@ ATTACKS = st.builds(
     random_start=st.booleans(),
     keep_best=st.booleans(),
 )
-OBJECTIVES = st.builds(TRADES, attack=ATTACKS, beta=POSITIVE)
+OBJECTIVES = st.builds(TRADES, attack=ATTACKS.filter(lambda attack: attack.random_start), beta=POSITIVE)
 
 
 def _through_json(value: object) -> JSON:
