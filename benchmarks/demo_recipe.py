@@ -2,9 +2,9 @@
 
     python benchmarks/demo_recipe.py [--out benchmarks/results/demo_recipe.jsonl]
 
-Four recipes (TRADES' beta, learning rate) x three seeds on scikit-learn's digits, L-infinity 1/10, 250 E each:
-the best robust accuracy under the validation attack (PGD-10 on the margin) on the 120 held-out images. One JSON
-line a run; runs that the file already holds are not repeated.
+Four recipes (TRADES' beta, learning rate) x three seeds on scikit-learn's digits, L-infinity 1/10, 250 E:
+the best robust accuracy under the validation attack (PGD-10 on the margin) on the 120 held-out images. One
+JSON line a run; runs that the file already holds are not repeated.
 """
 
 from __future__ import annotations
