@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import copy
+import io
+import logging
+import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import cast, final
 
 import onnx
@@ -46,8 +51,7 @@ def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelPro
     """
     module = deployed(model)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             program = torch.onnx.export(
                 module,
                 (torch.rand(TRACE_BATCH, *image_shape, generator=torch.Generator().manual_seed(0)),),
@@ -103,6 +107,22 @@ def _unwrapped(model: Classifier) -> Classifier:
     return plain
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's reports off the terminal: what went wrong is said once, in our words."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
 def _reason(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """The first line of what lies behind the exporter's own words, without colours."""
+    cause = error.__cause__ or error
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(cause))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0][:160] if lines else "no message"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -197,3 +198,23 @@ def test_other_networks_pass_the_gate(
     session = Session(data(trace(model, (1, size, size))))
     parity = check_parity(model, session, x)
     assert parity.max_error <= parity.tolerance < 1e-3
+
+
+def test_a_failed_trace_is_said_once_and_in_our_words(capfd: pytest.CaptureFixture[str]) -> None:
+    class Branching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.layer(x.flatten(1))
+            return logits if logits.sum() > 0 else -logits
+
+    with pytest.raises(ExportError) as caught:
+        trace(Classifier(Branching()), (1, 2, 2))
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "")
+    assert "data-dependent" in caught.value.seen
+    assert "\x1b" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert logging.root.manager.disable == logging.NOTSET
