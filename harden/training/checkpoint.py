@@ -47,7 +47,7 @@ def restore_weights_file(module: nn.Module, path: Path) -> None:
         raise InputError(
             f"{path} ({error})",
             "a safetensors file, whole",
-            "write safetensors.torch.save_file(network.state_dict(), path); pickles are not read",
+            "save it with safetensors.torch.save_file; a pickle is not read, a damaged file not mended",
         ) from None
     own = module.state_dict()
     other = sorted(

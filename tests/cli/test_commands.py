@@ -137,8 +137,9 @@ def test_evaluate_of_an_unreliable_model_is_1_and_gives_no_number(
 def test_a_users_function_gets_the_sizes_it_asks_for(
     models: str, harden: Harden, npz: str, tmp_path: Path
 ) -> None:
-    words = ("--data", npz, "--eps", "1/10", *FAST, "--mean", "0.3", "--std", "0.4")
-    assert harden("export", f"{models}:sized", *words, "--out", tmp_path / "out").code == 0
+    words = ("--data", npz, "--eps", "1/10", *FAST)
+    normalisation = ("--mean", "0.3", "--std", "0.4")
+    assert harden("export", f"{models}:sized", *words, *normalisation, "--out", tmp_path / "out").code == 0
     stored = json.loads((tmp_path / "out" / "checkpoint" / "model.json").read_text())
     assert stored == {"spec": f"{models}:sized", "weights": None, "mean": [0.3], "std": [0.4]}
     assert harden("evaluate", tmp_path / "out", *words).code == 0

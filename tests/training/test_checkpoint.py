@@ -87,7 +87,7 @@ def test_a_damaged_file_is_refused_and_changes_nothing(tmp_path: Path, damage: s
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="run's folder") as caught:
+    with pytest.raises(InputError, match="existing file") as caught:
         restore_weights(network(), tmp_path / "nowhere")
     assert "nowhere" in caught.value.seen
 
@@ -108,7 +108,7 @@ def test_weights_of_another_network_are_refused_and_change_nothing(tmp_path: Pat
     (tmp_path / WEIGHTS_FILE).write_bytes(save(weights))
     target = network(seed=1)
     before = weights_of(target)
-    with pytest.raises(InputError, match="network it was saved from") as caught:
+    with pytest.raises(InputError, match="weights of this very network") as caught:
         restore_weights(target, tmp_path)
     assert name in caught.value.seen
     assert equal(weights_of(target), before)
