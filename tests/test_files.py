@@ -47,7 +47,8 @@ def test_the_content_is_on_disk_before_it_takes_the_name(
     fsync, replace = os.fsync, os.replace
 
     def log_fsync(handle: int) -> None:
-        order.append(f"fsync {os.fstat(handle).st_size} bytes")
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            order.append(f"fsync {os.fstat(handle).st_size} bytes")
         fsync(handle)
 
     def log_replace(source: str, target: str) -> None:
@@ -70,3 +71,33 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_bytes(tmp_path / "nowhere" / "file", b"x")
     assert os.listdir(tmp_path) == []
+
+
+def test_the_name_is_on_disk_too_once_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[Path] = []
+    fsync = os.fsync
+
+    def log(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            flushed.append(tmp_path)
+            assert (tmp_path / "file").read_bytes() == b"whole"
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", log)
+    write_bytes(tmp_path / "file", b"whole")
+    assert flushed == [tmp_path]
+
+
+def test_a_file_system_that_flushes_no_folders_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def refuse(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError("Invalid argument")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_bytes(tmp_path / "file", b"whole")
+    assert (tmp_path / "file").read_bytes() == b"whole"

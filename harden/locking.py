@@ -1,0 +1,96 @@
+"""One process at a time on a folder: the second is refused, and a killed one leaves nothing to clear away."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harden.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # not POSIX
+    fcntl = None  # type: ignore[assignment]  # the module is missing there, which is what is asked below
+
+LOCK_FILE = ".harden-lock"
+
+_held: dict[Path, int] = {}
+_UNGUARDED = -1
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder, which exists, for the length of the context; within one process it may be held again.
+
+    The lock is the kernel's (flock): it ends with the process, however that ends. Where the file system has
+    no locks the folder goes unguarded, and the log says so.
+
+    Raises:
+        InputError: another process holds the folder.
+    """
+    place = folder.resolve()
+    if place in _held:
+        yield
+        return
+    handle = _acquire(place)
+    _held[place] = handle
+    try:
+        yield
+    finally:
+        del _held[place]
+        if handle != _UNGUARDED:
+            # Removed while it is held: whoever waits for this file finds that it is no longer the folder's.
+            (place / LOCK_FILE).unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _acquire(place: Path) -> int:
+    path = place / LOCK_FILE
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            if not _take(handle, place):
+                os.close(handle)
+                path.unlink(missing_ok=True)
+                return _UNGUARDED
+            if _is_current(handle, path):
+                os.ftruncate(handle, 0)
+                os.write(handle, f"{os.getpid()}\n".encode())
+                return handle
+        except InputError:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _take(handle: int, place: Path) -> bool:
+    """Lock an open file; False where there are no locks."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(handle, 32, 0).decode(errors="replace").strip()
+        raise InputError(
+            f"{place}, which another process{f' ({owner})' if owner else ''} is writing to",
+            "a folder for each run",
+            "wait until it has ended, or write another folder",
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        logging.getLogger("harden").warning("%s is on a file system without locks", place)
+        return False
+    return True
+
+
+def _is_current(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
