@@ -19,14 +19,14 @@ from harden.certificate import schema
 from harden.data import Source
 from harden.data.digests import digest
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, accuracy_curve, evaluate, pgd_suite
+from harden.evaluation import Attempt, Evaluation, Phase, accuracy_curve, evaluate, pgd_suite
 from harden.losses import Margin
 from harden.models import Classifier
 from harden.threats import Threat
 
 CURVE_ATTEMPT = Attempt("pgd-20-margin", PGD(steps=20), Margin)
 
-OnPhase = Callable[[str, int, int], None]
+OnPhase = Callable[[Phase], None]
 
 
 @final
@@ -73,13 +73,19 @@ def predicate(
         claim.attempts,
         judge=judge,
         seed=claim.seed,
-        on_batch=lambda done, total: report("attack the file", done, total),
+        on_batch=lambda at: report(Phase.of("attack the file", at)),
     )
     names = _class_names(source, session)
-    report("accuracy over eps", 0, 1)
-    curve = accuracy_curve(model, source, found, CURVE_ATTEMPT, judge=judge, seed=claim.seed)
+    curve = accuracy_curve(
+        model,
+        source,
+        found,
+        CURVE_ATTEMPT,
+        judge=judge,
+        seed=claim.seed,
+        on_batch=lambda at: report(Phase.of("accuracy over eps", at)),
+    )
     found = curve.found
-    report("accuracy over eps", 1, 1)
     return schema.Predicate(
         status="ok" if found.status == "ok" else "unreliable",
         threat=claims.threat_record(claim.threat),
@@ -115,7 +121,7 @@ def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.Compari
         claim.attempts,
         judge=judge_of(session),
         seed=claim.seed,
-        on_batch=lambda done, total: report(f"attack {claim.before_name}", done, total),
+        on_batch=lambda at: report(Phase.of(f"attack {claim.before_name}", at)),
     )
     return schema.Comparison(
         name=claim.before_name,

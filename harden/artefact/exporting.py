@@ -15,6 +15,7 @@ from harden.artefact.loaded import Artefact
 from harden.certificate import document, page, schema
 from harden.data import from_loader
 from harden.errors import InputError
+from harden.evaluation import Phase
 from harden.files import write_bytes, write_text
 from harden.models import Classifier
 
@@ -38,7 +39,7 @@ def export(
         folder: empty, missing, or an artefact to replace.
         data: images that neither training nor the choice of the checkpoint has seen.
         claim: what to measure.
-        on_phase: called with (phase, done, total) as the work goes on.
+        on_phase: called with the `Phase` as the work goes on.
 
     Raises:
         InputError: the folder holds other things, or the data are unfit.
@@ -52,10 +53,10 @@ def export(
     target = prepare_folder(folder)
     source = from_loader(data, claim.batch_size)
     report = on_phase or _silent
-    report("export", 0, 1)
+    report(Phase("export", 0, 1))
     image, y = first_images(source)
     content, session, parity = exported(model, image, y, claim.threat)
-    report("export", 1, 1)
+    report(Phase("export", 1, 1))
     with staging(target) as place:
         write_bytes(place / schema.MODEL_FILE, content)
         certificate = document.issue(place, predicate(model, session, parity, source, claim, place, report))
@@ -65,5 +66,5 @@ def export(
     return Artefact(target)
 
 
-def _silent(phase: str, done: int, total: int) -> None:
+def _silent(phase: Phase) -> None:
     """Report to nobody."""

@@ -17,6 +17,7 @@ from rich.table import Column, Table
 from harden import kernels
 from harden.certificate.schema import StageRecord
 from harden.errors import InputError
+from harden.evaluation import Phase
 from harden.files import write_text
 from harden.training import StepRecord
 
@@ -68,9 +69,13 @@ class Watch:
         note = f"{self._note}  {costs}" if console.is_terminal and self._note else f"{costs}  {self._note}"
         self._show(record.stage, record.progress, note, urgent=record.robust is not None)
 
-    def phase(self, name: str, done: int, total: int) -> None:
+    def phase(self, phase: Phase) -> None:
         """Follow a phase of export."""
-        self._show(name, done / max(total, 1), "", urgent=done >= total)
+        note = ""
+        if phase.robust is not None:
+            rate = f"  {phase.passes / phase.seconds:,.0f} passes/s" if phase.seconds > 0 else ""
+            note = f"robust so far at most {phase.robust:.3f}{rate}"
+        self._show(phase.name, phase.done / max(phase.total, 1), note, urgent=phase.done >= phase.total)
 
     def _show(self, name: str, share: float, note: str, *, urgent: bool) -> None:
         if console.is_terminal:

@@ -19,7 +19,7 @@ from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
 from harden.data import Source, from_loader, load
 from harden.errors import ExportError, InputError
-from harden.evaluation import Evaluation, pgd_suite
+from harden.evaluation import Evaluation, Phase, pgd_suite
 from harden.evaluation import evaluate as measure
 from harden.models import Classifier
 from harden.statistics import Proportion
@@ -63,7 +63,7 @@ def evaluate(spec: ModelSpec, data: str, plan: Plan, json_file: Path | None) -> 
             attempts,
             judge=judge,
             seed=plan.seed,
-            on_batch=lambda done, total: watch.phase("attack", done, total),
+            on_batch=lambda at: watch.phase(Phase.of("attack", at)),
         )
     _show(found, f"{splits.name} test, {threat}, decided by {by}")
     write_json(json_file, as_json(found, by))

@@ -3,6 +3,7 @@
 from harden.evaluation.attempts import Attempt, pgd_suite
 from harden.evaluation.curve import Curve, accuracy_curve
 from harden.evaluation.outcome import AttemptRecord, Evaluation, TrustCheck, Witnesses
+from harden.evaluation.progress import Phase, Standing
 from harden.evaluation.worst_case import evaluate
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "AttemptRecord",
     "Curve",
     "Evaluation",
+    "Phase",
+    "Standing",
     "TrustCheck",
     "Witnesses",
     "accuracy_curve",

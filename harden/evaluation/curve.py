@@ -14,8 +14,9 @@ from harden.data import Batch, from_loader
 from harden.draws import Draws, mix
 from harden.evaluation.attempts import Attempt
 from harden.evaluation.outcome import Evaluation
+from harden.evaluation.progress import Standing
 from harden.evaluation.tally import Effort, Tally
-from harden.evaluation.worst_case import attacked, classified
+from harden.evaluation.worst_case import OnBatch, attacked, classified
 from harden.losses import Classify
 from harden.models import Classifier, PassMeter, counting, frozen
 from harden.pixels import check_pixels
@@ -49,6 +50,7 @@ def accuracy_curve(
     judge: Classify | None = None,
     seed: int = 0,
     batch_size: int = 256,
+    on_batch: OnBatch | None = None,
 ) -> Curve:
     """Accuracy under an evaluation's threat with eps times each factor.
 
@@ -66,19 +68,24 @@ def accuracy_curve(
         judge: decides every prediction; the model itself by default.
         seed: of the random starts.
         batch_size: images at a time, where data brings no batches of its own.
+        on_batch: called after every batch with the `Standing` so far, at the evaluation's own eps.
     """
     ladder = _Ladder(
         model, model.logits if judge is None else judge, known, attempt, seed, _rungs(known, factors)
     )
+    source, own = from_loader(data, batch_size), ladder.threats.index(known.threat.scaled(1)) + 1
     counts, tally, n = [0] * (len(ladder.threats) + 1), Tally([Effort()]), 0
     began = time.perf_counter()
     with frozen(model), counting(PassMeter()) as meter:
-        for batch in from_loader(data, batch_size).epoch(None):
+        for batch in source.epoch(None):
             check_pixels(batch.x)
             ids = torch.arange(n, n + len(batch))
             batch = Batch(batch.x.float().clamp(*known.threat.bounds), batch.y, ids).to(model.device)
             n += len(batch)
             counts = [sum(pair) for pair in zip(counts, ladder.climb(batch, tally), strict=True)]
+            if on_batch is not None:
+                seconds = time.perf_counter() - began
+                on_batch(Standing(n, len(source), counts[own] / n, meter.passes, seconds))
     tally.efforts[0].passes, tally.efforts[0].seconds = meter.passes, time.perf_counter() - began
     threats = (known.threat.scaled(0), *ladder.threats)
     points = tuple((at, Proportion(count, n)) for at, count in zip(threats, counts, strict=True))

@@ -47,6 +47,12 @@ class Tally:
         self.predictions.append(predictions.cpu())
         self.broken.append(broken.cpu())
 
+    @property
+    def standing(self) -> int:
+        """How many examples so far are right and not broken."""
+        columns = zip(self.labels, self.predictions, self.broken, strict=True)
+        return sum(int(((predicted == label) & ~broken).sum()) for label, predicted, broken in columns)
+
     def add_witnesses(self, batch: Batch, hit: Tensor, prediction: Tensor, witness: Tensor) -> None:
         """Keep the witnesses found for the examples at `hit`, with what the judge called them."""
         parts = (batch.index[hit], batch.y[hit], prediction, batch.x[hit], witness)

@@ -15,6 +15,7 @@ from harden.draws import Draws, mix
 from harden.errors import InputError
 from harden.evaluation.attempts import Attempt, pgd_suite
 from harden.evaluation.outcome import Evaluation
+from harden.evaluation.progress import Standing
 from harden.evaluation.tally import Effort, Tally
 from harden.evaluation.trust import zero_gradients
 from harden.losses import Classify
@@ -22,7 +23,7 @@ from harden.models import Classifier, PassMeter, counting, frozen
 from harden.pixels import check_pixels
 from harden.threats import Threat
 
-OnBatch = Callable[[int, int], None]
+OnBatch = Callable[[Standing], None]
 
 
 def evaluate(
@@ -51,7 +52,7 @@ def evaluate(
             file's session where the claim is about the file.
         seed: of the random starts.
         batch_size: images at a time, where data brings no batches of its own.
-        on_batch: called after every batch with (examples done, examples in all).
+        on_batch: called after every batch with the `Standing` so far.
 
     Raises:
         InputError: the data are empty or not pixels in [0, 1]; labels exceed the classes; no attempts.
@@ -76,7 +77,8 @@ def evaluate(
             search.run(Batch(batch.x, batch.y, ids).to(model.device), tally)
             done += len(batch)
             if on_batch is not None:
-                on_batch(done, len(source))
+                seconds = time.perf_counter() - started
+                on_batch(Standing(done, len(source), tally.standing / done, meter.passes, seconds))
     if not done:
         raise InputError("no examples", "at least one batch", "check the loader's data set and drop_last")
     return tally.result(threat, attempts, meter.passes, time.perf_counter() - started)

@@ -23,6 +23,7 @@ from harden.artefact.loaded import Artefact
 from harden.certificate.canonical import render_json, seal_of, sha256_file
 from harden.data import Examples
 from harden.errors import ExportError, InputError
+from harden.evaluation import Phase
 from harden.models import Classifier
 from harden.models.reference import small_cnn
 from harden.threats import L2, Linf
@@ -238,8 +239,8 @@ def test_a_model_to_compare_with_that_is_refused_leaves_it_valid_too(
 def test_an_interruption_leaves_it_valid_too(
     artefact: Artefact, trained: Classifier, test: Examples, make_claim: MakeClaim
 ) -> None:
-    def interrupt(phase: str, done: int, total: int) -> None:
-        if phase == "accuracy over eps":
+    def interrupt(phase: Phase) -> None:
+        if phase.name == "accuracy over eps":
             raise KeyboardInterrupt
 
     before = listing(artefact.folder)
@@ -280,8 +281,8 @@ from harden.models import Classifier
 from harden.models.reference import small_cnn
 from harden.threats import Linf
 
-def report(phase, done, total):
-    if phase == "attack the file":
+def report(phase):
+    if phase.name == "attack the file":
         print("attacking", flush=True)
         sys.stdin.read()
 
@@ -410,7 +411,7 @@ def test_a_foreign_folder_is_refused_before_any_work(
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"notes\.txt"):
-        export(trained, tmp_path, test, make_claim(), on_phase=lambda *phase: pytest.fail(f"{phase}"))
+        export(trained, tmp_path, test, make_claim(), on_phase=lambda phase: pytest.fail(f"{phase}"))
     assert listing(tmp_path) == {"notes.txt": b"mine"}
 
 

@@ -11,7 +11,7 @@ from harden.attacks import PGD
 from harden.data import Splits
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.evaluation import Attempt, TrustCheck, accuracy_curve, evaluate, pgd_suite
+from harden.evaluation import Attempt, Standing, TrustCheck, accuracy_curve, evaluate, pgd_suite
 from harden.evaluation.curve import FACTORS
 from harden.losses import Classify, LossFunction
 from harden.models import Classifier
@@ -71,6 +71,16 @@ def test_the_curve_passes_through_what_an_evaluation_found(line: Classifier) -> 
     counts = [accuracy.count for _, accuracy in curve.points]
     assert counts == [found.clean.count, found.clean.count, found.robust.count, found.robust.count]
     assert torch.equal(curve.found.broken, found.broken)
+
+
+def test_the_curve_tells_how_far_it_is(line: Classifier) -> None:
+    x, y = grey(0.4, 0.45, 0.55, 0.6, 0.9), torch.tensor([0, 0, 1, 1, 1])
+    found = evaluate(line, (x, y), THREAT, [Attempt("pgd", PGD())])
+    told: list[Standing] = []
+    curve = accuracy_curve(line, (x, y), found, ATTEMPT, batch_size=4, on_batch=told.append)
+    assert [(at.done, at.total) for at in told] == [(4, 5), (5, 5)]
+    assert told[-1].robust == curve.found.robust.value
+    assert 0 < told[0].passes < told[1].passes
 
 
 def test_what_the_curve_finds_at_a_smaller_eps_counts_in_the_headline(line: Classifier) -> None:

@@ -13,7 +13,7 @@ from harden.attacks import PGD, Attack
 from harden.data import Splits, from_loader
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite
+from harden.evaluation import Attempt, Evaluation, Standing, evaluate, pgd_suite
 from harden.losses import CrossEntropy, LossFunction, Margin
 from harden.models import Classifier, PassMeter, counting
 from harden.threats import L2, Linf, Threat
@@ -471,16 +471,13 @@ def test_an_attempt_describes_itself_and_a_users_attack_by_name(line: Classifier
 
 
 def test_progress_is_told_after_each_batch(line: Classifier) -> None:
-    told: list[tuple[int, int]] = []
-    evaluate(
-        line,
-        (GREYS, LABELS),
-        THREAT,
-        [attempt(nothing)],
-        batch_size=4,
-        on_batch=lambda done, n: told.append((done, n)),
-    )
-    assert told == [(4, 6), (6, 6)]
+    told: list[Standing] = []
+    found = evaluate(line, (GREYS, LABELS), THREAT, [attempt(darker)], batch_size=4, on_batch=told.append)
+    assert [(at.done, at.total) for at in told] == [(4, 6), (6, 6)]
+    first = found.robust_correct[:4].float().mean().item()
+    assert [at.robust for at in told] == [first, found.robust.value]
+    assert 0 < told[0].passes < told[1].passes == found.passes
+    assert 0 < told[0].seconds <= told[1].seconds <= found.seconds
 
 
 # The model is left as it was
