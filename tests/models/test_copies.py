@@ -1,0 +1,175 @@
+"""Copies of networks: their own tensors, the same answers, and the original as it was."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, spectral_norm, weight_norm
+
+from harden.models import Classifier, copied, float32_copy
+
+# torch.compile asks intermediate tensors for `.grad`, of which torch itself then warns.
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+
+X = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def body() -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(1)
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 6), nn.ReLU(), nn.Linear(6, 5)
+        )
+
+
+def old_weight_norm() -> nn.Module:
+    network = body()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        weight_norm(network[3])
+    return network
+
+
+def old_spectral_norm() -> nn.Module:
+    network = body()
+    with torch.random.fork_rng(devices=[]):
+        spectral_norm(network[3])
+    return network
+
+
+def parametrized() -> nn.Module:
+    network = body()
+    parametrizations.weight_norm(network[3])
+    with torch.random.fork_rng(devices=[]):
+        parametrizations.spectral_norm(network[5])
+    return network
+
+
+def tied() -> nn.Module:
+    network = body()
+    second = nn.Linear(6, 6)
+    second.weight = nn.Parameter(torch.eye(6))
+    third = nn.Linear(6, 6)
+    third.weight = second.weight
+    return nn.Sequential(*network[:5], second, third, network[5])
+
+
+def compiled(module: nn.Module) -> nn.Module:
+    # torch's annotation names a function; it returns a module that compiles when it is first called.
+    made: object = torch.compile(module, backend="eager")
+    assert isinstance(made, nn.Module)
+    return made
+
+
+def compiled_inside() -> nn.Module:
+    network = body()
+    inner = nn.Sequential(nn.Flatten(), compiled(network[3]))
+    return nn.Sequential(compiled(network[0]), network[1], compiled(inner), *network[4:])
+
+
+def cached() -> nn.Module:
+    """A forward that keeps tensors with a history, as for a plot."""
+    network = body()
+
+    def keep(module: nn.Module, _: object, answer: Tensor) -> None:
+        module.kept = {"last": [answer * 2]}  # type: ignore[assignment]  # what users do
+
+    network[3].register_forward_hook(keep)
+    return network
+
+
+MAKERS: list[Callable[[], nn.Module]] = [
+    body,
+    old_weight_norm,
+    old_spectral_norm,
+    parametrized,
+    tied,
+    compiled_inside,
+    cached,
+]
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+def test_a_copy_answers_the_same_and_shares_no_tensor(make: Callable[[], nn.Module]) -> None:
+    network = make().train()
+    network(X).sum().backward()  # leaves tensors with a history where a network keeps such
+    network.eval()
+    network.get_submodule("1").train()  # one part in another mode than the rest
+    modes = [part.training for part in network.modules()]
+    network.get_submodule("1").momentum = 0.0  # type: ignore[assignment]  # asking must not move statistics
+    values = {name: value.clone() for name, value in network.state_dict().items()}
+    twin = copied(network)
+    assert torch.equal(twin(X), network(X))
+    mine = {value.data_ptr() for value in network.state_dict().values()}
+    assert not mine & {value.data_ptr() for value in twin.state_dict().values()}
+    assert len(list(twin.parameters())) == len(list(network.parameters()))
+    assert [part.training for part in network.modules()] == modes
+    twin_modes = {name: part.training for name, part in twin.named_modules()}
+    assert twin_modes["1"] is True
+    assert not twin_modes["0"]
+    with torch.no_grad():
+        for weight in twin.parameters():
+            weight.add_(1)
+    for name, value in network.state_dict().items():
+        if "num_batches" not in name:
+            assert torch.equal(value, values[name]), name
+
+
+@pytest.mark.parametrize("make", [old_weight_norm, old_spectral_norm, cached], ids=lambda make: make.__name__)
+def test_deepcopy_alone_would_refuse_these(make: Callable[[], nn.Module]) -> None:
+    network = make()
+    network(X)
+    with pytest.raises(RuntimeError, match="explicitly"):
+        copy.deepcopy(network)
+    copied(network)
+
+
+def test_a_copy_trains() -> None:
+    """A frozen leaf in place of the norm's weight would answer the same and never learn."""
+    for make in MAKERS:
+        network = make()
+        network(X)
+        twin = copied(network)
+        twin(X).square().sum().backward()
+        assert {weight.grad is not None for weight in twin.parameters()} == {True}, make.__name__
+
+
+def test_compiled_parts_are_gone_from_the_copy_and_not_from_the_original() -> None:
+    network = compiled_inside()
+    names = list(network.state_dict())
+    assert any("_orig_mod" in name for name in names)
+    twin = copied(network)
+    assert not any("_orig_mod" in name for name in twin.state_dict())
+    assert list(network.state_dict()) == names
+    assert type(twin.get_submodule("0")) is nn.Conv2d
+
+
+def test_shared_parameters_stay_shared() -> None:
+    twin = copied(tied())
+    assert twin.get_submodule("5").weight is twin.get_submodule("6").weight
+
+
+def test_a_part_in_two_places_stays_one_part() -> None:
+    part = compiled(nn.Linear(4, 4))
+    twin = copied(nn.ModuleDict({"a": part, "b": nn.Sequential(part)}))
+    assert twin["a"] is twin["b"][0]  # type: ignore[index]  # a Sequential
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.float32])
+def test_float32_copy_has_float32_weights_and_leaves_the_original(dtype: torch.dtype) -> None:
+    model = Classifier(body().to(dtype), (0.5,), (0.25,)).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    twin = float32_copy(model)
+    floating = {value.dtype for value in twin.state_dict().values() if value.is_floating_point()}
+    assert floating == {torch.float32}
+    assert twin.network[1].num_batches_tracked.dtype == torch.int64  # type: ignore[index]  # a Sequential
+    for name, value in model.state_dict().items():
+        assert value.dtype == before[name].dtype
+        assert torch.equal(value, before[name])
+        assert torch.equal(twin.state_dict()[name].to(value.dtype), value)
+    torch.testing.assert_close(twin(X), model(X), rtol=0.05, atol=0.05)
