@@ -56,3 +56,8 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
     """Copy weights into a module, in place."""
     for name, value in module.state_dict().items():
         value.copy_(weights[name])
+
+
+def weights_like(known: dict[str, Tensor], read: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as they were read from a file, on the devices of known ones."""
+    return {name: read[name].to(value.device) for name, value in known.items()}

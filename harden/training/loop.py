@@ -1,29 +1,53 @@
-"""The training loop: an iterator over steps, the same for every objective."""
+"""Training: an iterator over the steps of one stage, the same for every objective."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Generator, Iterator
 from typing import final
 
-import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
-
-from harden.data import Batch, Source
-from harden.draws import mix
-from harden.errors import DivergedError, InputError
-from harden.evaluation import evaluate
-from harden.models import Classifier, PassMeter, counting
-from harden.objectives import Objective, Step, UpdatesWithStep
+from harden.data import Source
+from harden.errors import InputError
+from harden.models import Classifier
 from harden.threats import Threat
-from harden.training.averaging import Average, load_weights, weights_of
-from harden.training.budget import Spent
-from harden.training.optimisers import learning_rate
-from harden.training.seeding import seeded
+from harden.training.snapshot import Snapshot
 from harden.training.stage import Stage, StepRecord, Validation
+from harden.training.stage_run import How, StageRun
+
+
+@final
+class Training:
+    """An iterator over the steps of one stage; between two of them it can be written down and taken up again.
+
+    See `train`.
+    """
+
+    def __init__(self, stage: Stage, model: Classifier, source: Source, threat: Threat, how: How) -> None:
+        # Not an attribute of the generator: a loop that is dropped half-way ends at once, not at the next
+        # collection of cycles, and gives the model's flags back.
+        self._runs: list[StageRun] = []
+        self._steps = _steps(self._runs, stage, model, source, threat, how)
+
+    def __iter__(self) -> Iterator[StepRecord]:
+        return self
+
+    def __next__(self) -> StepRecord:
+        return next(self._steps)
+
+    def snapshot(self) -> Snapshot:
+        """All that the stage needs to go on from here, in another process, to the very same weights.
+
+        Its tensors are the run's own, not copies: write them down before the next step.
+
+        Raises:
+            InputError: no step was made yet, or the optimiser remembers what no file holds.
+        """
+        if not self._runs:
+            raise InputError("a snapshot before the first step", "a step", "take a step first")
+        return self._runs[0].snapshot()
+
+    def close(self) -> None:
+        """Stop here, keep the present weights, and give back the model's flags."""
+        self._steps.close()
 
 
 def train(
@@ -34,196 +58,39 @@ def train(
     *,
     validation: Validation | None = None,
     seed: int = 0,
-) -> Iterator[StepRecord]:
+    start: Snapshot | None = None,
+) -> Training:
     """Train `model` in place, yielding every step; stop iterating at any time to keep the present weights.
 
     With a validation the model ends with the weights of the best robust accuracy on held-out images (clean
     accuracy decides ties, then the later one); without, with the last ones. In both cases the weights are
     the moving average's where the stage keeps one. On CPU the same seed gives the same weights bit for bit,
-    whatever the state of torch's global generator, unless the budget is in seconds.
+    whatever the state of torch's global generator, unless the budget is in seconds; so does a stage that goes
+    on from a snapshot. Submodules in inference mode inside a network in training mode (a BatchNorm held
+    still) stay in it.
+
+    Args:
+        stage: what is minimised, how long and how fast.
+        model: trained in place.
+        source: the images; the E and epochs of the budget are counted in `stage.images`, or their number.
+        threat: at its full eps.
+        validation: held-out images that choose the weights.
+        seed: of everything random.
+        start: where an earlier process was, as its `snapshot()` told; all other arguments must be the same.
+            The batches that the epoch had already are read again and passed over.
 
     Raises:
         InputError: the source has no batch of two images or more.
         DivergedError: the loss or its gradient is NaN or infinite.
     """
-    run = _Run(stage, model, source, threat, validation, seed)
+    return Training(stage, model, source, threat, How(validation, seed, start))
+
+
+def _steps(
+    runs: list[StageRun], stage: Stage, model: Classifier, source: Source, threat: Threat, how: How
+) -> Generator[StepRecord]:
+    # The run is set up at the first step, inside the generator: one that never starts changes nothing.
+    run = StageRun(stage, model, source, threat, how)
+    runs.append(run)
     yield from run.steps()
     run.finish()
-
-
-@final
-class _Minimised(nn.Module):
-    """The objective as a module's forward, so that accelerate can wrap it for several processes."""
-
-    def __init__(self, objective: Objective, state: nn.Module) -> None:
-        super().__init__()
-        self.objective = objective
-        self.state = state
-
-    def forward(self, batch: Batch, step: Step) -> Tensor:
-        return self.objective(self.state, batch, step)
-
-
-@final
-class _Run:
-    """What one call of `train` carries from step to step."""
-
-    def __init__(
-        self,
-        stage: Stage,
-        model: Classifier,
-        source: Source,
-        threat: Threat,
-        validation: Validation | None,
-        seed: int,
-    ) -> None:
-        self.stage, self.model, self.source, self.threat = stage, model, source, threat
-        self.validation, self.seed = validation, seed
-        self.meter, self.started = PassMeter(), time.perf_counter()
-        self.flags = [(weight, weight.requires_grad) for weight in model.parameters()]
-        self.modes = [(part, part.training) for part in model.modules()]
-        # The model is where it should train; accelerate's process-wide state may name another device.
-        self.accelerator = Accelerator(device_placement=False)
-        if self.accelerator.mixed_precision != "no" or self.accelerator.num_processes > 1:
-            raise InputError(
-                f"accelerate set to {self.accelerator.mixed_precision} precision, "
-                f"{self.accelerator.num_processes} processes",
-                "float32 in one process",
-                "unset ACCELERATE_MIXED_PRECISION and start without `accelerate launch`",
-            )
-        with seeded(mix(seed, 0), model.device):
-            state = stage.objective.start(model, len(source))
-        self.state = state
-        # Kept from before prepare(): accelerate's own unwrapping may change the module it returns.
-        minimised = _Minimised(stage.objective, state)
-        self.minimised, self.optimiser = self.accelerator.prepare(minimised, stage.optimiser.build(state))
-        self.average = Average(model, stage.average) if stage.average > 0 else None
-        self.best: tuple[bool, float, float] | None = None
-        self.best_weights: dict[str, Tensor] | None = None
-
-    def steps(self) -> Iterator[StepRecord]:
-        """Run until the budget is spent."""
-        number = epoch = examples = validated = 0
-        progress = 0.0
-        try:
-            while progress < 1.0:
-                before = number
-                order = torch.Generator().manual_seed(mix(self.seed, 1, epoch) >> 1)
-                for batch in self.source.epoch(order):
-                    if len(batch) < 2:  # BatchNorm and contrast need two images
-                        continue
-                    examples += len(batch)
-                    record = self._step(batch.to(self.model.device), number, progress)
-                    number += 1
-                    progress = self._progress(examples)
-                    due = int(progress * self.stage.validations)
-                    if self.validation is not None and (due > validated or progress >= 1.0):
-                        validated = due
-                        record = self._validate(record)
-                        progress = max(progress, self._progress(examples))
-                    yield replace(
-                        record,
-                        progress=progress,
-                        passes=self._passes(),
-                        seconds=self._seconds(),
-                        examples=examples,
-                    )
-                    if progress >= 1.0:
-                        break
-                if number == before:
-                    raise InputError(
-                        f"{len(self.source)} training images in batches of {self.source.batch_size}",
-                        "at least one batch of two images",
-                        "pass more images, or a larger batch size",
-                    )
-                epoch += 1
-        finally:
-            self._restore_flags()
-
-    def finish(self) -> None:
-        """Leave the chosen weights in the model."""
-        if self.best_weights is not None:
-            load_weights(self.model, self.best_weights)
-        elif self.average is not None:
-            load_weights(self.model, self.average.weights)
-
-    def _step(self, batch: Batch, number: int, progress: float) -> StepRecord:
-        stage = self.stage
-        threat = self.threat.scaled(min(1.0, progress / stage.ramp) if stage.ramp > 0 else 1.0)
-        generator = torch.Generator(batch.x.device).manual_seed(mix(self.seed, 2, number) >> 1)
-        step = Step(number, progress, threat, mix(self.seed, 3), generator)
-        rate = stage.optimiser.lr * learning_rate(progress, stage.warmup)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.state.train()
-        with seeded(mix(self.seed, 4, number), batch.x.device), counting(self.meter):
-            loss = self.minimised(batch, step)
-            value = float(loss.detach())
-            self._check_finite("a loss of", value, number, rate)
-            self.optimiser.zero_grad()
-            self.accelerator.backward(loss)
-            length = self.accelerator.clip_grad_norm_(self.minimised.parameters(), stage.clip)
-            try:
-                # A finite loss can have a gradient that is not; one step along it and all weights are NaN.
-                if length is not None:
-                    self._check_finite("a gradient of length", float(length), number, rate)
-                self.optimiser.step()
-            finally:
-                # Gradients are the loop's own: none stays behind on the model.
-                self.optimiser.zero_grad()
-            if isinstance(self.state, UpdatesWithStep):
-                self.state.after_step(step)
-        if self.average is not None:
-            self.average.update(self.model)
-        return StepRecord(stage.name, number + 1, progress, 0.0, 0.0, value, rate, float(threat.eps))
-
-    def _check_finite(self, what: str, value: float, number: int, rate: float) -> None:
-        if not math.isfinite(value):
-            raise DivergedError(
-                f"{what} {value} at step {number + 1} of {self.stage.name}",
-                "a finite number",
-                f"lower the learning rate (it was {rate:.3g}) or train longer before eps is full",
-            )
-
-    def _validate(self, record: StepRecord) -> StepRecord:
-        """Measure the weights that would be kept, and keep them if they are the best so far."""
-        validation = self.validation
-        if validation is None:
-            return record
-        own = weights_of(self.model)
-        if self.average is not None:
-            load_weights(self.model, self.average.weights)
-        try:
-            with counting(self.meter):
-                found = evaluate(
-                    self.model,
-                    validation.source,
-                    validation.threat,
-                    validation.attempts,
-                    seed=validation.seed,
-                )
-            # A robust accuracy that can't be believed is worth less than any that can.
-            score = (found.status == "ok", found.robust.value, found.clean.value)
-            best = self.best is None or score >= self.best
-            if best:
-                self.best, self.best_weights = score, weights_of(self.model)
-        finally:
-            load_weights(self.model, own)
-        return replace(record, clean=score[2], robust=score[1], best=best)
-
-    def _restore_flags(self) -> None:
-        for weight, flag in self.flags:
-            weight.requires_grad_(flag)
-        for part, mode in self.modes:
-            part.training = mode
-
-    def _progress(self, examples: int) -> float:
-        return self.stage.budget.progress(
-            Spent(self.meter.passes, examples, self._seconds()), len(self.source)
-        )
-
-    def _passes(self) -> float:
-        return self.meter.passes / len(self.source)
-
-    def _seconds(self) -> float:
-        return time.perf_counter() - self.started

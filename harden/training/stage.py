@@ -35,6 +35,8 @@ class Stage:
         average: decay of the weights' moving average, which is what is validated and kept; 0 for none.
         validations: how often robust accuracy is measured on held-out images; the best weights are kept.
         clip: the gradient's largest length.
+        images: how many images the budget's E and epochs refer to; those of the source by default. A stage on
+            other images (unlabelled ones, say) is measured in the same unit as the rest of its run.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Stage:
     average: float = 0.99
     validations: int = 10
     clip: float = 5.0
+    images: int = 0
 
     def __post_init__(self) -> None:
         if not (0 <= self.warmup < 1 and 0 <= self.ramp <= 1 and 0 <= self.average < 1):
@@ -76,7 +79,7 @@ class StepRecord:
         stage: the stage's name.
         step: steps of this stage so far.
         progress: share of the stage's budget spent.
-        passes: E of this stage so far, passes per training image.
+        passes: E of this stage so far, passes per training image (of `Stage.images`).
         seconds: since the stage began.
         loss: the objective's value on the batch.
         learning_rate: used in this step.

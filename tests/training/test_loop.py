@@ -23,7 +23,7 @@ from harden.objectives import AdversarialTraining, LinearProbe, MoCo, Objective,
 from harden.objectives.protocol import ClassifierState
 from harden.threats import Linf
 from harden.training import SGD, AdamW, Budget, Stage, StepRecord, Validation, train
-from harden.training import loop as loop_module
+from harden.training import stage_run as loop_module
 from harden.training.averaging import weights_of
 from harden.training.optimisers import learning_rate
 from harden.views import Views
@@ -430,7 +430,7 @@ def test_flags_modes_and_gradients_are_as_before(
                 break
         if ending == "closed":
             assert isinstance(steps, Iterator)
-            steps.close()  # type: ignore[attr-defined]
+            steps.close()
         del steps
     assert flags(model) == before
     assert all(weight.grad is None for weight in model.parameters())

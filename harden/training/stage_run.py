@@ -1,0 +1,271 @@
+"""One stage as it runs: its steps, its validations, and all that the next step depends on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from typing import final
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from harden.data import Batch, Source
+from harden.draws import mix
+from harden.errors import DivergedError, InputError
+from harden.evaluation import evaluate
+from harden.models import Classifier, PassMeter, counting
+from harden.objectives import Objective, Step, UpdatesWithStep
+from harden.threats import Threat
+from harden.training.averaging import Average, load_weights, weights_like, weights_of
+from harden.training.budget import Spent
+from harden.training.optimiser_state import optimiser_state, put_optimiser_state
+from harden.training.optimisers import learning_rate
+from harden.training.seeding import seeded
+from harden.training.snapshot import Snapshot, prefixed, put_tensors, tensors_of
+from harden.training.stage import Stage, StepRecord, Validation
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class How:
+    """What a stage is trained with, beside what is trained on what."""
+
+    validation: Validation | None
+    seed: int
+    start: Snapshot | None
+
+
+@final
+@dataclass(slots=True)
+class Position:
+    """Where a stage is: optimiser steps, epochs, batches taken from this one, steps before it, and so on."""
+
+    step: int = 0
+    epoch: int = 0
+    taken: int = 0
+    before: int = 0
+    examples: int = 0
+    validated: int = 0
+    progress: float = 0.0
+
+
+@final
+class _Minimised(nn.Module):
+    """The objective as a module's forward, so that accelerate can wrap it for several processes."""
+
+    def __init__(self, objective: Objective, state: nn.Module) -> None:
+        super().__init__()
+        self.objective = objective
+        self.state = state
+
+    def forward(self, batch: Batch, step: Step) -> Tensor:
+        return self.objective(self.state, batch, step)
+
+
+@final
+class StageRun:
+    """What one call of `train` carries from step to step."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        model: Classifier,
+        source: Source,
+        threat: Threat,
+        how: How,
+    ) -> None:
+        self.stage, self.model, self.source, self.threat = stage, model, source, threat
+        self.validation, self.seed = how.validation, how.seed
+        self.images = stage.images or len(source)
+        self.meter, self.started = PassMeter(), time.perf_counter()
+        self.flags = [(weight, weight.requires_grad) for weight in model.parameters()]
+        self.modes = [(part, part.training) for part in model.modules()]
+        whole = model.network.training
+        self.held = [part for part in model.network.modules() if whole and not part.training]
+        # The model is where it should train; accelerate's process-wide state may name another device.
+        self.accelerator = Accelerator(device_placement=False)
+        if self.accelerator.mixed_precision != "no" or self.accelerator.num_processes > 1:
+            raise InputError(
+                f"accelerate set to {self.accelerator.mixed_precision} precision, "
+                f"{self.accelerator.num_processes} processes",
+                "float32 in one process",
+                "unset ACCELERATE_MIXED_PRECISION and start without `accelerate launch`",
+            )
+        with seeded(mix(self.seed, 0), model.device):
+            state = stage.objective.start(model, len(source))
+        self.state = state
+        # Kept from before prepare(): accelerate's own unwrapping may change the module it returns.
+        minimised = _Minimised(stage.objective, state)
+        self.minimised, self.optimiser = self.accelerator.prepare(minimised, stage.optimiser.build(state))
+        self.average = Average(model, stage.average) if stage.average > 0 else None
+        self.best: tuple[bool, float, float] | None = None
+        self.best_weights: dict[str, Tensor] | None = None
+        self.at = Position()
+        if how.start is not None:
+            self._go_on_from(how.start)
+
+    def snapshot(self) -> Snapshot:
+        """Everything that the next step depends on."""
+        remembered, other = optimiser_state(self.optimiser)
+        tensors = prefixed("state", tensors_of(self.state)) | prefixed("optimiser", remembered)
+        if self.average is not None:
+            tensors |= prefixed("average", self.average.weights)
+        if self.best_weights is not None:
+            tensors |= prefixed("best", self.best_weights)
+        facts = {
+            "at": asdict(self.at),
+            "passes": self.meter.passes,
+            "seconds": self._seconds(),
+            "optimiser": other,
+            "averaged": self.average.steps if self.average is not None else 0,
+            "best": self.best,
+        }
+        return Snapshot(tensors, facts)
+
+    def _go_on_from(self, start: Snapshot) -> None:
+        facts = start.facts
+        put_tensors(self.state, start.part("state"))
+        put_optimiser_state(self.optimiser, start.part("optimiser"), facts["optimiser"])
+        if self.average is not None:
+            self.average.weights = weights_like(self.average.weights, start.part("average"))
+            self.average.steps = facts["averaged"]
+        if facts["best"] is not None:
+            believed, robust, clean = facts["best"]
+            self.best = (believed, robust, clean)
+            self.best_weights = weights_like(weights_of(self.model), start.part("best"))
+        self.at = Position(**facts["at"])
+        self.meter = PassMeter(facts["passes"])
+        self.started -= facts["seconds"]
+
+    def steps(self) -> Iterator[StepRecord]:
+        """Run until the budget is spent."""
+        at = self.at
+        try:
+            while at.progress < 1.0:
+                order = torch.Generator().manual_seed(mix(self.seed, 1, at.epoch) >> 1)
+                for batch in islice(self.source.epoch(order), at.taken, None):
+                    at.taken += 1
+                    if len(batch) < 2:  # BatchNorm and contrast need two images
+                        continue
+                    yield self._advance(batch.to(self.model.device))
+                    if at.progress >= 1.0:
+                        break
+                if at.step == at.before:
+                    raise InputError(
+                        f"{len(self.source)} training images in batches of {self.source.batch_size}",
+                        "at least one batch of two images",
+                        "pass more images, or a larger batch size",
+                    )
+                at.epoch, at.taken, at.before = at.epoch + 1, 0, at.step
+        finally:
+            self._restore_flags()
+
+    def _advance(self, batch: Batch) -> StepRecord:
+        """One step of the optimiser, and the validation that is due after it."""
+        at = self.at
+        at.examples += len(batch)
+        record = self._step(batch, at.step, at.progress)
+        at.step += 1
+        at.progress = self._progress(at.examples)
+        due = int(at.progress * self.stage.validations)
+        if self.validation is not None and (due > at.validated or at.progress >= 1.0):
+            at.validated = due
+            record = self._validate(record)
+            at.progress = max(at.progress, self._progress(at.examples))
+        return replace(
+            record,
+            progress=at.progress,
+            passes=self.meter.passes / self.images,
+            seconds=self._seconds(),
+            examples=at.examples,
+        )
+
+    def finish(self) -> None:
+        """Leave the chosen weights in the model."""
+        if self.best_weights is not None:
+            load_weights(self.model, self.best_weights)
+        elif self.average is not None:
+            load_weights(self.model, self.average.weights)
+
+    def _step(self, batch: Batch, number: int, progress: float) -> StepRecord:
+        stage = self.stage
+        threat = self.threat.scaled(min(1.0, progress / stage.ramp) if stage.ramp > 0 else 1.0)
+        generator = torch.Generator(batch.x.device).manual_seed(mix(self.seed, 2, number) >> 1)
+        step = Step(number, progress, threat, mix(self.seed, 3), generator)
+        rate = stage.optimiser.lr * learning_rate(progress, stage.warmup)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.state.train()
+        for part in self.held:
+            part.training = False
+        with seeded(mix(self.seed, 4, number), batch.x.device), counting(self.meter):
+            loss = self.minimised(batch, step)
+            value = float(loss.detach())
+            self._check_finite("a loss of", value, number, rate)
+            self.optimiser.zero_grad()
+            self.accelerator.backward(loss)
+            length = self.accelerator.clip_grad_norm_(self.minimised.parameters(), stage.clip)
+            try:
+                # A finite loss can have a gradient that is not; one step along it and all weights are NaN.
+                if length is not None:
+                    self._check_finite("a gradient of length", float(length), number, rate)
+                self.optimiser.step()
+            finally:
+                # Gradients are the loop's own: none stays behind on the model.
+                self.optimiser.zero_grad()
+            if isinstance(self.state, UpdatesWithStep):
+                self.state.after_step(step)
+        if self.average is not None:
+            self.average.update(self.model)
+        return StepRecord(stage.name, number + 1, progress, 0.0, 0.0, value, rate, float(threat.eps))
+
+    def _check_finite(self, what: str, value: float, number: int, rate: float) -> None:
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"{what} {value} at step {number + 1} of {self.stage.name}",
+                "a finite number",
+                f"lower the learning rate (it was {rate:.3g}) or train longer before eps is full",
+            )
+
+    def _validate(self, record: StepRecord) -> StepRecord:
+        """Measure the weights that would be kept, and keep them if they are the best so far."""
+        validation = self.validation
+        if validation is None:
+            return record
+        own = weights_of(self.model)
+        if self.average is not None:
+            load_weights(self.model, self.average.weights)
+        try:
+            with counting(self.meter):
+                found = evaluate(
+                    self.model,
+                    validation.source,
+                    validation.threat,
+                    validation.attempts,
+                    seed=validation.seed,
+                )
+            # A robust accuracy that can't be believed is worth less than any that can.
+            score = (found.status == "ok", found.robust.value, found.clean.value)
+            best = self.best is None or score >= self.best
+            if best:
+                self.best, self.best_weights = score, weights_of(self.model)
+        finally:
+            load_weights(self.model, own)
+        return replace(record, clean=score[2], robust=score[1], best=best)
+
+    def _restore_flags(self) -> None:
+        for weight, flag in self.flags:
+            weight.requires_grad_(flag)
+        for part, mode in self.modes:
+            part.training = mode
+
+    def _progress(self, examples: int) -> float:
+        spent = Spent(self.meter.passes, examples, self._seconds())
+        return self.stage.budget.progress(spent, self.images)
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self.started
