@@ -9,7 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from harden.errors import InputError
+from harden.models.checks import check_network, check_normalisation
+from harden.models.heads import find_head
+from harden.models.outputs import binary, selected
 from harden.models.passes import count
+from harden.models.unwrapping import part_named, unwrapped
 from harden.pixels import check_pixels
 
 
@@ -17,16 +21,21 @@ from harden.pixels import check_pixels
 class Classifier(nn.Module):
     """A network as a function from pixels in [0, 1] to logits: z(x) = network((x - mean) / std).
 
-    The network is shared, not copied, and is left as it is; `harden.harden` trains a copy.
+    The network is shared, not copied, and is left as it is; `harden.harden` trains a copy. It is taken out of
+    torch.compile and DataParallel, with the same parameters. A network with a single logit z, (N, 1) or
+    (N,), is one of two classes with logits (0, z).
 
     Args:
         network: any module from images (N, C, H, W) to logits (N, K).
         mean: per-channel mean of the normalisation that the network was trained with; none by default.
         std: per-channel standard deviation, likewise.
-        head: name of the submodule whose input are the features; by default the last nn.Linear.
+        head: name of the submodule whose input are the features; by default what timm's `get_classifier`
+            gives, or the last nn.Linear, or in a network without one the last 1x1 convolution.
+        output: key, attribute or position of the logits in what the network returns; by default the tensor
+            that it returns, or the part named `logits`.
 
     Raises:
-        InputError: mean and std do not fit together, or the network has no such head.
+        InputError: mean and std do not fit together, or the network has no such head, or is none.
     """
 
     def __init__(
@@ -36,11 +45,17 @@ class Classifier(nn.Module):
         std: Sequence[float] | None = None,
         *,
         head: str | None = None,
+        output: str | int | None = None,
     ) -> None:
         super().__init__()
-        _check_normalisation(mean, std)
-        self.network = network
-        self.head_name = _find_head(network, head)
+        check_network(network)
+        if isinstance(plain := unwrapped(network), Classifier):
+            seen = "a harden.Classifier in a harden.Classifier"
+            raise InputError(seen, "a network", "pass the Classifier as it is, or its .network")
+        check_normalisation(mean, std)
+        self.network = plain
+        self.output = output
+        self._head = find_head(network, head)
         self.harden_mean: Tensor | None
         self.harden_std: Tensor | None
         # Prefixed names: a user's buffer called `mean` or `image` must not meet ours in the exported graph.
@@ -61,55 +76,109 @@ class Classifier(nn.Module):
         """Logits (N, K) without looking at the pixels: for loops whose batches were checked."""
         self._check_channels(x)
         count(len(x))
-        logits = self.network(self.normalise(x))
-        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(x):
-            seen = (
-                f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-            )
+        answer = selected(self.network(self.normalise(x)), self.output)
+        if answer.dim() not in (1, 2) or len(answer) != len(x) or 0 in answer.shape[1:]:
             raise InputError(
-                f"the network returned {seen}",
+                f"the network returned shape {tuple(answer.shape)}",
                 f"logits of shape ({len(x)}, classes)",
                 "wrap it in a module that returns the logits alone",
             )
-        return logits.float()
+        return binary(answer).float()
+
+    def bare_logits(self, x: Tensor) -> Tensor:
+        """Logits in the network's own type, neither checked nor counted: what is exported."""
+        return binary(selected(self.network(self.normalise(x)), self.output))
 
     def features(self, x: Tensor) -> Tensor:
-        """What the head receives for images (N, C, H, W): features (N, D)."""
+        """What the head receives for images (N, C, H, W): features (N, D).
+
+        A convolutional head's feature maps are averaged over their places.
+        """
         seen: list[Tensor] = []
+        widths: set[int] = set()
+        head = self.head
+        places = isinstance(head, nn.Conv2d)
 
-        def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            seen.append(inputs[0])
+        def keep(_: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+            # A clone: a head of several layers may begin with one that works in place.
+            seen.append(next(iter((*inputs, *named.values()))).clone())
 
-        handle = self.head.register_forward_pre_hook(keep)
+        def measure(_: nn.Module, __: object, answer: object) -> None:
+            if isinstance(answer, Tensor) and answer.dim() > 1:
+                widths.add(answer.shape[1 if places else -1])
+
+        handles = [
+            head.register_forward_pre_hook(keep, with_kwargs=True),
+            head.register_forward_hook(measure),
+        ]
         try:
-            self.logits(x)
+            classes = self.logits(x).shape[1]
         finally:
-            handle.remove()
-        if not seen:
-            raise InputError(
-                f"the head {self.head_name!r} did not run",
-                "a head that every forward passes through",
-                "name the right submodule: Classifier(network, head=...)",
-            )
-        return seen[0].flatten(1).float()
+            for handle in handles:
+                handle.remove()
+        self._check_head(len(seen), widths, classes)
+        features = seen[0].mean((2, 3)) if places and seen[0].dim() == 4 else seen[0].flatten(1)
+        return features.float()
 
     def normalise(self, x: Tensor) -> Tensor:
         """(x - mean) / std in the network's own dtype."""
         if self.harden_mean is not None and self.harden_std is not None:
             x = (x - self.harden_mean) / self.harden_std
-        # Integer weights, as of a quantised layer, would cut every pixel down to 0 or 1.
-        kinds = (weight.dtype for weight in self.network.parameters() if weight.is_floating_point())
-        return x.to(next(kinds, x.dtype))
+        return x.to(self._dtype or x.dtype)
+
+    def describe(self) -> str:
+        """What was found, in one line: network, precision, head, output and normalisation."""
+        size = sum(weight.numel() for weight in self.network.parameters())
+        weights = f"{size:,} {str(self._dtype).removeprefix('torch.')}" if self._dtype else "no"
+        output = "as returned" if self.output is None else f"part {self.output!r} of what is returned"
+        if self.harden_mean is None or self.harden_std is None:
+            normalisation = "no normalisation"
+        else:
+            mean, std = (
+                ", ".join(f"{value:.4g}" for value in values.flatten().tolist())
+                for values in (self.harden_mean, self.harden_std)
+            )
+            normalisation = f"mean ({mean}), std ({std})"
+        return (
+            f"{type(self.network).__name__}, {weights} weights; "
+            f"head {self.head_name!r}, {_shape(self.head)} ({self._head.found}); "
+            f"logits {output}; {normalisation}"
+        )
 
     @property
     def head(self) -> nn.Module:
         """The submodule that maps features to logits."""
-        return self.network.get_submodule(self.head_name)
+        return part_named(self.network, self.head_name)
+
+    @property
+    def head_name(self) -> str:
+        """The head's name in the network."""
+        return self._head.name
 
     @property
     def device(self) -> torch.device:
         """Where the network's weights are."""
         return next((weight.device for weight in self.network.parameters()), torch.device("cpu"))
+
+    @property
+    def _dtype(self) -> torch.dtype | None:
+        # Integer weights, as of a quantised layer, would cut every pixel down to 0 or 1.
+        kinds = (weight.dtype for weight in self.network.parameters() if weight.is_floating_point())
+        return next(kinds, None)
+
+    def _check_head(self, runs: int, widths: set[int], classes: int) -> None:
+        # Features of the wrong layer would train, and nobody would see it: a head that was not named has to
+        # run once and to give as many values as there are logits; 1 where they are read as (0, z).
+        fits = widths <= ({classes, 1} if classes == 2 else {classes})
+        if runs == 1 and (fits or self._head.named):
+            return
+        what = "did not run" if not runs else f"ran {runs} times"
+        what = what if runs != 1 else f"gives {max(widths)} values and the network {classes} logits"
+        raise InputError(
+            f"the head {self.head_name!r} {what}",
+            "a head that every forward passes through once",
+            "name the right submodule: Classifier(network, head=...)",
+        )
 
     def _check_channels(self, x: Tensor) -> None:
         # Broadcasting would turn one channel into three without a word.
@@ -122,32 +191,10 @@ class Classifier(nn.Module):
         )
 
 
-def _find_head(network: nn.Module, name: str | None) -> str:
-    linear: list[str] = [path for path, part in network.named_modules() if isinstance(part, nn.Linear)]
-    if name is None:
-        if not linear:
-            raise InputError(
-                "a network without a linear layer", "a head", "name it: Classifier(network, head=...)"
-            )
-        return linear[-1]
-    if name not in dict(network.named_modules()):
-        raise InputError(f"head {name!r}", "the name of a submodule", f"write one such as {linear[-1:]}")
-    return name
-
-
-def _check_normalisation(mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
-    if (mean is None) != (std is None):
-        given, missing = ("mean", "std") if std is None else ("std", "mean")
-        raise InputError(f"{given} without {missing}", "both or neither", f"add {missing}=(...)")
-    if any(isinstance(value, int | float) for value in (mean, std)):
-        raise InputError("mean or std as a number", "one per channel", "write mean=(0.5,), std=(0.25,)")
-    if mean is not None and std is not None:
-        if len(mean) != len(std):
-            seen = f"{len(mean)} means and {len(std)} deviations"
-            raise InputError(
-                seen, "one of each per channel", "write as many of each as the images have channels"
-            )
-        if not all(deviation > 0 for deviation in std):  # not min(): a NaN would pass
-            raise InputError(
-                f"std {tuple(std)}", "positive deviations", "write std=(0.5, 0.5, 0.5), for instance"
-            )
+def _shape(head: nn.Module) -> str:
+    """A layer's kind and what it maps to what, where it says so."""
+    kind = type(head).__name__.removeprefix("Parametrized")
+    for inputs, outputs in (("in_features", "out_features"), ("in_channels", "out_channels")):
+        if hasattr(head, inputs) and hasattr(head, outputs):
+            return f"{kind} {getattr(head, inputs)} -> {getattr(head, outputs)}"
+    return kind

@@ -173,3 +173,12 @@ def test_float32_copy_has_float32_weights_and_leaves_the_original(dtype: torch.d
         assert torch.equal(value, before[name])
         assert torch.equal(twin.state_dict()[name].to(value.dtype), value)
     torch.testing.assert_close(twin(X), model(X), rtol=0.05, atol=0.05)
+
+
+def test_a_classifier_is_copied_with_its_head() -> None:
+    network = compiled_inside()
+    model = Classifier(network, (0.5,), (0.5,)).eval()
+    twin = copied(model)
+    assert torch.equal(twin(X), model(X))
+    assert torch.equal(twin.features(X), model.features(X))
+    assert twin.head is not model.head
