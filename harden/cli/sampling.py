@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from harden.data import Examples, Splits, split
+from dataclasses import replace
+
+from harden.data import Examples, Splits, sample
 from harden.errors import InputError
 
 SAMPLE_SEED = 0  # fixed: the choice of test images must not follow a run's seed, or runs can't be compared
 
 
 def evaluated_images(splits: Splits, limit: int) -> Examples:
-    """All test images, or a stratified sample of `limit` of them, always the same; 0 means all.
+    """All test images, or a stratified sample of exactly `limit` of them, always the same; 0 means all.
 
     Raises:
         InputError: the limit is negative.
@@ -21,6 +23,5 @@ def evaluated_images(splits: Splits, limit: int) -> Examples:
         )
     if limit == 0 or limit >= len(test):
         return test
-    _, sample = split(test, limit / len(test), SAMPLE_SEED)
-    name = f"{test.name} ({len(sample)} of {len(test)} images, sampled)"
-    return Examples(sample.x, sample.y, sample.classes, name)
+    name = f"{test.name} ({limit} of {len(test)} images, sampled)"
+    return replace(sample(test, limit, SAMPLE_SEED), name=name)

@@ -2,8 +2,30 @@
 
 from harden.data.batch import Batch
 from harden.data.examples import Examples, check_trainable
-from harden.data.loaders import Source, from_loader
+from harden.data.fingerprint import identity
+from harden.data.leakage import Leak, Leaks, leaks, without
+from harden.data.loaders import from_loader
+from harden.data.source import Source
 from harden.data.specs import load
-from harden.data.splitting import Splits, split
+from harden.data.splitting import Splits, sample, split
+from harden.data.weights import balanced_weights
+from harden.data.without_labels import unlabelled
 
-__all__ = ["Batch", "Examples", "Source", "Splits", "check_trainable", "from_loader", "load", "split"]
+__all__ = [
+    "Batch",
+    "Examples",
+    "Leak",
+    "Leaks",
+    "Source",
+    "Splits",
+    "balanced_weights",
+    "check_trainable",
+    "from_loader",
+    "identity",
+    "leaks",
+    "load",
+    "sample",
+    "split",
+    "unlabelled",
+    "without",
+]

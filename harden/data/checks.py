@@ -10,6 +10,9 @@ from harden.pixels import likely_fix
 
 _STORED = (torch.uint8, torch.uint16, torch.float32)
 
+UNLABELLED = -1
+"""The label of an image without one: no loss on labels accepts it, so it can't be learnt in silence."""
+
 
 def check_images(x: Tensor, name: str) -> None:
     """Raise InputError unless x is a set of images (N, C, H, W): uint8, uint16, or float32 in [0, 1]."""
@@ -63,7 +66,10 @@ def _check_unit(x: Tensor, name: str) -> None:
 
 
 def check_labels(y: Tensor, n: int, classes: int | None, name: str) -> None:
-    """Raise InputError unless y is int64 (n,) with values in 0..classes-1 (from 0 up when it is None)."""
+    """Raise InputError unless y is int64 (n,) with values in 0..classes-1 (from 0 up when it is None).
+
+    With no classes at all every label has to be `UNLABELLED`.
+    """
     shape = tuple(y.shape)
     if y.ndim == 2 and shape[1] == 1:
         raise InputError(f"{name}: labels of shape {shape}", "shape (N,)", "write y.squeeze(1)")
@@ -84,11 +90,13 @@ def check_labels(y: Tensor, n: int, classes: int | None, name: str) -> None:
             f"{name}: {n:,} images and {len(y):,} labels", "one label an image", "check what was cut"
         )
     low, high = (int(end) for end in torch.aminmax(y))
+    if classes == 0 and low == high == UNLABELLED:
+        return
     if low < 0:
         raise InputError(
             f"{name}: a label of {low}",
             "labels from 0",
-            "drop examples without a label, or number classes from 0",
+            "drop examples without a label (harden.data.unlabelled takes them), or number classes from 0",
         )
     if classes is not None and high >= classes:
         raise InputError(

@@ -12,6 +12,7 @@ from torch import Tensor
 from harden.data.batch import Batch
 from harden.data.checks import check_images, check_labels
 from harden.data.digests import digest
+from harden.data.groups import check_groups
 from harden.errors import InputError
 
 
@@ -23,18 +24,22 @@ class Examples:
     Args:
         x: images (N, C, H, W): uint8 in 0..255, uint16 in 0..65535, or float32 in [0, 1].
         y: labels, int64 (N,), each in 0..len(classes) - 1.
-        classes: the names of the classes, in the order of their labels.
+        classes: the names of the classes, in the order of their labels. A set without labels has no
+            classes, and -1 for each label.
         name: what to call the set in reports.
+        groups: what images belong together (a patient, a track), integers (N,); no split parts a group.
+            A number means the same group in every set.
 
     Raises:
         InputError: no images, NaN or infinity, pixels outside their range, channels last, labels that are
-            not integers or are out of range, or as many labels as images they are not.
+            not integers or are out of range, or not one label and one group for each image.
     """
 
     x: Tensor
     y: Tensor
     classes: tuple[str, ...]
     name: str = "examples"
+    groups: Tensor | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -46,6 +51,9 @@ class Examples:
                 "both on one device",
                 "write y.to(x.device)",
             )
+        if self.groups is not None:
+            check_groups(self.groups, self.x.shape[0], self.name)
+            object.__setattr__(self, "groups", self.groups.to(self.y.device, torch.int64))
 
     def __len__(self) -> int:
         return self.x.shape[0]
@@ -59,12 +67,13 @@ class Examples:
     def take(self, index: Tensor) -> Examples:
         """Select the examples at these positions, int64 (M,), in their order; positions count anew from 0."""
         where = index.to(self.x.device)
-        return Examples(_rows(self.x, where), self.y[where], self.classes, self.name)
+        groups = None if self.groups is None else self.groups[where]
+        return Examples(rows(self.x, where), self.y[where], self.classes, self.name, groups)
 
     def batch(self, index: Tensor) -> Batch:
         """Give the examples at these positions, int64 (B,), with pixels in [0, 1] as float32."""
         where = index.to(self.x.device)
-        return Batch(to_unit(_rows(self.x, where)), self.y[where], where)
+        return Batch(to_unit(rows(self.x, where)), self.y[where], where)
 
     def batches(
         self, size: int, generator: torch.Generator | None = None, drop_last: bool = False
@@ -119,7 +128,8 @@ def batch_indices(
     return cut[:-1] if drop_last and cut and len(cut[-1]) < size else cut
 
 
-def _rows(x: Tensor, index: Tensor) -> Tensor:
+def rows(x: Tensor, index: Tensor) -> Tensor:
+    """Select images of any stored type by their positions, or by a bool mask."""
     if x.dtype == torch.uint16:
         # torch indexes few unsigned types; the bits are the same.
         return x.view(torch.int16)[index].view(torch.uint16)

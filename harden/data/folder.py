@@ -9,13 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
+from harden.data.checks import UNLABELLED
 from harden.data.examples import Examples
+from harden.data.groups import group_numbers
 from harden.data.splitting import Splits, split
 from harden.errors import InputError
 
 _Pixels = NDArray[Any]  # (C, H, W), uint8 or uint16
 _LAYOUT = "lay files out as DIR/train/CLASS/*.png and DIR/test/CLASS/*.png, or DIR/CLASS/*.png"
+_UNLABELLED = "unlabelled"
 
 # What converts to RGB without loss of range; 32-bit integers and floats would be cut to 0..255.
 _COLOUR = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "LA", "La", "CMYK", "YCbCr", "HSV", "LAB"})
@@ -28,13 +32,19 @@ def load_folder(path: str) -> Splits:
     (3, H, W); where both occur all become (3, H, W). 16-bit grey stays 16-bit. Pixels are as stored: a
     camera's orientation tag is not applied.
 
+    Where every image of a part lies in a subfolder of its class's folder, the subfolder's name is its group
+    (patient, track), the same in all classes; one and the same name for all images is no group.
+    DIR/unlabelled holds images without labels, in folders or not.
+
     Raises:
         InputError: no such folder, fewer than two classes, a class without images, a damaged file, a file
-            with transparency, images of different size, or other classes in test than in train.
+            with transparency, images of different size, other classes in test than in train, or a group in
+            both.
     """
     root = Path(path)
     if not root.is_dir():
         raise InputError(f"folder:{path}: no such folder", "a folder of folders", _LAYOUT)
+    extra = _without_labels(root / _UNLABELLED, root.name) if (root / _UNLABELLED).is_dir() else None
     if (root / "train").is_dir() and (root / "test").is_dir():
         classes = _classes(root / "train")
         unknown = sorted(set(_classes(root / "test")) - set(classes))
@@ -44,13 +54,15 @@ def load_folder(path: str) -> Splits:
                 "the same classes",
                 _LAYOUT,
             )
-        return Splits(_read(root / "train", classes), _read(root / "test", classes), root.name)
-    whole = _read(root, _classes(root))
-    return Splits(*split(whole, 1 / 3, seed=0), root.name)
+        train, test = _read([root / "train", root / "test"], classes)
+        return Splits(train, test, root.name, extra)
+    (whole,) = _read([root], _classes(root))
+    return Splits(*split(whole, 1 / 3, seed=0), root.name, extra)
 
 
 def _classes(root: Path) -> tuple[str, ...]:
-    names = tuple(sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != "."))
+    folders = (entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    names = tuple(sorted(name for name in folders if name != _UNLABELLED))
     if len(names) < 2:
         raise InputError(
             f"{root}: {len(names)} folders", "one folder for each of at least two classes", _LAYOUT
@@ -58,25 +70,66 @@ def _classes(root: Path) -> tuple[str, ...]:
     return names
 
 
-def _read(root: Path, classes: tuple[str, ...]) -> Examples:
-    known = Image.registered_extensions()
-    decoded: list[_Pixels] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        files = sorted(
-            file for file in (root / name).rglob("*") if file.suffix.lower() in known and file.is_file()
+def _read(roots: list[Path], classes: tuple[str, ...]) -> list[Examples]:
+    """Read folders of classes; groups are known by their names in all of them."""
+    parts = []
+    for root in roots:
+        files: list[Path] = []
+        labels: list[int] = []
+        for label, name in enumerate(classes):
+            found = _files(root / name)
+            if not found and (root / name).is_dir():
+                raise InputError(f"{root / name}: no image files", "at least one image a class", _LAYOUT)
+            files += found
+            labels += [label] * len(found)
+        parts.append((root, files, labels))
+    names = [_group_names(root, files) for root, files, _ in parts]
+    known = [part for part in names if part is not None]
+    # "images" under every class is a layout, not a group.
+    several = len(set().union(*known)) > 1
+    numbers = iter(group_numbers(known, [root.name for root in roots][: len(known)]))
+    return [
+        Examples(
+            _stacked(files),
+            torch.tensor(labels),
+            classes,
+            root.name,
+            next(numbers) if several and named is not None else None,
         )
-        if not files and (root / name).is_dir():
-            raise InputError(f"{root / name}: no image files", "at least one image a class", _LAYOUT)
-        for file in files:
-            decoded.append(_decode(file))
-            labels.append(label)
-            _check_alike(decoded[0], decoded[-1], file)
+        for (root, files, labels), named in zip(parts, names, strict=True)
+    ]
+
+
+def _without_labels(root: Path, name: str) -> Examples:
+    files = _files(root)
+    if not files:
+        raise InputError(f"{root}: no image files", "images without labels", "remove the empty folder")
+    y = torch.full((len(files),), UNLABELLED)
+    return Examples(_stacked(files), y, (), f"{name} {_UNLABELLED}")
+
+
+def _files(root: Path) -> list[Path]:
+    known = Image.registered_extensions()
+    return sorted(file for file in root.rglob("*") if file.suffix.lower() in known and file.is_file())
+
+
+def _group_names(root: Path, files: list[Path]) -> list[str] | None:
+    """Give the name of each file's folder below its class's, or None where one lies in the class's itself."""
+    below = [file.relative_to(root).parts[1:-1] for file in files]
+    return [folders[0] for folders in below] if all(below) else None
+
+
+def _stacked(files: list[Path]) -> Tensor:
+    """Read images of one size and depth (N, C, H, W), uint8 or uint16."""
+    decoded: list[_Pixels] = []
+    for file in files:
+        decoded.append(_decode(file))
+        _check_alike(decoded[0], decoded[-1], file)
     channels = max(image.shape[0] for image in decoded)
     stacked = np.empty((len(decoded), channels, *decoded[0].shape[1:]), decoded[0].dtype)
     for position, image in enumerate(decoded):
         stacked[position] = image  # one grey channel spreads over three
-    return Examples(torch.from_numpy(stacked), torch.tensor(labels), classes, f"{root.name}")
+    return torch.from_numpy(stacked)
 
 
 def _decode(file: Path) -> _Pixels:

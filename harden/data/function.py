@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harden.data.arrays import KEYS, from_arrays
+from harden.data.arrays import KEYS, OPTIONAL, from_arrays
 from harden.data.splitting import Splits
 from harden.errors import InputError
 
@@ -18,8 +18,10 @@ def load_function(module: str, function: str) -> Splits:
     """Call module.function() and take what it returns as data.
 
     The module is looked for in the working folder first, then where Python looks. The function returns
-    Splits, or (x_train, y_train, x_test, y_test), or a dict with these keys and, if wanted, classes. Numpy
-    arrays hold images as (N, H, W, C) or (N, H, W), tensors as (N, C, H, W). What it raises is not caught.
+    Splits, or (x_train, y_train, x_test, y_test), or a dict with these keys and, if wanted, classes,
+    group_train, group_test and x_unlabelled. The tuple may go on with group_train and group_test, and then
+    with x_unlabelled. Numpy arrays hold images as (N, H, W, C) or (N, H, W), tensors as (N, C, H, W). What
+    it raises is not caught.
 
     Raises:
         InputError: there is no such module or function, or it returns something else.
@@ -65,9 +67,11 @@ def _as_splits(returned: object, spec: str, name: str) -> Splits:
     if isinstance(returned, Splits):
         return returned
     if isinstance(returned, dict) and all(key in returned for key in KEYS):
-        return from_arrays([returned[key] for key in KEYS], name, returned.get("classes"))
-    if isinstance(returned, tuple | list) and len(returned) == 4:
-        return from_arrays(list(returned), name)
+        known = {key: returned[key] for key in (*KEYS, *OPTIONAL) if returned.get(key) is not None}
+        return from_arrays(known, name, returned.get("classes"))
+    if isinstance(returned, tuple | list) and len(returned) in (4, 6, 7):
+        named = dict(zip((*KEYS, *OPTIONAL), returned, strict=False))
+        return from_arrays({key: part for key, part in named.items() if part is not None}, name)
     seen = f"keys {', '.join(map(str, returned))}" if isinstance(returned, dict) else type(returned).__name__
     raise InputError(
         f"{spec} returned {seen}",

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import (
-    BatchSampler,
-    ConcatDataset,
-    DataLoader,
-    RandomSampler,
-    SequentialSampler,
-    Subset,
-    SubsetRandomSampler,
-    TensorDataset,
-)
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, SubsetRandomSampler
 
 from harden.data.batch import Batch
-from harden.data.memory import epoch_indices
-from harden.data.pairs import annotated, as_batch
+from harden.data.checks import UNLABELLED
+from harden.data.groups import check_groups, group_numbers
+from harden.data.memory import check_batch_size, epoch_indices, no_labels
+from harden.data.pairs import Reader, annotated
+from harden.data.seeding import drawn_seed, privately_seeded
 from harden.data.splitting import split_indices
+from harden.data.stored import dataset_name, stored_classes, stored_groups, stored_labels
 from harden.errors import InputError
 
 
@@ -38,12 +31,22 @@ class LoaderSource:
         positions: which of the dataset's examples, int64 (N,).
         batch_size: examples in a batch.
         drop_last: whether a shuffled epoch leaves out an incomplete last batch.
+        reader: how to read what the loader yields.
+        groups: what belongs together, int64 (N,), or None.
+
+    Raises:
+        InputError: batch_size is below 1.
     """
 
     loader: DataLoader[Any]
     positions: Tensor
     batch_size: int
     drop_last: bool
+    reader: Reader
+    groups: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_batch_size(self.batch_size)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -55,43 +58,65 @@ class LoaderSource:
         states of torch, numpy and Python are left as found.
         """
         order = epoch_indices(len(self), self.batch_size, generator, self.drop_last and generator is not None)
-        seed = 0
-        if generator is not None:
-            seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         # The loader keeps the order of its batch sampler, so that positions need no way through the workers.
-        items = self._fetch(order, seed)
-        return (as_batch(item, index, self._name) for index, item in zip(order, items, strict=True))
+        items = self._fetch(order, drawn_seed(generator))
+        return (self.reader.batch(item, index) for index, item in zip(order, items, strict=True))
 
     def hold_out(self, fraction: float, seed: int) -> tuple[LoaderSource, LoaderSource]:
         """Split into (rest, held_out), stratified by label; each counts positions anew from 0.
 
         Labels come from the dataset's `targets` or `labels`; where it has none, each example is read once.
-        The held-out part goes through the same transforms as the rest.
+        No group is parted. The held-out part goes through the same transforms as the rest.
+
+        Raises:
+            InputError: the images have no labels, or a part would be empty.
         """
-        rest, held_out = split_indices(self.labels(), fraction, seed)
-        return replace(self, positions=self.positions[rest]), replace(
-            self, positions=self.positions[held_out]
-        )
+        if not self.reader.labelled:
+            raise no_labels(self.name)
+        rest, held_out = split_indices(self.labels(), fraction, seed, self.groups)
+        return self.take(rest), self.take(held_out)
+
+    def take(self, index: Tensor) -> LoaderSource:
+        """Select the examples at these positions, int64 (M,), in their order; they count anew from 0."""
+        groups = None if self.groups is None else self.groups[index]
+        return replace(self, positions=self.positions[index], groups=groups)
+
+    def resized(self, batch_size: int) -> LoaderSource:
+        """Give the same examples in batches of another size."""
+        return replace(self, batch_size=batch_size)
 
     def describe(self) -> str:
         """Say in one line what the data is."""
         return (
-            f"{self._name}: {len(self):,} examples, batches of {self.batch_size}, "
+            f"{self.name}: {len(self):,} examples, batches of {self.batch_size}, "
             f"{self.loader.num_workers} workers"
         )
 
     @property
-    def _name(self) -> str:
-        return f"DataLoader over {type(self.loader.dataset).__name__}"
+    def name(self) -> str:
+        """What to call the data: by the type of the dataset."""
+        return self.reader.name
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The dataset's `classes`, names in the order of the labels, or None."""
+        return stored_classes(self.loader.dataset) if self.reader.labelled else None
 
     def labels(self) -> Tensor:
         """Give all labels, int64 (N,), without reading images where the dataset stores its labels."""
-        stored = _stored_labels(self.loader.dataset)
-        if stored is not None:
-            return stored[self.positions]
-        return torch.cat([batch.y for batch in self.epoch(None)])
+        stored = self.known_labels()
+        return torch.cat([batch.y for batch in self.epoch(None)]) if stored is None else stored
+
+    def known_labels(self) -> Tensor | None:
+        """Give all labels, int64 (N,), where that needs no image to be read; None elsewhere."""
+        if not self.reader.labelled:
+            return torch.full((len(self),), UNLABELLED)
+        stored = stored_labels(self.loader.dataset, self.reader.fields)
+        return None if stored is None else stored[self.positions]
 
     def _fetch(self, order: list[Tensor], seed: int) -> Iterator[Any]:
+        # Workers begin anew each epoch, also where the loader says persistent_workers: a worker's random
+        # state is set when it starts, and has to follow from the epoch's seed, or no run could be repeated.
         old = self.loader
         loader: DataLoader[Any] = DataLoader(
             old.dataset,
@@ -105,15 +130,26 @@ class LoaderSource:
             generator=torch.Generator().manual_seed(seed),
             prefetch_factor=old.prefetch_factor,
         )
-        items = annotated(iter(loader), self._name)
-        return items if old.num_workers else _privately_seeded(items, seed)
+        items = annotated(loader, self.name)
+        return items if old.num_workers else privately_seeded(items, seed)
 
 
-def from_data_loader(loader: DataLoader[Any]) -> LoaderSource:
+def loader_name(loader: DataLoader[Any]) -> str:
+    """What to call a DataLoader in messages and reports."""
+    return f"DataLoader over {dataset_name(loader.dataset)}"
+
+
+def from_data_loader(loader: DataLoader[Any], reader: Reader, groups: object = None) -> LoaderSource:
     """Adapt a DataLoader over a map-style dataset.
 
+    Args:
+        loader: the user's.
+        reader: how to read what it yields.
+        groups: one for each example of the dataset; the dataset's own `groups` where None.
+
     Raises:
-        InputError: the dataset is empty or has no length, or a sampler decides on more than the order.
+        InputError: the dataset is empty or has no length, a sampler decides on more than the order, or groups
+            are not one for each example.
     """
     if not isinstance(loader.dataset, Sized):
         raise InputError(
@@ -131,7 +167,19 @@ def from_data_loader(loader: DataLoader[Any]) -> LoaderSource:
         raise _refused(sampler)
     if len(positions) == 0:
         raise InputError("a DataLoader over no examples", "at least one example", "check its path and filter")
-    return LoaderSource(loader, positions, cut.batch_size, cut.drop_last)
+    known = _groups(loader.dataset, n, groups, reader.name)
+    if known is not None:
+        known = known[positions]
+    return LoaderSource(loader, positions, cut.batch_size, cut.drop_last, reader, known)
+
+
+def _groups(dataset: object, n: int, groups: object, name: str) -> Tensor | None:
+    groups = stored_groups(dataset) if groups is None else groups
+    if groups is None:
+        return None
+    (numbers,) = group_numbers([groups], [name])
+    check_groups(numbers, n, name)
+    return numbers
 
 
 def _covers(sampler: Any, n: int) -> bool:
@@ -144,63 +192,3 @@ def _refused(sampler: object) -> InputError:
         "one that takes each example once, in order or shuffled, or a SubsetRandomSampler",
         "pass a torch.utils.data.Subset for a part, or iter(loader) to keep one pass of it as it comes",
     )
-
-
-def _stored_labels(dataset: object) -> Tensor | None:
-    """Give a dataset's labels, int64 (N,), where they can be had without reading images."""
-    if isinstance(dataset, Subset):
-        inner = _stored_labels(dataset.dataset)
-        return None if inner is None else inner[torch.as_tensor(dataset.indices, dtype=torch.int64)]
-    if isinstance(dataset, ConcatDataset):
-        parts = [_stored_labels(part) for part in dataset.datasets]
-        known = [part for part in parts if part is not None]
-        return torch.cat(known) if len(known) == len(parts) else None
-    if getattr(dataset, "target_transform", None) is not None:
-        return None  # what is stored is not what comes out
-    stored = getattr(dataset, "targets", getattr(dataset, "labels", None))
-    if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
-        stored = dataset.tensors[1]
-    if not isinstance(stored, Tensor | np.ndarray | list | tuple):
-        return None
-    array = np.asarray(stored)
-    fits = array.shape == (len(dataset),) and array.dtype.kind in "iu"  # type: ignore[arg-type]
-    return torch.from_numpy(array.astype(np.int64)) if fits else None
-
-
-def _privately_seeded(items: Iterator[Any], seed: int) -> Iterator[Any]:
-    """Go through items that transforms in this process compute, on random states of their own.
-
-    torch seeds workers; without workers the user's transforms draw from the process's global states, which
-    would make them depend on everything else that draws.
-    """
-    states = _seeded_states(seed)
-    while True:
-        outside = _global_states()
-        _set_global_states(states)
-        try:
-            item = next(items)
-        except StopIteration:
-            return
-        finally:
-            states = _global_states()
-            _set_global_states(outside)
-        yield item
-
-
-_States = tuple[Tensor, tuple[Any, ...], dict[str, Any]]
-
-
-def _global_states() -> _States:
-    return torch.get_rng_state(), random.getstate(), np.random.get_state(legacy=False)
-
-
-def _set_global_states(states: _States) -> None:
-    torch.set_rng_state(states[0])
-    random.setstate(states[1])
-    np.random.set_state(states[2])
-
-
-def _seeded_states(seed: int) -> _States:
-    legacy = np.random.RandomState(seed % 2**32).get_state(legacy=False)
-    own = torch.Generator().manual_seed(seed).get_state()
-    return own, random.Random(seed).getstate(), legacy  # noqa: S311

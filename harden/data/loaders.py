@@ -3,95 +3,119 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from harden.data.arrays import images, labels
-from harden.data.batch import Batch
 from harden.data.examples import Examples
-from harden.data.indexed import LoaderSource, from_data_loader
+from harden.data.fields import Fields, check_fields
+from harden.data.groups import check_groups, group_numbers
+from harden.data.indexed import from_data_loader, loader_name
 from harden.data.memory import ExamplesSource
-from harden.data.pairs import annotated, as_pair
+from harden.data.pairs import Reader, annotated
+from harden.data.source import Source
 from harden.data.splitting import Splits
+from harden.data.stored import stored_classes
+from harden.data.streams import StreamSource
 from harden.errors import InputError
 
 MEMORY_LIMIT = 2 * 2**30
 """Bytes of images that `from_loader` keeps of a loader without random access."""
 
-
-class Source(Protocol):
-    """Give batches of a set of examples whose positions stay the same from epoch to epoch."""
-
-    @property
-    def batch_size(self) -> int:
-        """How many examples a batch has; the last of an epoch may differ."""
-        ...
-
-    def __len__(self) -> int:
-        """Count the examples; Batch.index is in 0..len - 1."""
-        ...
-
-    def epoch(self, generator: torch.Generator | None) -> Iterator[Batch]:
-        """Go through all examples once: shuffled by the generator, in order when it is None.
-
-        The generator is used at the call and never after it, so that a caller may go on drawing from it, and
-        so that the order does not depend on how far workers have read ahead.
-        """
-        ...
-
-    def hold_out(self, fraction: float, seed: int) -> tuple[Source, Source]:
-        """Split into (rest, held_out), stratified by label; each counts positions anew from 0."""
-        ...
-
-    def describe(self) -> str:
-        """Say in one line what the data is."""
-        ...
+SHUFFLE_SHARE = 8
+"""A stream is mixed in a buffer of this part of MEMORY_LIMIT; mixing takes twice of it for a moment."""
 
 
-def from_loader(loader: object, batch_size: int = 128) -> Source:
+def from_loader(
+    loader: object, batch_size: int = 128, *, fields: Fields | None = None, groups: object = None
+) -> Source:
     """Adapt what a user passes as training data.
 
     Args:
         loader: a Source (comes back as it is) · Examples · a pair (x, y) of tensors, images (N, C, H, W), or
             of numpy arrays, images (N, H, W, C) · a DataLoader over a map-style dataset, whose batch size,
             workers and collate_fn are kept, and whose order is replaced · such a dataset itself · any
-            iterable of pairs (x, y), which is read once and kept in memory, up to `MEMORY_LIMIT`.
+            iterable of batches, which is read once and kept in memory, up to `MEMORY_LIMIT`; beyond it, one
+            that can be gone through again is read again in each epoch, and an iterator is refused.
         batch_size: for what has no batch size of its own.
+        fields: keys, attributes or positions of images and labels in a batch, ("image", "label") or (0, 2);
+            without it a pair is taken as (x, y), and well-known names are found where they are unambiguous.
+        groups: what belongs together (a patient, a track), integers or strings, one for each example of the
+            dataset; a dataset's own `groups` otherwise. No group is parted when examples are held out.
 
     Raises:
         InputError: none of these, empty, too large to keep, or with images or labels that data can't have.
     """
-    if isinstance(loader, ExamplesSource | LoaderSource):
-        return loader
-    if isinstance(loader, Examples):
-        return ExamplesSource(loader, batch_size)
+    check_fields(fields)
     if isinstance(loader, Splits):
         raise InputError("Splits as a loader", "one part of them", "pass splits.train")
-    if isinstance(loader, tuple | list) and len(loader) == 2 and _is_array(loader[0]):
-        return ExamplesSource(
-            _in_memory(images(loader[0], "x"), labels(loader[1], "y"), "(x, y)"), batch_size
-        )
+    if isinstance(loader, Examples) or _is_pair(loader):
+        _check_unused(fields=fields, what="images in memory")
+        examples = loader if isinstance(loader, Examples) else _in_memory(*_pair(loader), "(x, y)")
+        return ExamplesSource(_grouped(examples, groups), batch_size)
+    if is_source(loader):
+        _check_unused(fields=fields, groups=groups, what="a source that is made already")
+        return loader
+    return adapted(loader, batch_size, Reader("", fields), groups)
+
+
+def adapted(loader: object, batch_size: int, reader: Reader, groups: object = None) -> Source:
+    """Adapt a dataset, a DataLoader or an iterable of batches, read as the reader reads them.
+
+    Raises:
+        InputError: as `from_loader`.
+    """
     if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset):
         loader = DataLoader(loader, batch_size=batch_size)
+    name = loader_name(loader) if isinstance(loader, DataLoader) else type(loader).__name__
+    reader = replace(reader, name=name)
     if isinstance(loader, DataLoader) and _has_positions(loader):
-        return from_data_loader(loader)
-    if all(callable(getattr(loader, name, None)) for name in ("epoch", "hold_out", "describe", "__len__")):
-        return loader  # type: ignore[return-value]  # a user's own Source
+        return from_data_loader(loader, reader, groups)
     if isinstance(loader, Iterable) and not isinstance(loader, str | bytes | dict):
-        return _materialised(loader)
+        source = _one_pass(loader, reader)
+        if isinstance(source, ExamplesSource):
+            return ExamplesSource(_grouped(source.examples, groups), source.batch_size)
+        return replace(source, groups=_numbers(groups, len(source), name))
     raise InputError(
         f"a loader of type {type(loader).__name__}",
-        "a DataLoader, Examples, a pair (x, y), or an iterable of pairs (x, y)",
-        "pass torch.utils.data.DataLoader(dataset, batch_size=128)",
+        "a DataLoader, Examples, a pair (x, y), or an iterable of batches",
+        "pass the pair (loader['x'], loader['y'])"
+        if isinstance(loader, dict)
+        else "pass torch.utils.data.DataLoader(dataset, batch_size=128)",
     )
 
 
-def _is_array(value: object) -> bool:
+def is_source(value: object) -> TypeGuard[Source]:
+    """Whether something is a Source, harden's own or a user's."""
+    return all(callable(getattr(value, name, None)) for name in ("epoch", "hold_out", "describe", "__len__"))
+
+
+def _check_unused(*, what: str, fields: object = None, groups: object = None) -> None:
+    for name, value in (("fields", fields), ("groups", groups)):
+        if value is not None:
+            raise InputError(
+                f"{name} for {what}",
+                "a loader that is yet to be read",
+                f"leave {name} out, or give the loader",
+            )
+
+
+def _is_pair(value: object) -> bool:
     # A pair of batches [(x, y), (x, y)] is a tuple of two as well.
+    return isinstance(value, tuple | list) and len(value) == 2 and is_array(value[0])
+
+
+def is_array(value: object) -> bool:
+    """Whether something is an array or a tensor."""
     return hasattr(value, "dtype") and hasattr(value, "shape")
+
+
+def _pair(value: Any) -> tuple[Tensor, Tensor]:
+    return images(value[0], "x"), labels(value[1], "y")
 
 
 def _has_positions(loader: DataLoader[Any]) -> bool:
@@ -99,35 +123,64 @@ def _has_positions(loader: DataLoader[Any]) -> bool:
     return batched and not isinstance(loader.dataset, IterableDataset)
 
 
-def _in_memory(x: Tensor, y: Tensor, name: str) -> Examples:
+def _grouped(examples: Examples, groups: object) -> Examples:
+    numbers = _numbers(groups, len(examples), examples.name)
+    return examples if numbers is None else replace(examples, groups=numbers)
+
+
+def _numbers(groups: object, n: int, name: str) -> Tensor | None:
+    if groups is None:
+        return None
+    (numbers,) = group_numbers([groups], [name])
+    check_groups(numbers, n, name)
+    return numbers
+
+
+def _in_memory(x: Tensor, y: Tensor, name: str, classes: tuple[str, ...] | None = None) -> Examples:
     x = x.float() if x.dtype in (torch.float64, torch.float16, torch.bfloat16) else x
     highest = int(y.max()) if y.ndim == 1 and len(y) and y.dtype == torch.int64 else 0
-    return Examples(x.detach(), y, tuple(str(label) for label in range(highest + 1)), name)
+    if classes is None or len(classes) <= highest:
+        classes = tuple(str(label) for label in range(highest + 1))  # none where all labels are -1
+    return Examples(x.detach(), y, classes, name)
 
 
-def _materialised(loader: Iterable[Any]) -> ExamplesSource:
-    name = type(loader).__name__
-    parts: list[tuple[Tensor, Tensor]] = []
-    held = 0
-    for item in annotated(iter(loader), name):
-        x, y = as_pair(item, name)
+def _one_pass(loader: Iterable[Any], reader: Reader) -> ExamplesSource | StreamSource:
+    """Go through a loader once: its images are kept, or, where they are too many, its labels alone."""
+    classes = stored_classes(getattr(loader, "dataset", loader)) if reader.labelled else None
+    kept: list[Tensor] = []
+    labels_seen: list[Tensor] = []
+    forms: set[tuple[str, tuple[int, ...]]] = set()
+    held = size = image_bytes = 0
+    for item in annotated(loader, reader.name):
+        x, y = reader.pair(item)
+        size, image_bytes = size or len(x), max(image_bytes, x[0].numel() * x.element_size())
         held += x.numel() * x.element_size()
-        if held > MEMORY_LIMIT:
-            raise InputError(
-                f"{name}: over {MEMORY_LIMIT / 2**30:.0f} GiB of images from a loader without random access",
-                "less, or a dataset with __getitem__ and __len__",
-                "pass a DataLoader over a map-style dataset, whose images are read when they are needed",
-            )
+        forms.add((str(x.dtype), tuple(x.shape[1:])))
         # A loader may give the same memory again with other content.
-        parts.append((x.detach().clone(), y.detach().clone()))
-    if not parts:
-        raise InputError(f"{name}: no batches", "at least one", "pass a fresh iterator, or check its filter")
-    forms = {(x.dtype, tuple(x.shape[1:])) for x, _ in parts}
-    if len(forms) > 1:
+        labels_seen.append(y.detach().clone())
+        if held <= MEMORY_LIMIT:
+            kept.append(x.detach().clone())
+        elif isinstance(loader, Iterator):
+            raise _too_large(reader.name)
+        else:
+            kept = []
+    if not labels_seen:
         raise InputError(
-            f"{name}: images of {len(forms)} kinds: {sorted(map(str, forms))}",
-            "one type and size",
-            "convert them",
+            f"{reader.name}: no batches", "at least one", "pass a fresh iterator, or check its filter"
         )
-    x, y = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-    return ExamplesSource(_in_memory(x, y, name), len(parts[0][0]))
+    if len(forms) > 1:
+        seen = f"{reader.name}: images of {len(forms)} kinds: {sorted(map(str, forms))}"
+        raise InputError(seen, "one type and size", "convert them")
+    y = torch.cat(labels_seen)
+    if held <= MEMORY_LIMIT:
+        return ExamplesSource(_in_memory(torch.cat(kept), y, reader.name, classes), size)
+    buffer = max(2 * size, MEMORY_LIMIT // SHUFFLE_SHARE // image_bytes)
+    return StreamSource(loader, reader, y, torch.ones(len(y), dtype=torch.bool), size, buffer, classes)
+
+
+def _too_large(name: str) -> InputError:
+    return InputError(
+        f"{name}: over {MEMORY_LIMIT / 2**30:.0f} GiB of images from an iterator, which passes once",
+        "less, or an iterable that begins anew at each iter(), or random access",
+        "pass a DataLoader over a map-style dataset, whose images are read when they are needed",
+    )

@@ -32,8 +32,7 @@ class ExamplesSource:
     batch_size: int
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise InputError(f"a batch size of {self.batch_size}", "at least 1", "pass a positive batch size")
+        check_batch_size(self.batch_size)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -44,21 +43,60 @@ class ExamplesSource:
         return (self.examples.batch(index) for index in order)
 
     def hold_out(self, fraction: float, seed: int) -> tuple[ExamplesSource, ExamplesSource]:
-        """Split into (rest, held_out), stratified by label; each counts positions anew from 0."""
+        """Split into (rest, held_out), stratified by label; each counts positions anew from 0.
+
+        No group is parted, and no two images with the same pixels; see `harden.data.split`.
+
+        Raises:
+            InputError: the images have no labels, or a part would be empty.
+        """
+        if not self.examples.classes:
+            raise no_labels(self.name)
         rest, held_out = split(self.examples, fraction, seed)
         return ExamplesSource(rest, self.batch_size), ExamplesSource(held_out, self.batch_size)
+
+    def take(self, index: Tensor) -> ExamplesSource:
+        """Select the examples at these positions, int64 (M,), in their order; they count anew from 0."""
+        return ExamplesSource(self.examples.take(index), self.batch_size)
+
+    def resized(self, batch_size: int) -> ExamplesSource:
+        """Give the same examples in batches of another size."""
+        return ExamplesSource(self.examples, batch_size)
 
     def labels(self) -> Tensor:
         """Give all labels, int64 (N,)."""
         return self.examples.y
 
+    @property
+    def name(self) -> str:
+        """What to call the data."""
+        return self.examples.name
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the classes, in the order of their labels; None where there are no labels."""
+        return self.examples.classes or None
+
     def describe(self) -> str:
         """Say in one line what the data is."""
         channels, height, width = self.examples.image_shape
-        return (
-            f"{self.examples.name}: {len(self):,} images {channels}x{height}x{width}, "
-            f"{len(self.examples.classes)} classes, in memory"
-        )
+        classes = f"{len(self.examples.classes)} classes" if self.examples.classes else "no labels"
+        return f"{self.name}: {len(self):,} images {channels}x{height}x{width}, {classes}, in memory"
+
+
+def check_batch_size(size: int) -> None:
+    """Raise InputError unless a batch has at least one example."""
+    if size < 1:
+        raise InputError(f"a batch size of {size}", "at least 1", "pass a positive batch size")
+
+
+def no_labels(name: str) -> InputError:
+    """Say why nothing can be held out from images without labels."""
+    return InputError(
+        f"{name}: a part to hold out from images without labels",
+        "labels, of which a share is held out",
+        "pass them as unlabelled=..., beside training data with labels",
+    )
 
 
 def epoch_indices(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harden.data.arrays import KEYS, from_arrays
+from harden.data.arrays import KEYS, OPTIONAL, from_arrays
 from harden.data.splitting import Splits
 from harden.errors import InputError
 
@@ -17,9 +17,10 @@ _RECIPE = "write it with np.savez(FILE, x_train=..., y_train=..., x_test=..., y_
 
 
 def load_npz(path: str) -> Splits:
-    """Load x_train, y_train, x_test, y_test and, where it is there, classes from an npz file.
+    """Load x_train, y_train, x_test, y_test from an npz file and, where they are there, some more.
 
-    Images are (N, H, W, C) or (N, H, W): uint8, uint16, or float32 in [0, 1]. Nothing is unpickled.
+    Images are (N, H, W, C) or (N, H, W): uint8, uint16, or float32 in [0, 1]. Nothing is unpickled. More:
+    classes (names), group_train and group_test (integers or strings), x_unlabelled (images).
 
     Raises:
         InputError: the file is missing, damaged, no npz, holds objects, or lacks an array; or as Examples.
@@ -48,7 +49,7 @@ def load_npz(path: str) -> Splits:
             ", ".join(KEYS),
             _RECIPE,
         )
-    return from_arrays([stored[key] for key in KEYS], file.stem, _classes(stored.get("classes"), path))
+    return from_arrays(stored, file.stem, _classes(stored.get("classes"), path))
 
 
 def _read(file: Path) -> dict[str, NDArray[np.generic]]:
@@ -56,8 +57,8 @@ def _read(file: Path) -> dict[str, NDArray[np.generic]]:
         raise ValueError("not a zip archive")
     # Opened here: on some damaged files numpy would leave it open.
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        wanted = [key for key in archive.files if key in (*KEYS, "classes")]
-        if len(wanted) < len(KEYS):
+        wanted = [key for key in archive.files if key in (*KEYS, *OPTIONAL, "classes")]
+        if not set(KEYS) <= set(wanted):
             # Others are named in the error, not read: they may be large or hold objects.
             return dict.fromkeys(archive.files, np.empty(0))
         return {key: archive[key] for key in wanted}

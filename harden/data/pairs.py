@@ -2,64 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from harden.data.arrays import images, labels
 from harden.data.batch import Batch
-from harden.data.checks import check_images, check_labels
+from harden.data.checks import UNLABELLED, check_images, check_labels
 from harden.data.examples import to_unit
+from harden.data.fields import Fields, image_alone, image_and_label
 from harden.errors import InputError
 
 
-def as_pair(item: object, name: str) -> tuple[Tensor, Tensor]:
-    """Read one batch as (x (B, C, H, W) of its own type, y int64 (B,)), checked.
+@final
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Read what a loader yields.
 
-    Raises:
-        InputError: not a pair, or images or labels are not what they have to be.
+    Args:
+        name: what to call the loader in messages.
+        fields: keys, attributes or positions of images and labels; pairs and well-known names where None.
+        labelled: whether labels are read; all are -1 otherwise.
     """
-    if not isinstance(item, tuple | list) or len(item) != 2:
-        seen = f"{len(item)} things" if isinstance(item, tuple | list) else f"a {type(item).__name__}"
-        raise InputError(
-            f"{name}: a batch of {seen}",
-            "a pair (x, y)",
-            "give the DataLoader a collate_fn that returns (x, y)",
-        )
-    if isinstance(item[1], int) or getattr(item[1], "ndim", 1) == 0:
-        raise InputError(
-            f"{name}: single examples", "batches", "pass torch.utils.data.DataLoader(dataset, batch_size=128)"
-        )
-    x, y = images(item[0], f"{name}: x"), labels(item[1], f"{name}: y")
-    x = x.float() if x.dtype in (torch.float64, torch.float16, torch.bfloat16) else x
-    check_images(x, name)
-    check_labels(y, x.shape[0], None, name)
-    return x, y
+
+    name: str
+    fields: Fields | None = None
+    labelled: bool = True
+
+    def pair(self, item: object) -> tuple[Tensor, Tensor]:
+        """Read one batch as (x (B, C, H, W) of its own type, y int64 (B,)), checked.
+
+        Raises:
+            InputError: images or labels can't be told, or are not what they have to be.
+        """
+        if not self.labelled:
+            field = None if self.fields is None else self.fields[0]
+            x = self._images(image_alone(item, field, self.name))
+            return x, torch.full((len(x),), UNLABELLED)
+        found_x, found_y = image_and_label(item, self.fields, self.name)
+        if isinstance(found_y, int) or getattr(found_y, "ndim", 1) == 0:
+            raise InputError(
+                f"{self.name}: single examples",
+                "batches",
+                "pass torch.utils.data.DataLoader(dataset, batch_size=128)",
+            )
+        y = labels(found_y, f"{self.name}: y")
+        x = self._images(found_x)
+        check_labels(y, x.shape[0], None, self.name)
+        return x, y
+
+    def batch(self, item: object, index: Tensor) -> Batch:
+        """Read one batch whose positions are known.
+
+        Raises:
+            InputError: as `pair`, or there are more or fewer examples than positions.
+        """
+        x, y = self.pair(item)
+        if len(x) != len(index):
+            raise InputError(
+                f"{self.name}: {len(x)} images from {len(index)} examples",
+                "one image for each example",
+                "leave mixing, dropping and repeating of examples out of collate_fn",
+            )
+        return Batch(to_unit(x), y, index)
+
+    def _images(self, found: object) -> Tensor:
+        x = images(found, f"{self.name}: x")
+        x = x.float() if x.dtype in (torch.float64, torch.float16, torch.bfloat16) else x
+        check_images(x, self.name)
+        return x
 
 
-def as_batch(item: object, index: Tensor, name: str) -> Batch:
-    """Read one batch whose positions are known.
-
-    Raises:
-        InputError: as `as_pair`, or there are more or fewer examples than positions.
-    """
-    x, y = as_pair(item, name)
-    if len(x) != len(index):
-        raise InputError(
-            f"{name}: {len(x)} images from {len(index)} examples",
-            "one image for each example",
-            "leave mixing, dropping and repeating of examples out of collate_fn",
-        )
-    return Batch(to_unit(x), y, index)
-
-
-def annotated(iterator: Iterator[Any], name: str) -> Iterator[Any]:
+def annotated(items: Iterable[Any], name: str) -> Iterator[Any]:
     """Pass items through; what the loader raises goes on as it is, with a note on where it happened."""
     position = 0
+    iterator: Iterator[Any] | None = None
     while True:
         try:
+            # Begun here, so that what beginning raises gets its note, and what it draws is drawn here.
+            iterator = iter(items) if iterator is None else iterator
             item = next(iterator)
         except StopIteration:
             return

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harden.data.examples import Examples
+from harden.data.groups import check_shape, joined
+from harden.data.identical import image_keys, numbered
 from harden.errors import InputError
 
 
@@ -23,14 +25,16 @@ class Splits:
         train: the part for training; validation is held out from it.
         test: the part for the certificate.
         name: the data set's name in reports.
+        unlabelled: images without labels, for contrastive pretraining alone.
 
     Raises:
-        InputError: the two parts differ in image size or in classes.
+        InputError: the parts differ in image size or in classes, or a group is in both.
     """
 
     train: Examples
     test: Examples
     name: str
+    unlabelled: Examples | None = None
 
     def __post_init__(self) -> None:
         if self.train.image_shape != self.test.image_shape:
@@ -47,6 +51,28 @@ class Splits:
                 "the same classes in the same order",
                 "number both parts' labels by one list of classes",
             )
+        extra = self.unlabelled
+        if extra is not None and extra.image_shape != self.train.image_shape:
+            raise InputError(
+                f"{self.name}: training images of {self.train.image_shape} and unlabelled images of "
+                f"{extra.image_shape} as (C, H, W)",
+                "one size in all parts",
+                "resize one of them",
+            )
+        self._check_groups()
+
+    def _check_groups(self) -> None:
+        if self.train.groups is None or self.test.groups is None:
+            return
+        both = sorted(set(self.train.groups.tolist()) & set(self.test.groups.tolist()))
+        if both:
+            where = [(part.groups == both[0]).nonzero()[0, 0] for part in (self.train, self.test)]
+            raise InputError(
+                f"{self.name}: {len(both):,} groups in training and in test, first that of training image "
+                f"{int(where[0])} and test image {int(where[1])}",
+                "a group (patient, track, subfolder) in one part alone",
+                "move its images to one part, or number the parts' groups apart if they are not the same",
+            )
 
 
 def split(
@@ -54,12 +80,28 @@ def split(
 ) -> tuple[Examples, Examples]:
     """Hold out a fraction of each class; see `split_indices`.
 
+    No group is parted, and no two images with the same pixels: a copy on the other side would be known.
+    Where there are no copies, this is what `split_indices` gives.
+
+    Args:
+        examples: the set.
+        fraction: share to hold out, in (0, 1).
+        seed: of the choice.
+        groups: what belongs together, (N,); `examples.groups` where None.
+
     Returns:
         (rest, held_out), each in the order of `examples`.
 
     Raises:
         InputError: fraction is outside (0, 1), groups has another length, or a part would be empty.
     """
+    groups = examples.groups if groups is None else groups
+    if groups is not None:
+        check_shape(groups, len(examples), examples.name)
+    same = numbered(image_keys(examples.batches(1024)))
+    if same.max() + 1 < len(same):
+        whole = same if groups is None else joined(groups.cpu().numpy(), same)
+        groups = torch.from_numpy(whole)
     rest, held_out = split_indices(examples.y, fraction, seed, groups)
     return examples.take(rest), examples.take(held_out)
 
@@ -90,21 +132,42 @@ def split_indices(
     if groups is None:
         mask = _hold_out_each(labels, fraction, seed)
     else:
-        if tuple(groups.shape) != tuple(y.shape):
-            raise InputError(
-                f"groups of shape {tuple(groups.shape)} for {len(y):,} examples",
-                "one group an example",
-                "pass an integer tensor of shape (N,)",
-            )
+        check_shape(groups, len(y), "split")
         mask = _hold_out_groups(labels, groups.cpu().numpy(), fraction, seed)
     if mask.all() or not mask.any():
         raise InputError(
             f"{len(labels):,} examples of which a fraction of {fraction} can't be held out",
-            "a class with at least two examples" + (" in different groups" if groups is not None else ""),
+            "a class with at least two examples"
+            + (" in different groups (identical images are one)" if groups is not None else ""),
             "pass more data, or a validation set of your own",
         )
     chosen = torch.from_numpy(mask)
     return (~chosen).nonzero().squeeze(1), chosen.nonzero().squeeze(1)
+
+
+def sample(examples: Examples, size: int, seed: int) -> Examples:
+    """Choose exactly `size` examples, stratified as far as that goes, in their order.
+
+    Where `split` with the fraction size / N would hold out that many without groups, they are the same.
+
+    Raises:
+        InputError: size is outside 1..N.
+    """
+    if not 0 < size <= len(examples):
+        raise InputError(
+            f"a sample of {size:,} out of {len(examples):,} images",
+            "1 to all of them",
+            "pass a smaller number",
+        )
+    _, label, sizes = np.unique(examples.y.cpu().numpy(), return_inverse=True, return_counts=True)
+    wanted = sizes * (size / len(examples))
+    counts = _shares(sizes, size / len(examples), size)
+    while counts.sum() != size:  # one by one, where it brings the counts nearest to the classes' shares
+        step = 1 if counts.sum() < size else -1
+        open_to = counts < sizes if step > 0 else counts > 0
+        counts[np.argmax(np.where(open_to, step * (wanted - counts), -np.inf))] += step
+    chosen = torch.from_numpy(_pick(label, len(sizes), counts, seed))
+    return examples.take(chosen.nonzero().squeeze(1))
 
 
 def _shuffled(n: int, seed: int) -> NDArray[np.int64]:
@@ -113,16 +176,28 @@ def _shuffled(n: int, seed: int) -> NDArray[np.int64]:
 
 def _hold_out_each(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
     classes, label, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    counts = _shares(sizes, fraction, int(fraction * len(labels) + 0.5))
+    return _pick(label, len(classes), counts, seed)
+
+
+def _shares(sizes: NDArray[np.int64], fraction: float, whole: int) -> NDArray[np.int64]:
+    """How many of each class: fraction of its size, rounded by largest remainders towards the whole."""
     wanted = fraction * sizes
-    counts = np.clip(np.floor(wanted), np.minimum(sizes - 1, 1), sizes - 1).astype(np.int64)
+    counts: NDArray[np.int64] = np.clip(np.floor(wanted), np.minimum(sizes - 1, 1), sizes - 1).astype(
+        np.int64
+    )
     # The largest remainders are rounded up, until the whole has its share.
-    short = int(fraction * len(labels) + 0.5) - int(counts.sum())
+    short = whole - int(counts.sum())
     remainder = np.where(counts < np.minimum(sizes - 1, wanted), wanted - counts, 0.0)
     for position in np.argsort(-remainder, kind="stable")[: max(short, 0)]:
         counts[position] += remainder[position] > 0
-    mask = np.zeros(len(labels), dtype=np.bool_)
-    order = _shuffled(len(labels), seed)
-    for position in range(len(classes)):
+    return counts
+
+
+def _pick(label: NDArray[np.int64], classes: int, counts: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    mask = np.zeros(len(label), dtype=np.bool_)
+    order = _shuffled(len(label), seed)
+    for position in range(classes):
         mask[order[label[order] == position][: counts[position]]] = True
     return mask
 

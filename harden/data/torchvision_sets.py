@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harden.data.arrays import from_arrays
+from harden.data.arrays import KEYS, from_arrays
 from harden.data.splitting import Splits
 from harden.errors import InputError
 
@@ -37,7 +37,8 @@ def load_torchvision(name: str, root: str) -> Splits:
         )
     train, test = (_open(name, root, first) for first in (True, False))
     classes = getattr(train, "classes", None)
-    return from_arrays([*_stored(train), *_stored(test)], name, classes)
+    arrays = dict(zip(KEYS, (*_stored(train), *_stored(test)), strict=True))
+    return from_arrays(arrays, name, classes)
 
 
 def _open(name: str, root: str, first: bool) -> Any:

@@ -316,7 +316,10 @@ X, Y = pair()
         (dataset(X, Y - 1), "label of -1"),
         (DataLoader(TensorDataset(X), batch_size=8), "batch of 1 things"),
         (DataLoader(TensorDataset(X, Y, Y), batch_size=8), "batch of 3 things"),
-        (DataLoader([{"x": X[0], "y": 0}], batch_size=1), "batch of a dict.*collate_fn"),  # type: ignore[arg-type]
+        (
+            DataLoader([{"scan": X[0], "grade": 0}], batch_size=1),
+            r"a dict with 'scan', 'grade'.*fields=\('scan', 'grade'\)",
+        ),  # type: ignore[arg-type]
         (DataLoader(Numbered(), batch_size=8, collate_fn=lambda items: (X[:3], Y[:3])), "3 images from 8"),
     ],
 )

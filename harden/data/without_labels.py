@@ -1,0 +1,72 @@
+"""Images without labels, for contrastive pretraining."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from harden.data.arrays import images
+from harden.data.checks import UNLABELLED
+from harden.data.examples import Examples
+from harden.data.fields import Field
+from harden.data.indexed import LoaderSource
+from harden.data.loaders import adapted, is_array, is_source
+from harden.data.memory import ExamplesSource
+from harden.data.pairs import Reader
+from harden.data.source import Source
+from harden.data.splitting import Splits
+from harden.data.streams import StreamSource
+from harden.errors import InputError
+
+
+def unlabelled(loader: object, batch_size: int = 128, *, field: Field | None = None) -> Source:
+    """Adapt images whose labels are missing or don't matter; every label of a batch is -1.
+
+    The result serves contrastive pretraining alone: nothing can be held out from it, and no loss on labels
+    takes -1. A Source of your own comes back as it is.
+
+    Args:
+        loader: as `from_loader`; batches may also be images alone, (x,), or whatever `field` finds; an array
+            of images is taken as well.
+        batch_size: for what has no batch size of its own.
+        field: key, attribute or position of the images in a batch.
+
+    Raises:
+        InputError: as `from_loader`.
+    """
+    if isinstance(loader, Splits):
+        raise InputError("Splits as a loader", "one part of them", "pass splits.unlabelled or splits.train")
+    if isinstance(loader, ExamplesSource):
+        return ExamplesSource(_bare(loader.examples), loader.batch_size)
+    if isinstance(loader, LoaderSource | StreamSource):
+        return _bare_source(loader)
+    if isinstance(loader, Examples):
+        return ExamplesSource(_bare(loader), batch_size)
+    array: Any = loader[0] if isinstance(loader, tuple | list) and loader and len(loader) < 3 else loader
+    if is_array(array) and (array is loader or isinstance(loader, tuple | list)):
+        return ExamplesSource(_from_array(array), batch_size)
+    if is_source(loader):
+        return loader
+    fields = None if field is None else (field, field)
+    return adapted(loader, batch_size, Reader("", fields, labelled=False))
+
+
+def _bare(examples: Examples) -> Examples:
+    return Examples(examples.x, torch.full_like(examples.y, UNLABELLED), (), examples.name, examples.groups)
+
+
+def _bare_source(source: LoaderSource | StreamSource) -> Source:
+    reader = replace(source.reader, labelled=False)
+    if isinstance(source, LoaderSource):
+        return replace(source, reader=reader)
+    gone = torch.full_like(source.labels_of_all, UNLABELLED)
+    return replace(source, reader=reader, labels_of_all=gone, classes=None)
+
+
+def _from_array(array: object) -> Examples:
+    x = images(array, "x")
+    x = x.float() if x.dtype in (torch.float64, torch.float16, torch.bfloat16) else x
+    y = torch.full((len(x),), UNLABELLED, device=x.device)
+    return Examples(x.detach(), y, (), "images without labels")
