@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import inspect
 import json
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import torch
-from torch import nn
 
 from harden.artefact.folder import CHECKPOINT_FOLDER
+from harden.cli.networks import build_network
 from harden.data import Splits
 from harden.errors import InputError
 from harden.files import write_text
-from harden.models import Classifier
-from harden.models.reference import small_cnn
+from harden.models import Classifier, copied, float32_copy
 from harden.training.checkpoint import restore_weights, restore_weights_file
 
 MODEL_FILE = "model.json"
-_FORMS = "small, torchvision:NAME, module:function, or a run's folder"
 
 
 @final
@@ -36,17 +30,24 @@ class ModelSpec:
         weights: a safetensors file, or None.
         mean: of the normalisation, or None.
         std: likewise.
+        head: name of the submodule whose input are the features, or "" to have it found.
+        output: key, attribute or position of the logits in what the network returns, or "".
     """
 
     spec: str
     weights: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    head: str = ""
+    output: str = ""
 
     @classmethod
-    def of(cls, spec: str, weights: Path | None, mean: str, std: str) -> ModelSpec:
+    def of(
+        cls, spec: str, weights: Path | None, mean: str, std: str, *, head: str = "", output: str = ""
+    ) -> ModelSpec:
         """Read the options as they were typed."""
-        return cls(spec, str(weights) if weights else None, _numbers("--mean", mean), _numbers("--std", std))
+        path = str(weights) if weights else None
+        return cls(spec, path, _numbers("--mean", mean), _numbers("--std", std), head, output)
 
     @property
     def folder(self) -> Path | None:
@@ -61,17 +62,30 @@ class ModelSpec:
             InputError: there is no such model, or its weights do not fit.
         """
         if self.folder is not None:
-            if self.weights or self.mean or self.std:
+            if given := [option for option, value in self._options() if value]:
                 raise InputError(
-                    f"{self.spec} with --weights, --mean or --std",
+                    f"{self.spec} with {' and '.join(given)}",
                     "a run's folder alone, which has its own",
                     "leave these options out",
                 )
             return _from_folder(self.folder, data)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            network = _network(self.spec, data)
-        model = network if isinstance(network, Classifier) else Classifier(network, self.mean, self.std)
+            network = build_network(self.spec, data)
+        if isinstance(network, Classifier):
+            if given := [option for option, value in self._options()[1:] if value]:
+                raise InputError(
+                    f"{self.spec}, which returns a harden.Classifier, with {' and '.join(given)}",
+                    "a Classifier alone, which has its own",
+                    "leave these options out, or return the bare network",
+                )
+            model = network
+        else:
+            model = Classifier(
+                network, self.mean, self.std, head=self.head or None, output=_position(self.output)
+            )
+        # A copy's weights have the same names whether or not parts of the network are compiled.
+        model = copied(model)
         if self.weights is not None:
             restore_weights_file(model.network, Path(self.weights))
         return model
@@ -80,15 +94,32 @@ class ModelSpec:
         """The spec itself, or the one that a run's folder remembers."""
         return self if self.folder is None else _stored(self.folder)
 
+    def _options(self) -> list[tuple[str, object]]:
+        """The options beside --model, as they are typed."""
+        return [
+            ("--weights", self.weights),
+            ("--mean", self.mean),
+            ("--std", self.std),
+            ("--head", self.head),
+            ("--output", self.output),
+        ]
+
     def remember(self, folder: Path) -> None:
         """Write beside the checkpoint what builds the network again."""
         described = {**asdict(self), "weights": None}
-        write_text(folder / CHECKPOINT_FOLDER / MODEL_FILE, json.dumps(described, indent=2) + "\n")
+        place = folder / CHECKPOINT_FOLDER
+        place.mkdir(parents=True, exist_ok=True)
+        write_text(place / MODEL_FILE, json.dumps(described, indent=2) + "\n")
 
 
 def _from_folder(folder: Path, data: Splits) -> Classifier:
     model = _stored(folder).build(data)
-    restore_weights(model, folder / CHECKPOINT_FOLDER)
+    try:
+        restore_weights(model, folder / CHECKPOINT_FOLDER)
+    except InputError:
+        # A run trains in float32, whatever precision the network comes in; an export keeps it.
+        model = float32_copy(model)
+        restore_weights(model, folder / CHECKPOINT_FOLDER)
     return model
 
 
@@ -97,57 +128,20 @@ def _stored(folder: Path) -> ModelSpec:
     try:
         stored = json.loads(path.read_text())
         mean, std = stored["mean"], stored["std"]
-        return ModelSpec(stored["spec"], None, mean and tuple(mean), std and tuple(std))
+        # Folders of version 0.1 say nothing about head and output.
+        head, output = stored.get("head", ""), stored.get("output", "")
+        return ModelSpec(stored["spec"], None, mean and tuple(mean), std and tuple(std), head, output)
     except FileNotFoundError:
         raise InputError(f"no {path}", "the folder of a `harden run`", "point to one") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} ({error})", "what `harden run` wrote", "run again; it is damaged") from None
 
 
-def _network(spec: str, data: Splits) -> nn.Module:
-    channels, height, _ = data.train.image_shape
-    fits = {"in_channels": channels, "num_classes": len(data.train.classes), "image_size": height}
-    kind, _, name = spec.partition(":")
-    if spec == "small":
-        return small_cnn(**fits)
-    if spec.endswith(".onnx"):
-        raise InputError(
-            f"{spec}, a bare ONNX file", "a model with gradients", "point to its run's folder instead"
-        )
-    if kind == "torchvision" and name:
-        return _torchvision(name, fits["num_classes"])
-    if name:
-        return _called(kind, name, fits)
-    close = difflib.get_close_matches(kind, ("small", "torchvision"), n=1)
-    instead = f"did you mean {close[0]}?" if close else "write --model small, for instance"
-    raise InputError(f"model {spec!r}", _FORMS, instead)
-
-
-def _torchvision(name: str, classes: int) -> nn.Module:
-    from torchvision import models
-
-    if name not in models.list_models():
-        close = difflib.get_close_matches(name, models.list_models())
-        hint = f"did you mean {', '.join(close)}?" if close else "see torchvision.models.list_models()"
-        raise InputError(f"torchvision model {name!r}", "a name that torchvision knows", hint)
-    network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
-    return network
-
-
-def _called(module: str, name: str, fits: dict[str, int]) -> nn.Module:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        function: Any = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{module}:{name} ({error})", "a function that can be imported", _FORMS) from error
-    parameters = inspect.signature(function).parameters
-    network = function(**{key: value for key, value in fits.items() if key in parameters})
-    if not isinstance(network, nn.Module):
-        seen = f"{module}:{name} returned a {type(network).__name__}"
-        raise InputError(seen, "an nn.Module or a harden.Classifier", "return the network")
-    return network
+def _position(output: str) -> str | int | None:
+    """`--output` as Classifier takes it: a number is a position, all else a key or an attribute."""
+    if output.lstrip("-").isdecimal():
+        return int(output)
+    return output or None
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...] | None:
