@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import logging
 import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import cast, final
+from typing import Any, cast, final
 
 import onnx
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from harden.artefact.session import INPUT, OUTPUT
 from harden.errors import ExportError
-from harden.models import Classifier
+from harden.models import Classifier, copied
 
 OPSET = 18
 TRACE_BATCH = 2  # a batch of 1 would be taken for a constant
@@ -33,13 +32,12 @@ class Deployed(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (N, K) of images (N, C, H, W) in [0, 1]."""
-        logits: Tensor = self.model.network(self.model.normalise(image))
-        return logits
+        return self.model.bare_logits(image)
 
 
 def deployed(model: Classifier, dtype: torch.dtype = torch.float32) -> Deployed:
     """A copy for inference on the CPU, freed from torch.compile and DataParallel."""
-    module = Deployed(copy.deepcopy(_unwrapped(model))).cpu().to(dtype).eval()
+    module = Deployed(copied(model)).cpu().to(dtype).eval()
     return module.requires_grad_(False)
 
 
@@ -68,7 +66,7 @@ def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelPro
             "a forward without data-dependent control flow and with any batch size",
             "use torch.where instead of if, x.shape[0] instead of a number",
         ) from error
-    graph = cast(onnx.ModelProto, program.model_proto)  # type: ignore[union-attr]
+    graph = cast(onnx.ModelProto, program.model_proto)  # type: ignore[union-attr]  # None without dynamo
     _strip(graph)
     found = {opset.domain: opset.version for opset in graph.opset_import}
     if found.get("", found.get("ai.onnx")) != OPSET:
@@ -79,32 +77,16 @@ def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelPro
     return graph
 
 
-def _strip(graph: onnx.ModelProto) -> None:
-    """Remove what the exporter tells about the source: paths, code lines, class names."""
-    parts = [graph, graph.graph, *graph.functions]
-    parts += [*graph.graph.node, *graph.graph.value_info, *graph.graph.initializer]
-    parts += [*graph.graph.input, *graph.graph.output]
-    for function in graph.functions:
-        parts += [*function.node, *function.value_info]
-    for part in parts:
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-
-
-def _unwrapped(model: Classifier) -> Classifier:
-    network = model.network
-    while True:
-        inner = getattr(network, "_orig_mod", None)  # torch.compile
-        if inner is None and isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            inner = network.module
-        if inner is None:
-            break
-        network = inner
-    if network is model.network:
-        return model
-    plain = copy.copy(model)
-    plain._modules = {**model._modules, "network": network}
-    return plain
+def _strip(part: Any) -> None:
+    """Remove what the exporter tells about the source, at any depth: paths, code lines, class names."""
+    for name in ("metadata_props", "doc_string"):
+        if name in part.DESCRIPTOR.fields_by_name:
+            part.ClearField(name)
+    for field, value in part.ListFields():
+        # The body of an If or a Loop is an attribute of its node, with nodes of its own.
+        if field.message_type is not None:
+            for each in [value] if hasattr(value, "ListFields") else value:
+                _strip(each)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harden.artefact.graph import OPSET, deployed, trace
+from harden.artefact.graph import OPSET, _strip, deployed, trace
 from harden.artefact.parity import check_parity
 from harden.artefact.session import Session
 from harden.errors import ExportError
@@ -79,6 +79,33 @@ def test_nothing_in_the_bytes_tells_about_the_machine(traced: bytes) -> None:
     parts = [graph, graph.graph, *graph.graph.node, *graph.graph.initializer]
     parts += [*graph.graph.input, *graph.graph.output, *graph.graph.value_info]
     assert [part for part in parts if part.doc_string or len(part.metadata_props)] == []
+
+
+def test_graphs_inside_nodes_tell_nothing_either() -> None:
+    """The branches of an If and the body of a Loop are graphs in an attribute, functions have nodes too."""
+    helper = onnx.helper
+    graphs: list[onnx.GraphProto] = []
+    for depth in range(2):
+        node = helper.make_node("If", ["x"], ["y"]) if depth else helper.make_node("Neg", ["x"], ["y"])
+        for name in ("then_branch", "else_branch")[: 2 * depth]:
+            node.attribute.append(helper.make_attribute(name, graphs[-1]))
+        constant = helper.make_tensor("c", onnx.TensorProto.FLOAT, [1], [2.0])
+        value = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+        node.attribute.append(helper.make_attribute("value", constant))
+        for part in (node, node.attribute[0], node.attribute[-1].t, constant, value):
+            part.doc_string = "secret.py"
+        node.metadata_props.add(key="source", value="secret.py")
+        graph = helper.make_graph([node], "main", [value], [value], [constant])
+        graph.doc_string = "secret.py"
+        graphs.append(graph)
+    function = helper.make_function("local", "f", ["x"], ["y"], [graphs[-1].node[0]], [])
+    model = helper.make_model(graphs[-1], functions=[function], doc_string="secret.py")
+    assert model.SerializeToString().count(b"secret.py") > 20
+    _strip(model)
+    assert model.SerializeToString().count(b"secret.py") == 0
+    (branch, _) = [each.g for each in model.graph.node[0].attribute if each.HasField("g")]
+    assert branch.node[0].op_type == "Neg"
+    assert list(branch.initializer[0].float_data) == [2.0]
 
 
 def test_same_model_same_bytes(trained: Classifier, traced: bytes, make_classifier: MakeClassifier) -> None:
