@@ -24,6 +24,24 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @contextmanager
+def held_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder where it is missing, and hold it; what was made and stayed empty is gone afterwards.
+
+    Raises:
+        InputError: another process holds the folder.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(folder):
+            yield folder
+    finally:
+        for place in made:  # the innermost first
+            if place.is_dir() and not any(place.iterdir()):
+                place.rmdir()
+
+
+@contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder, which exists, for the length of the context; within one process it may be held again.
 

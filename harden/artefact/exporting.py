@@ -6,10 +6,13 @@ half-written passes for an artefact, and an older artefact stays what it is unti
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from harden.artefact.certifying import Claim, OnPhase, predicate
-from harden.artefact.folder import PAGE_FILE, prepare_folder, publish, staging
+from harden.artefact.folder import PAGE_FILE, check_folder, publish, staging
 from harden.artefact.gated import exported, first_images
 from harden.artefact.loaded import Artefact
 from harden.certificate import document, page, schema
@@ -17,7 +20,8 @@ from harden.data import from_loader
 from harden.errors import InputError
 from harden.evaluation import Phase
 from harden.files import write_bytes, write_text
-from harden.models import Classifier
+from harden.locking import held_folder
+from harden.models import Classifier, float32_copy
 
 
 def export(
@@ -26,6 +30,7 @@ def export(
     data: object,
     claim: Claim,
     *,
+    beside: Callable[[Path], None] | None = None,
     on_phase: OnPhase | None = None,
 ) -> Artefact:
     """Export a model to ONNX and certify the file.
@@ -39,10 +44,11 @@ def export(
         folder: empty, missing, or an artefact to replace.
         data: images that neither training nor the choice of the checkpoint has seen.
         claim: what to measure.
+        beside: writes what else belongs to the artefact (checkpoint, history) into the folder it is given.
         on_phase: called with the `Phase` as the work goes on.
 
     Raises:
-        InputError: the folder holds other things, or the data are unfit.
+        InputError: the folder holds other things, another process writes to it, or the data are unfit.
         ExportError: the network can't be traced, or the graph fails the gate.
         Whatever is raised, the folder is as before.
     """
@@ -50,20 +56,29 @@ def export(
         raise InputError(
             "a claim with eps 0", "a positive budget", 'write Linf("8/255"); clean accuracy is in it'
         )
-    target = prepare_folder(folder)
     source = from_loader(data, claim.batch_size)
     report = on_phase or _silent
-    report(Phase("export", 0, 1))
-    image, y = first_images(source)
-    content, session, parity = exported(model, image, y, claim.threat)
-    report(Phase("export", 1, 1))
-    with staging(target) as place:
-        write_bytes(place / schema.MODEL_FILE, content)
-        certificate = document.issue(place, predicate(model, session, parity, source, claim, place, report))
-        write_text(place / PAGE_FILE, page.render(certificate))
-        document.write(certificate, place)
-        publish(place, target)
+    with held_folder(check_folder(folder)) as target:
+        report(Phase("export", 0, 1))
+        image, y = first_images(source)
+        # The file computes in float32: gradients of a network in half precision would steer past it.
+        twin = model if _is_float32(model) else float32_copy(model)
+        content, session, parity = exported(twin, image, y, claim.threat)
+        report(Phase("export", 1, 1))
+        with staging(target) as place:
+            write_bytes(place / schema.MODEL_FILE, content)
+            found = predicate(twin, session, parity, source, claim, place, report)
+            certificate = document.issue(place, found)
+            write_text(place / PAGE_FILE, page.render(certificate))
+            if beside is not None:
+                beside(place)
+            document.write(certificate, place)
+            publish(place, target)
     return Artefact(target)
+
+
+def _is_float32(model: Classifier) -> bool:
+    return all(weight.dtype == torch.float32 for weight in model.parameters() if weight.is_floating_point())
 
 
 def _silent(phase: Phase) -> None:

@@ -11,10 +11,14 @@ from pathlib import Path
 
 from harden.certificate import document, schema
 from harden.errors import InputError
+from harden.files import flush_folder
+from harden.locking import LOCK_FILE
 
 PAGE_FILE = "report.html"
 HISTORY_FILE = "history.jsonl"
 CHECKPOINT_FOLDER = "checkpoint"
+PROGRESS_FOLDER = "progress"
+"""Where a run that writes to an artefact's folder keeps what it needs to go on."""
 
 _STAGING = ".harden-export-"
 
@@ -26,12 +30,14 @@ OWN_FILES = frozenset(
         PAGE_FILE,
         HISTORY_FILE,
         CHECKPOINT_FOLDER,
+        PROGRESS_FOLDER,
+        LOCK_FILE,
     }
 )
 
 
-def prepare_folder(folder: str | Path) -> Path:
-    """Create an artefact's folder, or accept one to replace.
+def check_folder(folder: str | Path) -> Path:
+    """Accept a folder for an artefact: missing, empty, or an artefact's to replace; nothing is written.
 
     Raises:
         InputError: it is a file, can't be written, or holds things that are no artefact's.
@@ -39,14 +45,30 @@ def prepare_folder(folder: str | Path) -> Path:
     path = Path(folder)
     advice = "write another --out, or empty the folder"
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        others = [entry.name for entry in path.iterdir() if not _is_own(entry.name)]
+        others = [entry.name for entry in path.iterdir() if not _is_own(entry.name)] if path.exists() else []
+        there = next(place for place in (path, *path.absolute().parents) if place.exists())
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}", "a folder that can be written", advice) from None
     if others:
         raise InputError(f"{path} holds {sorted(others)[:3]}", "an empty folder or an artefact", advice)
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: Permission denied", "a folder that can be written", advice)
+    reason = "Not a directory" if not there.is_dir() else "Permission denied"
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: {reason}", "a folder that can be written", advice)
+    return path
+
+
+def prepare_folder(folder: str | Path) -> Path:
+    """Accept a folder as `check_folder` does, and make it where it is missing.
+
+    Raises:
+        InputError: as `check_folder`.
+    """
+    path = check_folder(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        advice = "write another --out, or empty the folder"
+        raise InputError(f"{path}: {error.strerror}", "a folder that can be written", advice) from None
     return path
 
 
@@ -59,17 +81,28 @@ def staging(folder: Path) -> Iterator[Path]:
 
 
 def publish(place: Path, folder: Path) -> None:
-    """Move a complete artefact into its folder.
+    """Move a complete artefact into its folder, and bring every name to the disk.
 
     An older one goes, its certificate first, checkpoint and history with it: they would belong to another
-    model. The new certificate comes last. At every moment in between the folder is no artefact.
+    model. The new certificate comes last, and after it the progress of the run goes, which is not needed any
+    more. At every moment in between the folder is no artefact, and a run that was killed there can go on.
     """
     (folder / document.CERTIFICATE_FILE).unlink(missing_ok=True)
     (folder / HISTORY_FILE).unlink(missing_ok=True)
     shutil.rmtree(folder / CHECKPOINT_FOLDER, ignore_errors=True)
+    flush_folder(folder)
     made = sorted(place.iterdir(), key=lambda path: path.name == document.CERTIFICATE_FILE)
     for path in made:
+        if path.name == document.CERTIFICATE_FILE:
+            flush_folder(folder)
         path.replace(folder / path.name)
+    flush_folder(folder)
+    progress, gone = folder / PROGRESS_FOLDER, folder / f"{_STAGING}{PROGRESS_FOLDER}"
+    if progress.is_dir():
+        # In one step out of sight: half a progress could not be gone on with.
+        shutil.rmtree(gone, ignore_errors=True)
+        progress.replace(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _is_own(name: str) -> bool:

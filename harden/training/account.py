@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import final
+import json
+from dataclasses import asdict, replace
+from typing import Any, final
 
 from harden.certificate.schema import HistoryPoint, StageRecord
 from harden.description import describe
@@ -36,12 +37,12 @@ class Account:
             )
         return replace(stage, budget=whole.part(left))
 
-    def add(self, record: StepRecord) -> None:
-        """Take in a step."""
+    def add(self, record: StepRecord) -> str | None:
+        """Take in a step; its line where it is a moment that the page will draw."""
         self._last = record
         point = int(record.progress * _HISTORY_POINTS)
         if record.robust is None and point == self._drawn:
-            return
+            return None
         self._drawn = point
         self.history.append(
             HistoryPoint(
@@ -54,6 +55,11 @@ class Account:
                 robust=record.robust,
             )
         )
+        return json.dumps(self.history[-1].model_dump())
+
+    def lines(self) -> list[str]:
+        """The history so far, a JSON object a line."""
+        return [json.dumps(point.model_dump()) for point in self.history]
 
     def close(self, stage: Stage) -> None:
         """Take in the end of a stage."""
@@ -76,3 +82,21 @@ class Account:
             self.spent.seconds + record.seconds,
         )
         self._last, self._drawn = None, -1
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, as JSON."""
+        return {
+            "spent": asdict(self.spent),
+            "stages": [stage.model_dump(mode="json") for stage in self.stages],
+            "history": [point.model_dump(mode="json") for point in self.history],
+            "last": None if self._last is None else asdict(self._last),
+            "drawn": self._drawn,
+        }
+
+    def restore(self, facts: dict[str, Any]) -> None:
+        """Go on from such facts."""
+        self.spent = Spent(**facts["spent"])
+        self.stages = [StageRecord.model_validate(stage) for stage in facts["stages"]]
+        self.history = [HistoryPoint.model_validate(point) for point in facts["history"]]
+        self._last = None if facts["last"] is None else StepRecord(**facts["last"])
+        self._drawn = facts["drawn"]

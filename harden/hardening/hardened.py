@@ -1,0 +1,121 @@
+"""A hardened model, and its way to an artefact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+from harden.artefact.certifying import Claim, OnPhase
+from harden.artefact.exporting import export
+from harden.artefact.folder import CHECKPOINT_FOLDER, HISTORY_FILE
+from harden.artefact.loaded import Artefact
+from harden.artefact.origin import Origin
+from harden.description import JSON
+from harden.draws import mix
+from harden.errors import InputError
+from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite
+from harden.files import write_text
+from harden.hardening.recipe import Recipe
+from harden.models import Classifier
+from harden.threats import Threat
+from harden.training.checkpoint import save_weights
+from harden.training.checkpoints import PLAN_FILE, write_plan
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Hardened:
+    """A hardened model with the account of how it came about.
+
+    Attributes:
+        model: the hardened classifier, in inference mode.
+        before: the classifier that was given, as it was and is.
+        threat: what it was hardened against.
+        recipe: how.
+        seed: of everything random.
+        origin: recipe, costs and history, as the certificate will tell them.
+        plan: what was run on what, as `checkpoint/plan.json` will tell it.
+    """
+
+    model: Classifier
+    before: Classifier
+    threat: Threat
+    recipe: Recipe
+    seed: int
+    origin: Origin
+    plan: Mapping[str, JSON] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        spent = sum(stage.epochs_equivalent for stage in self.origin.stages)
+        return (
+            f"Hardened({type(self.model.network).__name__}, {self.threat}, {spent:.1f} E, seed={self.seed})"
+        )
+
+    @property
+    def _attack_seed(self) -> int:
+        return mix(self.seed, 9) >> 1
+
+    def evaluate(
+        self, data: object, attempts: Sequence[Attempt] | None = None, batch_size: int = 256
+    ) -> Evaluation:
+        """Measure the model in torch, clean and as the worst case over attempts; see `harden.evaluate`."""
+        return evaluate(
+            self.model, data, self.threat, attempts, seed=self._attack_seed, batch_size=batch_size
+        )
+
+    def export(
+        self,
+        folder: str | Path,
+        data: object,
+        *,
+        attempts: Sequence[Attempt] | None = None,
+        compare: Mapping[str, Classifier] | None = None,
+        split: str = "as given",
+        notes: Mapping[str, str] | None = None,
+        on_phase: OnPhase | None = None,
+    ) -> Artefact:
+        """Write the parity-checked ONNX file with certificate, evidence, page, history and checkpoint.
+
+        Args:
+            folder: empty, missing, or an artefact to replace.
+            data: test images: neither training nor the choice of the checkpoint has seen them.
+            attempts: PGD-50 on cross-entropy and margin, 3 restarts each, by default.
+            compare: a model to print beside the hardened one, by its name: the model that was given, by
+                default; none with an empty mapping.
+            split: what the data are, for the certificate ("test").
+            notes: texts to keep beside the weights in checkpoint/, by file name.
+            on_phase: called with the `Phase` as the work goes on.
+
+        Raises:
+            InputError: the folder holds other things, the data are unfit, or compare names several models.
+            ExportError: the graph does not compute what the model computes.
+        """
+        beside = {"before hardening": self.before} if compare is None else dict(compare)
+        if len(beside) > 1:
+            raise InputError(f"{len(beside)} models to compare with", "one at most", "keep one of them")
+        claim = Claim(
+            threat=self.threat,
+            attempts=pgd_suite() if attempts is None else attempts,
+            before=next(iter(beside.values()), None),
+            before_name=next(iter(beside), ""),
+            origin=self.origin,
+            seed=self._attack_seed,
+            split=split,
+        )
+
+        def write_beside(place: Path) -> None:
+            save_weights(self.model, place / CHECKPOINT_FOLDER)
+            write_plan(self.plan, place / CHECKPOINT_FOLDER / PLAN_FILE)
+            for name, text in (notes or {}).items():
+                write_text(place / CHECKPOINT_FOLDER / name, text)
+            write_text(place / HISTORY_FILE, "".join(f"{line}\n" for line in history_lines(self.origin)))
+
+        return export(self.model, folder, data, claim, beside=write_beside, on_phase=on_phase)
+
+
+def history_lines(origin: Origin) -> list[str]:
+    """The history of training, a JSON object for each point."""
+    return [json.dumps(point.model_dump()) for point in origin.history]

@@ -1,0 +1,101 @@
+"""What a run is: everything that its weights depend on, as JSON, so that it can be compared with another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from harden.artefact.folder import CHECKPOINT_FOLDER, PROGRESS_FOLDER
+from harden.artefact.loaded import Artefact
+from harden.data import Source, identity
+from harden.description import JSON, describe
+from harden.errors import InputError
+from harden.hardening.recipe import Recipe, described
+from harden.models import Classifier
+from harden.threats import Threat
+from harden.training import Budget
+from harden.training.checkpoints import PLAN_FILE, check_same, is_unfinished, read_plan
+from harden.training.snapshot import digest_of, tensors_of
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """What `harden` was asked for, checked.
+
+    Attributes:
+        model: the classifier that was given.
+        source: labelled training images.
+        unlabelled: images for pretraining instead, or None.
+        threat: what to harden against.
+        recipe: how.
+        budget: of the whole run.
+        seed: of everything random.
+    """
+
+    model: Classifier
+    source: Source
+    unlabelled: Source | None
+    threat: Threat
+    recipe: Recipe
+    budget: Budget
+    seed: int
+
+
+def check_request(model: object, threat: Threat, recipe: Recipe, unlabelled: object) -> None:
+    """Refuse what can be refused before any data are read.
+
+    Raises:
+        InputError: no Classifier, no threat to harden against, or images that no stage would look at.
+    """
+    if not isinstance(model, Classifier):
+        raise InputError(
+            f"a {type(model).__name__}",
+            "a harden.Classifier",
+            "write harden.Classifier(model, mean=..., std=...)",
+        )
+    if not hasattr(threat, "eps"):
+        raise InputError(f"a threat {threat!r}", "Linf or L2", 'write threat=harden.Linf("8/255")')
+    if threat.eps == 0:
+        raise InputError(
+            "a threat with eps 0", "a budget to harden against", 'write Linf("8/255"), for instance'
+        )
+    if unlabelled is not None and recipe.pretrain is None:
+        raise InputError(
+            "unlabelled images and nothing to pretrain",
+            "a contrastive objective that looks at them",
+            "write Recipe(pretrain=harden.objectives.SimCLR()), or leave them out",
+        )
+
+
+def plan_of(job: Job, device: str) -> dict[str, JSON]:
+    """Everything that the weights depend on: data by content, the network by its weights, recipe and seed."""
+    return {
+        "data": _data(job.source),
+        "unlabelled": None if job.unlabelled is None else _data(job.unlabelled),
+        "model": {"network": job.model.describe(), "weights": digest_of(tensors_of(job.model))},
+        "recipe": described(job.recipe, job.budget),
+        "threat": describe(job.threat),
+        "seed": job.seed,
+        "device": device,
+    }
+
+
+def _data(source: Source) -> dict[str, JSON]:
+    return {**identity(source), "batch_size": source.batch_size}
+
+
+def finished(folder: str | Path, plan: Mapping[str, JSON]) -> Artefact | None:
+    """The artefact in a folder, where a run with this very plan has made it; None where no run has.
+
+    Raises:
+        InputError: the run that made it had another plan.
+        BrokenClaimError: a file differs from its digest.
+    """
+    path = Path(folder) / CHECKPOINT_FOLDER / PLAN_FILE
+    if is_unfinished(Path(folder) / PROGRESS_FOLDER) or not path.is_file():
+        return None
+    check_same(read_plan(path), plan, str(folder))
+    return Artefact(folder)
