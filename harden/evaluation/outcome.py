@@ -140,3 +140,12 @@ class Evaluation:
             robust = Proportion(int(self.robust_correct[mine].sum()), int(mine.sum()))
             result[int(label)] = (clean, robust)
         return result
+
+    @property
+    def worst_class(self) -> tuple[int, Proportion, Proportion]:
+        """The class with the lowest robust accuracy: (label, clean, robust); of several the lowest label.
+
+        It is chosen by looking: the interval has its coverage for a class named beforehand, not for this one.
+        """
+        label, (clean, robust) = min(self.per_class().items(), key=lambda item: item[1][1].value)
+        return label, clean, robust

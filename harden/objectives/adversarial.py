@@ -7,7 +7,6 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from harden.attacks import PGD, Attack
 from harden.data import Batch
@@ -16,6 +15,7 @@ from harden.losses import CrossEntropy, Divergence, divergence
 from harden.models import Classifier, frozen
 from harden.objectives.protocol import ClassifierState, Step, classifier_of
 from harden.objectives.supervised import augmented
+from harden.objectives.weighting import ClassWeights, checked_weights, cross_entropy, weighted_mean
 from harden.views import View
 
 TRAINING_ATTACK = PGD(steps=10, step_size=0.25, keep_best=False)
@@ -32,11 +32,19 @@ class AdversarialTraining:
         attack: how x' is searched; PGD-10 by default.
         views: augmentation before the attack; none by default.
         label_smoothing: mass moved from the label to all classes, in [0, 1).
+        class_weights: a weight for each class, which makes the mean a weighted one; () for none.
+
+    Raises:
+        InputError: a weight is negative or not finite, or none is positive.
     """
 
     attack: Attack = TRAINING_ATTACK
     views: View | None = None
     label_smoothing: float = 0.0
+    class_weights: ClassWeights = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_weights", checked_weights(self.class_weights))
 
     def start(self, model: Classifier, n: int) -> nn.Module:
         """The classifier alone."""
@@ -49,9 +57,7 @@ class AdversarialTraining:
         with frozen(classifier):
             loss = CrossEntropy(classifier.logits, batch.y)
             x_adv = self.attack(loss, x, step.threat, step.draws(batch.index))
-        return functional.cross_entropy(
-            classifier.logits(x_adv), batch.y, label_smoothing=self.label_smoothing
-        )
+        return cross_entropy(classifier.logits(x_adv), batch.y, self.class_weights, self.label_smoothing)
 
 
 @final
@@ -65,13 +71,20 @@ class TRADES:
         beta: weight of robustness against accuracy; 6 in the paper.
         attack: how x' is searched; PGD-10 by default.
         views: augmentation before the attack; none by default.
+        class_weights: a weight for each class, which makes both means weighted ones; () for none.
+
+    Raises:
+        InputError: beta is negative, the attack starts at x, a weight is negative or not finite, or none is
+            positive.
     """
 
     beta: float = 6.0
     attack: Attack = TRAINING_ATTACK
     views: View | None = None
+    class_weights: ClassWeights = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "class_weights", checked_weights(self.class_weights))
         if not 0 <= self.beta < float("inf"):
             raise InputError(f"beta {self.beta}", "a weight of 0 or more", "write TRADES(beta=6)")
         if isinstance(self.attack, PGD) and not self.attack.random_start:
@@ -94,5 +107,6 @@ class TRADES:
             x_adv = self.attack(loss, x, step.threat, step.draws(batch.index))
         # One forward for both halves: BatchNorm sees clean and attacked images together.
         clean, attacked = classifier.logits(torch.cat((x, x_adv))).chunk(2)
-        robust = divergence(clean.log_softmax(1), attacked).mean()
-        return functional.cross_entropy(clean, batch.y) + self.beta * robust
+        apart = divergence(clean.log_softmax(1), attacked)
+        robust = weighted_mean(apart, batch.y, self.class_weights, clean.shape[1])
+        return cross_entropy(clean, batch.y, self.class_weights) + self.beta * robust

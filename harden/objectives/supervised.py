@@ -7,11 +7,11 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from harden.data import Batch
 from harden.models import Classifier
 from harden.objectives.protocol import ClassifierState, Step, classifier_of
+from harden.objectives.weighting import ClassWeights, checked_weights, cross_entropy
 from harden.views import View
 
 
@@ -23,20 +23,28 @@ class Standard:
     Args:
         views: augmentation v; none by default.
         label_smoothing: mass moved from the label to all classes, in [0, 1).
+        class_weights: a weight for each class, which makes the mean a weighted one; () for none.
+
+    Raises:
+        InputError: a weight is negative or not finite, or none is positive.
     """
 
     views: View | None = None
     label_smoothing: float = 0.0
+    class_weights: ClassWeights = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_weights", checked_weights(self.class_weights))
 
     def start(self, model: Classifier, n: int) -> nn.Module:
         """The classifier alone."""
         return ClassifierState(model)
 
     def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
-        """The mean cross-entropy of the batch."""
+        """The mean cross-entropy of the batch, weighted by class where there are weights."""
         x = augmented(self.views, batch, step)
         logits = classifier_of(state).logits(x)
-        return functional.cross_entropy(logits, batch.y, label_smoothing=self.label_smoothing)
+        return cross_entropy(logits, batch.y, self.class_weights, self.label_smoothing)
 
 
 @final
@@ -59,20 +67,32 @@ class ProbeState(nn.Module):
 @final
 @dataclass(frozen=True, slots=True)
 class LinearProbe:
-    """mean_i CE(h(f(x_i)), y_i) over the head h, with the encoder f fixed: measures the features alone."""
+    """mean_i CE(h(f(x_i)), y_i) over the head h, with the encoder f fixed: measures the features alone.
+
+    Args:
+        class_weights: a weight for each class, which makes the mean a weighted one; () for none.
+
+    Raises:
+        InputError: a weight is negative or not finite, or none is positive.
+    """
+
+    class_weights: ClassWeights = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_weights", checked_weights(self.class_weights))
 
     def start(self, model: Classifier, n: int) -> nn.Module:
         """The classifier with everything but its head frozen."""
         return ProbeState(model)
 
     def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
-        """The mean cross-entropy of the batch."""
+        """The mean cross-entropy of the batch, weighted by class where there are weights."""
         classifier = classifier_of(state)
         with torch.no_grad():
             features = classifier.features(batch.x)
         weight = next(classifier.head.parameters())
         logits: Tensor = classifier.head(features.to(weight.dtype)).float()
-        return functional.cross_entropy(logits, batch.y)
+        return cross_entropy(logits, batch.y, self.class_weights)
 
 
 def augmented(views: View | None, batch: Batch, step: Step) -> Tensor:

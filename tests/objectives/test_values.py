@@ -26,17 +26,24 @@ from harden.views import LIGHT, NATURAL, Views
 
 PGD_5 = PGD(steps=5, keep_best=False)
 NO_VIEWS = Views()
+WEIGHTS = (0.5, 0.0, 2.5)
 OBJECTIVES: list[Objective] = [
     Standard(views=LIGHT, label_smoothing=0.1),
     LinearProbe(),
     AdversarialTraining(views=LIGHT, label_smoothing=0.1),
     TRADES(beta=3.0, attack=PGD_5, views=NATURAL),
+    Standard(class_weights=WEIGHTS),
+    LinearProbe(class_weights=WEIGHTS),
+    AdversarialTraining(label_smoothing=0.1, class_weights=WEIGHTS),
+    TRADES(attack=PGD_5, class_weights=WEIGHTS),
     SimCLR(temperature=0.2, hidden=6, width=4),
     SimCLR(attack=PGD_5, views=LIGHT, hidden=6, width=4),
     MoCo(queue=30, hidden=6, width=4),
     MoCo(momentum=0.9, queue=5, attack=PGD_5, hidden=6, width=4),
 ]
-NAMES = ["standard", "probe", "madry", "trades", "simclr", "simclr-adv", "moco", "moco-adv"]
+WEIGHED = ["standard-weighed", "probe-weighed", "madry-weighed", "trades-weighed"]
+CONTRASTIVE = ["simclr", "simclr-adv", "moco", "moco-adv"]
+NAMES = ["standard", "probe", "madry", "trades", *WEIGHED, *CONTRASTIVE]
 THIRD = 1 / 3
 
 
