@@ -133,7 +133,7 @@ def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.Compari
 
 def _class_names(source: Source, session: Session) -> tuple[str, ...]:
     """The names that the data bring, then numbers for the classes that only the model knows."""
-    names = tuple(getattr(getattr(source, "examples", None), "classes", None) or ())
+    names: tuple[str, ...] = tuple(getattr(source, "classes", None) or ())
     if len(names) > session.classes:
         raise InputError(
             f"{len(names)} classes in the data and {session.classes} logits",
@@ -147,7 +147,7 @@ def _data_record(source: Source, found: Evaluation, names: tuple[str, ...], spli
     batch = next(iter(source.epoch(None)))
     channels, height, width = batch.x.shape[1:]
     return schema.DataRecord(
-        name=getattr(getattr(source, "examples", None), "name", None) or source.describe(),
+        name=getattr(source, "name", None) or source.describe(),
         digest=digest(source.epoch(None)),
         n=len(found.labels),
         image_shape=(channels, height, width),

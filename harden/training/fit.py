@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from harden.data import Source
-from harden.data.indexed import LoaderSource
-from harden.data.memory import ExamplesSource
 from harden.errors import InputError
 from harden.evaluation.worst_case import classified
 from harden.models import Classifier, frozen
@@ -46,6 +46,5 @@ def check_fit(model: Classifier, source: Source) -> None:
 
 def _labels(source: Source) -> Tensor:
     """All labels of a source, int64 (N,): without reading images where that can be."""
-    if isinstance(source, ExamplesSource | LoaderSource):
-        return source.labels()
-    return torch.cat([batch.y for batch in source.epoch(None)])
+    labels: Callable[[], Tensor] | None = getattr(source, "labels", None)
+    return labels() if labels is not None else torch.cat([batch.y for batch in source.epoch(None)])

@@ -25,7 +25,7 @@ from harden.data import Examples
 from harden.errors import ExportError, InputError
 from harden.evaluation import Phase
 from harden.locking import LOCK_FILE
-from harden.models import Classifier
+from harden.models import Classifier, copied
 from harden.models.reference import small_cnn
 from harden.threats import L2, Linf
 from harden.verifier.command import main as verify
@@ -419,3 +419,62 @@ def test_a_foreign_folder_is_refused_before_any_work(
 def test_moved_artefacts_stay_valid(issued: Path, tmp_path: Path) -> None:
     moved = shutil.copytree(issued, tmp_path / "elsewhere" / "renamed")
     assert verify([os.fspath(moved)]) == 0
+
+
+class Named(TensorDataset):
+    """A dataset that names its classes, as torchvision's do."""
+
+    classes = ["zero", *map(str, range(1, 10))]  # noqa: RUF012  # as torchvision has it
+
+
+def test_names_of_a_datasets_classes_stand_in_the_certificate(
+    trained: Classifier, test: Examples, make_claim: MakeClaim, tmp_path: Path
+) -> None:
+    loader = DataLoader(Named(test.x, test.y), batch_size=16)
+    data = export(trained, tmp_path / "out", loader, make_claim()).certificate.predicate.data
+    assert data.classes == tuple(Named.classes)
+    assert data.name == "DataLoader over Named"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_network_of_other_precision_is_attacked_in_that_of_the_file(
+    trained: Classifier, test: Examples, make_claim: MakeClaim, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    model = copied(trained).to(dtype)
+    seen: list[torch.dtype] = []
+    model.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+    artefact = export(model, tmp_path / "out", test, make_claim())
+    twin = export(copied(trained).to(dtype).float(), tmp_path / "twin", test, make_claim())
+    assert (artefact.folder / "model.onnx").read_bytes() == (twin.folder / "model.onnx").read_bytes()
+    assert artefact.certificate.predicate.bits == twin.certificate.predicate.bits
+    # The parity gate alone asks a float64 copy.
+    assert dtype == torch.float64 or dtype not in seen
+    assert next(model.parameters()).dtype == dtype
+
+
+def test_a_folder_that_another_process_writes_to_is_refused(
+    trained: Classifier, test: Examples, make_claim: MakeClaim, tmp_path: Path
+) -> None:
+    code = (
+        "import sys, time, pathlib\nfrom harden.locking import locked\n"
+        "with locked(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        try:
+            with pytest.raises(
+                InputError, match=r"which another process .* is writing to; expected a folder"
+            ):
+                export(trained, tmp_path, test, make_claim())
+        finally:
+            other.kill()
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK_FILE}
+
+
+def test_a_refused_export_leaves_no_folder(
+    trained: Classifier, test: Examples, make_claim: MakeClaim, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError):
+        export(trained, tmp_path / "a" / "out", (test.x, test.y + 90), make_claim())
+    assert list(tmp_path.iterdir()) == []
