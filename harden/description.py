@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -50,18 +51,26 @@ def restore(described: JSON) -> Any:
     module, _, name = str(kind).partition(":")
     if not module.startswith("harden."):
         raise InputError(f"a value of kind {kind!r}", "one of harden's own", "build it in Python and pass it")
-    try:
-        made = getattr(importlib.import_module(module), name, None)
-    except ImportError:
-        made = None
-    if not (isinstance(made, type) and dataclasses.is_dataclass(made)):
+    made = _own_type(module, name)
+    if made is None:
         raise InputError(
             f"kind {kind!r}", "a value type of this version of harden", "use the version that wrote it"
         )
     try:
         return made(**fields)
-    except (TypeError, ValueError, LookupError) as error:
-        raise InputError(f"fields {sorted(fields)} for {name}", "its own fields", str(error)) from None
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"fields {sorted(fields)} for {name}", "its own fields", reason) from None
+
+
+def _own_type(module: str, name: str) -> type[Any] | None:
+    if not re.fullmatch(r"harden(\.[a-z][a-z0-9_]*)+", module):
+        return None  # harden.verifier.__main__ would run where it is imported
+    try:
+        made = getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return None
+    return made if isinstance(made, type) and dataclasses.is_dataclass(made) else None
 
 
 def _name(value: Any) -> str:

@@ -34,7 +34,7 @@ class Artefact:
             path = self.folder / subject.name
             if not path.is_file():
                 raise InputError(f"no {path}", "a file that the certificate names", "export again")
-            found = sha256_file(path)
+            found = _digest(path)
             if found != subject.digest["sha256"]:
                 raise BrokenClaimError(
                     f"{path} with sha256 {found[:16]}...",
@@ -65,6 +65,15 @@ class Artefact:
 
     def __str__(self) -> str:
         return f"{self.folder}\n{self.certificate}"
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror})", "a readable file", "check its permissions"
+        ) from error
 
 
 def load(folder: str | Path) -> Artefact:

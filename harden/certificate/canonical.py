@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 SEAL = "seal"
 
+_DEEPEST = 64
+
 
 def canonical_json(value: object) -> bytes:
     """Writes a JSON value in the one form that is hashed and signed.
@@ -41,15 +43,37 @@ def render_json(value: object) -> bytes:
 def parse_json(data: bytes) -> Any:
     """Reads JSON strictly: UTF-8, no key twice, no NaN or infinity, no number beyond float64.
 
+    Nor what could be read and not be written again: half of a surrogate pair, more than 64 levels of nesting.
+
     Raises:
         ValueError: the bytes are not such JSON.
     """
     try:
-        return json.loads(
+        value = json.loads(
             data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite
         )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    _check_writable(value)
+    return value
+
+
+def _check_writable(value: Any) -> None:
+    # A loop and not a recursion: that is what deep nesting would break.
+    level, depth = [value], 0
+    while level:
+        if depth > _DEEPEST:
+            raise ValueError("nested too deeply")
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                item.encode("utf-8")  # UnicodeEncodeError is a ValueError
+            elif isinstance(item, list):
+                below.extend(item)
+            elif isinstance(item, dict):
+                below.extend(item)
+                below.extend(item.values())
+        level, depth = below, depth + 1
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -89,7 +89,8 @@ def read(path: str | Path) -> Certificate:
     try:
         fields = parse_json(data)
     except ValueError as error:
-        raise InputError(f"{target} is not strict JSON ({error})", "a whole certificate", instead) from error
+        reason = " ".join(str(error).split())[:300]  # it may quote what the file holds, line ends and all
+        raise InputError(f"{target} is not strict JSON ({reason})", "a whole certificate", instead) from error
     if not isinstance(fields, dict):
         raise InputError(f"{target} holds {type(fields).__name__}", "a JSON object", instead)
     recorded = fields.get("seal")
@@ -101,7 +102,7 @@ def read(path: str | Path) -> Certificate:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
-        seen = f"{target} is not this schema at {where} ({first['msg']})"
+        seen = " ".join(f"{target} is not this schema at {where} ({first['msg']})".split())[:400]
         raise InputError(seen, "a certificate of harden's schema v1", instead) from error
 
 

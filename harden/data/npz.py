@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-import zlib
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from harden.data.arrays import KEYS, OPTIONAL, from_arrays
 from harden.data.splitting import Splits
 from harden.errors import InputError
 
+_UNPACKED = 2**30
+_RATIO = 200
+"""Beyond _UNPACKED bytes, how many may come out of one: deflate gives a thousand out of a byte of zeros."""
 _RECIPE = "write it with np.savez(FILE, x_train=..., y_train=..., x_test=..., y_test=...)"
 
 
@@ -31,21 +35,17 @@ def load_npz(path: str) -> Splits:
     try:
         stored = _read(file)
     except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+        Exception
+    ) as error:  # zipfile, its codecs, tokenize and numpy each raise their own on damaged files
         raise InputError(
-            f"npz:{path}: unreadable ({error})", "an npz file of plain arrays, complete", _RECIPE
+            f"npz:{path}: unreadable ({_short(str(error)) or type(error).__name__})",
+            "an npz file of plain arrays, complete",
+            _RECIPE,
         ) from error
     missing = [key for key in KEYS if key not in stored]
     if missing:
         raise InputError(
-            f"npz:{path}: {', '.join(missing)} missing; it holds {', '.join(stored) or 'nothing'}",
+            f"npz:{path}: {', '.join(missing)} missing; it holds {_short(', '.join(stored)) or 'nothing'}",
             ", ".join(KEYS),
             _RECIPE,
         )
@@ -61,7 +61,37 @@ def _read(file: Path) -> dict[str, NDArray[np.generic]]:
         if not set(KEYS) <= set(wanted):
             # Others are named in the error, not read: they may be large or hold objects.
             return dict.fromkeys(archive.files, np.empty(0))
+        _check_sizes(archive.zip, wanted, file.stat().st_size)
         return {key: archive[key] for key in wanted}
+
+
+def _check_sizes(archive: zipfile.ZipFile, wanted: list[str], size: int) -> None:
+    """Raise ValueError where a small file claims to hold much: before memory is taken for it."""
+    names = set(archive.namelist())
+    members = [archive.getinfo(f"{key}.npy" if f"{key}.npy" in names else key) for key in wanted]
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > max(_UNPACKED, _RATIO * size):
+        raise ValueError(f"{size:,} bytes would unpack to {unpacked:,}")
+    for member in members:
+        with archive.open(member) as stream:
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else _read_long_header
+            shape, _, dtype = read(stream)
+            held = member.file_size - stream.tell()
+        if not all(type(length) is int and length >= 0 for length in shape):
+            raise ValueError(f"{member.filename} has the shape {shape}")
+        if dtype.itemsize * math.prod(shape) != held:
+            raise ValueError(f"{member.filename} holds {held:,} bytes, not {dtype} of shape {shape}")
+
+
+def _read_long_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    shape, in_fortran_order, dtype = np.lib.format.read_array_header_2_0(stream)
+    return shape, in_fortran_order, dtype
+
+
+def _short(text: str) -> str:
+    """One line of what a file says of itself."""
+    return " ".join(text.split())[:300]
 
 
 def _classes(stored: NDArray[np.generic] | None, path: str) -> list[str] | None:
@@ -73,4 +103,11 @@ def _classes(stored: NDArray[np.generic] | None, path: str) -> list[str] | None:
             "a list of names",
             "write classes=np.array(['cat', 'dog'])",
         )
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in stored.tolist()]
+    try:
+        return [name.decode() if isinstance(name, bytes) else str(name) for name in stored.tolist()]
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"npz:{path}: classes that are not UTF-8 ({error.reason})",
+            "a list of names",
+            "write classes=np.array(['cat', 'dog'])",
+        ) from None

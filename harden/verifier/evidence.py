@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ from harden.verifier.recount import Flagged
 _DTYPES: Final = {"index": "int64", "label": "int64", "original": "float32", "witness": "float32"}
 _HEADER: Final = 4096
 """More bytes than the header of an .npy member takes."""
+_LARGEST_IMAGE: Final = 2**24
+"""Values of an image: one of 4096 x 4096 pixels, say. It is made in memory, witness or no witness."""
+_UNPACKED: Final = 256 * 2**20
+_RATIO: Final = 100
+"""Beyond _UNPACKED bytes, how many may come out of one: deflate gives a thousand out of a byte of zeros."""
 
 
 @final
@@ -39,6 +45,8 @@ def load(data: bytes, predicate: dict[str, Any]) -> Evidence:
     """
     stored, count = predicate["evidence"], predicate["evidence"]["witnesses"]
     image = tuple(predicate["data"]["image_shape"])
+    if math.prod(image) > _LARGEST_IMAGE:
+        raise ValueError(f"the certificate is about images {image}, expected at most {_LARGEST_IMAGE} values")
     shapes = {"index": (count,), "label": (count,), "original": (count, *image), "witness": (count, *image)}
     listed = {name: (a["dtype"], tuple(a["shape"])) for name, a in stored["arrays"].items()}
     expected = {name: (_DTYPES[name], shapes[name]) for name in _DTYPES}
@@ -63,11 +71,12 @@ def _check_members(data: bytes, expected: dict[str, tuple[str, tuple[int, ...]]]
         raise ValueError(f"it holds {names}, expected the arrays {sorted(expected)} once each")
     for member in members:  # before anything is unpacked: a small file may claim to hold a huge array
         dtype, shape = expected[member.filename.removesuffix(".npy")]
-        size = int(np.dtype(dtype).itemsize)
-        for length in shape:
-            size *= length
-        if member.file_size > size + _HEADER:
+        size = int(np.dtype(dtype).itemsize) * math.prod(shape)
+        if not size < member.file_size <= size + _HEADER:
             raise ValueError(f"{member.filename} holds {member.file_size} bytes, expected {size}")
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > max(_UNPACKED, _RATIO * len(data)):
+        raise ValueError(f"{len(data)} bytes would unpack to {unpacked}")
 
 
 def check_evidence(evidence: Evidence, predicate: dict[str, Any], flags: Flagged) -> list[Finding]:
@@ -106,8 +115,8 @@ def _coverage(evidence: Evidence, predicate: dict[str, Any], flags: Flagged) -> 
         yield f"a label is not among the {len(names)} classes"
         return
     lost = {c["label"]: c["clean"]["count"] - c["robust"]["count"] for c in predicate["classes"]}
-    for label, name in enumerate(names):
-        count = int((evidence.label == label).sum())
+    counts = np.bincount(evidence.label, minlength=len(names)).tolist()
+    for name, count in zip(names, counts, strict=True):
         if lost.get(name, 0) != count:
             yield f"class {name!r} lost {lost.get(name, 0)} images, {count} witnesses have its label"
 

@@ -54,7 +54,10 @@ def recount(predicate: dict[str, Any], flags: Flagged) -> list[Finding]:
             "counts", CERTIFICATE, _counts(predicate, flags), f"all counts follow from the bits of {shown}"
         ),
         finding(
-            "proportions", CERTIFICATE, _proportions(predicate, "predicate"), "values, exact intervals hold"
+            "proportions",
+            CERTIFICATE,
+            _proportions(predicate, "predicate", len(flags.clean)),
+            "values, exact intervals hold",
         ),
         finding("attacks", CERTIFICATE, _attacks(predicate, flags), "what attacks broke adds up"),
         finding("classes", CERTIFICATE, _classes(predicate, flags), "classes add up to the whole"),
@@ -97,20 +100,22 @@ def _counts(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
         yield "comparison says more robust than clean"
 
 
-def _proportions(value: Any, where: str) -> Iterator[str]:
+def _proportions(value: Any, where: str, most: int) -> Iterator[str]:
     if isinstance(value, dict) and {"value", "count", "n", "interval", "confidence"} == value.keys():
         count, n, (low, high) = value["count"], value["n"], value["interval"]
-        if count > n or value["value"] != count / n:
+        if n > most:  # an interval takes the longer the larger n is
+            yield f"{where}.n says {n}, there are {most} images"
+        elif count > n or value["value"] != count / n:
             yield f"{where}.value says {value['value']}, {count} of {n} is {count / n}"
         elif not interval_agrees(count, n, low, high, value["confidence"]):
             yield f"{where}.interval says [{low}, {high}], which is not exact for {count} of {n}"
     elif isinstance(value, dict):
         for name, item in value.items():
             if name not in ("spec", "objective", "recipe"):  # free JSON
-                yield from _proportions(item, f"{where}.{name}")
+                yield from _proportions(item, f"{where}.{name}", most)
     elif isinstance(value, list):
         for position, item in enumerate(value):
-            yield from _proportions(item, f"{where}[{position}]")
+            yield from _proportions(item, f"{where}[{position}]", most)
 
 
 def _attacks(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
@@ -129,7 +134,8 @@ def _attacks(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
 def _classes(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
     names, classes = predicate["data"]["classes"], predicate["classes"]
     labels = [c["label"] for c in classes]
-    if len(set(names)) != len(names) or labels != [name for name in names if name in set(labels)]:
+    known = set(labels)
+    if len(set(names)) != len(names) or labels != [name for name in names if name in known]:
         yield "classes are not those of data.classes, each once and in order"
     for entry in classes:
         if not entry["robust"]["count"] <= entry["clean"]["count"] <= entry["n"]:

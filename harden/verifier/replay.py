@@ -12,29 +12,32 @@ import onnxruntime
 
 from harden.verifier.evidence import Evidence
 from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, Finding, finding
+from harden.verifier.runtime import CHUNK_BYTES, Run, apart, first_line, here
 
 Logits = npt.NDArray[np.float32]
 
-_CHUNK_BYTES: Final = 16 * 2**20
 _LARGEST_SLACK: Final = 1e-3
 """A tie is excused up to this share of the largest logit: more than float32 rounding explains."""
 
 
-def replay(model: bytes, evidence: Evidence, predicate: dict[str, Any]) -> list[Finding]:
+def replay(
+    model: bytes, evidence: Evidence, predicate: dict[str, Any], *, isolated: bool = True
+) -> list[Finding]:
     """Runs originals and witnesses through the file: the former must be predicted right, the latter not.
 
     Two runtimes may differ by the stored parity tolerance t in each logit, so by 2 t in a margin. A
-    prediction within that margin counts as a tie: it is accepted and their number is said.
+    prediction within that margin counts as a tie: it is accepted and their number is said. The file runs in
+    a process of its own unless `isolated` is false.
     """
     names = predicate["data"]["classes"]
     try:
-        session = _session(model)
-        # Without a witness nothing else would show that the file runs at all.
-        _logits(session, np.zeros((1, *predicate["data"]["image_shape"]), np.float32), len(names))
-        clean = _logits(session, evidence.original, len(names))
-        broken = _logits(session, evidence.witness, len(names))
+        with (apart if isolated else here)(model) as run:
+            # Without a witness nothing else would show that the file runs at all.
+            _logits(run, np.zeros((1, *predicate["data"]["image_shape"]), np.float32), len(names))
+            clean = _logits(run, evidence.original, len(names))
+            broken = _logits(run, evidence.witness, len(names))
     except Exception as error:  # whatever the runtime raises for a file that it cannot execute
-        return [Finding("replay", MODEL, False, f"the model does not run: {_first_line(error)}")]
+        return [Finding("replay", MODEL, False, f"the model does not run: {first_line(error)}")]
     right = _judge(clean, evidence, predicate, sign=1.0)
     wrong = _judge(broken, evidence, predicate, sign=-1.0)
     count, version = len(evidence.index), onnxruntime.__version__
@@ -60,24 +63,12 @@ class _Judged:
         return f"; {count} of them by a tie within the parity tolerance" if count else ""
 
 
-def _session(model: bytes) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what is wrong is raised, and said once, by us
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    if [(i.name, i.type) for i in inputs] != [("image", "tensor(float)")]:
-        raise ValueError(f"inputs are {[(i.name, i.type) for i in inputs]}, expected one float32 'image'")
-    if [o.name for o in outputs] != ["logits"]:
-        raise ValueError(f"outputs are {[o.name for o in outputs]}, expected one, 'logits'")
-    return session
-
-
-def _logits(session: Any, images: npt.NDArray[np.float32], classes: int) -> Logits:
-    size = max(1, _CHUNK_BYTES // max(1, images[:1].nbytes))
+def _logits(run: Run, images: npt.NDArray[np.float32], classes: int) -> Logits:
+    size = max(1, CHUNK_BYTES // max(1, images[:1].nbytes))
     found: list[Logits] = [np.zeros((0, classes), np.float32)]
     for start in range(0, len(images), size):
         chunk = images[start : start + size]
-        logits = session.run(["logits"], {"image": chunk})[0]
+        logits = run(chunk)
         if logits.dtype != np.float32 or logits.shape != (len(chunk), classes):
             raise ValueError(
                 f"logits are {logits.dtype} {logits.shape}, expected float32 {(len(chunk), classes)}"
@@ -128,8 +119,3 @@ def _mismatches(
             predicted = names[int(logits[row].argmax())] if finite else "not a number"
             if pair[field] != predicted and not judged.tied[row]:
                 yield f"the pair of image {pair['index']} says {pair[field]!r}, the file {predicted!r}"
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200]

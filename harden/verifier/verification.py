@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from harden.certificate.canonical import parse_json, render_json, seal_of, sha256_bytes
 from harden.certificate.graph_digest import graph_digest_bytes
@@ -19,13 +19,23 @@ from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, Finding, Veri
 from harden.verifier.recount import recount, unpack
 from harden.verifier.replay import replay
 
+_LARGEST_CERTIFICATE: Final = 64 * 2**20
+"""Parsed JSON takes up to twenty times its bytes; a certificate of 50,000 images has some 100 kB."""
 
-def verify(folder: str | Path) -> Verification:
+
+def verify(folder: str | Path, *, isolated: bool = True) -> Verification:
     """Re-checks an artefact: certificate.json, model.onnx and evidence.npz in a folder.
 
     Checks run in stages; a stage that fails is the last. Guarantee: if the result is ok, the files are those
     that were sealed, every count and interval follows from the certificate's bits, and every image counted as
     broken has a stored witness inside the threat model that changes this file's answer in this onnxruntime.
+
+    The files may be a stranger's. Nothing in them is unpickled; what is too large for its kind is refused
+    before it is unpacked; the graph runs in a process with a limit of memory and time.
+
+    Args:
+        folder: where the three files are.
+        isolated: whether the graph runs in a process of its own; False where the caller has limits already.
 
     Raises:
         InputError: there is no such folder, no certificate in it, or a file cannot be read.
@@ -40,15 +50,19 @@ def verify(folder: str | Path) -> Verification:
             f"no {CERTIFICATE} in {place}", "a folder that harden wrote", "pass the artefact's folder"
         )
     checked: list[Finding] = []
+    size = (place / CERTIFICATE).stat().st_size
+    if size > _LARGEST_CERTIFICATE:
+        large = f"it has {size} bytes, expected at most {_LARGEST_CERTIFICATE}"
+        return Verification((Finding("seal", CERTIFICATE, False, large),))
     fields, findings = _open(_read(place / CERTIFICATE))
-    for stage in chain([findings], _stages(place, fields)):
+    for stage in chain([findings], _stages(place, fields, isolated)):
         checked.extend(stage)
         if not all(found.passed for found in stage):
             return Verification(tuple(checked))
     return Verification(tuple(checked), _headline(fields["predicate"]))
 
 
-def _stages(place: Path, fields: dict[str, Any]) -> Iterator[list[Finding]]:
+def _stages(place: Path, fields: dict[str, Any], isolated: bool) -> Iterator[list[Finding]]:
     """Yields one stage's findings after another; who stops at a failed one runs none of the rest."""
     files: dict[str, bytes] = {}
     digests = {subject["name"]: subject["digest"] for subject in fields["subject"]}
@@ -67,7 +81,7 @@ def _stages(place: Path, fields: dict[str, Any]) -> Iterator[list[Finding]]:
         yield [Finding("arrays", EVIDENCE, False, str(error) or type(error).__name__)]
         return
     yield check_evidence(evidence, predicate, flags)
-    yield replay(files[MODEL], evidence, predicate)
+    yield replay(files[MODEL], evidence, predicate, isolated=isolated)
 
 
 def _open(data: bytes) -> tuple[Any, list[Finding]]:
