@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 
-INTERRUPTED = 130
-OUR_FAULT = 70
-USAGE = 2
+from harden.cli.codes import INTERRUPTED, OUR_FAULT, TERMINATED, USAGE
+
+__all__ = ["INTERRUPTED", "OUR_FAULT", "TERMINATED", "USAGE", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `harden ARGV` and return its exit code: 0 good, 1 the answer is bad, 2 input, 70 our own fault."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if argv is None and hasattr(signal, "SIGPIPE"):
-        # As other tools do: a reader that goes away ends the process, with 141 and not with 1 or 70.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    """Run `harden ARGV` and return its exit code.
+
+    0 good, 1 the answer is bad, 2 usage or input, 70 our own fault, 130 and 143 interrupted and terminated.
+    """
+    if argv is not None:
+        return _run(list(argv))
+    from harden.cli.signals import listen, say_stopped
+
+    listen()
+    try:
+        return _run(sys.argv[1:])
+    except KeyboardInterrupt:  # while modules are loaded, or in verify
+        return say_stopped()
+
+
+def _run(words: list[str]) -> int:
     if words[:1] == ["verify"]:
         # Before anything else is imported: verify needs neither torch nor typer nor pydantic.
         from harden.verifier.command import main as verify
 
         return verify(words[1:])
-    from harden.cli.app import run_app
+    from harden.cli.answers import answer
+    from harden.cli.app import COMMANDS, app
 
-    return run_app(words)
+    return answer(app, words, COMMANDS)

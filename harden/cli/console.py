@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
@@ -28,9 +29,14 @@ console = Console(highlight=False)
 
 @final
 class Watch:
-    """Follows a run: give `step` to `harden.harden` and `phase` to `export`."""
+    """Follows a run: give `step` to `harden.harden` and `phase` to `export`.
 
-    def __init__(self) -> None:
+    Args:
+        images: how many are trained on, to tell passes per second.
+    """
+
+    def __init__(self, images: int = 0) -> None:
+        self._images = images
         # What a narrow terminal cuts off is the note.
         note = Column(no_wrap=True, ratio=1, overflow="ellipsis")
         self._progress = Progress(
@@ -43,6 +49,7 @@ class Watch:
             expand=True,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._began: dict[str, tuple[float, float]] = {}
         self._note = ""
         self._spoke = 0.0
 
@@ -64,8 +71,7 @@ class Watch:
             self._note = f"held-out robust {record.robust:.3f} clean {record.clean:.3f}{best}"
         elif record.step == 1:
             self._note = ""
-        rate = record.passes / record.seconds if record.seconds > 0 else 0.0
-        costs = f"{record.passes:.0f} E  {rate:.1f} E/s  loss {record.loss:.3f}"
+        costs = f"{record.passes:.1f} E  {self._rate(record)}  loss {record.loss:.3f}"
         note = f"{self._note}  {costs}" if console.is_terminal and self._note else f"{costs}  {self._note}"
         self._show(record.stage, record.progress, note, urgent=record.robust is not None)
 
@@ -77,16 +83,28 @@ class Watch:
             note = f"robust so far at most {phase.robust:.3f}{rate}"
         self._show(phase.name, phase.done / max(phase.total, 1), note, urgent=phase.done >= phase.total)
 
+    def _rate(self, record: StepRecord) -> str:
+        rate = record.passes / record.seconds if record.seconds > 0 else 0.0
+        return f"{rate * self._images:,.0f} passes/s" if self._images else f"{rate:.1f} E/s"
+
+    def _left(self, name: str, share: float) -> str:
+        """The time left at the pace so far, for who sees no bar."""
+        began, at = self._began.setdefault(name, (time.monotonic(), share))
+        gone = time.monotonic() - began
+        if share <= at or share >= 1.0:
+            return ""
+        return f"{timedelta(seconds=round(gone * (1 - share) / (share - at)))} left"
+
     def _show(self, name: str, share: float, note: str, *, urgent: bool) -> None:
         if console.is_terminal:
             if name not in self._tasks:
                 self._tasks[name] = self._progress.add_task(name, total=1.0, note="")
             self._progress.update(self._tasks[name], completed=share, note=note)
             return
-        now = time.monotonic()
+        now, left = time.monotonic(), self._left(name, share)
         if urgent or now - self._spoke >= _EVERY:
             self._spoke = now
-            console.print(f"{name:18} {share:4.0%}  {note}".rstrip(), soft_wrap=True)
+            console.print(f"{name:18} {share:4.0%}  {left:>13}  {note}".rstrip(), soft_wrap=True)
 
 
 def print_kernels(device: torch.device) -> None:

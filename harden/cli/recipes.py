@@ -5,17 +5,29 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 
+from torch import Tensor
+
 from harden.attacks import PGD
+from harden.data import balanced_weights
 from harden.errors import InputError
 from harden.hardening import Recipe
 from harden.objectives import TRADES, AdversarialTraining, LinearProbe, MoCo, Objective, SimCLR, Standard
 from harden.training import AdamW
 from harden.views import DIGITS, LIGHT, NATURAL, Views
 
+_WEIGHTINGS = ("none", "balanced")
 _VIEW_ATTACK = PGD(steps=5, keep_best=False)
 
 
-def recipe(pretrain: str, finetune: str, channels: int, *, beta: float, lr: float) -> Recipe:
+def recipe(
+    pretrain: str,
+    finetune: str,
+    channels: int,
+    *,
+    beta: float,
+    lr: float,
+    class_weights: tuple[float, ...] = (),
+) -> Recipe:
     """The recipe for two names, with views that fit the images: grey-scale ones are not flipped or coloured.
 
     Raises:
@@ -29,7 +41,7 @@ def recipe(pretrain: str, finetune: str, channels: int, *, beta: float, lr: floa
     light = None if channels == 1 else LIGHT
     return Recipe(
         pretrain=_chosen("--pretrain", pretrain, _pretraining(views)),
-        finetune=_required("--finetune", finetune, _finetuning(light, beta)),
+        finetune=_required("--finetune", finetune, _finetuning(light, beta, class_weights)),
         optimiser=AdamW(lr),
         pretrain_optimiser=AdamW(lr),
     )
@@ -44,13 +56,50 @@ def _pretraining(views: Views) -> dict[str, Callable[[], Objective | None]]:
     }
 
 
-def _finetuning(views: Views | None, beta: float) -> dict[str, Callable[[], Objective]]:
+def _finetuning(
+    views: Views | None, beta: float, weights: tuple[float, ...]
+) -> dict[str, Callable[[], Objective]]:
     return {
-        "trades": lambda: TRADES(beta=beta, views=views),
-        "madry": lambda: AdversarialTraining(views=views),
-        "standard": lambda: Standard(views=views),
-        "probe": LinearProbe,
+        "trades": lambda: TRADES(beta=beta, views=views, class_weights=weights),
+        "madry": lambda: AdversarialTraining(views=views, class_weights=weights),
+        "standard": lambda: Standard(views=views, class_weights=weights),
+        "probe": lambda: LinearProbe(class_weights=weights),
     }
+
+
+def check_class_weights(text: str) -> tuple[float, ...]:
+    """The weights in numbers; none for the words "none" and "balanced".
+
+    Raises:
+        InputError: it is neither of the words, nor positive numbers with commas.
+    """
+    if text in _WEIGHTINGS:
+        return ()
+    try:
+        weights = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        _check("--class-weights", text, dict.fromkeys((*_WEIGHTINGS, "W,W,... for each class")))
+        raise
+    if not all(0 < weight < float("inf") for weight in weights):
+        seen = f"--class-weights {text}"
+        raise InputError(seen, "a positive number for each class", "write --class-weights balanced")
+    return weights
+
+
+def class_weights(text: str, labels: Tensor, classes: int) -> tuple[float, ...]:
+    """The weight of each class, or () for none: as typed, or by the counts of the training labels.
+
+    Raises:
+        InputError: there are more or fewer weights than classes.
+    """
+    weights = balanced_weights(labels, classes) if text == "balanced" else check_class_weights(text)
+    if weights and len(weights) != classes:
+        raise InputError(
+            f"--class-weights with {len(weights)} weights for {classes} classes",
+            "a weight for each class, in the order of the labels",
+            "write --class-weights balanced, or as many numbers",
+        )
+    return weights
 
 
 def _chosen(option: str, name: str, known: dict[str, Callable[[], Objective | None]]) -> Objective | None:

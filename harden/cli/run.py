@@ -2,85 +2,131 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import final
 
-from harden.artefact.folder import prepare_folder
-from harden.cli.console import Watch, console, print_costs, print_kernels, write_json
-from harden.cli.devices import check_device
+from harden.artefact.folder import PROGRESS_FOLDER, prepare_folder
+from harden.artefact.loaded import Artefact
+from harden.cli.answers import StoppedError
+from harden.cli.batches import fitted, refuse_batch
+from harden.cli.choice import Choice
+from harden.cli.console import Watch, print_costs, print_kernels, write_json
+from harden.cli.inputs import print_inputs
 from harden.cli.outcome import as_json, exit_code, print_artefact
-from harden.cli.recipes import recipe
-from harden.cli.sampling import evaluated_images
-from harden.cli.specs import ModelSpec
-from harden.data import from_loader, load
-from harden.evaluation import pgd_suite
+from harden.cli.preparing import Prepared, prepare
+from harden.data import from_loader
 from harden.hardening import harden
+from harden.locking import locked
 from harden.models import Classifier
-from harden.threats import from_name
-from harden.training import Budget
+from harden.training import Checkpoints, StepRecord
+from harden.training.checkpoints import SNAPSHOT_FILE
+from harden.training.fitting import ran_out_of_memory
+
+_EVALUATED_AT_A_TIME = 256
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """How to harden, as the options say it."""
-
-    pretrain: str
-    finetune: str
-    beta: float
-    budget: str
-    lr: float
-    steps: int
-    restarts: int
-    test_images: int
-    batch_size: int
-    seed: int
-    device: str
-
-
-def run(
-    spec: ModelSpec,
-    data: str,
-    norm_and_eps: tuple[str, str],
-    choice: Choice,
-    out: Path,
-    json_file: Path | None,
-) -> int:
-    """Harden, export, certify; wrong options are refused before anything is loaded or written."""
-    threat, budget = from_name(*norm_and_eps), Budget.parse(choice.budget)
-    attempts = pgd_suite(choice.steps, choice.restarts)
-    recipe(choice.pretrain, choice.finetune, 1, beta=choice.beta, lr=choice.lr)
-    device = check_device(choice.device)
-    splits = load(data)
-    made = recipe(
-        choice.pretrain, choice.finetune, splits.train.image_shape[0], beta=choice.beta, lr=choice.lr
-    )
-    test = evaluated_images(splits, choice.test_images)
-    model = spec.build(splits, choice.seed)
-    target = prepare_folder(out)
-    console.print(f"data      {splits.name}: {len(splits.train)} to train on, {len(test)} to test on")
-    console.print(f"model     {spec.spec}, features before its layer {model.head_name!r}")
-    console.print(f"threat    {threat}   recipe {choice.pretrain} + {choice.finetune}   budget {budget}")
-    print_kernels(device)
-    with Watch() as watch:
-        hardened = harden(
-            model,
-            from_loader(splits.train, choice.batch_size),
-            threat=threat,
-            recipe=made,
-            budget=budget,
-            seed=choice.seed,
-            device=device,
-            on_step=watch.step,
-        )
-        # A network with fresh weights is at chance: there is nothing to compare with.
-        compare: dict[str, Classifier] | None = None if spec.weights else {}
-        artefact = hardened.export(
-            target, test, attempts=attempts, compare=compare, split="test", on_phase=watch.phase
-        )
-    spec.remember(target)
+def run(choice: Choice) -> int:
+    """Harden, export, certify; what is wrong is refused before anything is written."""
+    ready = prepare(choice)
+    with _folder(choice.out) as out:
+        progress = out / PROGRESS_FOLDER
+        if choice.auto_batch:
+            ready = fitted(ready, progress if choice.resume else None)
+        print_inputs(choice, ready)
+        print_kernels(ready.options.device)
+        try:
+            artefact = _certified(choice, ready, out)
+        except KeyboardInterrupt:
+            if _can_go_on(progress):
+                raise StoppedError(f"what was done is in {progress}; go on with --resume") from None
+            raise
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
+            artefact = None
+        if artefact is None:
+            # Outside of the handler, whose traceback holds on to the memory that is to be looked at.
+            refuse_batch(choice, ready)
+            return 2
+    ready.spec.remember(out)
     print_costs(artefact.certificate.predicate.provenance.stages)
     print_artefact(artefact)
-    write_json(json_file, as_json(artefact))
+    write_json(choice.json_file, as_json(artefact))
     return exit_code(artefact)
+
+
+def _certified(choice: Choice, ready: Prepared, out: Path) -> Artefact:
+    checkpoints = Checkpoints(
+        out / PROGRESS_FOLDER,
+        resume=choice.resume,
+        every=choice.checkpoint_every,
+        also={
+            "evaluation": {
+                "steps": choice.steps,
+                "restarts": choice.restarts,
+                "test_images": choice.test_images,
+            }
+        },
+    )
+    with ExitStack() as stack:
+        for tracker in ready.options.trackers:
+            stack.enter_context(tracker)
+        watch = stack.enter_context(Watch(ready.trained_on))
+        hardened = harden(
+            ready.model,
+            ready.source(),
+            threat=ready.options.threat,
+            recipe=ready.recipe,
+            budget=ready.options.budget,
+            seed=choice.seed,
+            device=ready.options.device,
+            unlabelled=ready.unlabelled_source(),
+            checkpoints=checkpoints,
+            on_step=_to_all((watch.step, *ready.options.trackers)),
+        )
+        # A network with fresh weights is at chance: there is nothing to compare with.
+        compare: dict[str, Classifier] | None = None if ready.spec.weights else {}
+        return hardened.export(
+            out,
+            from_loader(ready.test, min(_EVALUATED_AT_A_TIME, ready.batch_size))
+            if choice.auto_batch
+            else ready.test,
+            attempts=ready.options.attempts,
+            compare=compare,
+            split="test",
+            on_phase=watch.phase,
+        )
+
+
+def _to_all(listeners: tuple[Callable[[StepRecord], None], ...]) -> Callable[[StepRecord], None]:
+    def tell(record: StepRecord) -> None:
+        for listener in listeners:
+            listener(record)
+
+    return tell
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[Path]:
+    """The artefact's folder, held by this process; one that was made for nothing goes again."""
+    missing = [place for place in (out, *out.parents) if not place.exists()]
+    path = prepare_folder(out)
+    try:
+        with locked(path):
+            try:
+                yield path
+            except BaseException:
+                if not _can_go_on(path / PROGRESS_FOLDER):
+                    # A plan without a moment to go on from would only be in the way of the next run.
+                    shutil.rmtree(path / PROGRESS_FOLDER, ignore_errors=True)
+                raise
+    finally:
+        for place in missing:
+            if place.exists() and not any(place.iterdir()):
+                place.rmdir()
+
+
+def _can_go_on(progress: Path) -> bool:
+    return (progress / SNAPSHOT_FILE).exists()

@@ -25,6 +25,7 @@ def test_run_leaves_a_whole_folder_that_verifies(finished: Path, harden: Harden)
     assert {path.name for path in finished.iterdir()} == FILES
     assert {path.name for path in (finished / "checkpoint").iterdir()} == {
         "model.json",
+        "plan.json",
         "weights.safetensors",
     }
     answer = harden("verify", finished)
@@ -141,7 +142,8 @@ def test_a_users_function_gets_the_sizes_it_asks_for(
     normalisation = ("--mean", "0.3", "--std", "0.4")
     assert harden("export", f"{models}:sized", *words, *normalisation, "--out", tmp_path / "out").code == 0
     stored = json.loads((tmp_path / "out" / "checkpoint" / "model.json").read_text())
-    assert stored == {"spec": f"{models}:sized", "weights": None, "mean": [0.3], "std": [0.4]}
+    named = {"spec": f"{models}:sized", "mean": [0.3], "std": [0.4], "head": "", "output": ""}
+    assert stored == {**named, "weights": None}
     assert harden("evaluate", tmp_path / "out", *words).code == 0
 
 

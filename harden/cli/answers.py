@@ -1,0 +1,81 @@
+"""What happened, as one line and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+import typer
+
+from harden.cli.codes import INTERRUPTED, OUR_FAULT, USAGE
+from harden.cli.signals import say_stopped
+from harden.errors import HardenError
+
+# What no program can help: a full or read-only disk, a quota, missing rights.
+_SURROUNDINGS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@final
+class StoppedError(Exception):
+    """A command was interrupted, and says what is left of its work."""
+
+
+def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str]) -> int:
+    """Run the typer application and turn what happens into a line and an exit code."""
+    try:
+        result = app(args=list(words) or ["--help"], prog_name="harden", standalone_mode=False)
+    except HardenError as error:
+        return _say(str(error), error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        result = INTERRUPTED
+    except StoppedError as stopped:
+        return say_stopped(str(stopped))
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        if error.errno not in _SURROUNDINGS:
+            return _our_fault()
+        where = f"{error.filename}: " if error.filename else ""
+        return _say(
+            f"{where}{error.strerror}; expected a disk with room and the right to write; "
+            "free some, or write another --out",
+            USAGE,
+        )
+    except Exception as error:
+        if _is_usage(error):
+            return _say(str(_usage(error, words, commands)), USAGE)
+        return _our_fault()
+    if not words:
+        return USAGE
+    if result == INTERRUPTED:  # some versions of typer raise, some give the code
+        return say_stopped()
+    return result if isinstance(result, int) else 0
+
+
+def _say(line: str, code: int) -> int:
+    # One line, whatever an exception of somebody else's brought along.
+    print(f"harden: {' '.join(line.splitlines())}", file=sys.stderr)
+    return code
+
+
+def _our_fault() -> int:
+    logging.getLogger("harden").exception("this is a fault of harden itself; please report it")
+    return OUR_FAULT
+
+
+def _is_usage(error: Exception) -> bool:
+    # By name: typer brings a click of its own from 0.2x on and takes the installed one before.
+    return any(kind.__name__ == "ClickException" for kind in type(error).__mro__)
+
+
+def _usage(error: Exception, words: Sequence[str], commands: Sequence[str]) -> HardenError:
+    """What typer says of a wrong word, in three parts and on one line."""
+    message = getattr(error, "format_message", error.__str__)()
+    named = next((word for word in words if word in commands), "")
+    known = "its options and values" if named else ", ".join(sorted(commands))
+    return HardenError(
+        " ".join(message.split()).rstrip("."), known, f"see {' '.join(('harden', named)).strip()} --help"
+    )

@@ -1,0 +1,66 @@
+"""What to do about a batch that does not fit into memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+
+from harden.cli.choice import Choice
+from harden.cli.console import console
+from harden.cli.preparing import Prepared
+from harden.errors import InputError
+from harden.hardening import stages
+from harden.models import float32_copy
+from harden.training.checkpoints import PLAN_FILE, is_unfinished, read_plan
+from harden.training.fitting import largest_fitting
+
+
+def fitted(ready: Prepared, progress: Path | None) -> Prepared:
+    """The same run with the largest batch that fits, or with that of the run it goes on with."""
+    wanted = ready.batch_size
+    size = _remembered(progress) or _largest(ready)
+    if size != wanted:
+        console.print(f"batch     {size} images at a time: {wanted} do not fit into memory", soft_wrap=True)
+    return replace(ready, batch_size=size)
+
+
+def refuse_batch(choice: Choice, ready: Prepared) -> NoReturn:
+    """Say which batch would fit, after memory ran out.
+
+    Raises:
+        InputError: always.
+    """
+    size = choice.batch_size
+    largest = _largest(ready)
+    if largest == size:
+        raise InputError(
+            f"memory that ran out, though training has room for its {size} images at a time",
+            "memory for the evaluation too",
+            "write --auto-batch, and the evaluation takes no more at a time than training",
+        )
+    raise InputError(
+        f"batches of {size} images, which do not fit into memory",
+        f"a batch that fits: {largest} images do",
+        f"write --batch-size {largest}, or --auto-batch to have it found",
+    )
+
+
+def _largest(ready: Prepared) -> int:
+    device = ready.options.device
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    model = float32_copy(ready.model).to(device)
+    plan = stages(ready.recipe, ready.options.budget)
+    return largest_fitting(plan, model, ready.source(), ready.options.threat)
+
+
+def _remembered(progress: Path | None) -> int | None:
+    """The batch of the run that is gone on with: memory may have more room today, the run must not change."""
+    if progress is None or not is_unfinished(progress):
+        return None
+    data = read_plan(progress / PLAN_FILE).get("data")
+    size = data.get("batch_size") if isinstance(data, dict) else None
+    return size if isinstance(size, int) and size > 0 else None

@@ -1,0 +1,8 @@
+"""Exit codes beside 0, good, and 1, the answer is bad."""
+
+from __future__ import annotations
+
+USAGE = 2
+OUR_FAULT = 70
+INTERRUPTED = 130
+TERMINATED = 143

@@ -1,0 +1,181 @@
+"""The options of a command from a TOML file: checked whole before anything is loaded or written."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final, get_args, get_origin, get_type_hints
+
+import typer
+
+from harden.errors import InputError
+
+_CONFIG = "config"  # a file does not name another one
+_LISTS = ("mean", "std", "class_weights")  # numbers with commas; in TOML a list of numbers too
+_POSITIONS = ("output",)  # a name, or a position
+_LARGEST = 1 << 20  # bytes; a file of options has a few hundred
+_TYPES: dict[object, tuple[str, str]] = {
+    bool: ("true or false", "true"),
+    int: ("a whole number", "1"),
+    float: ("a number", "0.5"),
+    str: ("a string", '"..."'),
+    list: ("a list of strings", '["..."]'),
+}
+Commands = Mapping[str, Callable[..., Any]]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """An option as a file may set it: its function's parameter, and bool, int, float, str or list."""
+
+    parameter: str
+    kind: object
+
+
+def fill_defaults(context: typer.Context, path: Path | None) -> Path | None:
+    """Let a command take what its line does not say from a file: the callback of --config.
+
+    Raises:
+        InputError: the file can't be read, is no TOML, or has names or values that are no options.
+    """
+    if path is not None:
+        group: Any = context.parent.command if context.parent else context.command
+        commands = {name: inspect.unwrap(each.callback) for name, each in group.commands.items()}
+        context.default_map = options_of(path, str(context.info_name), commands)
+    return path
+
+
+def options_of(path: Path, command: str, commands: Commands) -> dict[str, Any]:
+    """What a file says for a command, by the parameters of its function.
+
+    A name at the top holds for every command that has such an option. One in the table of a command holds
+    for this command alone, and before the other.
+
+    Raises:
+        InputError: see `fill_defaults`; tables of other commands are checked as well.
+    """
+    known = {name: found for name, each in commands.items() if _CONFIG in (found := _options(each))}
+    everything = _table(path)
+    shared = {name: option for found in known.values() for name, option in found.items()}
+    top = _checked(
+        str(path), {name: value for name, value in everything.items() if name not in known}, shared, (*known,)
+    )
+    tables = {}
+    for name in everything.keys() & known.keys():
+        if not isinstance(everything[name], dict):
+            seen = f"{path}: {name} = {_short(everything[name])}"
+            raise InputError(seen, f"a table of the options of harden {name}", f"write [{name}] above them")
+        tables[name] = _checked(f"{path} [{name}]", everything[name], known[name], ())
+    said = {**top, **tables.get(command, {})}
+    return {known[command][name].parameter: value for name, value in said.items() if name in known[command]}
+
+
+def origins(context: typer.Context) -> dict[str, str]:
+    """Where each option's value is from, by the function's parameter: flag, file or default."""
+    words = {"COMMANDLINE": "flag", "DEFAULT_MAP": "file"}
+    found = {}
+    for each in context.command.params:
+        source = context.get_parameter_source(str(each.name))
+        found[str(each.name)] = words.get(source.name if source else "", "default")
+    return found
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """The file's options: all of it, or [tool.harden] of a pyproject.toml."""
+    advice = "name a TOML file, as in --config harden.toml"
+    try:
+        if not path.is_file():
+            seen = f"{path}, which is no file" if path.exists() else f"no {path}"
+            raise InputError(seen, "a TOML file", advice)
+        if path.stat().st_size > _LARGEST:
+            raise InputError(f"{path} of {path.stat().st_size:,} bytes", "a file of options", advice)
+        everything = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}", "a file that can be read", advice) from None
+    except UnicodeDecodeError as error:
+        seen = f"{path} with a byte that is not UTF-8 at {error.start}"
+        raise InputError(seen, "TOML, which is UTF-8", "save it as UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: {reason}", "TOML", "write name = value, as in eps = '8/255'") from None
+    if "tool" not in everything and path.name != "pyproject.toml":
+        return everything
+    tool = everything.get("tool")
+    table = tool.get("harden") if isinstance(tool, dict) else None
+    if not isinstance(table, dict):
+        raise InputError(f"{path} without [tool.harden]", "a table of options", "write [tool.harden]")
+    return table
+
+
+def _checked(
+    where: str, table: dict[str, Any], known: Mapping[str, _Option], tables: tuple[str, ...]
+) -> dict[str, Any]:
+    """A table's values by their options' names, each of its option's type."""
+    found: dict[str, Any] = {}
+    for written, value in table.items():
+        name = written.replace("-", "_")
+        if name == _CONFIG or name not in known:
+            close = difflib.get_close_matches(name, {*known, *tables} - {_CONFIG}, n=1)
+            instead = f"did you mean {close[0]}?" if close else "see harden run --help"
+            raise InputError(f"{where}: {_short(written)}", "the name of an option, such as eps", instead)
+        if name in found:
+            raise InputError(f"{where}: {name} twice, with - and with _", "one of them", "leave one out")
+        found[name] = _value(where, name, value, known[name].kind)
+    return found
+
+
+def _value(where: str, name: str, value: object, kind: object) -> object:
+    """A value as the command line would have it."""
+    number = _is_number(value)
+    if name in _LISTS and isinstance(value, list) and value and all(_is_number(each) for each in value):
+        return ",".join(str(each) for each in value)
+    if name in _POSITIONS and type(value) is int:
+        return str(value)
+    if kind is float and number:
+        return value
+    if kind is list and isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return value
+    # type, not isinstance: True is an int in Python and none in TOML.
+    if kind is not list and type(value) is kind:
+        return value
+    expected, example = _TYPES[kind]
+    text = f'"{value}"' if kind is str and number else example
+    raise InputError(f"{where}: {name} = {_short(value)}", expected, f"write {name} = {text}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _options(command: Callable[..., Any]) -> dict[str, _Option]:
+    """The options of a command's function, by the names that they have in a file."""
+    found = {}
+    for parameter, hint in get_type_hints(command, include_extras=True).items():
+        described = next((part for part in get_args(hint)[1:] if hasattr(part, "param_decls")), None)
+        # By name: typer.Option is the function that makes one.
+        if type(described).__name__ != "OptionInfo":
+            continue
+        # In Annotated the first flag stands where otherwise the default does.
+        said = (getattr(described, "default", None), *(getattr(described, "param_decls", None) or ()))
+        flags = [flag[2:] for flag in said if isinstance(flag, str) and flag.startswith("--")]
+        name = flags[0] if flags else parameter
+        found[name.replace("-", "_")] = _Option(parameter, _kind(get_args(hint)[0]))
+    return found
+
+
+def _kind(hint: Any) -> object:
+    """What a value is in a file: `Path | None` is a string there, `list[str] | None` a list."""
+    plain = next((part for part in get_args(hint) if part is not type(None)), hint)
+    if list in (get_origin(hint), get_origin(plain)):
+        return list
+    return plain if plain in (bool, int, float) else str

@@ -1,0 +1,124 @@
+"""The options of the commands as types: each is named and described once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, final
+
+import typer
+
+from harden.cli.configuration import fill_defaults
+from harden.errors import InputError
+
+
+@final
+class _Stderr:
+    """The standard error of the moment, so that log lines stay above rich's bars, which replace it."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def show_log(verbose: bool) -> bool:
+    """Let the library's log be seen; without -v its warnings alone."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(stream=_Stderr(), format="%(name)s: %(message)s")
+    logging.getLogger("harden").setLevel(logging.INFO if verbose else logging.WARNING)
+    return verbose
+
+
+def _show_log_too(verbose: bool) -> bool:
+    return show_log(True) if verbose else False
+
+
+def _writable(path: Path | None) -> Path | None:
+    """Refuse a --json file that can't be written before the work is done, not after."""
+    if path is not None:
+        above = next((folder for folder in path.absolute().parents if folder.exists()), path)
+        if path.is_dir() or not above.is_dir() or not os.access(above, os.W_OK):
+            seen = f"{path} can't be written"
+            raise InputError(seen, "a file in a folder that can be written", "name another file")
+    return path
+
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="small | torchvision:NAME | module:function (called with in_channels, num_classes, image_size "
+        "where it takes them)",
+        show_default=True,
+    ),
+]
+Weights = Annotated[Path | None, typer.Option(help="A safetensors file with the network's weights.")]
+Mean = Annotated[str, typer.Option(help="Normalisation the network was trained with: 0.485,0.456,0.406")]
+Std = Annotated[str, typer.Option(help="Its standard deviations: 0.229,0.224,0.225")]
+Head = Annotated[str, typer.Option(help="Name of the network's last linear layer, where it is not found.")]
+Output = Annotated[
+    str, typer.Option(help="Key, attribute or position of the logits in what the network returns.")
+]
+Data = Annotated[
+    str,
+    typer.Option("--data", help="digits | npz:FILE | folder:DIR | torchvision:NAME:ROOT | module:function"),
+]
+Unlabelled = Annotated[
+    str, typer.Option(help="A data spec whose training images pretraining sees too; labels are ignored.")
+]
+DropLeaks = Annotated[
+    bool, typer.Option("--drop-leaks", help="Leave training images out that are test images too.")
+]
+Norm = Annotated[str, typer.Option(help="linf | l2")]
+Eps = Annotated[str, typer.Option(help="Perturbation budget in pixel units of [0, 1], such as 8/255.")]
+Pretrain = Annotated[str, typer.Option(help="none | simclr | moco | acl (attacked views)")]
+Finetune = Annotated[str, typer.Option(help="trades | madry | standard | probe (the head alone)")]
+Beta = Annotated[float, typer.Option(help="TRADES' weight of robustness.")]
+ClassWeights = Annotated[
+    str, typer.Option(help="none | balanced (by the counts of the training images) | W,W,... for each class")
+]
+Budget = Annotated[str, typer.Option(help="10min | 300E (passes per training image) | 3epochs")]
+LearningRate = Annotated[float, typer.Option(help="Peak learning rate of AdamW.")]
+Steps = Annotated[int, typer.Option(help="Steps of each PGD in the evaluation.")]
+Restarts = Annotated[int, typer.Option(help="Restarts of each PGD in the evaluation.")]
+TestImages = Annotated[
+    int, typer.Option("--test-images", help="Evaluate on a fixed stratified sample of this size; 0 for all.")
+]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
+Batch = Annotated[int, typer.Option("--batch-size", help="Images at a time.")]
+AutoBatch = Annotated[
+    bool, typer.Option("--auto-batch", help="Halve the batch until it fits into memory, and say so.")
+]
+Out = Annotated[Path, typer.Option(help="The artefact's folder: empty, missing, or one to replace.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run whose progress is in --out.")]
+CheckpointEvery = Annotated[
+    float, typer.Option("--checkpoint-every", help="Seconds between the states that --resume goes on from.")
+]
+Log = Annotated[
+    list[str] | None,
+    typer.Option("--log", help="tensorboard:DIR | mlflow:URI; may be given several times."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan with passes, seconds and memory; write nothing.")
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        is_eager=True,  # before the options whose defaults it gives
+        callback=fill_defaults,
+        help="A TOML file with these options by name, or a pyproject.toml with [tool.harden].",
+    ),
+]
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", callback=_writable, help="Write the result to this file as JSON."),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", callback=_show_log_too, help="Show the library's log.")
+]

@@ -1,0 +1,151 @@
+"""harden run --dry-run: the plan, and what it will cost by a short measurement."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, final
+
+from rich.table import Table
+
+from harden.cli.batches import fitted
+from harden.cli.choice import Choice
+from harden.cli.console import console, print_kernels, write_json
+from harden.cli.inputs import inputs_as_json, print_inputs
+from harden.cli.preparing import Prepared, prepare
+from harden.cli.trial import EvaluationPace, evaluation_pace
+from harden.errors import InputError
+from harden.hardening import stages
+from harden.models import float32_copy
+from harden.training import Budget, Stage
+from harden.training.fitting import Pace, pace, peak_memory, ran_out_of_memory
+
+_CURVE_STEPS, _CURVE_RUNGS = 20, 5
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a part of a run is expected to cost."""
+
+    name: str
+    passes: float
+    passes_per_second: float
+    seconds: float
+
+
+def plan(choice: Choice) -> int:
+    """Print what `harden run` would do and cost; train on a copy, write nothing but --json."""
+    ready = prepare(choice)
+    if choice.auto_batch:
+        ready = fitted(ready, None)
+    print_inputs(choice, ready)
+    print_kernels(ready.options.device)
+    _print_options(choice)
+    estimates, memory = _measured(choice, ready)
+    _print_estimates(estimates, memory, ready)
+    write_json(choice.json_file, _as_json(choice, ready, estimates, memory))
+    return 0
+
+
+def _measured(choice: Choice, ready: Prepared) -> tuple[list[Estimate], int]:
+    model = float32_copy(ready.model).to(ready.options.device)
+    threat, found = ready.options.threat, []
+    try:
+        evaluation = evaluation_pace(model, ready.test, threat, ready.batch_size)
+        for number, stage in enumerate(stages(ready.recipe, ready.options.budget)):
+            images = ready.trained_on
+            source = (
+                ready.source() if stage.name == "finetune" else ready.unlabelled_source() or ready.source()
+            )
+            measured = pace(replace(stage, images=images), model, source, threat)
+            found.append(_stage(stage, number, measured, evaluation, ready))
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise InputError(
+            f"batches of {ready.batch_size} images, which do not fit into memory",
+            "a batch that fits",
+            f"write --batch-size {max(ready.batch_size // 2, 2)}, or --auto-batch to have it found",
+        ) from None
+    found.append(_evaluation(choice, ready, evaluation))
+    return found, peak_memory(ready.options.device)
+
+
+def _stage(
+    stage: Stage, number: int, measured: Pace, evaluation: EvaluationPace, ready: Prepared
+) -> Estimate:
+    whole, images = ready.options.budget, ready.trained_on
+    budget = whole.part(1 - ready.recipe.pretrain_share) if number else stage.budget
+    passes = _passes(budget, measured, images)
+    seconds = passes / measured.passes
+    if stage.name == "finetune" and budget.unit == "epochs":
+        # Validation comes on top of epochs; in a budget of passes or seconds it is within.
+        extra = ready.recipe.validations * ready.held_out * evaluation.per_image(steps=10, restarts=1) / 2
+        passes, seconds = passes + extra, seconds + extra / evaluation.passes
+    return Estimate(stage.name, passes, measured.passes, seconds)
+
+
+def _passes(budget: Budget, measured: Pace, images: int) -> float:
+    if budget.unit == "s":
+        return budget.amount * measured.passes
+    each = 1.0 if budget.unit == "E" else measured.passes_per_image
+    return budget.amount * images * each
+
+
+def _evaluation(choice: Choice, ready: Prepared, evaluation: EvaluationPace) -> Estimate:
+    """All attempts on all test images, as if none broke an image before the next; and the curve's attack."""
+    suite = evaluation.per_image(choice.steps, choice.restarts)
+    curve = evaluation.per_image(_CURVE_STEPS, 1) / 2 * _CURVE_RUNGS
+    models = 2 if ready.spec.weights else 1
+    passes = len(ready.test) * (suite * models + curve)
+    return Estimate("evaluation", passes, evaluation.passes, passes / evaluation.passes)
+
+
+def _print_options(choice: Choice) -> None:
+    """Print where options came from, where a file was given."""
+    if choice.config is None:
+        return
+    for word, text in (("file", str(choice.config)), ("flag", "the command line, before the file")):
+        names = sorted(name for name, origin in choice.origins.items() if origin == word and name != "config")
+        said = ", ".join(name.removesuffix("_file") for name in names)
+        console.print(f"{'options':10}from {text}: {said or 'none'}", soft_wrap=True)
+
+
+def _print_estimates(estimates: list[Estimate], memory: int, ready: Prepared) -> None:
+    console.print("\nan estimate, from a few steps on a copy; other work on this machine changes it")
+    table = Table(box=None, pad_edge=False)
+    for name in ("stage", "passes", "passes/s", "seconds"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    for each in estimates:
+        bound = "at most " if each.name == "evaluation" else ""
+        numbers = (
+            f"{bound}{each.passes:,.0f}",
+            f"{each.passes_per_second:,.0f}",
+            f"{bound}{each.seconds:,.0f}",
+        )
+        table.add_row(each.name, *numbers)
+    total = (
+        f"{sum(each.passes for each in estimates):,.0f}",
+        "",
+        f"{sum(e.seconds for e in estimates):,.0f}",
+    )
+    table.add_row("in all", *total)
+    console.print(table)
+    where = "on the device" if ready.options.device.type == "cuda" else "of this process, at least"
+    console.print(f"memory {memory / 2**20:,.0f} MiB {where}, in batches of {ready.batch_size}")
+    console.print("nothing was written; without --dry-run the run begins")
+
+
+def _as_json(choice: Choice, ready: Prepared, estimates: list[Estimate], memory: int) -> dict[str, Any]:
+    return {
+        **inputs_as_json(choice, ready),
+        "options": dict(choice.origins),
+        "evaluation": {"steps": choice.steps, "restarts": choice.restarts},
+        "estimate": {
+            "by": "a short measurement on a copy",
+            "stages": [asdict(each) for each in estimates],
+            "passes": sum(each.passes for each in estimates),
+            "seconds": sum(each.seconds for each in estimates),
+            "memory_bytes": memory,
+        },
+    }

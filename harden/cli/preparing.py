@@ -1,0 +1,183 @@
+"""What a run is made of, loaded and checked; nothing is written."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+
+from harden.artefact.folder import check_folder
+from harden.cli.choice import Choice
+from harden.cli.devices import check_device
+from harden.cli.logs import Tracker, trackers
+from harden.cli.recipes import check_class_weights, class_weights, recipe
+from harden.cli.sampling import evaluated_images
+from harden.cli.specs import ModelSpec
+from harden.data import Examples, Source, Splits, from_loader, leaks, load, unlabelled, without
+from harden.data.memory import ExamplesSource
+from harden.errors import InputError
+from harden.evaluation import Attempt, pgd_suite
+from harden.hardening import Recipe
+from harden.models import Classifier
+from harden.threats import Threat, from_name
+from harden.training import Budget
+from harden.training.fit import check_fit
+
+_SHOWN = 3  # pairs of equal images in a message
+_log = logging.getLogger("harden")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options read, before any data are."""
+
+    threat: Threat
+    budget: Budget
+    attempts: tuple[Attempt, ...]
+    device: torch.device
+    trackers: tuple[Tracker, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A run that can begin.
+
+    Attributes:
+        options: what the options say.
+        spec: what builds the model.
+        splits: the data, without leaks.
+        dropped: training images that were left out as test images.
+        unlabelled: images that pretraining sees in place of the training images, or None.
+        test: images for the evaluation.
+        recipe: how to harden.
+        model: the classifier, on the CPU.
+        batch_size: images at a time in training.
+    """
+
+    options: Options
+    spec: ModelSpec
+    splits: Splits
+    dropped: int
+    unlabelled: Examples | None
+    test: Examples
+    recipe: Recipe
+    model: Classifier
+    batch_size: int
+
+    @property
+    def held_out(self) -> int:
+        """About how many training images choose the checkpoint."""
+        n = len(self.splits.train)
+        return round(n * min(self.recipe.held_out, self.recipe.held_out_limit / n))
+
+    @property
+    def trained_on(self) -> int:
+        """About how many images are trained on: E counts passes for each of these."""
+        return len(self.splits.train) - self.held_out
+
+    def source(self) -> ExamplesSource:
+        """The training images in batches."""
+        return ExamplesSource(self.splits.train, self.batch_size)
+
+    def unlabelled_source(self) -> Source | None:
+        """The images for pretraining in batches."""
+        return None if self.unlabelled is None else unlabelled(self.unlabelled, self.batch_size)
+
+
+def read_options(choice: Choice) -> Options:
+    """Refuse what can be refused before any data are read.
+
+    Raises:
+        InputError: an option is not what it has to be.
+    """
+    threat, budget = from_name(choice.norm, choice.eps), Budget.parse(choice.budget)
+    attempts = tuple(pgd_suite(choice.steps, choice.restarts))
+    check_class_weights(choice.class_weights)
+    made = recipe(choice.pretrain, choice.finetune, 1, beta=choice.beta, lr=choice.lr)
+    if threat.eps == 0:
+        raise InputError(
+            f"--eps {choice.eps}", "a budget to harden against", "write --eps 8/255, for instance"
+        )
+    if choice.batch_size < 1:
+        raise InputError(f"a batch size of {choice.batch_size}", "at least 1", "pass a positive batch size")
+    if not 0 <= choice.checkpoint_every < float("inf"):
+        seen = f"--checkpoint-every {choice.checkpoint_every:g}"
+        raise InputError(seen, "seconds, 0 or more", "write --checkpoint-every 30")
+    if choice.unlabelled and made.pretrain is None:
+        raise InputError(
+            f"--unlabelled {choice.unlabelled} with --pretrain none",
+            "a pretraining that looks at them",
+            "write --pretrain simclr, or leave --unlabelled out",
+        )
+    device = check_device(choice.device)
+    found = trackers(choice.log)
+    check_folder(choice.out)
+    return Options(threat, budget, attempts, device, found)
+
+
+def prepare(choice: Choice) -> Prepared:
+    """Load data and model, and look at both together.
+
+    Raises:
+        InputError: they are not what they have to be, or training and test images are the same.
+    """
+    options = read_options(choice)
+    splits, dropped = _without_leaks(load(choice.data), choice.drop_leaks)
+    spec = ModelSpec.of(
+        choice.model, choice.weights, choice.mean, choice.std, head=choice.head, output=choice.output
+    )
+    made = recipe(
+        choice.pretrain,
+        choice.finetune,
+        splits.train.image_shape[0],
+        beta=choice.beta,
+        lr=choice.lr,
+        class_weights=class_weights(choice.class_weights, splits.train.y, len(splits.train.classes)),
+    )
+    test = evaluated_images(splits, choice.test_images)
+    model = spec.build(splits, choice.seed)
+    check_fit(model, from_loader(splits.train, choice.batch_size))
+    others = None if made.pretrain is None else _unlabelled(choice, splits)
+    _log.info("%s", model.describe())
+    return Prepared(options, spec, splits, dropped, others, test, made, model, choice.batch_size)
+
+
+def _without_leaks(splits: Splits, drop: bool) -> tuple[Splits, int]:
+    """The splits without training images that are test images, and how many there were."""
+    found = leaks(splits.train, splits.test)
+    if not len(found):
+        return splits, 0
+    if not drop:
+        pairs = ", ".join(f"training {pair.train} = test {pair.test}" for pair in found.pairs[:_SHOWN])
+        more = ", ..." if len(found) > _SHOWN else ""
+        raise InputError(
+            f"{splits.name}: {found.describe()}: {pairs}{more}",
+            "test images that training never saw",
+            f"write --drop-leaks to leave these {len(found.train):,} images out of training",
+        )
+    return replace(splits, train=without(splits.train, found.train)), len(found.train)
+
+
+def _unlabelled(choice: Choice, splits: Splits) -> Examples | None:
+    """What pretraining sees in place of the training images: a set of its own, or one that the data bring."""
+    extra = load(choice.unlabelled).train if choice.unlabelled else splits.unlabelled
+    if extra is None:
+        return None
+    if extra.image_shape != splits.train.image_shape:
+        raise InputError(
+            f"unlabelled images of {extra.image_shape} and training images of {splits.train.image_shape}",
+            "one size",
+            "resize one of them",
+        )
+    found = leaks(extra, splits.test)
+    if len(found) and not choice.drop_leaks:
+        raise InputError(
+            f"unlabelled images: {found.describe()}",
+            "test images that pretraining never saw",
+            f"write --drop-leaks to leave these {len(found.train):,} images out",
+        )
+    return without(extra, found.train) if len(found) else extra
