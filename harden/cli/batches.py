@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 
@@ -27,21 +26,17 @@ def fitted(ready: Prepared, progress: Path | None) -> Prepared:
     return replace(ready, batch_size=size)
 
 
-def refuse_batch(choice: Choice, ready: Prepared) -> NoReturn:
-    """Say which batch would fit, after memory ran out.
-
-    Raises:
-        InputError: always.
-    """
+def no_room(choice: Choice, ready: Prepared) -> InputError:
+    """Say which batch would fit, after memory ran out."""
     size = choice.batch_size
     largest = _largest(ready)
     if largest == size:
-        raise InputError(
+        return InputError(
             f"memory that ran out, though training has room for its {size} images at a time",
             "memory for the evaluation too",
-            "write --auto-batch, and the evaluation takes no more at a time than training",
+            "write --auto-batch --resume, and the evaluation takes no more at a time than training",
         )
-    raise InputError(
+    return InputError(
         f"batches of {size} images, which do not fit into memory",
         f"a batch that fits: {largest} images do",
         f"write --batch-size {largest}, or --auto-batch to have it found",

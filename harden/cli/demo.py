@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
-from harden.artefact.folder import prepare_folder
+from harden.artefact.folder import check_folder
 from harden.cli.console import Watch, console, print_costs, print_kernels, write_json
+from harden.cli.folders import output_folder
 from harden.cli.outcome import as_json, exit_code, print_artefact
 from harden.cli.specs import ModelSpec
 from harden.data import from_loader, load
@@ -36,8 +37,9 @@ def demo(out: Path, seed: int, json_file: Path | None) -> int:
     # So small a network runs slower on several threads, and its bytes should not depend on the machine.
     torch.set_num_threads(1)
     splits, spec, threat = load("digits"), ModelSpec("small"), Linf("1/10")
-    target = prepare_folder(out)
+    check_folder(out)
     source = from_loader(splits.train, 64)
+    images = round(len(splits.train) * (1 - CONTRASTIVE.held_out))
     model = spec.build(splits, seed)
     console.print(
         f"scikit-learn's digits: {len(splits.train)} images to train on, {len(splits.test)} to test on"
@@ -45,7 +47,7 @@ def demo(out: Path, seed: int, json_file: Path | None) -> int:
     console.print(f"threat {threat}: each pixel may change by a tenth of its range")
     print_kernels(torch.device("cpu"))
     console.print()
-    with Watch() as watch:
+    with output_folder(out) as target, Watch(images) as watch:
         console.print("the same network trained plainly, to compare with")
         plain = harden(
             model, source, threat=threat, recipe=PLAIN, budget=PLAIN_BUDGET, seed=seed, on_step=watch.step

@@ -25,6 +25,7 @@ from harden.models import Classifier
 from harden.statistics import Proportion
 from harden.threats import from_name
 from harden.training.fit import check_fit
+from harden.training.fitting import ran_out_of_memory
 
 
 @final
@@ -44,6 +45,7 @@ class Plan:
 
 def evaluate(spec: ModelSpec, data: str, plan: Plan, json_file: Path | None) -> int:
     """Measure a model on the test images; 1 where the number can't be trusted."""
+    check_spec(spec)
     threat, attempts = from_name(plan.norm, plan.eps), pgd_suite(plan.steps, plan.restarts)
     device = check_device(plan.device)
     splits = load(data)
@@ -55,19 +57,44 @@ def evaluate(spec: ModelSpec, data: str, plan: Plan, json_file: Path | None) -> 
         session = Artefact(spec.folder).session
         _check_twin(spec.folder, model, session, source)
         judge, by = judge_of(session), f"{spec.folder}/model.onnx in onnxruntime"
-    with Watch() as watch:
-        found = measure(
-            model,
-            from_loader(evaluated_images(splits, plan.test_images), plan.batch_size),
-            threat,
-            attempts,
-            judge=judge,
-            seed=plan.seed,
-            on_batch=lambda at: watch.phase(Phase.of("attack", at)),
-        )
-    _show(found, f"{splits.name} test, {threat}, decided by {by}")
-    write_json(json_file, as_json(found, by))
+    images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
+    try:
+        with Watch() as watch:
+            found = measure(
+                model,
+                images,
+                threat,
+                attempts,
+                judge=judge,
+                seed=plan.seed,
+                on_batch=lambda at: watch.phase(Phase.of("attack", at)),
+            )
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise InputError(
+            f"batches of {plan.batch_size} images, which do not fit into memory",
+            "a batch that fits",
+            f"write --batch-size {max(plan.batch_size // 2, 1)}",
+        ) from None
+    _show(found, f"{splits.name} test, {threat}, decided by {by}", splits.test.classes)
+    write_json(json_file, as_json(found, by, splits.test.classes))
     return 0 if found.status == "ok" else 1
+
+
+def check_spec(spec: ModelSpec) -> None:
+    """Say that a folder is missing where a path was written, before anything is loaded.
+
+    Raises:
+        InputError: it is.
+    """
+    path = Path(spec.spec)
+    if ":" not in spec.spec and len(path.parts) > 1 and not path.exists():
+        raise InputError(
+            f"model {spec.spec!r}, where no folder is",
+            "a run's folder, or small, torchvision:NAME or module:function",
+            "name the --out of a `harden run`",
+        )
 
 
 def _check_twin(folder: Path, model: Classifier, session: Session, source: Source) -> None:
@@ -81,7 +108,7 @@ def _check_twin(folder: Path, model: Classifier, session: Session, source: Sourc
         ) from error
 
 
-def as_json(found: Evaluation, by: str) -> dict[str, Any]:
+def as_json(found: Evaluation, by: str, classes: tuple[str, ...]) -> dict[str, Any]:
     """An evaluation as JSON."""
     return {
         "status": found.status,
@@ -103,6 +130,7 @@ def as_json(found: Evaluation, by: str) -> dict[str, Any]:
             str(label): {"clean": _share(clean), "robust": _share(robust)}
             for label, (clean, robust) in found.per_class().items()
         },
+        "worst_class": _worst_class(found, classes),
         "checks": {
             check.name: {
                 "value": check.value,
@@ -119,6 +147,13 @@ def as_json(found: Evaluation, by: str) -> dict[str, Any]:
     }
 
 
+def _worst_class(found: Evaluation, classes: tuple[str, ...]) -> dict[str, Any] | None:
+    if found.status != "ok":
+        return None
+    label, clean, robust = found.worst_class
+    return {"label": label, "name": classes[label], "clean": _share(clean), "robust": _share(robust)}
+
+
 def _share(share: Proportion) -> dict[str, Any]:
     return {
         "value": share.value,
@@ -129,7 +164,7 @@ def _share(share: Proportion) -> dict[str, Any]:
     }
 
 
-def _show(found: Evaluation, title: str) -> None:
+def _show(found: Evaluation, title: str, classes: tuple[str, ...]) -> None:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in ("", "accuracy", "broken", "seconds"):
         table.add_column(name, justify="right" if name in ("broken", "seconds") else "left")
@@ -141,6 +176,8 @@ def _show(found: Evaluation, title: str) -> None:
     console.print(table)
     if found.status == "ok":
         console.print(f"robust accuracy at most {found.robust}", soft_wrap=True)
+        label, clean, robust = found.worst_class
+        console.print(f"worst class {classes[label]}: clean {clean}, robust at most {robust}", soft_wrap=True)
     for check in found.checks:
         if not check.passed:
             console.print(f"unreliable: {check.meaning}: {check.value:.3g}; {check.action}", soft_wrap=True)

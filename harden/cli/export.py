@@ -6,10 +6,10 @@ from pathlib import Path
 
 from harden.artefact.certifying import Claim
 from harden.artefact.exporting import export as export_model
-from harden.artefact.folder import CHECKPOINT_FOLDER
+from harden.artefact.folder import CHECKPOINT_FOLDER, check_folder
 from harden.artefact.loaded import Artefact
 from harden.cli.console import Watch, write_json
-from harden.cli.evaluate import Plan
+from harden.cli.evaluate import Plan, check_spec
 from harden.cli.outcome import as_json, exit_code, print_artefact
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
@@ -22,16 +22,21 @@ from harden.training.fit import check_fit
 
 def export(spec: ModelSpec, data: str, plan: Plan, out: Path, json_file: Path | None) -> int:
     """Export a model as it is, and certify the file."""
+    check_spec(spec)
     threat, attempts = from_name(plan.norm, plan.eps), pgd_suite(plan.steps, plan.restarts)
+    check_folder(out)
     splits = load(data)
     test = evaluated_images(splits, plan.test_images)
     model, origin = spec.build(splits, plan.seed), spec.resolved()
     check_fit(model, from_loader(splits.train))
+
+    def write_beside(place: Path) -> None:
+        save_weights(model, place / CHECKPOINT_FOLDER)
+        origin.remember(place)
+
     claim = Claim(threat=threat, attempts=attempts, seed=plan.seed, split="test")
     with Watch() as watch:
-        artefact: Artefact = export_model(model, out, test, claim, on_phase=watch.phase)
-    save_weights(model, out / CHECKPOINT_FOLDER)
-    origin.remember(out)
+        artefact: Artefact = export_model(model, out, test, claim, beside=write_beside, on_phase=watch.phase)
     print_artefact(artefact)
     write_json(json_file, as_json(artefact))
     return exit_code(artefact)

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from harden.artefact.loaded import Artefact
-from harden.certificate.schema import Proportion
+from harden.certificate.schema import ClassRecord, Proportion
 from harden.cli.console import console
 from harden.statistics import Proportion as Measured
 
@@ -34,6 +34,12 @@ def print_artefact(artefact: Artefact) -> None:
     table.add_row("exported file", _cell(predicate.clean), robust, proved)
     console.print(table)
     console.print("at most: what attacks left standing; at least: what was proved")
+    worst = _worst_class(artefact)
+    if worst is not None:
+        console.print(
+            f"worst class {worst.label}: clean {_whole(worst.clean)}, robust at most {_whole(worst.robust)}",
+            soft_wrap=True,
+        )
     console.print(f"\nfiles in {artefact.folder}/")
     for name, what in _FILES.items():
         if (artefact.folder / name).exists():
@@ -56,6 +62,7 @@ def as_json(artefact: Artefact) -> dict[str, Any]:
         "clean": predicate.clean.model_dump(mode="json"),
         "robust": predicate.bracket.robust.model_dump(mode="json") if predicate.status == "ok" else None,
         "certified": predicate.bracket.certified.model_dump(mode="json"),
+        "worst_class": worst.model_dump(mode="json") if (worst := _worst_class(artefact)) else None,
         "before": other.model_dump(mode="json") if other else None,
         "stages": [stage.model_dump(mode="json") for stage in predicate.provenance.stages],
         "seconds": predicate.provenance.seconds,
@@ -71,6 +78,18 @@ _FILES = {
     "history.jsonl": "training, moment by moment",
     "checkpoint": "the weights for torch",
 }
+
+
+def _worst_class(artefact: Artefact) -> ClassRecord | None:
+    """The class of the lowest robust accuracy; none where that number can't be believed."""
+    predicate = artefact.certificate.predicate
+    if predicate.status != "ok" or not predicate.classes:
+        return None
+    return min(predicate.classes, key=lambda each: each.robust.value)
+
+
+def _whole(share: Proportion) -> str:
+    return str(Measured(share.count, share.n, share.confidence))
 
 
 def _cell(share: Proportion) -> str:

@@ -96,7 +96,7 @@ def _evaluation(choice: Choice, ready: Prepared, evaluation: EvaluationPace) -> 
     """All attempts on all test images, as if none broke an image before the next; and the curve's attack."""
     suite = evaluation.per_image(choice.steps, choice.restarts)
     curve = evaluation.per_image(_CURVE_STEPS, 1) / 2 * _CURVE_RUNGS
-    models = 2 if ready.spec.weights else 1
+    models = 2 if ready.spec.weights or ready.spec.folder else 1
     passes = len(ready.test) * (suite * models + curve)
     return Estimate("evaluation", passes, evaluation.passes, passes / evaluation.passes)
 

@@ -49,6 +49,7 @@ class Prepared:
     Attributes:
         options: what the options say.
         spec: what builds the model.
+        origin: the same, or what the run's folder that it names remembers.
         splits: the data, without leaks.
         dropped: training images that were left out as test images.
         unlabelled: images that pretraining sees in place of the training images, or None.
@@ -60,6 +61,7 @@ class Prepared:
 
     options: Options
     spec: ModelSpec
+    origin: ModelSpec
     splits: Splits
     dropped: int
     unlabelled: Examples | None
@@ -143,7 +145,9 @@ def prepare(choice: Choice) -> Prepared:
     check_fit(model, from_loader(splits.train, choice.batch_size))
     others = None if made.pretrain is None else _unlabelled(choice, splits)
     _log.info("%s", model.describe())
-    return Prepared(options, spec, splits, dropped, others, test, made, model, choice.batch_size)
+    return Prepared(
+        options, spec, spec.resolved(), splits, dropped, others, test, made, model, choice.batch_size
+    )
 
 
 def _without_leaks(splits: Splits, drop: bool) -> tuple[Splits, int]:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
-from harden.artefact.folder import PROGRESS_FOLDER, prepare_folder
+from harden.artefact.folder import PROGRESS_FOLDER
 from harden.artefact.loaded import Artefact
 from harden.cli.answers import StoppedError
-from harden.cli.batches import fitted, refuse_batch
+from harden.cli.batches import fitted, no_room
 from harden.cli.choice import Choice
 from harden.cli.console import Watch, print_costs, print_kernels, write_json
+from harden.cli.folders import can_go_on, output_folder
 from harden.cli.inputs import print_inputs
 from harden.cli.outcome import as_json, exit_code, print_artefact
 from harden.cli.preparing import Prepared, prepare
 from harden.data import from_loader
 from harden.hardening import harden
-from harden.locking import locked
 from harden.models import Classifier
 from harden.training import Checkpoints, StepRecord
-from harden.training.checkpoints import SNAPSHOT_FILE
 from harden.training.fitting import ran_out_of_memory
 
 _EVALUATED_AT_A_TIME = 256
@@ -30,7 +28,7 @@ _EVALUATED_AT_A_TIME = 256
 def run(choice: Choice) -> int:
     """Harden, export, certify; what is wrong is refused before anything is written."""
     ready = prepare(choice)
-    with _folder(choice.out) as out:
+    with output_folder(choice.out) as out:
         progress = out / PROGRESS_FOLDER
         if choice.auto_batch:
             ready = fitted(ready, progress if choice.resume else None)
@@ -39,7 +37,7 @@ def run(choice: Choice) -> int:
         try:
             artefact = _certified(choice, ready, out)
         except KeyboardInterrupt:
-            if _can_go_on(progress):
+            if can_go_on(progress):
                 raise StoppedError(f"what was done is in {progress}; go on with --resume") from None
             raise
         except (RuntimeError, MemoryError) as error:
@@ -48,9 +46,8 @@ def run(choice: Choice) -> int:
             artefact = None
         if artefact is None:
             # Outside of the handler, whose traceback holds on to the memory that is to be looked at.
-            refuse_batch(choice, ready)
-            return 2
-    ready.spec.remember(out)
+            raise no_room(choice, ready)
+        ready.origin.remember(out)
     print_costs(artefact.certificate.predicate.provenance.stages)
     print_artefact(artefact)
     write_json(choice.json_file, as_json(artefact))
@@ -87,7 +84,8 @@ def _certified(choice: Choice, ready: Prepared, out: Path) -> Artefact:
             on_step=_to_all((watch.step, *ready.options.trackers)),
         )
         # A network with fresh weights is at chance: there is nothing to compare with.
-        compare: dict[str, Classifier] | None = None if ready.spec.weights else {}
+        trained = ready.spec.weights or ready.spec.folder
+        compare: dict[str, Classifier] | None = None if trained else {}
         return hardened.export(
             out,
             from_loader(ready.test, min(_EVALUATED_AT_A_TIME, ready.batch_size))
@@ -106,27 +104,3 @@ def _to_all(listeners: tuple[Callable[[StepRecord], None], ...]) -> Callable[[St
             listener(record)
 
     return tell
-
-
-@contextmanager
-def _folder(out: Path) -> Iterator[Path]:
-    """The artefact's folder, held by this process; one that was made for nothing goes again."""
-    missing = [place for place in (out, *out.parents) if not place.exists()]
-    path = prepare_folder(out)
-    try:
-        with locked(path):
-            try:
-                yield path
-            except BaseException:
-                if not _can_go_on(path / PROGRESS_FOLDER):
-                    # A plan without a moment to go on from would only be in the way of the next run.
-                    shutil.rmtree(path / PROGRESS_FOLDER, ignore_errors=True)
-                raise
-    finally:
-        for place in missing:
-            if place.exists() and not any(place.iterdir()):
-                place.rmdir()
-
-
-def _can_go_on(progress: Path) -> bool:
-    return (progress / SNAPSHOT_FILE).exists()
