@@ -21,9 +21,10 @@ from harden.errors import InputError
 from harden.evaluation import Phase
 from harden.files import write_bytes, write_text
 from harden.locking import held_folder
-from harden.models import Classifier, float32_copy
+from harden.models import Classifier, float32_copy, plain
 
 
+@plain()
 def export(
     model: Classifier,
     folder: str | Path,

@@ -18,7 +18,7 @@ from harden.evaluation.progress import Standing
 from harden.evaluation.tally import Effort, Tally
 from harden.evaluation.worst_case import OnBatch, attacked, classified
 from harden.losses import Classify
-from harden.models import Classifier, PassMeter, counting, frozen
+from harden.models import Classifier, PassMeter, counting, frozen, plain
 from harden.pixels import check_pixels
 from harden.statistics import Proportion
 from harden.threats import Threat
@@ -40,6 +40,7 @@ class Curve:
     found: Evaluation
 
 
+@plain()
 def accuracy_curve(
     model: Classifier,
     data: object,

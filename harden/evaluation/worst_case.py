@@ -19,13 +19,14 @@ from harden.evaluation.progress import Standing
 from harden.evaluation.tally import Effort, Tally
 from harden.evaluation.trust import zero_gradients
 from harden.losses import Classify
-from harden.models import Classifier, PassMeter, counting, frozen
+from harden.models import Classifier, PassMeter, counting, frozen, plain
 from harden.pixels import check_pixels
 from harden.threats import Threat
 
 OnBatch = Callable[[Standing], None]
 
 
+@plain()
 def evaluate(
     model: Classifier,
     data: object,
@@ -41,7 +42,8 @@ def evaluate(
 
     An attack is not believed: its result is projected again, checked to lie in ball and box, and classified
     by the judge. Each attempt runs on the examples that no earlier one broke. Random starts depend on seed
-    and position in the data alone. The model is left as it was, in every flag.
+    and position in the data alone. The model is left as it was, in every flag; gradients, float32 and no
+    autocast hold inside, whatever the caller has switched on.
 
     Args:
         model: gives the gradients.

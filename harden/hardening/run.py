@@ -16,7 +16,7 @@ from harden.hardening.hardened import Hardened
 from harden.hardening.plan import Job, check_request, plan_of
 from harden.hardening.recipe import Recipe, described, stages
 from harden.locking import held_folder
-from harden.models import Classifier, float32_copy
+from harden.models import Classifier, float32_copy, plain
 from harden.threats import Threat
 from harden.training import Budget, Checkpoints, StepRecord, Validation, train
 from harden.training.account import Account
@@ -27,6 +27,7 @@ from harden.training.snapshot import Snapshot, prefixed, put_tensors, tensors_of
 OnStep = Callable[[StepRecord], None]
 
 
+@plain()
 def harden(
     model: Classifier,
     data: object,

@@ -4,5 +4,6 @@ from harden.models.classifier import Classifier
 from harden.models.copies import copied, float32_copy
 from harden.models.frozen import frozen
 from harden.models.passes import PassMeter, counting
+from harden.models.surroundings import plain
 
-__all__ = ["Classifier", "PassMeter", "copied", "counting", "float32_copy", "frozen"]
+__all__ = ["Classifier", "PassMeter", "copied", "counting", "float32_copy", "frozen", "plain"]

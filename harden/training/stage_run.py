@@ -17,7 +17,7 @@ from harden.data import Batch, Source
 from harden.draws import mix
 from harden.errors import DivergedError, InputError
 from harden.evaluation import evaluate
-from harden.models import Classifier, PassMeter, counting
+from harden.models import Classifier, PassMeter, counting, plain
 from harden.objectives import Objective, Step, UpdatesWithStep
 from harden.threats import Threat
 from harden.training.averaging import Average, load_weights, weights_like, weights_of
@@ -70,6 +70,7 @@ class _Minimised(nn.Module):
 class StageRun:
     """What one call of `train` carries from step to step."""
 
+    @plain()
     def __init__(
         self,
         stage: Stage,
@@ -164,6 +165,7 @@ class StageRun:
         finally:
             self._restore_flags()
 
+    @plain()
     def _advance(self, batch: Batch) -> StepRecord:
         """One step of the optimiser, and the validation that is due after it."""
         at = self.at
