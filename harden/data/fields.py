@@ -77,8 +77,9 @@ def named_parts(item: object) -> Mapping[str, object] | None:
     """Give the parts of a batch that have names: of a mapping, a named tuple or an object."""
     if isinstance(item, Mapping):
         return {key: part for key, part in item.items() if isinstance(key, str)}
-    if isinstance(item, tuple) and hasattr(item, "_fields"):
-        return dict(zip(item._fields, item, strict=True))
+    keys = getattr(item, "_fields", None)
+    if isinstance(item, tuple) and keys is not None:
+        return dict(zip(keys, item, strict=True))
     if dataclasses.is_dataclass(item) and not isinstance(item, type):
         return {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
     if isinstance(item, Tensor | np.ndarray | tuple | list):
@@ -104,10 +105,8 @@ def _field(item: object, field: Field, name: str) -> object:
         if isinstance(item, tuple | list) and -len(item) <= field < len(item):
             return item[field]
     else:
-        named = named_parts(item)
-        if named is not None and field in named:
-            return named[field]
-        if named is not None and hasattr(item, field):  # a property, or a slot
+        plain = isinstance(item, Tensor | np.ndarray | tuple | list) and not hasattr(item, "_fields")
+        if not plain and hasattr(item, field):
             return getattr(item, field)
     raise InputError(
         f"{name}: a batch of {holds(item)}", f"the field {field!r} in it", f"write {_call(item)}"

@@ -139,14 +139,14 @@ def _numbers(groups: object, n: int, name: str) -> Tensor | None:
 def _in_memory(x: Tensor, y: Tensor, name: str, classes: tuple[str, ...] | None = None) -> Examples:
     x = x.float() if x.dtype in (torch.float64, torch.float16, torch.bfloat16) else x
     highest = int(y.max()) if y.ndim == 1 and len(y) and y.dtype == torch.int64 else 0
-    if classes is None or len(classes) <= highest:
-        classes = tuple(str(label) for label in range(highest + 1))  # none where all labels are -1
+    if classes is None or 0 < len(classes) <= highest:
+        classes = tuple(str(label) for label in range(max(highest, 0) + 1))
     return Examples(x.detach(), y, classes, name)
 
 
 def _one_pass(loader: Iterable[Any], reader: Reader) -> ExamplesSource | StreamSource:
     """Go through a loader once: its images are kept, or, where they are too many, its labels alone."""
-    classes = stored_classes(getattr(loader, "dataset", loader)) if reader.labelled else None
+    classes = stored_classes(getattr(loader, "dataset", loader)) if reader.labelled else ()
     kept: list[Tensor] = []
     labels_seen: list[Tensor] = []
     forms: set[tuple[str, tuple[int, ...]]] = set()
@@ -175,7 +175,9 @@ def _one_pass(loader: Iterable[Any], reader: Reader) -> ExamplesSource | StreamS
     if held <= MEMORY_LIMIT:
         return ExamplesSource(_in_memory(torch.cat(kept), y, reader.name, classes), size)
     buffer = max(2 * size, MEMORY_LIMIT // SHUFFLE_SHARE // image_bytes)
-    return StreamSource(loader, reader, y, torch.ones(len(y), dtype=torch.bool), size, buffer, classes)
+    return StreamSource(
+        loader, reader, y, torch.ones(len(y), dtype=torch.bool), size, buffer, classes or None
+    )
 
 
 def _too_large(name: str) -> InputError:

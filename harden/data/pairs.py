@@ -91,6 +91,10 @@ def annotated(items: Iterable[Any], name: str) -> Iterator[Any]:
             error.add_note(
                 f"raised by the data loader ({name}) while it made batch {position}, counted from 0"
             )
+            if isinstance(error, ConnectionError | EOFError) or "DataLoader worker" in str(error):
+                error.add_note(
+                    "a worker process ended; most often it was out of memory, and num_workers=0 shows more"
+                )
             raise
         yield item
         position += 1

@@ -68,8 +68,8 @@ class Splits:
         if both:
             where = [(part.groups == both[0]).nonzero()[0, 0] for part in (self.train, self.test)]
             raise InputError(
-                f"{self.name}: {len(both):,} groups in training and in test, first that of training image "
-                f"{int(where[0])} and test image {int(where[1])}",
+                f"{self.name}: {len(both):,} of the groups in training are in test too, first that of "
+                f"training image {int(where[0])} and test image {int(where[1])}",
                 "a group (patient, track, subfolder) in one part alone",
                 "move its images to one part, or number the parts' groups apart if they are not the same",
             )

@@ -143,43 +143,55 @@ def _mixed(parts: Iterator[_Part], buffer: int, seed: int) -> Iterator[_Part]:
     """Shuffle within a buffer: when it is full, a random half of what it holds goes on."""
     generator = torch.Generator().manual_seed(seed)
     held: list[_Part] = []
-    count = 0
     for part in parts:
         held.append(part)
-        count += len(part[1])
+        del part  # no name may keep images alive while the consumer works
+        count = _count(held)
         if count >= buffer:
-            pool = _joined(held)
-            order = torch.randperm(count, generator=generator)
-            yield _select(pool, order[: (count + 1) // 2])
-            held, count = [_select(pool, order[(count + 1) // 2 :])], count // 2
-    if count:
-        pool = _joined(held)
-        yield _select(pool, torch.randperm(count, generator=generator))
+            yield _drawn(held, (count + 1) // 2, generator)
+    if held:
+        yield _drawn(held, _count(held), generator)
+
+
+def _drawn(held: list[_Part], count: int, generator: torch.Generator) -> _Part:
+    """Take so many examples out of what is held, which is left with the others."""
+    pool = _joined(held)
+    held.clear()
+    order = torch.randperm(len(pool[1]), generator=generator)
+    if count < len(order):
+        held.append(_select(pool, order[count:]))
+    return _select(pool, order[:count])
 
 
 def _cut(parts: Iterator[_Part], size: int, join: bool) -> Iterator[Batch]:
     """Cut what comes into batches of `size`; with `join` a lone last example joins the batch before it."""
     enough = size + 2 if join else size  # so that one left over is never the last
     held: list[_Part] = []
-    count = 0
     for part in parts:
         held.append(part)
-        count += len(part[1])
-        if count < enough:
+        del part
+        if _count(held) < enough:
             continue
-        pool, start = _joined(held), 0
-        while count - start >= enough:
-            yield _batch(pool, slice(start, start + size))
-            start += size
-        x, y, index = pool
-        held, count = [(x[start:].clone(), y[start:].clone(), index[start:].clone())], count - start
-    if count:
-        yield _batch(_joined(held), slice(0, count))
+        held = [_joined(held)]
+        while _count(held) >= enough:
+            yield _first(held, size)
+        x, y, index = held.pop()
+        if len(y):  # copied, so that the part it was cut from is freed
+            held.append((x.clone(), y.clone(), index.clone()))
+        del x, y, index
+    if held:
+        yield _first([_joined(held)], _count(held))
 
 
-def _batch(pool: _Part, where: slice) -> Batch:
-    x, y, index = pool
-    return Batch(to_unit(x[where].clone()), y[where].clone(), index[where].clone())
+def _first(held: list[_Part], size: int) -> Batch:
+    """Take the first examples out of the one part that is held, which is left with the others."""
+    x, y, index = held[0]
+    held[0] = (x[size:], y[size:], index[size:])
+    return Batch(to_unit(x[:size].clone()), y[:size].clone(), index[:size].clone())
+
+
+def _count(held: list[_Part]) -> int:
+    return sum(len(y) for _, y, _ in held)
 
 
 def _joined(parts: list[_Part]) -> _Part:

@@ -37,7 +37,7 @@ def load_torchvision(name: str, root: str) -> Splits:
         )
     train, test = (_open(name, root, first) for first in (True, False))
     classes = getattr(train, "classes", None)
-    arrays = dict(zip(KEYS, (*_stored(train), *_stored(test)), strict=True))
+    arrays: dict[str, object] = dict(zip(KEYS, (*_stored(train), *_stored(test)), strict=True))
     return from_arrays(arrays, name, classes)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -44,8 +43,8 @@ def unlabelled(loader: object, batch_size: int = 128, *, field: Field | None = N
         return _bare_source(loader)
     if isinstance(loader, Examples):
         return ExamplesSource(_bare(loader), batch_size)
-    array: Any = loader[0] if isinstance(loader, tuple | list) and loader and len(loader) < 3 else loader
-    if is_array(array) and (array is loader or isinstance(loader, tuple | list)):
+    array = _array_of(loader)
+    if array is not None:
         return ExamplesSource(_from_array(array), batch_size)
     if is_source(loader):
         return loader
@@ -63,6 +62,16 @@ def _bare_source(source: LoaderSource | StreamSource) -> Source:
         return replace(source, reader=reader)
     gone = torch.full_like(source.labels_of_all, UNLABELLED)
     return replace(source, reader=reader, labels_of_all=gone, classes=None)
+
+
+def _array_of(loader: object) -> object | None:
+    """Give the images of an array, or of a pair of images and labels; None for anything else."""
+    if is_array(loader):
+        return loader
+    if isinstance(loader, tuple | list) and len(loader) == 2 and is_array(loader[0]):
+        # Two arrays of images are two batches.
+        return loader[0] if getattr(loader[1], "ndim", 1) < 3 else None
+    return None
 
 
 def _from_array(array: object) -> Examples:

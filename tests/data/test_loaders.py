@@ -22,7 +22,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from harden.data import Examples, Source, Splits, from_loader, loaders
+from harden.data import Examples, Source, from_loader, loaders
 from harden.errors import InputError
 
 Pair = tuple[Tensor, Tensor]
@@ -295,89 +295,6 @@ def test_what_a_stream_raises_goes_on_with_a_note() -> None:
     with pytest.raises(KeyError, match="broken") as caught:
         from_loader(stream())
     assert "batch 1" in caught.value.__notes__[0]
-
-
-def dataset(x: Any, y: Any) -> DataLoader[Any]:
-    return DataLoader(TensorDataset(x, y), batch_size=8)
-
-
-X, Y = pair()
-
-
-@pytest.mark.parametrize(
-    ("loader", "says"),
-    [
-        (dataset(X * 255, Y), "divide by 255"),
-        (dataset((X - 0.5) / 0.25, Y), "mean and std to Classifier"),
-        (dataset(X.expand(-1, 3, -1, -1).permute(0, 2, 3, 1), Y), "permute"),
-        (dataset(X, Y[:, None]), r"squeeze\(1\)"),
-        (dataset(X, torch.eye(4)[Y]), r"argmax\(1\)"),
-        (dataset(X, Y.float()), r"y\.long\(\)"),
-        (dataset(X, Y - 1), "label of -1"),
-        (DataLoader(TensorDataset(X), batch_size=8), "batch of 1 things"),
-        (DataLoader(TensorDataset(X, Y, Y), batch_size=8), "batch of 3 things"),
-        (
-            DataLoader([{"scan": X[0], "grade": 0}], batch_size=1),
-            r"a dict with 'scan', 'grade'.*fields=\('scan', 'grade'\)",
-        ),  # type: ignore[arg-type]
-        (DataLoader(Numbered(), batch_size=8, collate_fn=lambda items: (X[:3], Y[:3])), "3 images from 8"),
-    ],
-)
-def test_a_loader_with_wrong_batches(loader: Any, says: str) -> None:
-    source = from_loader(loader)
-    with pytest.raises(InputError, match=says):
-        list(source.epoch(draw()))
-
-
-@pytest.mark.parametrize(
-    ("loader", "says"),
-    [
-        ([], "no batches"),
-        (DataLoader(TensorDataset(X[:0], Y[:0]), batch_size=8), "no examples"),
-        ((X[:0], Y[:0]), "no pixels"),
-        ((X, Y[:, None]), r"squeeze\(1\)"),
-        ([(X, Y), (X[:, :, :2], Y)], "2 kinds"),
-        ([(X[0], Y[0])], "single examples.*DataLoader"),
-        ([(X, Y, Y)], "batch of 3 things"),
-        (DataLoader(Numbered(), batch_size=None), "single examples"),
-        ("digits", "type str"),
-        (3, "type int"),
-        ({"x": X}, "type dict"),
-    ],
-)
-def test_refuses_at_once(loader: Any, says: str) -> None:
-    with pytest.raises(InputError, match=says):
-        from_loader(loader)
-
-
-def test_refuses_splits_and_takes_a_source() -> None:
-    examples = Examples(X, Y, tuple("abcd"))
-    with pytest.raises(InputError, match=r"splits\.train"):
-        from_loader(Splits(examples, examples, "s"))
-    source = from_loader(examples)
-    assert from_loader(source) is source
-    with pytest.raises(InputError, match="batch size"):
-        from_loader(examples, 0)
-
-
-def test_a_users_own_source_is_taken_as_it_is() -> None:
-    class Own:
-        batch_size = 8
-
-        def __len__(self) -> int:
-            return 40
-
-        def epoch(self, generator: torch.Generator | None) -> Iterator[Any]:
-            return iter(())
-
-        def hold_out(self, fraction: float, seed: int) -> tuple[Own, Own]:
-            return self, self
-
-        def describe(self) -> str:
-            return "own"
-
-    own = Own()
-    assert from_loader(own) is own
 
 
 def test_stored_targets_are_not_the_labels_of_a_set_that_transforms_them() -> None:
