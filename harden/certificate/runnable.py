@@ -13,8 +13,9 @@ import onnx
 
 from harden.errors import InputError
 
-MOST_NODES: Final = 200_000
-"""Nodes once functions are copied in; the largest networks of torchvision have some 5,000."""
+MOST_NODES: Final = 20_000
+MOST_COPIES: Final = 4_000
+"""Nodes that functions are copied in as; onnxruntime takes seconds to load so many."""
 
 _MOST_LEVELS: Final = 64
 _LOOPS: Final = frozenset({"Loop", "Scan", "SequenceMap"})
@@ -27,7 +28,8 @@ def check_runnable(data: bytes) -> None:
     """Refuses the bytes of an ONNX file that a runtime should not be given.
 
     Guarantee for what passes: it names no other file, has no sparse tensor, uses ONNX's own operators and
-    functions in the file alone, runs each node at most once, and has at most MOST_NODES of them.
+    functions in the file alone, runs each node at most once, and has at most MOST_NODES of them, of which at
+    most MOST_COPIES come out of functions.
 
     Raises:
         InputError: the bytes are not an ONNX model, or not such a one.
@@ -37,8 +39,9 @@ def check_runnable(data: bytes) -> None:
         model.ParseFromString(data)
     except Exception as error:  # protobuf's exceptions differ between its versions
         raise _refusal(f"ONNX content that does not parse ({error})") from error
-    nodes = _Inspection(model).nodes(model.graph, ())
-    if nodes > MOST_NODES:
+    inspection = _Inspection(model)
+    nodes = inspection.nodes(model.graph, ())
+    if nodes > MOST_NODES or inspection.copies > MOST_COPIES:
         shown = f"{nodes:,}" if nodes < 10**9 else "more than 10^9"
         raise _refusal(f"a graph of {shown} nodes once its functions are copied in")
 
@@ -50,6 +53,7 @@ class _Inspection:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._functions = {(_domain(one.domain), one.name, one.overload): one for one in model.functions}
         self._sizes: dict[_Key, int] = {}
+        self.copies = 0
         for function in model.functions:  # one that nobody calls is read by the runtime all the same
             self._function((_domain(function.domain), function.name, function.overload), ())
 
@@ -65,6 +69,7 @@ class _Inspection:
         key = (_domain(node.domain), node.op_type, node.overload)
         if key in self._functions:
             size = self._function(key, above)
+            self.copies += 0 if above else size
         elif key[0] != "":
             raise _refusal(f"a graph with the operator {node.op_type!r} of {node.domain!r}")
         elif node.op_type in _LOOPS:

@@ -57,8 +57,8 @@ def load(data: bytes, predicate: dict[str, Any]) -> Evidence:
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         for name, (dtype, shape) in expected.items():
             array = file[name]
-            if (array.dtype.name, array.shape) != (dtype, shape):
-                raise ValueError(f"{name} is {array.dtype.name} {array.shape}, expected {dtype} {shape}")
+            if (array.dtype, array.shape) != (np.dtype(dtype).newbyteorder("<"), shape):
+                raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {dtype} {shape}")
             arrays[name] = array
     return Evidence(**arrays)
 

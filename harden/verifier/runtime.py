@@ -44,7 +44,7 @@ def here(model: bytes) -> Iterator[Run]:
     Raises:
         ValueError: its inputs and outputs are not `image` and `logits`; the runtime raises its own.
     """
-    yield _open(model)
+    yield _open(model, threads=1)
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def serve() -> None:
     try:
         model = _receive(source, 2**62)
         _limit_memory(_MODELS * len(model) + _BATCHES * CHUNK_BYTES)
-        run = _open(model)
+        run = _open(model, threads=0)
         _send(target, b"+")
         while True:
             images = _loaded(_receive(source, 2**62))
@@ -96,9 +96,10 @@ def first_line(error: Exception) -> str:
     return (lines[0] if lines else type(error).__name__)[:200]
 
 
-def _open(model: bytes) -> Run:
+def _open(model: bytes, threads: int) -> Run:
     check_runnable(model)
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads  # 0: as many as there are cores
     options.log_severity_level = 4  # what is wrong is raised, and said once, by us
     session: Any = onnxruntime.InferenceSession(
         model, options, providers=["CPUExecutionProvider"], enable_fallback=0
