@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from harden.artefact.session import INPUT, OUTPUT
-from harden.errors import ExportError
+from harden.errors import ExportError, HardenError
 from harden.models import Classifier, copied
 
 OPSET = 18
 TRACE_BATCH = 2  # a batch of 1 would be taken for a constant
+_OTHER_TYPE = re.compile("same dtype|same data ?type|scalar type|Input type")  # how torch says it
 
 
 @final
@@ -45,14 +46,18 @@ def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelPro
     """Export a copy of the model to ONNX, with a dynamic batch and convolutions that have taken in BatchNorm.
 
     Raises:
-        ExportError: torch can't trace the network, or gave another opset than was asked for.
+        InputError: the network's output holds no logits.
+        ExportError: the network fails in float32 or on such images, torch can't trace it, or gave another
+            opset than was asked for.
     """
     module = deployed(model)
+    example = torch.rand(TRACE_BATCH, *image_shape, generator=torch.Generator().manual_seed(0))
+    _run(module, example)
     try:
         with _quiet():
             program = torch.onnx.export(
                 module,
-                (torch.rand(TRACE_BATCH, *image_shape, generator=torch.Generator().manual_seed(0)),),
+                (example,),
                 input_names=[INPUT],
                 output_names=[OUTPUT],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
@@ -75,6 +80,27 @@ def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelPro
         )
     onnx.checker.check_model(graph, full_check=True)
     return graph
+
+
+def _run(module: Deployed, example: Tensor) -> None:
+    """Run the network once in plain torch: what fails here is not the exporter's doing."""
+    try:
+        module(example)
+    except HardenError:
+        raise
+    except Exception as error:  # a user's forward may raise anything
+        reason = _reason(error)
+        if _OTHER_TYPE.search(reason):
+            raise ExportError(
+                f"a network that fails with float32 weights ({reason})",
+                "a forward that follows the type of its weights",
+                "write x.to(self.weight.dtype) instead of a fixed type",
+            ) from error
+        raise ExportError(
+            f"a network that fails on {len(example)} images of shape {tuple(example.shape[1:])} ({reason})",
+            "images that it was built for, in batches of any size",
+            "resize them, or write x.shape instead of numbers in the network's forward",
+        ) from error
 
 
 def _strip(part: Any) -> None:

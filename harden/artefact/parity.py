@@ -89,16 +89,16 @@ def _reference(model: Classifier, image: Tensor) -> tuple[NDArray[np.float64], f
 def _answer(session: Session, image: Tensor, shape: tuple[int, ...]) -> NDArray[np.float32]:
     try:
         answer = session(image.numpy())
-    except HardenError:
-        raise
-    except Exception as error:  # onnxruntime raises a class of its own for every kind of trouble
-        raise _fails("a graph", len(image), error) from error
+    except HardenError as error:
+        if image.shape[1:] != session.image_shape:
+            raise
+        raise _fails("a graph", len(image), error.__cause__ or error) from error
     if answer.shape != shape:
         raise ExportError(f"a graph with logits of shape {answer.shape}", f"shape {shape}", _BATCH_ADVICE)
     return answer
 
 
-def _fails(what: str, batch: int, error: Exception) -> ExportError:
+def _fails(what: str, batch: int, error: BaseException) -> ExportError:
     reason = next(iter(str(error).splitlines()), type(error).__name__)[:160]
     return ExportError(
         f"{what} that fails on a batch of {batch} ({reason})", "any batch size to pass", _BATCH_ADVICE
