@@ -25,12 +25,13 @@ _CURVE_STEPS, _CURVE_RUNGS = 20, 5
 @final
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a part of a run is expected to cost."""
+    """What a part of a run is expected to cost; a bound where it depends on how many images stand."""
 
     name: str
     passes: float
     passes_per_second: float
     seconds: float
+    bound: bool = False
 
 
 def plan(choice: Choice) -> int:
@@ -78,11 +79,12 @@ def _stage(
     budget = whole.part(1 - ready.recipe.pretrain_share) if number else stage.budget
     passes = _passes(budget, measured, images)
     seconds = passes / measured.passes
-    if stage.name == "finetune" and budget.unit == "epochs":
+    beside = stage.name == "finetune" and budget.unit == "epochs"
+    if beside:
         # Validation comes on top of epochs; in a budget of passes or seconds it is within.
         extra = ready.recipe.validations * ready.held_out * evaluation.per_image(steps=10, restarts=1) / 2
         passes, seconds = passes + extra, seconds + extra / evaluation.passes
-    return Estimate(stage.name, passes, measured.passes, seconds)
+    return Estimate(stage.name, passes, measured.passes, seconds, beside)
 
 
 def _passes(budget: Budget, measured: Pace, images: int) -> float:
@@ -98,7 +100,7 @@ def _evaluation(choice: Choice, ready: Prepared, evaluation: EvaluationPace) -> 
     curve = evaluation.per_image(_CURVE_STEPS, 1) / 2 * _CURVE_RUNGS
     models = 2 if ready.spec.weights or ready.spec.folder else 1
     passes = len(ready.test) * (suite * models + curve)
-    return Estimate("evaluation", passes, evaluation.passes, passes / evaluation.passes)
+    return Estimate("evaluation", passes, evaluation.passes, passes / evaluation.passes, True)
 
 
 def _print_options(choice: Choice) -> None:
@@ -117,19 +119,11 @@ def _print_estimates(estimates: list[Estimate], memory: int, ready: Prepared) ->
     for name in ("stage", "passes", "passes/s", "seconds"):
         table.add_column(name, justify="left" if name == "stage" else "right")
     for each in estimates:
-        bound = "at most " if each.name == "evaluation" else ""
-        numbers = (
-            f"{bound}{each.passes:,.0f}",
-            f"{each.passes_per_second:,.0f}",
-            f"{bound}{each.seconds:,.0f}",
-        )
-        table.add_row(each.name, *numbers)
-    total = (
-        f"{sum(each.passes for each in estimates):,.0f}",
-        "",
-        f"{sum(e.seconds for e in estimates):,.0f}",
-    )
-    table.add_row("in all", *total)
+        most = "at most " if each.bound else ""
+        costs = (f"{most}{each.passes:,.0f}", f"{each.passes_per_second:,.0f}", f"{most}{each.seconds:,.0f}")
+        table.add_row(each.name, *costs)
+    passes, seconds = sum(each.passes for each in estimates), sum(each.seconds for each in estimates)
+    table.add_row("in all", f"{passes:,.0f}", "", f"{seconds:,.0f}")
     console.print(table)
     where = "on the device" if ready.options.device.type == "cuda" else "of this process, at least"
     console.print(f"memory {memory / 2**20:,.0f} MiB {where}, in batches of {ready.batch_size}")
