@@ -20,7 +20,8 @@ from harden.hardening import Recipe, harden
 from harden.models import Classifier
 from harden.objectives import LinearProbe, SimCLR
 from harden.threats import Linf
-from tests.models.zoo import CLASSES, TwoHeads, Wrapped, body, convolutional
+from tests.models.traits import convolutional
+from tests.models.zoo import CLASSES, TwoHeads, Wrapped, body
 
 THREAT = Linf("8/255")
 

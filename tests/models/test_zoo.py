@@ -25,7 +25,9 @@ from harden.objectives import AdversarialTraining
 from harden.threats import Linf
 from harden.training import StepRecord
 from harden.verifier.command import main as verify
-from tests.models.zoo import TIMM, TORCHVISION, TRAITS, Case
+from tests.models.traits import TRAITS
+from tests.models.zoo import Case
+from tests.models.zoo_large import TIMM, TORCHVISION
 
 # torch.compile asks intermediate tensors for `.grad`, of which torch itself then warns.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
