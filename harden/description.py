@@ -8,7 +8,7 @@ import re
 from fractions import Fraction
 from typing import Any
 
-from harden.errors import InputError
+from harden.errors import HardenError, InputError
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 
@@ -58,6 +58,9 @@ def restore(described: JSON) -> Any:
         )
     try:
         return made(**fields)
+    except HardenError as error:  # of the type itself; a text among the fields may have line ends
+        parts = (" ".join(part.split()) for part in (error.seen, error.expected, error.instead))
+        raise InputError(*parts) from None
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"fields {sorted(fields)} for {name}", "its own fields", reason) from None

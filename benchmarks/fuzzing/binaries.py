@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fuzzing.mutations import INTEGERS, Mutated, anyhow
+from benchmarks.fuzzing.mutations import INTEGERS, Mutated, UntoldError, anyhow
 from benchmarks.fuzzing.texts import json_edit
 
 
@@ -196,5 +196,8 @@ def safetensors_header(data: bytes, draw: random.Random) -> Mutated:
         body = body[:at] + new + body[at + 4 : to] + body[to:]
     else:
         body = draw.choice((body[:-1], body + b"x", b""))
-    text = json.dumps(header).encode()
+    try:
+        text = json.dumps(header).encode()
+    except RecursionError:
+        raise UntoldError("deeper than json can write") from None
     return f"safetensors {what}", struct.pack("<Q", len(text)) + text + body

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import random
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -16,20 +17,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from benchmarks.fuzzing import oracle
 from benchmarks.fuzzing.binaries import npz_members, safetensors_header, witness_edit
 from benchmarks.fuzzing.graphs import graph_edit
 from benchmarks.fuzzing.mutations import Mutated, UntoldError, anyhow
 from benchmarks.fuzzing.oracle import DefectError
-from benchmarks.fuzzing.seeds import network
+from benchmarks.fuzzing.seeds import TOML, network
 from benchmarks.fuzzing.texts import json_edit, json_text, toml_text
 from harden.artefact.session import Session
 from harden.certificate import canonical, document, page
 from harden.certificate.graph_digest import graph_digest_bytes
 from harden.cli import main
-from harden.cli.specs import ModelSpec
 from harden.data.npz import load_npz
 from harden.description import describe, restore
 from harden.errors import HardenError
@@ -67,7 +66,6 @@ class Cases:
         self.folder.mkdir()
         self.fields = json.loads(self.good[_CERTIFICATE])
         self._touched = set(self.good)
-        (place / "checkpoint").mkdir()
         (place / "uint8.npz").write_bytes(files["uint8.npz"])
         self.splits = {name: load_npz(str(seeds / name)) for name in self.npz}
         self.evidence = oracle.arrays(self.good[_EVIDENCE])
@@ -78,10 +76,8 @@ class Cases:
         self.state = {name: value.clone() for name, value in self.weights.state_dict().items()}
         self.formats: dict[str, Callable[[random.Random, bool], tuple[str, str]]] = {
             **{"npz": self._npz, "certificate": self._certificate, "evidence": self._of_evidence},
-            **{"onnx": self._onnx, "safetensors": self._safetensors, "json": self._json},
+            **{"onnx": self._onnx, "safetensors": self._safetensors, "json": self._json, "toml": self._toml},
         }
-        if oracle.read_config is not None:
-            self.formats["toml"] = self._toml
 
     def run(self, number: int) -> Result:
         """Make the input of a case, have it read, and say what came of it.
@@ -141,7 +137,7 @@ class Cases:
         name, fields = json_edit(json.loads(self.good[_CERTIFICATE]), draw)
         try:
             return f"resealed {name}", _sealed(fields)
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             pass  # no seal can be made for it: as text
         try:
             return name, json.dumps(fields, indent=2).encode()
@@ -191,7 +187,7 @@ class Cases:
         try:
             session = Session(made)
             oracle.shapes(session)
-            if np.prod(session.image_shape) < 2**16:
+            if math.prod(session.image_shape) < 2**16:
                 logits = session(np.zeros((2, *session.image_shape), np.float32))
                 if logits.shape != (2, session.classes):
                     raise DefectError(f"logits of shape {logits.shape} from {session.classes} classes")
@@ -226,7 +222,7 @@ class Cases:
         return name, outcome
 
     def _json(self, draw: random.Random, command: bool) -> tuple[str, str]:
-        file = draw.choice(("model.json", "described.json"))
+        file = "described.json"
         if draw.random() < 0.6:
             name, fields = json_edit(json.loads(self.files[file]), draw)
             try:
@@ -236,9 +232,6 @@ class Cases:
         else:
             name, made = self._mutated(self.files[file], draw, json_text)
         try:
-            if file == "model.json":
-                (self.place / "checkpoint" / file).write_bytes(made)
-                return name, oracle.spec(ModelSpec(str(self.place)).resolved())
             return name, self._restored(made)
         except HardenError as error:
             return name, _refused(error)
@@ -258,7 +251,7 @@ class Cases:
         name, made = self._mutated(self.files["config.toml"], draw, toml_text)
         path.write_bytes(made)
         try:
-            return name, oracle.config(path)
+            return name, oracle.config(path, TOML)
         except HardenError as error:
             return name, _refused(error)
 
@@ -310,8 +303,3 @@ def _exit_code(words: list[str], outcome: str) -> None:
     allowed = (1, 2) if outcome == "refused" else (0,) if words[0] == "verify" else (0, 1, 2)
     if code not in allowed:
         raise DefectError(f"harden {words[0]} ended with {code} where {outcome}: {err.getvalue()[-300:]}")
-
-
-def one_thread() -> None:
-    """One thread, as each of several workers has."""
-    torch.set_num_threads(1)

@@ -151,7 +151,7 @@ def toml_text(data: bytes, draw: random.Random) -> Mutated:
         "-1",
         "0",
         str(draw.choice(INTEGERS)),
-        "9" * 5000,
+        "9" * 4000,
         "1e400",
         "true",
         '""',

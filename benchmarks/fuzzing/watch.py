@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -32,9 +33,12 @@ class Seen(NamedTuple):
 
 def work(pipe: Connection, seeds: str, place: str, seed: int) -> None:
     """Runs the cases that come through the pipe and answers each with a `Seen`."""
-    from benchmarks.fuzzing.cases import Cases, one_thread
+    import torch
 
-    one_thread()
+    from benchmarks.fuzzing.cases import Cases
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # of two members of one name, say, which the mutations write
     cases = Cases(Path(seeds), Path(place), seed)
     cases.run(499)  # what is imported late counts for no case
     _limit_memory()

@@ -53,6 +53,7 @@ class _Inspection:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._functions = {(_domain(one.domain), one.name, one.overload): one for one in model.functions}
         self._sizes: dict[_Key, int] = {}
+        self._levels: dict[_Key, int] = {}
         self.copies = 0
         for function in model.functions:  # one that nobody calls is read by the runtime all the same
             self._function((_domain(function.domain), function.name, function.overload), ())
@@ -81,13 +82,18 @@ class _Inspection:
         return size + sum(self.nodes(graph, above) for graph in _graphs(node.attribute))
 
     def _function(self, key: _Key, above: tuple[_Key, ...]) -> int:
-        if key in above or len(above) >= _MOST_LEVELS:
-            raise _refusal(f"a graph whose function {key[1]!r} calls itself, or others too deeply")
         if key not in self._sizes:
+            if key in above or len(above) >= _MOST_LEVELS:
+                raise _refusal(f"a graph whose function {key[1]!r} calls itself, or others too deeply")
             function = self._functions[key]
             for tensor in _tensors(function.attribute_proto):
                 _check_tensor(tensor)
+            self._levels[key] = 1
             self._sizes[key] = sum(self._node(node, (*above, key)) for node in function.node)
+        if above:
+            level = self._levels[above[-1]] = max(self._levels[above[-1]], 1 + self._levels[key])
+            if level > _MOST_LEVELS:  # onnxruntime takes half a minute over 2,000
+                raise _refusal(f"a graph whose function {above[-1][1]!r} calls others too deeply")
         return self._sizes[key]
 
 

@@ -109,6 +109,10 @@ def _open(model: bytes, threads: int) -> Run:
         raise ValueError(f"inputs are {[(i.name, i.type) for i in inputs]}, expected one float32 'image'")
     if [o.name for o in outputs] != ["logits"]:
         raise ValueError(f"outputs are {[o.name for o in outputs]}, expected one, 'logits'")
+    image, logits = inputs[0].shape, outputs[0].shape
+    sizes = [*image[1:], *logits[1:]]
+    if (len(image), len(logits)) != (4, 2) or not all(type(size) is int for size in sizes):
+        raise ValueError(f"shapes are {image} and {logits}, expected (batch, C, H, W) and (batch, K)")
 
     def run(images: Images) -> Logits:
         found: Logits = session.run(["logits"], {"image": images})[0]
