@@ -19,8 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(list(argv))
     from harden.cli.signals import listen, say_stopped
 
-    listen()
     try:
+        listen()
         return _run(sys.argv[1:])
     except KeyboardInterrupt:  # while modules are loaded, or in verify
         return say_stopped()

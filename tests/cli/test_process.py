@@ -6,6 +6,7 @@ import logging
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,17 +89,86 @@ def test_interruptions_are_no_faults(
     assert answer.err.count("\n") == (1 if error is KeyboardInterrupt else 0)
 
 
-def test_control_c_in_training(
+def begun(
+    command: str, environment: dict[str, str], npz: str, out: Path, *more: str
+) -> subprocess.Popen[str]:
+    """A run that will not end by itself, in training."""
+    words = ["run", "--data", npz, "--out", str(out), "--finetune", "standard", "--budget", "100000epochs"]
+    child = subprocess.Popen(
+        [command, *words, *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    if child.stdout is None or not any(
+        line.startswith("finetune") for line in iter(child.stdout.readline, "")
+    ):
+        pytest.fail(f"training never began: {child.communicate()}")
+    return child
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_a_signal_in_training_before_anything_was_kept(
     command: str,
     environment: dict[str, str],
     harden: Harden,
     npz: str,
     tmp_path: Path,
+    number: signal.Signals,
+    code: int,
+    word: str,
 ) -> None:
     out = tmp_path / "out"
-    words = ["run", "--data", npz, "--out", str(out), "--finetune", "standard"]
+    with begun(command, environment, npz, out) as child:
+        child.send_signal(number)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == code
+    assert err == f"harden: {word}; nothing half-written was left\n"
+    assert not out.exists()
+    # The folder serves the next run.
+    fast = ("--budget", "1epochs", "--steps", "1", "--restarts", "1", "--finetune", "standard")
+    assert harden("run", "--data", npz, "--out", out, *fast).code == 0
+    assert harden("verify", out).code == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_a_signal_in_training_says_how_to_go_on(
+    command: str,
+    environment: dict[str, str],
+    npz: str,
+    tmp_path: Path,
+    number: signal.Signals,
+    code: int,
+    word: str,
+) -> None:
+    out = tmp_path / "out"
+    with begun(command, environment, npz, out, "--checkpoint-every", "0") as child:
+        kept = out / "progress" / "state.safetensors"
+        while not kept.exists() and child.poll() is None:
+            time.sleep(0.05)
+        child.send_signal(number)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == code
+    assert err == f"harden: {word}; what was done is in {out / 'progress'}; go on with --resume\n"
+    assert {path.name for path in out.iterdir()} == {"progress"}
+
+
+@pytest.mark.parametrize("words", [("verify", "folder"), ("doctor",)], ids=["verify", "doctor"])
+def test_a_signal_anywhere_is_one_line_and_no_verdict(
+    environment: dict[str, str], words: tuple[str, ...]
+) -> None:
+    """Also in verify, whose exit code 1 would be a verdict, and while modules are loaded."""
     child = subprocess.Popen(
-        [command, *words, "--budget", "100000epochs"],
+        [sys.executable, "-c", LISTENING, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -106,14 +176,37 @@ def test_control_c_in_training(
     )
     with child:
         assert child.stdout is not None
-        lines = iter(child.stdout.readline, "")
-        assert any(line.startswith("finetune") for line in lines), "training never began"
-        child.send_signal(signal.SIGINT)
+        assert child.stdout.readline() == "listening\n"
+        child.send_signal(signal.SIGTERM)
         _, err = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert err == "harden: interrupted; nothing half-written was left\n"
-    assert not out.exists()
-    # The folder serves the next run.
-    fast = ("--budget", "1epochs", "--steps", "1", "--restarts", "1")
-    assert harden(*words, *fast).code == 0
-    assert harden("verify", out).code == 0
+    assert (child.returncode, err) == (143, "harden: terminated; nothing half-written was left\n")
+
+
+# The signal is sent when it is listened to and before the command could have ended.
+LISTENING = """
+import sys
+sys.argv = ["harden", *sys.argv[1:]]
+from harden.cli import main, signals
+listen = signals.listen
+def then_wait():
+    listen()
+    print("listening", flush=True)
+    import time
+    time.sleep(60)
+signals.listen = then_wait
+sys.exit(main())
+"""
+
+
+def test_the_log_is_shown_with_v_before_and_after_the_command(
+    installed: Harden, npz: str, tmp_path: Path
+) -> None:
+    fast = ("--steps", "1", "--restarts", "1", "--budget", "1epochs", "--finetune", "standard")
+    words = ("run", "--data", npz, "--out", tmp_path / "out", *fast)
+    answer = installed(*words, "-v")
+    assert answer.code == 0
+    assert "harden: " in answer.err
+    assert "Linear 64 -> 10" in answer.err  # what was found in the network
+    assert all(line.startswith("harden: ") for line in answer.err.splitlines()), "the library's log alone"
+    assert "harden: " in installed("-v", *words).err
+    assert installed(*words).err == ""
