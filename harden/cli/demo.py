@@ -57,9 +57,13 @@ def demo(out: Path, seed: int, json_file: Path | None) -> int:
             model, source, threat=threat, recipe=CONTRASTIVE, budget=BUDGET, seed=seed, on_step=watch.step
         )
         artefact = hardened.export(
-            target, splits.test, compare={"trained plainly": plain.model}, split="test", on_phase=watch.phase
+            target,
+            splits.test,
+            compare={"trained plainly": plain.model},
+            split="test",
+            notes=spec.notes(),
+            on_phase=watch.phase,
         )
-    spec.remember(target)
     console.print()
     costs = [stage.model_copy(update={"name": "plain training"}) for stage in plain.origin.stages]
     print_costs((*costs, *artefact.certificate.predicate.provenance.stages))

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harden.artefact.folder import PROGRESS_FOLDER, prepare_folder
+from harden.artefact.folder import CHECKPOINT_FOLDER, PROGRESS_FOLDER, prepare_folder
 from harden.locking import locked
-from harden.training.checkpoints import SNAPSHOT_FILE
+from harden.training.checkpoints import PLAN_FILE, SNAPSHOT_FILE
 
 
 @contextmanager
@@ -30,6 +30,11 @@ def output_folder(out: Path) -> Iterator[Path]:
         for place in missing:
             if place.exists() and not any(place.iterdir()):
                 place.rmdir()
+
+
+def holds_a_run(out: Path) -> bool:
+    """Whether a run has ended in this folder: its artefact is there, with the plan that it was made by."""
+    return (out / CHECKPOINT_FOLDER / PLAN_FILE).exists()
 
 
 def can_go_on(progress: Path) -> bool:

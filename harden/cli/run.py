@@ -11,13 +11,14 @@ from harden.artefact.loaded import Artefact
 from harden.cli.answers import StoppedError
 from harden.cli.batches import fitted, no_room
 from harden.cli.choice import Choice
-from harden.cli.console import Watch, print_costs, print_kernels, write_json
-from harden.cli.folders import can_go_on, output_folder
+from harden.cli.console import Watch, console, print_costs, print_kernels, write_json
+from harden.cli.folders import can_go_on, holds_a_run, output_folder
 from harden.cli.inputs import print_inputs
 from harden.cli.outcome import as_json, exit_code, print_artefact
 from harden.cli.preparing import Prepared, prepare
 from harden.data import from_loader
-from harden.hardening import harden
+from harden.description import JSON
+from harden.hardening import finished, harden, job_of, plan_of
 from harden.models import Classifier
 from harden.training import Checkpoints, StepRecord
 from harden.training.fitting import ran_out_of_memory
@@ -35,7 +36,7 @@ def run(choice: Choice) -> int:
         print_inputs(choice, ready)
         print_kernels(ready.options.device)
         try:
-            artefact = _certified(choice, ready, out)
+            artefact = _finished(choice, ready, out) or _certified(choice, ready, out)
         except KeyboardInterrupt:
             if can_go_on(progress):
                 raise StoppedError(f"what was done is in {progress}; go on with --resume") from None
@@ -47,11 +48,36 @@ def run(choice: Choice) -> int:
         if artefact is None:
             # Outside of the handler, whose traceback holds on to the memory that is to be looked at.
             raise no_room(choice, ready)
-        ready.origin.remember(out)
     print_costs(artefact.certificate.predicate.provenance.stages)
     print_artefact(artefact)
     write_json(choice.json_file, as_json(artefact))
     return exit_code(artefact)
+
+
+def _evaluation(choice: Choice, ready: Prepared) -> dict[str, JSON]:
+    """What the certificate depends on beside the weights."""
+    asked: dict[str, JSON] = {"steps": choice.steps, "restarts": choice.restarts}
+    return {"evaluation": {**asked, "test_images": ready.test.digest()}}
+
+
+def _finished(choice: Choice, ready: Prepared, out: Path) -> Artefact | None:
+    """What a run with these very options has left in the folder, if there is to be gone on with one."""
+    if not choice.resume or not holds_a_run(out):
+        return None
+    job = job_of(
+        ready.model,
+        ready.source(),
+        threat=ready.options.threat,
+        recipe=ready.recipe,
+        budget=ready.options.budget,
+        seed=choice.seed,
+        unlabelled=ready.unlabelled_source(),
+    )
+    plan = {**plan_of(job, ready.options.device.type), **_evaluation(choice, ready)}
+    artefact = finished(out, plan)
+    if artefact is not None:
+        console.print(f"this run has ended before: {out} is as it left it")
+    return artefact
 
 
 def _certified(choice: Choice, ready: Prepared, out: Path) -> Artefact:
@@ -59,13 +85,7 @@ def _certified(choice: Choice, ready: Prepared, out: Path) -> Artefact:
         out / PROGRESS_FOLDER,
         resume=choice.resume,
         every=choice.checkpoint_every,
-        also={
-            "evaluation": {
-                "steps": choice.steps,
-                "restarts": choice.restarts,
-                "test_images": choice.test_images,
-            }
-        },
+        also=_evaluation(choice, ready),
     )
     with ExitStack() as stack:
         for tracker in ready.options.trackers:
@@ -94,6 +114,7 @@ def _certified(choice: Choice, ready: Prepared, out: Path) -> Artefact:
             attempts=ready.options.attempts,
             compare=compare,
             split="test",
+            notes=ready.origin.notes(),
             on_phase=watch.phase,
         )
 

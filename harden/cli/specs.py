@@ -106,10 +106,14 @@ class ModelSpec:
 
     def remember(self, folder: Path) -> None:
         """Write beside the checkpoint what builds the network again."""
-        described = {**asdict(self), "weights": None}
         place = folder / CHECKPOINT_FOLDER
         place.mkdir(parents=True, exist_ok=True)
-        write_text(place / MODEL_FILE, json.dumps(described, indent=2) + "\n")
+        for name, text in self.notes().items():
+            write_text(place / name, text)
+
+    def notes(self) -> dict[str, str]:
+        """What `remember` writes, by file name."""
+        return {MODEL_FILE: json.dumps({**asdict(self), "weights": None}, indent=2) + "\n"}
 
 
 def _from_folder(folder: Path, data: Splits) -> Classifier:
