@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from harden.artefact.folder import CHECKPOINT_FOLDER
 from harden.cli.choice import Choice
 from harden.cli.console import console
 from harden.cli.preparing import Prepared
@@ -54,8 +55,12 @@ def _largest(ready: Prepared) -> int:
 
 def _remembered(progress: Path | None) -> int | None:
     """The batch of the run that is gone on with: memory may have more room today, the run must not change."""
-    if progress is None or not is_unfinished(progress):
+    if progress is None:
         return None
-    data = read_plan(progress / PLAN_FILE).get("data")
+    # A run that has ended keeps its plan beside the weights.
+    folder = progress if is_unfinished(progress) else progress.parent / CHECKPOINT_FOLDER
+    if not (folder / PLAN_FILE).is_file():
+        return None
+    data = read_plan(folder / PLAN_FILE).get("data")
     size = data.get("batch_size") if isinstance(data, dict) else None
     return size if isinstance(size, int) and size > 0 else None

@@ -87,13 +87,12 @@ class Watch:
         rate = record.passes / record.seconds if record.seconds > 0 else 0.0
         return f"{rate * self._images:,.0f} passes/s" if self._images else f"{rate:.1f} E/s"
 
-    def _left(self, name: str, share: float) -> str:
+    def _left(self, name: str, share: float, now: float) -> str:
         """The time left at the pace so far, for who sees no bar."""
-        began, at = self._began.setdefault(name, (time.monotonic(), share))
-        gone = time.monotonic() - began
+        began, at = self._began.setdefault(name, (now, share))
         if share <= at or share >= 1.0:
             return ""
-        return f"{timedelta(seconds=round(gone * (1 - share) / (share - at)))} left"
+        return f"{timedelta(seconds=round((now - began) * (1 - share) / (share - at)))} left"
 
     def _show(self, name: str, share: float, note: str, *, urgent: bool) -> None:
         if console.is_terminal:
@@ -101,7 +100,8 @@ class Watch:
                 self._tasks[name] = self._progress.add_task(name, total=1.0, note="")
             self._progress.update(self._tasks[name], completed=share, note=note)
             return
-        now, left = time.monotonic(), self._left(name, share)
+        now = time.monotonic()
+        left = self._left(name, share, now)
         if urgent or now - self._spoke >= _EVERY:
             self._spoke = now
             console.print(f"{name:18} {share:4.0%}  {left:>13}  {note}".rstrip(), soft_wrap=True)

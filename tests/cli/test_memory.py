@@ -9,6 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from harden.cli.batches import fitted
+from harden.cli.preparing import Options, Prepared
+from harden.cli.specs import ModelSpec
+from harden.data import Splits, load
+from harden.evaluation import pgd_suite
+from harden.hardening import Recipe
+from harden.threats import Linf
+from harden.training import Budget
 
 Harden = Callable[..., Any]
 FAST = ("--steps", "1", "--restarts", "1", "--eps", "1/10", "--budget", "1epochs")
@@ -79,6 +89,20 @@ def test_auto_batch_goes_on_with_what_fits_and_says_so(
     assert harden("verify", tmp_path / "out").code == 0
 
 
+@pytest.mark.parametrize("ended", [False, True], ids=["unfinished", "finished"])
+def test_a_run_that_goes_on_keeps_its_batch_whatever_fits_today(tmp_path: Path, ended: bool) -> None:
+    folder = tmp_path / ("checkpoint" if ended else "progress")
+    folder.mkdir()
+    (folder / "plan.json").write_text(json.dumps({"data": {"batch_size": 16}}))
+    splits = load("digits")
+    few = Splits(splits.train.take(torch.arange(64)), splits.test.take(torch.arange(16)), "few")
+    spec = ModelSpec("small")
+    options = Options(Linf("1/10"), Budget(1, "E"), tuple(pgd_suite(1, 1)), torch.device("cpu"), ())
+    ready = Prepared(options, spec, spec, few, 0, None, few.test, Recipe(), spec.build(few), 32)
+    assert fitted(ready, tmp_path / "progress").batch_size == 16
+    assert fitted(ready, None).batch_size == 32
+
+
 def test_auto_batch_leaves_a_batch_that_fits_as_it_is(harden: Harden, npz: str, tmp_path: Path) -> None:
     words = ("--data", npz, "--finetune", "standard", *FAST, "--batch-size", "40", "--auto-batch")
     answer = harden("run", *words, "--out", tmp_path / "out")
@@ -91,8 +115,8 @@ def test_auto_batch_leaves_a_batch_that_fits_as_it_is(harden: Harden, npz: str, 
 def test_memory_that_runs_out_in_the_evaluation_alone_is_told_apart(
     harden: Harden, npz: str, narrow: Callable[..., str], tmp_path: Path
 ) -> None:
-    words = ("--data", npz, "--model", narrow(room=30), "--finetune", "standard", *FAST, "--batch-size", "16")
-    words = (*words, "--budget", "30epochs", "--lr", "0.03")  # so that more than 30 images are right
+    words = ["--data", npz, "--model", narrow(room=30), "--finetune", "standard", *FAST, "--batch-size", "16"]
+    words += ["--budget", "30epochs", "--lr", "0.03"]  # so that more than 30 images are right
     answer = harden("run", *words, "--out", tmp_path / "out")
     assert answer.code == 2
     assert "training has room for its 16 images at a time" in answer.err

@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from harden.cli import app, console, main
+from harden.evaluation import Phase
 from harden.files import write_bytes
 from harden.training import StepRecord
 
@@ -67,6 +69,43 @@ def test_eighty_columns_keep_share_and_time_left(monkeypatch: pytest.MonkeyPatch
     assert "37 %" in line
     assert ":" in line.split("37 %")[1][:30], "time left"
     assert "held-out robust 0.7" in line
+
+
+def test_a_terminal_shows_robust_accuracy_so_far_and_passes_in_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wide = Console(file=io.StringIO(), force_terminal=True, width=120, highlight=False)
+    monkeypatch.setattr(console, "console", wide)
+    with console.Watch(images=1000) as watch:
+        watch.step(StepRecord("finetune", 9, 0.37, 12.0, 30.0, 0.5, 1e-3, 0.1))
+        watch.phase(Phase("attack the file", 30, 40, 0.625, 9000.0, 3.0))
+    assert isinstance(wide.file, io.StringIO)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", wide.file.getvalue())
+    finetune, attack = [
+        [line for line in plain.splitlines() if name in line][-1] for name in ("finetune", "attack the file")
+    ]
+    assert "37 %" in finetune
+    assert "12.0 E  400 passes/s  loss 0.500" in finetune
+    assert "75 %" in attack
+    assert "robust so far at most 0.625  3,000 passes/s" in attack
+
+
+def test_without_a_terminal_lines_are_plain_and_say_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = Console(file=io.StringIO(), force_terminal=False, width=40, highlight=False)
+    clock = iter([100.0, 120.0, 121.0, 130.0, 140.0])
+    monkeypatch.setattr(console, "console", pipe)
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with console.Watch(images=1000) as watch:
+        for share, robust in ((0.2, None), (0.4, None), (0.45, None), (0.5, 0.75), (1.0, None)):
+            watch.step(StepRecord("finetune", 9, share, 12.0, 30.0, 0.5, 1e-3, 0.1, robust, robust))
+    assert isinstance(pipe.file, io.StringIO)
+    lines = pipe.file.getvalue().splitlines()
+    assert "\x1b" not in pipe.file.getvalue()
+    # Every ten seconds, and where something was measured: not at 45 %.
+    assert [line.split()[1] for line in lines] == ["20%", "40%", "50%", "100%"]
+    assert "0:01:00 left" in lines[1]
+    assert "held-out robust 0.750 clean 0.750" in lines[2]
+    assert "left" not in lines[0] + lines[3]
 
 
 def test_a_runs_folder_takes_no_options_of_a_network(

@@ -117,6 +117,12 @@ RUN = [
     (["--out", "full"], "full holds ['thesis.tex']", "an empty folder or an artefact", "another --out"),
     (["--out", "model.onnx"], "model.onnx: ", "a folder that can be written", "another --out"),
     (["--out", "/proc/x"], "/proc/x", "a folder that can be written", "another --out"),
+    (["--checkpoint-every", "-1"], "--checkpoint-every -1", "0 or more", "--checkpoint-every 30"),
+    (["--checkpoint-every", "nan"], "--checkpoint-every nan", "0 or more", "--checkpoint-every 30"),
+    (["--eps", "0"], "--eps 0", "a budget to harden against", "--eps 8/255"),
+    (["--config", "gone.toml"], "no gone.toml", "a TOML file", "--config harden.toml"),
+    (["--config", "full"], "full, which is no file", "a TOML file", "--config harden.toml"),
+    (["--config", "model.onnx"], "model.onnx: ", "TOML", "write name = value"),
     (["--nonsense", "1"], "--nonsense", "its options", "see harden run --help"),
 ]
 
