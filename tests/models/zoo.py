@@ -27,6 +27,7 @@ class Case:
     output: str | int | None = None
     mean: tuple[float, ...] | None = None
     train: bool = True  # the mode that the user left it in
+    alone: bool = True  # the head alone makes the logits
 
 
 def body(classes: int = CLASSES, channels: int = 3, batch_norm: bool = True) -> nn.Sequential:

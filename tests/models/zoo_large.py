@@ -29,21 +29,16 @@ TORCHVISION: dict[str, Case] = {
     "resnet18": _large("resnet18", "fc"),
     "resnet18, 1000 classes, 64 pixels": _large("resnet18", "fc", 64, 1000),
     "resnet50": _large("resnet50", "fc", 32, 1000),
-    "mobilenet_v3_small": _large("mobilenet_v3_small", "classifier.3"),
     "mobilenet_v3_large": _large("mobilenet_v3_large", "classifier.3", 64),
     "efficientnet_b0": _large("efficientnet_b0", "classifier.1"),
     "convnext_tiny": _large("convnext_tiny", "classifier.2", 64),
     "vit_b_16": _large("vit_b_16", "heads.head", 32),
     "squeezenet1_1": _large("squeezenet1_1", "classifier.1", 64),
     "googlenet": _large("googlenet", "fc"),
-    "densenet121": _large("densenet121", "classifier"),
-    "swin_t": _large("swin_t", "head", 64),
-    "shufflenet_v2_x0_5": _large("shufflenet_v2_x0_5", "fc"),
-    "regnet_y_400mf": _large("regnet_y_400mf", "fc"),
 }
 
 
-def _timm(name: str, size: int, **options: Any) -> Callable[[], nn.Module]:
+def _timm(name: str, **options: Any) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
         import timm
 
@@ -54,12 +49,13 @@ def _timm(name: str, size: int, **options: Any) -> Callable[[], nn.Module]:
 
 
 TIMM: dict[str, Case] = {
-    "resnet10t": Case(_timm("resnet10t", 32), "fc", size=32, classes=10),
-    "mobilenetv3_small_050": Case(_timm("mobilenetv3_small_050", 32), "classifier", size=32, classes=10),
-    "resnetv2_50": Case(_timm("resnetv2_50", 32), "head.fc", size=32, classes=10),
-    "convnext_atto": Case(_timm("convnext_atto", 64), "head.fc", size=64, classes=10),
-    "vit_tiny_patch16_224": Case(_timm("vit_tiny_patch16_224", 32, img_size=32), "head", size=32, classes=10),
+    "resnet10t": Case(_timm("resnet10t"), "fc", size=32, classes=10),
+    "mobilenetv3_small_050": Case(_timm("mobilenetv3_small_050"), "classifier", size=32, classes=10),
+    "resnetv2_50": Case(_timm("resnetv2_50"), "head.fc", size=32, classes=10),
+    "convnext_atto": Case(_timm("convnext_atto"), "head.fc", size=64, classes=10),
+    "vit_tiny_patch16_224": Case(_timm("vit_tiny_patch16_224", img_size=32), "head", size=32, classes=10),
+    # Two heads on two tokens, whose logits are averaged: the features are those of the first.
     "deit_tiny_distilled_patch16_224": Case(
-        _timm("deit_tiny_distilled_patch16_224", 32, img_size=32), "head", size=32, classes=10
+        _timm("deit_tiny_distilled_patch16_224", img_size=32), "head", size=32, classes=10, alone=False
     ),
 }
