@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,16 @@ def test_a_wrong_file_stops_the_command_before_anything_else(
         f"harden: {path}: 'budgt'; expected the name of an option, such as eps; did you mean budget?\n"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_the_guides_file_is_one(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guide.md").read_text()
+    (text,) = re.findall(r"```toml\n(.*?)```", guide, flags=re.DOTALL)
+    said = told(tmp_path, text)
+    assert (said["budget"], said["mean"], said["test_images"]) == ("300E", "0.5", 500)
+    assert told(tmp_path, text, "evaluate") == {
+        "data": "npz:scans.npz",
+        "eps": "4/255",
+        "test_images": 500,
+        "steps": 100,
+    }
