@@ -486,3 +486,19 @@ def test_a_users_own_source_is_checked_too(
 
     expected = "(N, C, H, W)" if fault == "shape" else "pixels in [0, 1]"
     assert expected in refused(model, Own()).expected
+
+
+@pytest.mark.parametrize(
+    ("budget", "seen"), [("0.9epochs", "one epoch costs 1epochs"), ("2.9E", "one epoch costs 3E")]
+)
+def test_a_budget_below_one_epoch_is_refused_after_one_step(
+    model: Classifier, data: tuple[Tensor, Tensor], budget: str, seen: str
+) -> None:
+    told: list[StepRecord] = []
+    with pytest.raises(InputError) as caught:
+        recipe = Recipe(AdversarialTraining(SHORT), validations=2)
+        harden(model, from_loader(data, 40), threat=THREAT, recipe=recipe, budget=budget, on_step=told.append)
+    assert seen in caught.value.seen
+    assert "at least one epoch" in caught.value.expected
+    assert "times as large" in caught.value.instead
+    assert told == []

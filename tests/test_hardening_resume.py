@@ -281,10 +281,10 @@ def test_an_artefact_tells_its_plan_and_takes_the_progress_away(
     data: tuple[Tensor, Tensor], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    arguments = {**FIRST, "budget": "3E"}
+    arguments = {**FIRST, "budget": "5E"}
     plan = plan_of(job_of(make(), from_loader(data, 40), **arguments), "cpu")  # type: ignore[arg-type]  # a dict of keywords
     assert finished(out, plan) is None
-    found = run(data, out / PROGRESS_FOLDER, budget="3E")
+    found = run(data, out / PROGRESS_FOLDER, budget="5E")
     assert finished(out, plan) is None
     test = load("digits").test
     found.export(out, (test.x[:30], test.y[:30]), attempts=pgd_suite(1, 1), notes={"model.json": "{}\n"})

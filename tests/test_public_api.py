@@ -157,12 +157,6 @@ api: Any = harden  # mistakes that a type checker would name
             "10min",
         ),
         (lambda net, x, y: api.evaluate(net, (x, y), api.Linf("0.1")), "harden.Classifier("),
-        (
-            lambda net, x, y: api.evaluate(
-                harden.Classifier(nn.Sequential(nn.Flatten(), nn.Linear(4, 1))), (x, y), api.Linf("0.1")
-            ),
-            "torch.cat",
-        ),
     ],
 )
 def test_plain_mistakes_are_answered_in_words(mistake: Any, instead: str) -> None:

@@ -21,7 +21,7 @@ from harden.threats import Threat
 from harden.training import Budget, Checkpoints, StepRecord, Validation, train
 from harden.training.account import Account
 from harden.training.checkpoints import Keeper
-from harden.training.fit import check_fit
+from harden.training.fit import check_budget, check_fit
 from harden.training.snapshot import Snapshot, prefixed, put_tensors, tensors_of
 
 OnStep = Callable[[StepRecord], None]
@@ -128,6 +128,8 @@ def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep 
             start=start if number == begin else None,
         )
         for record in training:
+            if last and record.step == 1:
+                check_budget(stage, images, record)
             line = account.add(record)
             if keeper is not None:
                 if line is not None:

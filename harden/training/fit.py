@@ -12,6 +12,7 @@ from harden.errors import InputError
 from harden.evaluation.worst_case import classified
 from harden.models import Classifier, frozen
 from harden.pixels import check_pixels
+from harden.training.stage import Stage, StepRecord
 
 
 def check_fit(model: Classifier, source: Source) -> None:
@@ -41,6 +42,30 @@ def check_fit(model: Classifier, source: Source) -> None:
             f"{len(labels):,} labels that are all {int(labels[0])}",
             "examples of at least two classes",
             "check how labels are read, or whether the set is sorted by class and was cut",
+        )
+
+
+def check_budget(stage: Stage, source: Source, record: StepRecord) -> None:
+    """Look at the cost of a step: a stage that ends before it has seen each image once trains on a part.
+
+    Args:
+        stage: whose budget is looked at; one in seconds can't be foretold, and passes.
+        source: the images of the stage.
+        record: of a step without a validation, such as the first.
+
+    Raises:
+        InputError: the budget is below one epoch, with one that is not.
+    """
+    images, unit = stage.images or len(source), stage.budget.unit
+    if unit == "s" or record.robust is not None:
+        return
+    per_image = 1.0 if unit == "epochs" else record.passes * images / record.examples
+    epoch = per_image * len(source) / images
+    if stage.budget.amount < epoch * (1 - 1e-9):
+        raise InputError(
+            f"a budget of which {stage.name} gets {stage.budget}, where one epoch costs {epoch:.3g}{unit}",
+            "at least one epoch to fine-tune in",
+            f"write a budget {epoch / stage.budget.amount:.3g} times as large, or fewer steps in the attack",
         )
 
 
