@@ -495,8 +495,8 @@ def test_a_budget_below_one_epoch_is_refused_after_one_step(
     model: Classifier, data: tuple[Tensor, Tensor], budget: str, seen: str
 ) -> None:
     told: list[StepRecord] = []
+    recipe = Recipe(AdversarialTraining(SHORT), validations=2)
     with pytest.raises(InputError) as caught:
-        recipe = Recipe(AdversarialTraining(SHORT), validations=2)
         harden(model, from_loader(data, 40), threat=THREAT, recipe=recipe, budget=budget, on_step=told.append)
     assert seen in caught.value.seen
     assert "at least one epoch" in caught.value.expected
