@@ -54,7 +54,9 @@ def make_data(folder: Path) -> Path:
 def command(data: Path, out: Path) -> list[str]:
     """The run that is killed; it goes on with what is there."""
     words = [
-        str(Path(sys.executable).with_name("harden")),
+        sys.executable,
+        "-c",
+        "import sys; from harden.cli import main; sys.exit(main())",
         "run",
         "--data",
         f"npz:{data}",

@@ -4,6 +4,7 @@ import copy
 import itertools
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from harden.attacks import PGD
-from harden.data import Batch, Source, from_loader, load
+from harden.data import Batch, Source, from_loader, leaks, load, without
+from harden.data.memory import ExamplesSource
 from harden.errors import DivergedError, InputError
 from harden.evaluation import pgd_suite
 from harden.hardening import Hardened, Recipe, harden
@@ -502,3 +504,28 @@ def test_a_budget_below_one_epoch_is_refused_after_one_step(
     assert "at least one epoch" in caught.value.expected
     assert "times as large" in caught.value.instead
     assert told == []
+
+
+def test_training_images_among_the_test_images_are_refused_with_their_places(
+    model: Classifier, data: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    hardened = run(model, data, Recipe(Standard(), validations=0), budget="1epochs")
+    test = load("digits").test
+    x, y = torch.cat((test.x[:20], data[0][7:8])), torch.cat((test.y[:20], data[1][7:8]))
+    with pytest.raises(InputError) as caught:
+        hardened.export(tmp_path / "out", (x, y), attempts=pgd_suite(1, 1))
+    assert caught.value.seen.startswith("1 of 21 test images are training images too (1 of 200)")
+    assert "training 7 = test 20" in caught.value.seen
+    assert "harden.data.without(" in caught.value.instead
+    assert list(tmp_path.iterdir()) == []
+    whole = from_loader((x, y))
+    assert isinstance(whole, ExamplesSource)
+    kept = without(whole, leaks(from_loader(data), whole).test)
+    certificate = hardened.export(tmp_path / "out", kept, attempts=pgd_suite(1, 1)).certificate
+    assert certificate.predicate.data.n == 20
+    assert certificate.predicate.data.unseen is True
+    # Images that are read when they are needed are not compared, and that is what is said.
+    loader = DataLoader(TensorDataset(*data), batch_size=32)
+    other = run(model, loader, Recipe(Standard(), validations=0), budget="1epochs")
+    told = other.export(tmp_path / "other", kept, attempts=pgd_suite(1, 1)).certificate
+    assert told.predicate.data.unseen is None

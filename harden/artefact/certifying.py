@@ -42,6 +42,7 @@ class Claim:
         origin: where the exported model came from.
         seed: of the attacks' random starts.
         split: what the evaluated images are, in words.
+        unseen: whether they were compared with the training images and none is equal to one.
         batch_size: images at a time, where the data bring no batches of their own.
     """
 
@@ -52,6 +53,7 @@ class Claim:
     origin: Origin = field(default_factory=Origin)
     seed: int = 0
     split: str = "as given"
+    unseen: bool = False
     batch_size: int = 256
 
 
@@ -89,7 +91,7 @@ def predicate(
     return schema.Predicate(
         status="ok" if found.status == "ok" else "unreliable",
         threat=claims.threat_record(claim.threat),
-        data=_data_record(source, found, names, claim.split),
+        data=_data_record(source, found, names, claim),
         bracket=claims.bracket(found),
         clean=claims.proportion(found.clean),
         verdicts=claims.verdicts(found),
@@ -143,7 +145,9 @@ def _class_names(source: Source, session: Session) -> tuple[str, ...]:
     return names + tuple(str(label) for label in range(len(names), session.classes))
 
 
-def _data_record(source: Source, found: Evaluation, names: tuple[str, ...], split: str) -> schema.DataRecord:
+def _data_record(
+    source: Source, found: Evaluation, names: tuple[str, ...], claim: Claim
+) -> schema.DataRecord:
     batch = next(iter(source.epoch(None)))
     channels, height, width = batch.x.shape[1:]
     return schema.DataRecord(
@@ -152,5 +156,6 @@ def _data_record(source: Source, found: Evaluation, names: tuple[str, ...], spli
         n=len(found.labels),
         image_shape=(channels, height, width),
         classes=names,
-        split=split,
+        split=claim.split,
+        unseen=True if claim.unseen else None,
     )

@@ -76,7 +76,11 @@ class ThreatRecord(Model):
 
 
 class DataRecord(Model):
-    """The evaluated images: `n` of `image_shape` (C, H, W) from `split`; label k is named `classes[k]`."""
+    """The evaluated images: `n` of `image_shape` (C, H, W) from `split`; label k is named `classes[k]`.
+
+    `unseen` is true where they were compared with the images that training had and none is equal to one of
+    those, pixel by pixel; null where they were not compared.
+    """
 
     name: str
     digest: Hex256
@@ -84,6 +88,7 @@ class DataRecord(Model):
     image_shape: tuple[Positive, Positive, Positive]
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     split: str
+    unseen: Literal[True] | None
 
 
 class AttackRecord(Model):

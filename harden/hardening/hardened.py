@@ -13,6 +13,8 @@ from harden.artefact.exporting import export
 from harden.artefact.folder import CHECKPOINT_FOLDER, HISTORY_FILE
 from harden.artefact.loaded import Artefact
 from harden.artefact.origin import Origin
+from harden.data import Source, from_loader, leaks
+from harden.data.memory import ExamplesSource
 from harden.description import JSON
 from harden.draws import mix
 from harden.errors import InputError
@@ -38,6 +40,7 @@ class Hardened:
         seed: of everything random.
         origin: recipe, costs and history, as the certificate will tell them.
         plan: what was run on what, as `checkpoint/plan.json` will tell it.
+        images: what it was trained and validated on, where that is in memory: labelled and unlabelled.
     """
 
     model: Classifier
@@ -47,6 +50,7 @@ class Hardened:
     seed: int
     origin: Origin
     plan: Mapping[str, JSON] = field(default_factory=dict)
+    images: tuple[ExamplesSource, ...] | None = None
 
     def __repr__(self) -> str:
         spent = sum(stage.epochs_equivalent for stage in self.origin.stages)
@@ -81,7 +85,8 @@ class Hardened:
 
         Args:
             folder: empty, missing, or an artefact to replace.
-            data: test images: neither training nor the choice of the checkpoint has seen them.
+            data: test images: neither training nor the choice of the checkpoint has seen them. Where the
+                training images are in memory, the two are compared.
             attempts: PGD-50 on cross-entropy and margin, 3 restarts each, by default.
             compare: a model to print beside the hardened one, by its name: the model that was given, by
                 default; none with an empty mapping.
@@ -90,12 +95,16 @@ class Hardened:
             on_phase: called with the `Phase` as the work goes on.
 
         Raises:
-            InputError: the folder holds other things, the data are unfit, or compare names several models.
+            InputError: the folder holds other things, the data are unfit or hold training images, or compare
+                names several models.
             ExportError: the graph does not compute what the model computes.
         """
         beside = {"before hardening": self.before} if compare is None else dict(compare)
         if len(beside) > 1:
             raise InputError(f"{len(beside)} models to compare with", "one at most", "keep one of them")
+        source = from_loader(data)
+        for images in self.images or ():
+            _check_apart(images, source)
         claim = Claim(
             threat=self.threat,
             attempts=pgd_suite() if attempts is None else attempts,
@@ -104,6 +113,7 @@ class Hardened:
             origin=self.origin,
             seed=self._attack_seed,
             split=split,
+            unseen=self.images is not None,
         )
 
         def write_beside(place: Path) -> None:
@@ -113,7 +123,18 @@ class Hardened:
                 write_text(place / CHECKPOINT_FOLDER / name, text)
             write_text(place / HISTORY_FILE, "".join(f"{line}\n" for line in history_lines(self.origin)))
 
-        return export(self.model, folder, data, claim, beside=write_beside, on_phase=on_phase)
+        return export(self.model, folder, source, claim, beside=write_beside, on_phase=on_phase)
+
+
+def _check_apart(images: ExamplesSource, source: Source) -> None:
+    found = leaks(images, source)
+    if len(found):
+        pairs = ", ".join(f"training {pair.train} = test {pair.test}" for pair in found.pairs[:3])
+        raise InputError(
+            f"{found.describe()}: {pairs}{', ...' if len(found) > 3 else ''}",
+            "images that training never saw",
+            "leave them out with harden.data.without(test, harden.data.leaks(train, test).test)",
+        )
 
 
 def history_lines(origin: Origin) -> list[str]:

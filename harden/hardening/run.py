@@ -11,6 +11,7 @@ import torch
 from harden.artefact.origin import Origin
 from harden.data import from_loader
 from harden.data import unlabelled as from_unlabelled
+from harden.data.memory import ExamplesSource
 from harden.draws import mix
 from harden.hardening.hardened import Hardened
 from harden.hardening.plan import Job, check_request, plan_of
@@ -152,7 +153,14 @@ def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep 
         device=str(hardened.device),
     )
     plan_made = plan_of(job, hardened.device.type) if keeper is None else keeper.plan
-    return Hardened(hardened, job.model, job.threat, recipe, job.seed, origin, plan_made)
+    return Hardened(hardened, job.model, job.threat, recipe, job.seed, origin, plan_made, _in_memory(job))
+
+
+def _in_memory(job: Job) -> tuple[ExamplesSource, ...] | None:
+    """What was trained on, where all of it can be compared with test images at no cost."""
+    images = [source for source in (job.source, job.unlabelled) if source is not None]
+    kept = tuple(source for source in images if isinstance(source, ExamplesSource))
+    return kept if len(kept) == len(images) else None
 
 
 def _moment(stage: int, account: Account, training: Snapshot) -> Snapshot:

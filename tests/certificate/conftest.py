@@ -89,7 +89,13 @@ def make(
         status="unreliable" if fired else "ok",
         threat=s.ThreatRecord(norm="linf", eps="1/10"),
         data=s.DataRecord(
-            name="digits", digest="ab" * 32, n=n, image_shape=(1, 8, 8), classes=names, split="test"
+            name="digits",
+            digest="ab" * 32,
+            n=n,
+            image_shape=(1, 8, 8),
+            classes=names,
+            split="test",
+            unseen=None,
         ),
         bracket=s.Bracket(certified=proportion(0, n), robust=proportion(robust, n)),
         clean=proportion(clean, n),

@@ -71,7 +71,13 @@ def predicate(
         status="ok",
         threat=s.ThreatRecord(norm="linf", eps="1/10"),
         data=s.DataRecord(
-            name="toy", digest="0" * 64, n=n, image_shape=image_shape, classes=NAMES, split="test"
+            name="toy",
+            digest="0" * 64,
+            n=n,
+            image_shape=image_shape,
+            classes=NAMES,
+            split="test",
+            unseen=True,
         ),
         bracket=s.Bracket(certified=proportion(0, n), robust=proportion(int(robust.sum()), n)),
         clean=proportion(int(clean.sum()), n),
