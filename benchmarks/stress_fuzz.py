@@ -2,8 +2,8 @@
 
     python -m benchmarks.stress_fuzz --n 200000 --seed 0 --processes 2
 
-Claim: none of the inputs makes harden crash, hang above 5 s, take 2 GB beyond an idle
-process, or pass as good.
+Claim: none of the inputs makes harden crash, hang (compute for more than 5 s, or stand still for a minute),
+take 2 GB beyond an idle process, or pass as good.
 Inputs: npz data, certificate.json (raw, and sealed again as a forger would), evidence.npz and model.onnx with
 digests made to fit, weights.safetensors, described values (as in a checkpoint), options in TOML.
 The functions that the commands call read them; every 500th goes through `harden.cli.main`.
@@ -54,7 +54,7 @@ def make_seeds(folder: Path) -> None:
 
 
 def fuzz(numbers: list[int], seed: int, processes: int, keep: Path) -> list[Seen]:
-    """Run cases in watched processes; as many results as numbers, by number."""
+    """Run cases in watched processes: one result a number, by number."""
     with tempfile.TemporaryDirectory(prefix="harden-seeds-") as name:
         make_seeds(Path(name))
         workers = [Worker(Path(name), seed, keep) for _ in range(processes)]

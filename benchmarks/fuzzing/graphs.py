@@ -214,7 +214,7 @@ def _functions(model: onnx.ModelProto, draw: random.Random) -> None:
 
 def _swell(model: onnx.ModelProto, draw: random.Random) -> None:
     """A large tensor out of a small file: its sum, times nothing, is added to the image."""
-    number = draw.choice((2**24, 2**24, 2**31, 2**36, 2**40, 2**50, 2**60, 2**27))
+    number = draw.choice((2**24, 2**24, 2**31, 2**36, 2**40, 2**50, 2**60, 2**26))
     one = numpy_helper.from_array(np.ones(1, np.float32), "one")
     size = numpy_helper.from_array(np.array([number]), "size")
     model.graph.initializer.extend([one, size, numpy_helper.from_array(np.zeros(1, np.float32), "nothing")])
