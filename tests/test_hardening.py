@@ -529,3 +529,21 @@ def test_training_images_among_the_test_images_are_refused_with_their_places(
     other = run(model, loader, Recipe(Standard(), validations=0), budget="1epochs")
     told = other.export(tmp_path / "other", kept, attempts=pgd_suite(1, 1)).certificate
     assert told.predicate.data.unseen is None
+
+
+class Typed(nn.Module):
+    """Names its type, and so can't follow a copy in float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(x.flatten(1).to(torch.bfloat16))
+        return logits
+
+
+def test_a_forward_that_names_its_type_is_refused_with_the_reason(data: tuple[Tensor, Tensor]) -> None:
+    error = refused(Classifier(Typed().to(torch.bfloat16)), data)
+    assert "a network that fails with float32 weights (" in error.seen
+    assert error.instead == "write x.to(self.weight.dtype) instead of a fixed type"

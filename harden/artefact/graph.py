@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from harden.artefact.session import INPUT, OUTPUT
 from harden.errors import ExportError, HardenError
-from harden.models import Classifier, copied
+from harden.models import Classifier, copied, names_a_type
+from harden.training.fitting import ran_out_of_memory
 
 OPSET = 18
 TRACE_BATCH = 2  # a batch of 1 would be taken for a constant
-_OTHER_TYPE = re.compile("same dtype|same data ?type|scalar type|Input type")  # how torch says it
 
 
 @final
@@ -89,8 +89,10 @@ def _run(module: Deployed, example: Tensor) -> None:
     except HardenError:
         raise
     except Exception as error:  # a user's forward may raise anything
+        if ran_out_of_memory(error):
+            raise
         reason = _reason(error)
-        if _OTHER_TYPE.search(reason):
+        if names_a_type(error):
             raise ExportError(
                 f"a network that fails with float32 weights ({reason})",
                 "a forward that follows the type of its weights",

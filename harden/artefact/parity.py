@@ -14,6 +14,7 @@ from harden.artefact.graph import deployed
 from harden.artefact.session import Session
 from harden.errors import ExportError, HardenError
 from harden.models import Classifier
+from harden.training.fitting import ran_out_of_memory
 
 BATCHES = (1, 3, 5)
 _NETWORK_ERRORS = 8.0
@@ -71,6 +72,8 @@ def _reference(model: Classifier, image: Tensor) -> tuple[NDArray[np.float64], f
     try:
         y64, y32, again = double(image.double()).numpy(), single(image).numpy(), single(image).numpy()
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        if ran_out_of_memory(error):
+            raise
         raise _fails("a network", len(image), error) from error
     scale = float(np.abs(y64).max())
     if not np.isfinite(y64).all() or not np.isfinite(y32).all():

@@ -1,9 +1,9 @@
 """A user's network as harden sees it: pixels in [0, 1] go in, logits and features come out."""
 
 from harden.models.classifier import Classifier
-from harden.models.copies import copied, float32_copy
+from harden.models.copies import copied, float32_copy, names_a_type
 from harden.models.frozen import frozen
 from harden.models.passes import PassMeter, counting
 from harden.models.surroundings import plain
 
-__all__ = ["Classifier", "PassMeter", "copied", "counting", "float32_copy", "frozen", "plain"]
+__all__ = ["Classifier", "PassMeter", "copied", "counting", "float32_copy", "frozen", "names_a_type", "plain"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from harden.models.unwrapping import unwrapped
 
+_OTHER_TYPE = re.compile("same dtype|same data ?type|scalar type|Input type")  # how torch says it
 _M = TypeVar("_M", bound=nn.Module)
 
 
@@ -41,6 +43,11 @@ def float32_copy(module: _M) -> _M:
     Integer buffers, such as BatchNorm's count, stay what they are.
     """
     return copied(module).to(torch.float32)
+
+
+def names_a_type(error: BaseException) -> bool:
+    """Whether an error says that types met: of a forward that names one and can't follow a float32 copy."""
+    return _OTHER_TYPE.search(str(error)) is not None
 
 
 def _tensors(value: object) -> Iterator[Tensor]:

@@ -26,7 +26,7 @@ class Projection(nn.Module):
         return embeddings
 
 
-def feature_width(classifier: Classifier) -> int:
+def feature_width(classifier: Classifier, purpose: str = "contrastive pretraining") -> int:
     """How many features the classifier's head receives.
 
     Raises:
@@ -35,9 +35,7 @@ def feature_width(classifier: Classifier) -> int:
     head = classifier.head
     if not isinstance(head, nn.Linear):
         seen = f"the head {classifier.head_name!r}, a {type(head).__name__}"
-        raise InputError(
-            seen, "an nn.Linear for contrastive pretraining", "name it: Classifier(network, head=...)"
-        )
+        raise InputError(seen, f"an nn.Linear for {purpose}", "name it: Classifier(network, head=...)")
     return head.in_features
 
 

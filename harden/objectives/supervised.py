@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from harden.data import Batch
 from harden.models import Classifier
+from harden.objectives.projection import feature_width
 from harden.objectives.protocol import ClassifierState, Step, classifier_of
 from harden.objectives.weighting import ClassWeights, checked_weights, cross_entropy
 from harden.views import View
@@ -82,7 +83,12 @@ class LinearProbe:
         object.__setattr__(self, "class_weights", checked_weights(self.class_weights))
 
     def start(self, model: Classifier, n: int) -> nn.Module:
-        """The classifier with everything but its head frozen."""
+        """The classifier with everything but its head frozen.
+
+        Raises:
+            InputError: the head is not linear.
+        """
+        feature_width(model, "a linear probe")
         return ProbeState(model)
 
     def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from harden.data import Source
 from harden.errors import InputError
 from harden.evaluation.worst_case import classified
-from harden.models import Classifier, frozen
+from harden.models import Classifier, frozen, names_a_type
 from harden.pixels import check_pixels
 from harden.training.stage import Stage, StepRecord
 
@@ -31,7 +31,13 @@ def check_fit(model: Classifier, source: Source) -> None:
         with frozen(model):
             classified(model.logits, batch.x[:2], labels)
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        if names_a_type(error):
+            raise InputError(
+                f"a network that fails with float32 weights ({reason})",
+                "a forward that follows the type of its weights",
+                "write x.to(self.weight.dtype) instead of a fixed type",
+            ) from error
         raise InputError(
             f"images of shape {tuple(batch.x.shape[1:])} that the network refuses ({reason})",
             "images of the channels and size that it was built for",

@@ -181,3 +181,17 @@ def test_the_gate_looks_at_attacked_images_too(trained: Classifier, test: Exampl
     check_parity(model, session_of(trace(model, SHAPE)), image)
     with pytest.raises(ExportError, match="logits that differ by"):
         exported(model, image, y, Linf("1/10"))
+
+
+def test_memory_that_runs_out_is_no_fault_of_the_network(pictures: Tensor) -> None:
+    class Large(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(64, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model = Classifier(Large())
+    with pytest.raises(torch.OutOfMemoryError):
+        trace(model, (1, 8, 8))

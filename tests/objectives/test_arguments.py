@@ -49,3 +49,11 @@ def test_the_probe_trains_the_head_of_a_network_in_half_precision() -> None:
     assert loss.dtype == torch.float32
     assert network[3].weight.grad is not None
     assert network[1].weight.grad is None
+
+
+def test_the_probe_wants_a_linear_head() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    with pytest.raises(InputError, match=r"a Conv2d; expected an nn\.Linear for a linear probe; name it"):
+        LinearProbe().start(Classifier(network), 10)
