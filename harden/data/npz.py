@@ -62,7 +62,19 @@ def _read(file: Path) -> dict[str, NDArray[np.generic]]:
             # Others are named in the error, not read: they may be large or hold objects.
             return dict.fromkeys(archive.files, np.empty(0))
         _check_sizes(archive.zip, wanted, file.stat().st_size)
-        return {key: archive[key] for key in wanted}
+        stored = {key: archive[key] for key in wanted}
+    for key, array in stored.items():
+        if array.dtype.kind == "U":
+            _check_text(key, array)
+    return stored
+
+
+def _check_text(key: str, array: NDArray[np.generic]) -> None:
+    """Raise ValueError where numpy would make a string that Python has none of, and can't print."""
+    native = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("="))
+    codes = np.frombuffer(native.tobytes(), np.uint32)
+    if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any():
+        raise ValueError(f"{key} holds text that is no Unicode")
 
 
 def _check_sizes(archive: zipfile.ZipFile, wanted: list[str], size: int) -> None:

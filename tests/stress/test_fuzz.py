@@ -95,6 +95,14 @@ def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
         load_npz(npz(tmp_path / "data.npz", classes=names))
 
 
+@pytest.mark.parametrize("code", [0x110000, 0xFFFFFFFF, 0xD800])
+def test_text_that_is_no_unicode_is_refused(tmp_path: Path, code: int) -> None:
+    """numpy makes a str of it whose first use ends in a SystemError."""
+    names = npy(described("<U1", "(2,)"), b"a\x00\x00\x00" + code.to_bytes(4, "little"))
+    with pytest.raises(InputError, match="text that is no Unicode"):
+        load_npz(npz(tmp_path / "data.npz", classes=names))
+
+
 def test_a_small_file_that_unpacks_to_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
