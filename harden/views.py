@@ -93,7 +93,8 @@ class Views:
             value = getattr(self, name)
             if value is not None:
                 # JSON knows lists only; a value read back is to equal the one that was written.
-                object.__setattr__(self, name, tuple(value))
+                value = tuple(value) if isinstance(value, tuple | list) else (value,)
+                object.__setattr__(self, name, value)
                 if len(value) != 2 or not 0.0 < value[0] <= value[1] <= highest:
                     raise InputError(
                         f"{name} = {value}", f"(low, high) with 0 < low <= high <= {highest}", "order the two"

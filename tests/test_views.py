@@ -332,3 +332,10 @@ def test_runs_on_the_device_with_a_generator_of_either_kind() -> None:
     assert (here - there.cpu()).abs().mean() < 1e-4
     generator = torch.Generator("cuda").manual_seed(0)
     assert EVERYTHING(x.cuda(), generator).is_cuda
+
+
+def test_a_range_that_is_none_is_refused_on_one_line() -> None:
+    for value in (0.5, "x\n", (0.1,), (0.4, 0.2)):
+        with pytest.raises(InputError, match=r"blur = \(.*; expected \(low, high\) with 0 < low") as caught:
+            Views(blur=value)  # type: ignore[arg-type]  # the mistake
+        assert "\n" not in str(caught.value)

@@ -100,7 +100,8 @@ def _table(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         seen = f"{path} with a byte that is not UTF-8 at {error.start}"
         raise InputError(seen, "TOML, which is UTF-8", "save it as UTF-8") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        # Also a whole number with more digits than Python reads.
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: {reason}", "TOML", "write name = value, as in eps = '8/255'") from None
     if "tool" not in everything and path.name != "pyproject.toml":

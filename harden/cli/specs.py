@@ -131,14 +131,36 @@ def _stored(folder: Path) -> ModelSpec:
     path = folder / CHECKPOINT_FOLDER / MODEL_FILE
     try:
         stored = json.loads(path.read_text())
-        mean, std = stored["mean"], stored["std"]
         # Folders of version 0.1 say nothing about head and output.
-        head, output = stored.get("head", ""), stored.get("output", "")
-        return ModelSpec(stored["spec"], None, mean and tuple(mean), std and tuple(std), head, output)
+        spec, head, output = (_text(stored.get(name, "")) for name in ("spec", "head", "output"))
+        if not spec:
+            raise ValueError("no spec")
+        return ModelSpec(
+            spec, None, _stored_numbers(stored["mean"]), _stored_numbers(stored["std"]), head, output
+        )
     except FileNotFoundError:
         raise InputError(f"no {path}", "the folder of a `harden run`", "point to one") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} ({error})", "what `harden run` wrote", "run again; it is damaged") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"{path} ({reason})", "what `harden run` wrote", "run again; it is damaged"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}", "a file that can be read", "point to another") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _stored_numbers(value: object) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(type(part) in (int, float) for part in value):
+        raise TypeError(f"{value!r} is no list of numbers")
+    return tuple(float(part) for part in value)
 
 
 def _position(output: str) -> str | int | None:

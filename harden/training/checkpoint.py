@@ -49,6 +49,10 @@ def restore_weights_file(module: nn.Module, path: Path) -> None:
             "a safetensors file, whole",
             "save it with safetensors.torch.save_file; a pickle is not read, a damaged file not mended",
         ) from None
+    except OSError as error:
+        raise InputError(
+            f"{path}: {error.strerror}", "a safetensors file with weights", "point to a file that can be read"
+        ) from None
     own = module.state_dict()
     other = sorted(
         name for name in own.keys() | weights.keys() if not _fits(own.get(name), weights.get(name))

@@ -191,3 +191,9 @@ def test_the_guides_file_is_one(tmp_path: Path) -> None:
         "test_images": 500,
         "steps": 100,
     }
+
+
+def test_a_number_of_more_digits_than_python_reads_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected TOML; write name = value") as caught:
+        told(tmp_path, f"seed = {'9' * 5000}\n")
+    assert "\n" not in str(caught.value)

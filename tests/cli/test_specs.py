@@ -230,3 +230,27 @@ def test_every_classifier_of_torchvision_builds_and_has_a_head() -> None:
             network = torchvision_network(name, 7, (3, size, size))
         head = network.get_submodule(find_head(network, None).name)
         assert 7 in (getattr(head, "out_features", None), getattr(head, "out_channels", None)), name
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"spec": 0.5, "mean": None, "std": None},
+        {"spec": "", "mean": None, "std": None},
+        {"spec": "small", "mean": "small", "std": None},
+        {"spec": "small", "mean": [None], "std": [1.0]},
+        {"spec": "small", "mean": [True], "std": [1.0]},
+        {"spec": "small", "mean": None, "std": None, "head": 3},
+        {"spec": "small"},
+        ["small"],
+        "small",
+        None,
+    ],
+    ids=str,
+)
+def test_a_damaged_model_file_is_refused_on_one_line(tmp_path: Path, stored: object) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "model.json").write_text(json.dumps(stored))
+    with pytest.raises(InputError, match="what `harden run` wrote; run again; it is damaged") as caught:
+        ModelSpec(str(tmp_path)).resolved()
+    assert "\n" not in str(caught.value)

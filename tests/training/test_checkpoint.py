@@ -10,7 +10,7 @@ from torch import nn
 
 from harden.errors import InputError
 from harden.training.averaging import weights_of
-from harden.training.checkpoint import WEIGHTS_FILE, restore_weights, save_weights
+from harden.training.checkpoint import WEIGHTS_FILE, restore_weights, restore_weights_file, save_weights
 
 
 def network(tied: bool = False, width: int = 4, seed: int = 0) -> nn.Sequential:
@@ -133,3 +133,10 @@ def test_an_interrupted_save_leaves_the_old_file_and_nothing_else(
     # And the save is what would have changed it.
     save_weights(network(seed=1), tmp_path)
     assert path.read_bytes() != old
+
+
+def test_a_folder_in_place_of_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match="Is a directory; expected a safetensors file with weights; point to a"
+    ):
+        restore_weights_file(nn.Linear(2, 3), tmp_path)
