@@ -16,7 +16,6 @@ from harden.errors import InputError
 
 Number = Fraction | float | int | str
 _SIMPLE = 100_000
-
 _LARGEST = Fraction(torch.finfo(torch.float32).max)
 
 
@@ -243,16 +242,22 @@ def _fraction(value: Number) -> Fraction:
 
 
 def _radius(value: Number, bounds: tuple[float, float], dimensions: int | None) -> Fraction:
-    eps = _fraction(value)
+    eps, width = _fraction(value), Fraction(bounds[1]) - Fraction(bounds[0])
+    wide = dimensions is not None and abs(eps) > width
+    guess = _in_units(abs(eps)) if wide else f'write "{abs(eps)}"'
     if eps < 0:
-        raise InputError(f"eps {value}", "a budget of 0 or more", f'write "{abs(eps)}"')
+        raise InputError(f"eps {value}", "a budget of 0 or more", guess)
     if eps > _LARGEST:
         raise InputError(f"eps {value}", "a budget that fits in float32", "write it in pixel units of [0, 1]")
-    width = Fraction(bounds[1]) - Fraction(bounds[0])
-    if dimensions is not None and eps > width:
-        guess = f"did you mean {eps}/255?" if eps.denominator == 1 else "write it in pixel units of [0, 1]"
+    if wide:
         raise InputError(f"eps {value}", f"at most {float(width):g}, the width of the box {bounds}", guess)
     return eps
+
+
+def _in_units(eps: Fraction) -> str:
+    """What was most likely meant by an eps beyond the box: one in steps of 255, or one upside down."""
+    steps = eps if eps.denominator == 1 else Fraction(eps.denominator if eps.numerator == 255 else 0)
+    return f"did you mean {steps}/255?" if steps in range(1, 256) else "write it in pixel units of [0, 1]"
 
 
 def _repr(threat: Linf | L2) -> str:

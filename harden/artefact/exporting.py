@@ -19,6 +19,7 @@ from harden.certificate import document, page, schema
 from harden.data import from_loader
 from harden.errors import InputError
 from harden.evaluation import Phase
+from harden.evaluation.worst_case import check_model, check_threat
 from harden.files import write_bytes, write_text
 from harden.locking import held_folder
 from harden.models import Classifier, float32_copy, plain
@@ -53,6 +54,8 @@ def export(
         ExportError: the network can't be traced, or the graph fails the gate.
         Whatever is raised, the folder is as before.
     """
+    check_model(model)
+    check_threat(claim.threat)
     if claim.threat.eps == 0:
         raise InputError(
             "a claim with eps 0", "a positive budget", 'write Linf("8/255"); clean accuracy is in it'

@@ -14,7 +14,6 @@ from harden.artefact.loaded import Artefact
 from harden.artefact.parity import check_parity
 from harden.artefact.session import Session
 from harden.cli.console import Watch, console, write_json
-from harden.cli.devices import check_device
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
 from harden.data import Source, from_loader, load
@@ -22,6 +21,7 @@ from harden.errors import ExportError, InputError
 from harden.evaluation import Evaluation, Phase, pgd_suite
 from harden.evaluation import evaluate as measure
 from harden.models import Classifier
+from harden.models.devices import check_device
 from harden.statistics import Proportion
 from harden.threats import from_name
 from harden.training.fit import check_fit

@@ -10,7 +10,6 @@ import torch
 
 from harden.artefact.folder import check_folder
 from harden.cli.choice import Choice
-from harden.cli.devices import check_device
 from harden.cli.logs import Tracker, trackers
 from harden.cli.recipes import check_class_weights, class_weights, recipe
 from harden.cli.sampling import evaluated_images
@@ -21,6 +20,7 @@ from harden.errors import InputError
 from harden.evaluation import Attempt, pgd_suite
 from harden.hardening import Recipe
 from harden.models import Classifier
+from harden.models.devices import check_device
 from harden.threats import Threat, from_name
 from harden.training import Budget
 from harden.training.fit import check_fit

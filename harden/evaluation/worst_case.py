@@ -57,14 +57,11 @@ def evaluate(
         on_batch: called after every batch with the `Standing` so far.
 
     Raises:
-        InputError: the data are empty or not pixels in [0, 1]; labels exceed the classes; no attempts.
+        InputError: the data are empty or not pixels in [0, 1]; labels exceed the classes; no attempts, no
+            Classifier, no threat.
     """
-    if not isinstance(model, Classifier):
-        raise InputError(
-            f"a {type(model).__name__}",
-            "a harden.Classifier",
-            "write harden.Classifier(model, mean=..., std=...)",
-        )
+    check_model(model)
+    check_threat(threat)
     attempts = pgd_suite() if attempts is None else tuple(attempts)
     if not attempts:
         raise InputError("no attempts", "at least one attack", "write attempts=harden.evaluation.pgd_suite()")
@@ -84,6 +81,22 @@ def evaluate(
     if not done:
         raise InputError("no examples", "at least one batch", "check the loader's data set and drop_last")
     return tally.result(threat, attempts, meter.passes, time.perf_counter() - started)
+
+
+def check_model(model: object) -> None:
+    """Raise InputError unless a model is a Classifier."""
+    if not isinstance(model, Classifier):
+        raise InputError(
+            f"a {type(model).__name__}",
+            "a harden.Classifier",
+            "write harden.Classifier(model, mean=..., std=...)",
+        )
+
+
+def check_threat(threat: object) -> None:
+    """Raise InputError unless a threat is one, and not its name, its eps or its class."""
+    if isinstance(threat, type) or not hasattr(threat, "eps"):
+        raise InputError(f"a threat {threat!r}", "Linf or L2", 'write threat=harden.Linf("8/255")')
 
 
 @final

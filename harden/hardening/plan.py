@@ -12,6 +12,7 @@ from harden.artefact.loaded import Artefact
 from harden.data import Source, identity
 from harden.description import JSON, describe
 from harden.errors import InputError
+from harden.evaluation.worst_case import check_model, check_threat
 from harden.hardening.recipe import Recipe, described
 from harden.models import Classifier
 from harden.threats import Threat
@@ -48,16 +49,17 @@ def check_request(model: object, threat: Threat, recipe: Recipe, unlabelled: obj
     """Refuse what can be refused before any data are read.
 
     Raises:
-        InputError: no Classifier, no threat to harden against, or images that no stage would look at.
+        InputError: no Classifier, no threat to harden against, no Recipe, or images that no
+            stage would look at.
     """
-    if not isinstance(model, Classifier):
+    check_model(model)
+    check_threat(threat)
+    if not isinstance(recipe, Recipe):
         raise InputError(
-            f"a {type(model).__name__}",
-            "a harden.Classifier",
-            "write harden.Classifier(model, mean=..., std=...)",
+            f"a recipe {recipe!r}",
+            "a harden.Recipe",
+            "write recipe=harden.Recipe(finetune=harden.TRADES()), for instance",
         )
-    if not hasattr(threat, "eps"):
-        raise InputError(f"a threat {threat!r}", "Linf or L2", 'write threat=harden.Linf("8/255")')
     if threat.eps == 0:
         raise InputError(
             "a threat with eps 0", "a budget to harden against", 'write Linf("8/255"), for instance'

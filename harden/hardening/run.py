@@ -18,6 +18,7 @@ from harden.hardening.plan import Job, check_request, plan_of
 from harden.hardening.recipe import Recipe, described, stages
 from harden.locking import held_folder
 from harden.models import Classifier, float32_copy, plain
+from harden.models.devices import check_device
 from harden.threats import Threat
 from harden.training import Budget, Checkpoints, StepRecord, Validation, train
 from harden.training.account import Account
@@ -71,7 +72,7 @@ def harden(
     job = job_of(model, data, threat=threat, recipe=recipe, budget=budget, seed=seed, unlabelled=unlabelled)
     hardened = float32_copy(model)
     if device is not None:
-        hardened.to(device)
+        hardened.to(check_device(device))
     check_fit(hardened, job.source)
     if checkpoints is None:
         return _run(job, hardened, None, on_step)

@@ -29,11 +29,18 @@ class Optimiser(Protocol):
 @final
 @dataclass(frozen=True, slots=True)
 class SGD:
-    """Stochastic gradient descent with Nesterov momentum; no weight decay on biases and norms."""
+    """Stochastic gradient descent with Nesterov momentum; no weight decay on biases and norms.
+
+    Raises:
+        InputError: lr is negative or not finite.
+    """
 
     lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
+
+    def __post_init__(self) -> None:
+        _check_rate(self.lr)
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
         """An optimiser over the module's trainable parameters."""
@@ -44,10 +51,17 @@ class SGD:
 @final
 @dataclass(frozen=True, slots=True)
 class AdamW:
-    """Adam with decoupled weight decay; no weight decay on biases and norms."""
+    """Adam with decoupled weight decay; no weight decay on biases and norms.
+
+    Raises:
+        InputError: lr is negative or not finite.
+    """
 
     lr: float = 1e-3
     weight_decay: float = 0.05
+
+    def __post_init__(self) -> None:
+        _check_rate(self.lr)
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
         """An optimiser over the module's trainable parameters."""
@@ -59,6 +73,11 @@ def learning_rate(progress: float, warmup: float) -> float:
     if progress < warmup:
         return max(progress / warmup, 0.01)
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+def _check_rate(lr: float) -> None:
+    if not 0 <= lr < math.inf:
+        raise InputError(f"a learning rate of {lr}", "a number, 0 or more", "write lr=0.001, for instance")
 
 
 def _groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""The device that an option names."""
+"""The device that a user names."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import torch
 
 from harden.errors import InputError
 
+_ADVICE = 'write --device cpu (in Python device="cpu"), or look at `harden doctor`'
 
-def check_device(name: str) -> torch.device:
+
+def check_device(name: str | torch.device) -> torch.device:
     """The device of that name, if it is there.
 
     Raises:
         InputError: it is not.
     """
-    advice = "write --device cpu, or look at `harden doctor`"
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"device {name!r}", "cpu or cuda", advice) from None
+        raise InputError(f"device {name!r}", "cpu or cuda", _ADVICE) from None
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if device.type not in ("cpu", "cuda") or (device.index or 0) >= count:
-        seen = f"device {name!r} with {torch.cuda.device_count()} CUDA devices here"
-        raise InputError(seen, "a device that is there", advice)
+        seen = f"device {str(name)!r} with {torch.cuda.device_count()} CUDA devices here"
+        raise InputError(seen, "a device that is there", _ADVICE)
     return device
