@@ -28,11 +28,11 @@ def held_folder(folder: Path) -> Iterator[Path]:
     """Make a folder where it is missing, and hold it; what was made and stayed empty is gone afterwards.
 
     Raises:
-        InputError: another process holds the folder.
+        InputError: another process holds the folder, or it can't be written.
     """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        _make(folder)
         with locked(folder):
             yield folder
     finally:
@@ -49,7 +49,7 @@ def locked(folder: Path) -> Iterator[None]:
     no locks the folder goes unguarded, and the log says so.
 
     Raises:
-        InputError: another process holds the folder.
+        InputError: another process holds the folder, or it can't be written.
     """
     place = folder.resolve()
     if place in _held:
@@ -67,10 +67,24 @@ def locked(folder: Path) -> Iterator[None]:
             os.close(handle)
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(f"{folder}: {error.strerror}", "a folder that can be written", "name another one")
+
+
 def _acquire(place: Path) -> int:
     path = place / LOCK_FILE
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise _unwritable(place, error) from None
         try:
             if not _take(handle, place):
                 os.close(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -16,6 +17,7 @@ from harden.certificate.sealed import Certificate
 from harden.errors import BrokenClaimError, InputError
 
 _TOLERANCE = 1e-4
+_OVERSHOOT = 0.5
 
 
 @final
@@ -57,14 +59,25 @@ class Artefact:
         if not np.issubdtype(images.dtype, np.floating):
             raise InputError(f"images of dtype {images.dtype}", "float pixels in [0, 1]", "divide by 255")
         if images.size and not (images.min() >= -_TOLERANCE and images.max() <= 1 + _TOLERANCE):
-            seen = f"images with min {images.min():.4g} and max {images.max():.4g}"
-            raise InputError(
-                seen, "pixels in [0, 1]", "pass raw pixels over 255; normalisation is in the graph"
-            )
+            low, high = float(images.min()), float(images.max())
+            seen = f"images with min {low:.4g} and max {high:.4g}"
+            raise InputError(seen, "pixels in [0, 1]", _likely_fix(low, high))
         return self.session(images.astype(np.float32))
 
     def __str__(self) -> str:
         return f"{self.folder}\n{self.certificate}"
+
+
+def _likely_fix(low: float, high: float) -> str:
+    # As harden.pixels, which needs torch; here the normalisation is in the file already.
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "look for NaN or infinity in the data"
+    if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:
+        return "resampling overshoots: write x.clip(0, 1)"
+    if low < 0:
+        return "drop the normalisation, which is in the graph"
+    top = next((top for top in (255, 65535) if high <= top), None)
+    return f"divide by {top}" if top else "rescale to [0, 1] by the range of your sensor"
 
 
 def _digest(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,6 +24,7 @@ from harden.errors import BrokenClaimError, InputError
 from harden.files import write_bytes
 
 CERTIFICATE_FILE = "certificate.json"
+_ADVICE = "pass the folder that harden wrote, or write the certificate again"
 
 
 def issue(folder: str | Path, predicate: Predicate) -> Certificate:
@@ -81,18 +83,22 @@ def read(path: str | Path) -> Certificate:
         BrokenClaimError: the content differs from its seal.
     """
     target = _file(path)
-    instead = "pass the folder that harden wrote, or write the certificate again"
+    if target.suffix == ".onnx":
+        raise InputError(
+            f"{target}, an ONNX file", "an artefact's folder", "pass the folder that harden wrote it to"
+        )
     try:
         data = target.read_bytes()
     except OSError as error:
-        raise InputError(f"{target} cannot be read ({error.strerror})", "a certificate", instead) from error
+        raise InputError(f"{target} cannot be read ({error.strerror})", "a certificate", _ADVICE) from error
     try:
         fields = parse_json(data)
     except ValueError as error:
         reason = " ".join(str(error).split())[:300]  # it may quote what the file holds, line ends and all
-        raise InputError(f"{target} is not strict JSON ({reason})", "a whole certificate", instead) from error
+        raise InputError(f"{target} is not strict JSON ({reason})", "a whole certificate", _ADVICE) from error
     if not isinstance(fields, dict):
-        raise InputError(f"{target} holds {type(fields).__name__}", "a JSON object", instead)
+        raise InputError(f"{target} holds {type(fields).__name__}", "a JSON object", _ADVICE)
+    _check_type(target, fields)
     recorded = fields.get("seal")
     if fields.get("predicateType") == PREDICATE_TYPE and isinstance(recorded, dict):
         _check_seal(target, recorded.get("sha256"), seal_of(fields))
@@ -103,7 +109,16 @@ def read(path: str | Path) -> Certificate:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         seen = " ".join(f"{target} is not this schema at {where} ({first['msg']})".split())[:400]
-        raise InputError(seen, "a certificate of harden's schema v1", instead) from error
+        raise InputError(seen, "a certificate of harden's schema v1", _ADVICE) from error
+
+
+def _check_type(target: Path, fields: dict[str, Any]) -> None:
+    found = fields.get("predicateType")
+    if not isinstance(found, str) or found == PREDICATE_TYPE:
+        return
+    ours = found.startswith(PREDICATE_TYPE.rstrip("0123456789"))
+    instead = "update harden, which reads the certificates of its own version" if ours else _ADVICE
+    raise InputError(f"{target} of the type {found[:80]!r}", PREDICATE_TYPE, instead)
 
 
 def _check_seal(target: Path, recorded: object, found: str) -> None:

@@ -80,12 +80,15 @@ def test_a_missing_file_is_named(artefact: Artefact, name: str) -> None:
     ("images", "instead"),
     [
         (np.zeros((2, 1, 8, 8), np.uint8), "divide by 255"),
-        (np.full((2, 1, 8, 8), 3.0, np.float32), "pass raw pixels over 255"),
-        (np.full((2, 1, 8, 8), -0.5, np.float32), "pass raw pixels over 255"),
-        (np.full((2, 1, 8, 8), np.nan, np.float32), "pass raw pixels over 255"),
+        (np.full((2, 1, 8, 8), 3.0, np.float32), "divide by 255"),
+        (np.full((2, 1, 8, 8), 300.0, np.float32), "divide by 65535"),
+        (np.full((2, 1, 8, 8), 1e6, np.float32), "the range of your sensor"),
+        (np.full((2, 1, 8, 8), -0.4, np.float32), "x.clip(0, 1)"),
+        (np.full((2, 1, 8, 8), -0.6, np.float32), "drop the normalisation"),
+        (np.full((2, 1, 8, 8), np.nan, np.float32), "look for NaN"),
         (np.zeros((1, 8, 8), np.float32), "pass a batch"),
     ],
-    ids=["bytes", "large", "normalised", "nan", "one image"],
+    ids=["bytes", "large", "16 bits", "sensor", "overshoot", "normalised", "nan", "one image"],
 )
 def test_what_are_no_pixels_is_refused(issued: Path, images: object, instead: str) -> None:
     with pytest.raises(InputError) as caught:

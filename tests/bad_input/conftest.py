@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harden.cli import main
+from tests.bad_input.stock import stock
 from tests.bad_input.table import Answer
 
 
@@ -28,3 +30,17 @@ def command(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
         return Answer(code, said.out, said.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def stock_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of every kind, made once; tests work in a copy."""
+    place = tmp_path_factory.mktemp("stock")
+    stock(place)
+    return place
+
+
+@pytest.fixture
+def stocked(stock_folder: Path, place: Path) -> Path:
+    """A working folder with files of every kind."""
+    return Path(shutil.copytree(stock_folder, place, dirs_exist_ok=True))
