@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, final
 
@@ -98,6 +99,7 @@ class Session:
 
 
 _FLOAT = "tensor(float)"
+_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*\) (?=[A-Z])")
 
 
 def _read(path: Path) -> bytes:
@@ -111,4 +113,5 @@ def _read(path: Path) -> bytes:
 
 def _reason(error: Exception) -> str:
     lines = str(error).splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    # Without the place in the runtime's own source, which is all that would be left of a long line.
+    return _PLACE.sub("", lines[0])[:300] if lines else type(error).__name__

@@ -14,6 +14,7 @@ from harden.cli.codes import INTERRUPTED, OUR_FAULT, USAGE
 from harden.cli.signals import say_stopped
 from harden.errors import HardenError
 
+_NOTE = "raised by "
 # What no program can help: a full or read-only disk, a quota, missing rights.
 _SURROUNDINGS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -36,6 +37,8 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
     except BrokenPipeError:
         return 0
     except OSError as error:
+        if whose := _raised_by(error):
+            return _say(str(_of_the_user(error, whose)), USAGE)
         if error.errno not in _SURROUNDINGS:
             return _our_fault()
         where = f"{error.filename}: " if error.filename else ""
@@ -47,6 +50,8 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
     except Exception as error:
         if _is_usage(error):
             return _say(str(_usage(error, words, commands)), USAGE)
+        if whose := _raised_by(error):
+            return _say(str(_of_the_user(error, whose)), USAGE)
         return _our_fault()
     if not words:
         return USAGE
@@ -64,6 +69,22 @@ def _say(line: str, code: int) -> int:
 def _our_fault() -> int:
     logging.getLogger("harden").exception("this is a fault of harden itself; please report it")
     return OUR_FAULT
+
+
+def _raised_by(error: Exception) -> str:
+    """Whose code raised it, where the data layer has noted that it is the user's."""
+    notes = (note for note in getattr(error, "__notes__", ()) if note.startswith(_NOTE))
+    return next(notes, "").removeprefix(_NOTE)
+
+
+def _of_the_user(error: Exception, whose: str) -> HardenError:
+    logging.getLogger("harden").info("raised by %s", whose, exc_info=error)
+    reason = " ".join(str(error).split())[:300] or "no message"
+    return HardenError(
+        f"{whose} raised {type(error).__name__} ({reason})",
+        "data that can be read",
+        "call it in Python, or write -v, to see where it fails",
+    )
 
 
 def _is_usage(error: Exception) -> bool:

@@ -10,10 +10,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from harden.data import Splits
-from harden.errors import InputError
+from harden.errors import HardenError, InputError
 from harden.models.reference import small_cnn
 
 FORMS = "small, torchvision:NAME, module:function, or a run's folder"
@@ -115,19 +116,35 @@ def _called(module: str, name: str, fits: dict[str, int]) -> nn.Module:
             f"change to the folder that holds {module.split('.')[0]}, or add that folder to PYTHONPATH; "
             f"--model is {FORMS}",
         ) from error
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a user's module may raise anything
         raise _not_importable(module, name, error) from error
     if not callable(function):
         raise InputError(f"{module}:{name}, a {type(function).__name__}", "a function", "name a function")
     parameters = inspect.signature(function).parameters
-    network = function(**{key: value for key, value in fits.items() if key in parameters})
+    network = _built(function, f"{module}:{name}", {k: v for k, v in fits.items() if k in parameters})
     if not isinstance(network, nn.Module):
         seen = f"{module}:{name} returned a {type(network).__name__}"
         raise InputError(seen, "an nn.Module or a harden.Classifier", "return the network")
     return network
 
 
+def _built(function: Any, spec: str, fits: dict[str, int]) -> object:
+    try:
+        return function(**fits)
+    except (HardenError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # as above
+        reason = " ".join(str(error).split())[:300] or "no message"
+        raise InputError(
+            f"{spec} raised {type(error).__name__} ({reason})",
+            "a function that builds the network",
+            "call it in Python to see where it fails",
+        ) from error
+
+
 def _not_importable(module: str, name: str, error: Exception) -> InputError:
     return InputError(
-        f"{module}:{name} ({error})", "a function that can be imported", f"mend it, or name {FORMS}"
+        f"{module}:{name} ({' '.join(str(error).split())[:300] or type(error).__name__})",
+        "a function that can be imported",
+        f"mend it, or name {FORMS}",
     )

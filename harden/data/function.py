@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harden.data.arrays import KEYS, OPTIONAL, from_arrays
 from harden.data.splitting import Splits
-from harden.errors import InputError
+from harden.errors import HardenError, InputError
 
 
 def load_function(module: str, function: str) -> Splits:
@@ -27,7 +27,7 @@ def load_function(module: str, function: str) -> Splits:
         InputError: there is no such module or function, or it returns something else.
     """
     spec = f"{module}:{function}"
-    with _working_folder_first():
+    with _working_folder_first(), _named(spec):
         try:
             found = importlib.import_module(module)
         except ModuleNotFoundError as error:
@@ -78,6 +78,18 @@ def _as_splits(returned: object, spec: str, name: str) -> Splits:
         f"harden.data.Splits, the tuple ({', '.join(KEYS)}) or a dict with these keys",
         "return one of them",
     )
+
+
+@contextmanager
+def _named(spec: str) -> Iterator[None]:
+    """Let what the user's code raises go on as it is, with a note on whose it is."""
+    try:
+        yield
+    except HardenError:
+        raise
+    except Exception as error:
+        error.add_note(f"raised by {spec}")
+        raise
 
 
 @contextmanager

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from harden.data import Batch, from_loader
 from harden.draws import Draws, mix
-from harden.errors import InputError
+from harden.errors import HardenError, InputError
 from harden.evaluation.attempts import Attempt, pgd_suite
 from harden.evaluation.outcome import Evaluation
 from harden.evaluation.progress import Standing
 from harden.evaluation.tally import Effort, Tally
 from harden.evaluation.trust import zero_gradients
 from harden.losses import Classify
-from harden.models import Classifier, PassMeter, counting, frozen, plain
+from harden.models import Classifier, PassMeter, counting, frozen, names_a_type, plain
 from harden.pixels import check_pixels
 from harden.threats import Threat
 
@@ -114,7 +114,7 @@ class Search:
         """Evaluate one batch."""
         check_pixels(batch.x)
         batch = Batch(batch.x.float().clamp(*self.threat.bounds), batch.y, batch.index)
-        predictions = classified(self.judge, batch.x, batch.y)
+        predictions = self._predicted(batch)
         right = predictions == batch.y
         tally.zero_gradients += zero_gradients(self.model.logits, batch.x[right], batch.y[right])
         broken = torch.zeros_like(right)
@@ -132,6 +132,14 @@ class Search:
             effort.passes += meter.passes
             effort.seconds += time.perf_counter() - began
         tally.add(batch, predictions, broken)
+
+    def _predicted(self, batch: Batch) -> Tensor:
+        try:
+            return classified(self.judge, batch.x, batch.y)
+        except (RuntimeError, ValueError):
+            # Two images tell a network that takes no such images from memory that ran out.
+            check_answer(self.judge, batch.x[:2], batch.y[:2])
+            raise
 
     def _attempt(self, number: int, batch: Batch, index: Tensor) -> tuple[Tensor, Tensor, int]:
         """Attack the examples at index: what was found, what the judge calls it, how many left the ball."""
@@ -162,6 +170,27 @@ def attacked(
     if bool(moved.any()):
         prediction[moved] = classified(judge, x_adv[moved], batch.y[moved])
     return x_adv, prediction, int((~inside).sum())
+
+
+def check_answer(judge: Classify, x: Tensor, y: Tensor) -> None:
+    """Raise InputError unless a judge takes images x (N, C, H, W) and knows the labels y."""
+    try:
+        classified(judge, x, y)
+    except (HardenError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a user's forward may raise anything
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        if names_a_type(error):
+            raise InputError(
+                f"a network that fails with float32 weights ({reason})",
+                "a forward that follows the type of its weights",
+                "write x.to(self.weight.dtype) instead of a fixed type",
+            ) from error
+        raise InputError(
+            f"images of shape {tuple(x.shape[1:])} that the network refuses ({reason})",
+            "images of the channels and size that it was built for, in batches of any size",
+            "resize them, build the network for them, or write x.shape[0] for a number in its forward",
+        ) from error
 
 
 @torch.no_grad()

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from harden.data import Source
 from harden.errors import InputError
-from harden.evaluation.worst_case import classified
-from harden.models import Classifier, frozen, names_a_type
+from harden.evaluation.worst_case import check_answer
+from harden.models import Classifier, frozen
 from harden.pixels import check_pixels
 from harden.training.stage import Stage, StepRecord
 
@@ -27,22 +27,8 @@ def check_fit(model: Classifier, source: Source) -> None:
     check_pixels(batch.x)
     labels = _labels(source)
     batch = batch.to(model.device)
-    try:
-        with frozen(model):
-            classified(model.logits, batch.x[:2], labels)
-    except (RuntimeError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        if names_a_type(error):
-            raise InputError(
-                f"a network that fails with float32 weights ({reason})",
-                "a forward that follows the type of its weights",
-                "write x.to(self.weight.dtype) instead of a fixed type",
-            ) from error
-        raise InputError(
-            f"images of shape {tuple(batch.x.shape[1:])} that the network refuses ({reason})",
-            "images of the channels and size that it was built for",
-            "resize them, or build the network for them",
-        ) from error
+    with frozen(model):
+        check_answer(model.logits, batch.x[:2], labels)
     if int(labels.min()) == int(labels.max()):
         raise InputError(
             f"{len(labels):,} labels that are all {int(labels[0])}",
