@@ -13,6 +13,7 @@ from harden.data import from_loader
 from harden.data import unlabelled as from_unlabelled
 from harden.data.memory import ExamplesSource
 from harden.draws import mix
+from harden.errors import InputError
 from harden.hardening.hardened import Hardened
 from harden.hardening.plan import Job, check_request, plan_of
 from harden.hardening.recipe import Recipe, described, stages
@@ -78,7 +79,11 @@ def harden(
         return _run(job, hardened, None, on_step)
     with held_folder(Path(checkpoints.folder)):
         keeper = Keeper(checkpoints, plan_of(job, hardened.device.type))
-        return _run(job, hardened, keeper, on_step)
+        try:
+            return _run(job, hardened, keeper, on_step)
+        except InputError:
+            keeper.withdraw()
+            raise
 
 
 def job_of(

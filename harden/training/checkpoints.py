@@ -91,6 +91,12 @@ class Keeper:
         self._cost = self._last - began
         _log.info("progress kept in %s (%.2f s)", self.folder, self._cost)
 
+    def withdraw(self) -> None:
+        """Leave nothing of a run that was refused: a plan without a moment to go on from is in the way."""
+        if not (self.folder / SNAPSHOT_FILE).exists():
+            for name in (PLAN_FILE, LIVE_FILE):
+                (self.folder / name).unlink(missing_ok=True)
+
     def begin_history(self, lines: Iterable[str]) -> None:
         """Start the live history with what is known up to the last snapshot."""
         write_text(self.folder / LIVE_FILE, "".join(f"{line}\n" for line in lines))

@@ -43,13 +43,14 @@ def check_budget(stage: Stage, source: Source, record: StepRecord) -> None:
     Args:
         stage: whose budget is looked at; one in seconds can't be foretold, and passes.
         source: the images of the stage.
-        record: of a step without a validation, such as the first.
+        record: of the first step; where it has a validation, a budget in E passes.
 
     Raises:
         InputError: the budget is below one epoch, with one that is not.
     """
     images, unit = stage.images or len(source), stage.budget.unit
-    if unit == "s" or record.robust is not None:
+    # Epochs cost what they are called; the passes of a first step may hold those of a validation.
+    if unit == "s" or (unit == "E" and record.robust is not None):
         return
     per_image = 1.0 if unit == "epochs" else record.passes * images / record.examples
     epoch = per_image * len(source) / images
