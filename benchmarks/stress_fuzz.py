@@ -89,7 +89,8 @@ def session(n: int, seed: int, processes: int, out: Path, keep: Path) -> int:
     missing = [first for first in range(0, n, CHUNK) if first not in done]
     machine = {"python": platform.python_version(), "machine": platform.machine(), "processes": processes}
     machine |= {name: version(name) for name in _PACKAGES}
-    found = 0
+    if not missing:
+        return told(lines, n, seed)
     with tempfile.TemporaryDirectory(prefix="harden-seeds-") as name:
         make_seeds(Path(name))
         workers = [Worker(Path(name), seed, keep) for _ in range(processes)]
@@ -103,14 +104,33 @@ def session(n: int, seed: int, processes: int, out: Path, keep: Path) -> int:
                 line |= {"seconds": round(time.perf_counter() - start, 1), **machine}
                 with out.open("a") as file:
                     file.write(json.dumps(line, sort_keys=True) + "\n")
-                found += len(line["defects"])
+                lines.append(line)
                 print(f"{first}: {line['counts']} {line['seconds']} s, peak {line['peak_mb']} MB", flush=True)
                 for defect in line["defects"]:
                     print(f"  {defect}", flush=True)
         finally:
             for worker in workers:
                 worker.close()
-    return 1 if found else 0
+    return told(lines, n, seed)
+
+
+def told(lines: list[dict[str, Any]], n: int, seed: int) -> int:
+    """Print what the record says in all; 1 where a defect was found."""
+    mine = [line for line in lines if line["seed"] == seed and line["first"] < n]
+    counts: Counter[str] = Counter()
+    slowest: dict[str, float] = defaultdict(float)
+    for line in mine:
+        for name, found in line["counts"].items():
+            for outcome, count in found.items():
+                counts[outcome] += count
+            slowest[name] = max(slowest[name], line["slowest_ms"][name])
+    defects = [defect for line in mine for defect in line["defects"]]
+    outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(counts.items()))
+    print(f"{sum(line['n'] for line in mine):,} cases: {outcomes}; {len(defects)} defects")
+    print(
+        f"peak {max(line['peak_mb'] for line in mine):,} MB; slowest in ms: {dict(sorted(slowest.items()))}"
+    )
+    return 1 if defects else 0
 
 
 def one(number: int, seed: int, keep: Path) -> int:

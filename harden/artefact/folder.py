@@ -75,7 +75,7 @@ def prepare_folder(folder: str | Path) -> Path:
 @contextmanager
 def staging(folder: Path) -> Iterator[Path]:
     """A folder inside an artefact's own, so on the same file system, to make the next one in; then gone."""
-    _sweep(folder)
+    sweep(folder)
     with tempfile.TemporaryDirectory(prefix=_STAGING, dir=folder) as name:
         yield Path(name)
 
@@ -114,7 +114,8 @@ def _is_leftover(name: str) -> bool:
     return name.startswith(_STAGING) or any(name.startswith(f".{own}.") for own in OWN_FILES)
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
+    """Remove what interrupted writes have left in an artefact's folder."""
     for path in folder.iterdir():
         if _is_leftover(path.name):
             if path.is_dir():

@@ -57,9 +57,14 @@ class Session:
     def _ports(self) -> tuple[tuple[int, int, int], int]:
         """(C, H, W) and K, from the one input and the one output that there may be."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        names = [port.name for port in (*inputs, *outputs)]
-        kinds = [port.type for port in (*inputs, *outputs)]
-        shapes = [port.shape for port in (*inputs, *outputs)]
+        try:
+            names = [port.name for port in (*inputs, *outputs)]
+            kinds = [port.type for port in (*inputs, *outputs)]
+            shapes = [port.shape for port in (*inputs, *outputs)]
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{self._name} with a name that is not UTF-8", "an ONNX model", "export it again"
+            ) from error
         if names == [INPUT, OUTPUT] and kinds == [_FLOAT, _FLOAT]:
             image, logits = shapes
             sizes = [*image[1:], *logits[1:]]

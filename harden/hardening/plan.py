@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from harden.artefact.folder import CHECKPOINT_FOLDER, PROGRESS_FOLDER
+from harden.artefact.folder import CHECKPOINT_FOLDER, PROGRESS_FOLDER, sweep
 from harden.artefact.loaded import Artefact
 from harden.data import Source, identity
 from harden.description import JSON, describe
@@ -92,6 +92,8 @@ def _data(source: Source) -> dict[str, JSON]:
 def finished(folder: str | Path, plan: Mapping[str, JSON]) -> Artefact | None:
     """The artefact in a folder, where a run with this very plan has made it; None where no run has.
 
+    What a kill at the very end has left under temporary names is removed.
+
     Raises:
         InputError: the run that made it had another plan.
         BrokenClaimError: a file differs from its digest.
@@ -100,4 +102,6 @@ def finished(folder: str | Path, plan: Mapping[str, JSON]) -> Artefact | None:
     if is_unfinished(Path(folder) / PROGRESS_FOLDER) or not path.is_file():
         return None
     check_same(read_plan(path), plan, str(folder))
-    return Artefact(folder)
+    artefact = Artefact(folder)
+    sweep(Path(folder))
+    return artefact

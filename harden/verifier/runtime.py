@@ -55,11 +55,12 @@ def apart(model: bytes) -> Iterator[Run]:
         ValueError: what was wrong there in one line, or how the process ended.
     """
     child = subprocess.Popen(  # noqa: S603  # this interpreter and text of ours; the file goes through a pipe
-        [sys.executable, *(["-S"] if sys.flags.no_site else []), "-c", _CHILD],
+        # -P: without it `-c` looks for modules in the working folder first, which may be the stranger's.
+        [sys.executable, "-P", *(["-S"] if sys.flags.no_site else []), "-c", _CHILD],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(_trusted_path())},
     )
     try:
         _ask(child, model, 0)
@@ -67,6 +68,17 @@ def apart(model: bytes) -> Iterator[Run]:
     finally:
         child.kill()
         child.communicate()
+
+
+def _trusted_path() -> list[str]:
+    """Where this process found its modules, but for a working folder that it looks in."""
+    here = os.path.realpath(os.curdir)
+    installed = os.path.realpath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 2))
+    return [
+        path
+        for path in sys.path
+        if path and (os.path.realpath(path) != here or os.path.realpath(path) == installed)
+    ]
 
 
 def serve() -> None:

@@ -463,9 +463,7 @@ def test_a_folder_that_another_process_writes_to_is_refused(
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
         try:
-            with pytest.raises(
-                InputError, match=r"another process .* is writing to; expected a folder"
-            ):
+            with pytest.raises(InputError, match=r"another process .* is writing to; expected a folder"):
                 export(trained, tmp_path, test, make_claim())
         finally:
             other.kill()

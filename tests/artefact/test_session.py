@@ -92,3 +92,9 @@ def test_the_file_that_is_shipped_is_valid_onnx(issued: Path) -> None:
     model = onnx.load(issued / "model.onnx")
     onnx.checker.check_model(model, full_check=True)
     assert [port.name for port in model.graph.input] == ["image"]
+
+
+def test_names_that_are_no_text_are_refused(traced: bytes) -> None:
+    assert traced.count(b"image") >= 2
+    with pytest.raises(InputError, match=r"(UTF-8|does not load|does not parse).*; expected an "):
+        Session(traced.replace(b"image", b"\xff\x80\xffge"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -208,3 +210,14 @@ def test_a_graph_that_does_not_say_its_shapes_is_refused(
     ((name, file, detail),) = _broken(artefact)
     assert (name, file) == ("replay", "model.onnx")
     assert "expected (batch, C, H, W) and (batch, K)" in detail
+
+
+def test_modules_in_the_strangers_folder_are_not_imported(artefact: Path) -> None:
+    for name in ("numpy", "onnx", "onnxruntime", "harden", "struct", "threading"):
+        (artefact / f"{name}.py").write_text("open('owned', 'w').write('')\nraise SystemExit(3)\n")
+    script = Path(sys.executable).with_name("harden")
+    for words in ([str(script), "verify", "."], [sys.executable, "-P", "-m", "harden.verifier", "."]):
+        done = subprocess.run(words, cwd=artefact, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.splitlines()[-1].startswith("verified: ")
+        assert not (artefact / "owned").exists()
