@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,33 +13,36 @@ from torch import Tensor
 from harden.errors import InputError
 
 _Integers = NDArray[np.int64]
+_INTEGERS = "integers"
+_BY_IDENTITY: object = object.__hash__
 
 
 def group_numbers(parts: Sequence[object], names: Sequence[str]) -> list[Tensor]:
-    """Bring groups of one or several parts to int64: equal numbers or strings are one group in all parts.
+    """Bring groups of one or several parts to int64: equal values are one group in all parts.
 
     Args:
-        parts: for each part a tensor, array or sequence (N,) of integers or of strings.
+        parts: for each part a tensor, array, table's column or sequence (N,) of integers, of floats that are
+            whole, of strings, or of other hashable values that are all of one type.
         names: what to call each part in messages.
 
     Raises:
         InputError: other values or shapes, or integers in one part and strings in another.
     """
-    arrays = [_column(part, name) for part, name in zip(parts, names, strict=True)]
-    kinds = {array.dtype.kind == "U" for array in arrays}
+    arrays = [group_column(part, name) for part, name in zip(parts, names, strict=True)]
+    kinds = {_kind(array) for array in arrays}
     if len(kinds) > 1:
         raise InputError(
-            f"{' and '.join(names)}: integers in one and strings in the other",
+            f"{' and '.join(names)}: {' in one and '.join(sorted(kinds))} in the other",
             "one kind, so that equal groups are found",
             "write np.asarray(groups).astype(str) for both",
         )
-    if kinds == {True}:
-        _, codes = np.unique(np.concatenate(arrays), return_inverse=True)
-        arrays = np.split(codes, np.cumsum([len(array) for array in arrays])[:-1])
+    if kinds != {_INTEGERS}:
+        numbers: dict[Any, int] = {}
+        arrays = [np.array([numbers.setdefault(value, len(numbers)) for value in one]) for one in arrays]
     return [torch.from_numpy(np.ascontiguousarray(array.astype(np.int64))) for array in arrays]
 
 
-def check_shape(groups: Tensor, n: int, name: str) -> None:
+def check_shape(groups: Tensor | NDArray[Any], n: int, name: str) -> None:
     """Raise InputError unless there is one group for each of n examples."""
     if tuple(groups.shape) != (n,):
         raise InputError(
@@ -73,16 +77,95 @@ def joined(groups: _Integers, same: _Integers) -> _Integers:
             return np.unique(parts, return_inverse=True)[1].astype(np.int64)
 
 
-def _column(part: object, name: str) -> NDArray[np.generic]:
-    array = part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part)
+def group_column(part: object, name: str) -> NDArray[Any]:
+    """Give groups as an array (N,): integers, strings, or objects of one hashable type.
+
+    Raises:
+        InputError: other values, some of them missing, or another shape.
+    """
+    array = _array(part, name)
     if array.dtype.kind == "S":
         array = np.char.decode(array, "utf-8", "backslashreplace")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.ndim != 1 or array.dtype.kind not in "iuU":
-        raise InputError(
-            f"{name}: groups of type {array.dtype} and shape {array.shape}",
-            "one integer or string for each image",
-            "write np.array(['patient 7', 'patient 7', 'patient 9']), for instance",
-        )
+    if array.ndim == 1 and array.dtype.kind == "U" and isinstance(part, list | tuple):
+        array = np.fromiter(part, object, len(part))  # numpy has made a string of every None and number
+    if array.ndim == 1 and array.dtype.kind == "O":
+        array = _of_one_type(array, name)
+    if array.ndim == 1 and array.dtype.kind == "f" and _whole(array):
+        array = array.astype(np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iuUO":
+        raise _none(f"{name}: groups of type {array.dtype} and shape {array.shape}")
     return array
+
+
+def _array(part: object, name: str) -> NDArray[Any]:
+    if isinstance(part, Tensor):
+        return part.detach().cpu().numpy()
+    try:
+        array = np.asarray(part)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise _none(f"{name}: groups of type {type(part).__name__} that are no array") from error
+    if array.ndim == 0 and array.dtype.kind == "O":
+        raise _none(f"{name}: groups of type {type(part).__name__}")
+    return array
+
+
+def _of_one_type(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Bring an array of objects to integers or strings where it holds such."""
+    values = [_scalar(value) for value in array]
+    kinds = {_type(value) for value in values}
+    if len(kinds) != 1:
+        found = " and ".join(sorted(kind.__name__ for kind in kinds)) or "nothing"
+        raise _none(f"{name}: groups of {found} in one column")
+    (kind,) = kinds
+    if kind is str:
+        return np.array([str(value) for value in values])
+    if kind is float or kind is int:
+        return np.array(values)
+    # Without a hash by value every object would be a group of its own.
+    if kind in (bool, type(None), Tensor) or kind.__hash__ is _BY_IDENTITY:
+        raise _none(f"{name}: groups of type {kind.__name__}")
+    try:
+        known = all(value in {value: 0} and bool(value == value) for value in values)
+    except (TypeError, ValueError):
+        known = False  # a missing value that compares to none, or a tuple that holds a list
+    if not known:
+        raise _none(f"{name}: groups of type {kind.__name__} that can't be compared")
+    found_values = np.empty(len(values), dtype=object)
+    found_values[:] = values
+    return found_values
+
+
+def _scalar(value: Any) -> Any:
+    """Give what an array or tensor of no axes holds, bytes as a string, and anything else as it is."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return value.item() if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0 else value
+
+
+def _type(value: object) -> type:
+    return next((kind for kind in (bool, str, int, float) if isinstance(value, kind)), type(value))
+
+
+def _whole(array: NDArray[Any]) -> bool:
+    # Beyond this, neighbouring whole numbers are one float.
+    exact = np.abs(array.astype(np.float64)) <= 2 / np.finfo(array.dtype).eps
+    return bool((exact & (array == np.floor(array))).all())
+
+
+def _kind(array: NDArray[Any]) -> str:
+    if array.dtype.kind in "iu":
+        return _INTEGERS
+    if array.dtype.kind == "U" or not len(array):
+        return "strings"
+    return f"values of type {type(array[0]).__name__}"
+
+
+def _none(seen: str) -> InputError:
+    return InputError(
+        seen,
+        "one integer or string for each image",
+        "write np.array(['patient 7', 'patient 7', 'patient 9']), for instance, and a group of its own for an"
+        " image that belongs to no other",
+    )

@@ -174,7 +174,7 @@ def from_data_loader(loader: DataLoader[Any], reader: Reader, groups: object = N
 
 
 def _groups(dataset: object, n: int, groups: object, name: str) -> Tensor | None:
-    groups = stored_groups(dataset) if groups is None else groups
+    groups = stored_groups(dataset, name) if groups is None else groups
     if groups is None:
         return None
     (numbers,) = group_numbers([groups], [name])

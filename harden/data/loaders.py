@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset
 
 from harden.data.arrays import images, labels
 from harden.data.examples import Examples
@@ -19,7 +19,7 @@ from harden.data.memory import ExamplesSource
 from harden.data.pairs import Reader, annotated
 from harden.data.source import Source
 from harden.data.splitting import Splits
-from harden.data.stored import stored_classes
+from harden.data.stored import stored_classes, stored_groups
 from harden.data.streams import StreamSource
 from harden.errors import InputError
 
@@ -77,6 +77,7 @@ def adapted(loader: object, batch_size: int, reader: Reader, groups: object = No
         return from_data_loader(loader, reader, groups)
     if isinstance(loader, Iterable) and not isinstance(loader, str | bytes | dict):
         source = _one_pass(loader, reader)
+        groups = _own_groups(loader, name) if groups is None else groups
         if isinstance(source, ExamplesSource):
             return ExamplesSource(_grouped(source.examples, groups), source.batch_size)
         return replace(source, groups=_numbers(groups, len(source), name))
@@ -126,6 +127,13 @@ def _has_positions(loader: DataLoader[Any]) -> bool:
 def _grouped(examples: Examples, groups: object) -> Examples:
     numbers = _numbers(groups, len(examples), examples.name)
     return examples if numbers is None else replace(examples, groups=numbers)
+
+
+def _own_groups(loader: object, name: str) -> object:
+    over = getattr(loader, "dataset", loader)
+    if isinstance(over, Subset | ConcatDataset):
+        return stored_groups(over, name)
+    return getattr(over, "groups", None)  # one for each example that came; its length may count batches
 
 
 def _numbers(groups: object, n: int, name: str) -> Tensor | None:

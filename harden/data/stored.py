@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from harden.data.fields import Fields
+from harden.data.groups import check_shape, group_column
+from harden.errors import InputError
 
 _Array = NDArray[Any]
 
@@ -45,17 +47,33 @@ def stored_labels(dataset: object, fields: Fields | None = None) -> Tensor | Non
     )
 
 
-def stored_groups(dataset: object) -> _Array | None:
-    """Give a dataset's `groups`, integers or strings (N,), or None where it has none."""
+def stored_groups(dataset: object, name: str) -> _Array | None:
+    """Give a dataset's `groups` (N,), as `group_column` reads them, or None where it has none.
+
+    Raises:
+        InputError: it has `groups`, or a part of it has, and they are not one group for each example.
+    """
     if isinstance(dataset, Subset):
-        inner = stored_groups(dataset.dataset)
+        inner = stored_groups(dataset.dataset, name)
         return None if inner is None else inner[_indices(dataset).numpy()]
     if isinstance(dataset, ConcatDataset):
-        parts = [stored_groups(part) for part in dataset.datasets]
+        parts = [stored_groups(part, name) for part in dataset.datasets]
         known = [part for part in parts if part is not None]
-        return np.concatenate(known) if len(known) == len(parts) else None
-    array = _column(getattr(dataset, "groups", None), dataset)
-    return array if array is not None and array.dtype.kind in "iuUS" else None
+        if known and len(known) < len(parts):
+            raise InputError(
+                f"{name}: groups in {len(known)} of the {len(parts)} parts of a ConcatDataset",
+                "groups in all of them or in none",
+                "pass from_loader(loader, groups=...), one for each example of all parts",
+            )
+        # As objects, so that numpy makes no string of a number: 1 and "1" in two parts are refused.
+        return group_column(np.concatenate([part.astype(object) for part in known]), name) if known else None
+    groups = getattr(dataset, "groups", None)
+    if groups is None:
+        return None
+    column = group_column(groups, name)
+    if isinstance(dataset, Sized):
+        check_shape(column, len(dataset), name)
+    return column
 
 
 def stored_classes(dataset: object) -> tuple[str, ...] | None:

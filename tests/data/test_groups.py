@@ -144,7 +144,7 @@ def test_joining_is_the_finest_grouping_that_keeps_both(both: tuple[list[int], l
     [
         (np.array([0.5, 1.0]), "float64"),
         (np.array([["a", "b"]]), r"shape \(1, 2\)"),
-        (np.array([None, "a"]), "object"),
+        (np.array([None, "a"]), "NoneType and str in one column"),
     ],
 )
 def test_groups_are_integers_or_strings(value: Any, says: str) -> None:
