@@ -36,6 +36,14 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing, and bring their names to the disk."""
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for place in reversed(missing):
+        flush_folder(place.parent)
+
+
 def flush_folder(folder: Path) -> None:
     """Bring a folder's names to the disk: a rename alone survives the process, not a loss of power."""
     try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from harden.errors import InputError
+from harden.files import make_folder
 
 try:
     import fcntl
@@ -18,7 +20,7 @@ except ImportError:  # not POSIX
 
 LOCK_FILE = ".harden-lock"
 
-_held: dict[Path, int] = {}
+_held: dict[Path, tuple[int, int]] = {}  # by folder: the open file, the thread
 _UNGUARDED = -1
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -43,20 +45,23 @@ def held_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder, which exists, for the length of the context; within one process it may be held again.
+    """Hold a folder, which exists, for the length of the context; within one thread it may be held again.
 
-    The lock is the kernel's (flock): it ends with the process, however that ends. Where the file system has
-    no locks the folder goes unguarded, and the log says so.
+    The lock is the kernel's (flock): it ends with the process, however that ends, and workers that the
+    process forks don't keep it. Where the file system has no locks the folder goes unguarded, and the log
+    says so.
 
     Raises:
-        InputError: another process holds the folder, or it can't be written.
+        InputError: another process or thread holds the folder, or it can't be written.
     """
     place = folder.resolve()
     if place in _held:
+        if _held[place][1] != threading.get_ident():
+            raise _taken(place, "another thread")
         yield
         return
     handle = _acquire(place)
-    _held[place] = handle
+    _held[place] = handle, threading.get_ident()
     try:
         yield
     finally:
@@ -67,9 +72,29 @@ def locked(folder: Path) -> Iterator[None]:
             os.close(handle)
 
 
+def _taken(place: Path, who: str) -> InputError:
+    return InputError(
+        f"{place}, which {who} is writing to",
+        "a folder for each run",
+        "wait until it has ended, or write another folder",
+    )
+
+
+def _let_go() -> None:
+    """In a forked child: a worker that outlives the process must not hold its folders."""
+    for handle, _ in _held.values():
+        if handle != _UNGUARDED:
+            os.close(handle)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
 def _make(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise _unwritable(folder, error) from None
 
@@ -108,11 +133,7 @@ def _take(handle: int, place: Path) -> bool:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         owner = os.pread(handle, 32, 0).decode(errors="replace").strip()
-        raise InputError(
-            f"{place}, which another process{f' ({owner})' if owner else ''} is writing to",
-            "a folder for each run",
-            "wait until it has ended, or write another folder",
-        ) from None
+        raise _taken(place, f"another process{f' ({owner})' if owner else ''}") from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise

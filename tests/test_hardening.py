@@ -224,7 +224,7 @@ def test_held_out_images_are_never_trained_on(
     assert shown[0] <= shown[1]
 
 
-@pytest.mark.parametrize("budget", ["4epochs", "2.2epochs"])
+@pytest.mark.parametrize("budget", ["4epochs", "3.2epochs"])
 def test_epochs_count_images_and_not_batches(
     model: Classifier, data: tuple[Tensor, Tensor], budget: str
 ) -> None:
@@ -547,3 +547,25 @@ def test_a_forward_that_names_its_type_is_refused_with_the_reason(data: tuple[Te
     error = refused(Classifier(Typed().to(torch.bfloat16)), data)
     assert "a network that fails with float32 weights (" in error.seen
     assert error.instead == "write x.to(self.weight.dtype) instead of a fixed type"
+
+
+def test_a_network_that_fails_on_a_single_image_is_refused_before_training(
+    data: tuple[Tensor, Tensor],
+) -> None:
+    class Squeezed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(64, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.head(x.flatten(1)).squeeze()
+            return logits
+
+    error = refused(Classifier(Squeezed()), (data[0], data[1] % 2))
+    assert "shape ()" in error.seen
+
+
+def test_a_normalisation_in_255ths_is_refused() -> None:
+    with pytest.raises(InputError, match=r"mean \(123\.7,\); .*; divide mean and std by 255") as caught:
+        Classifier(small_cnn(), mean=(123.7,), std=(58.4,))
+    assert caught.value.instead.endswith("write mean=(0.485,)")

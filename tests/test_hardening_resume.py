@@ -157,6 +157,21 @@ def test_unlabelled_images_are_what_pretraining_sees(data: tuple[Tensor, Tensor]
         harden(make(), data, threat=Linf("0.1"), unlabelled=loader)
 
 
+def frozen_first(model: Classifier) -> Classifier:
+    next(model.network.parameters()).requires_grad_(False)
+    return model
+
+
+def held_norm(model: Classifier) -> Classifier:
+    model.network.get_submodule("1").eval()
+    return model
+
+
+def with_tanh(model: Classifier) -> Classifier:
+    model.network._modules["2"] = torch.nn.Tanh()
+    return model
+
+
 OTHER: dict[str, tuple[dict[str, Any], str]] = {
     "recipe": (
         {"recipe": replace(RECIPE, optimiser=AdamW(5e-3))},
@@ -168,6 +183,9 @@ OTHER: dict[str, tuple[dict[str, Any], str]] = {
     "seed": ({"seed": 4}, "seed 3, now 4"),
     "weights": ({"model": make(1)}, r"model\.weights \w+\.\.\., now "),
     "mean": ({"model": Classifier(make().network)}, r"model\.\S+ .*, now "),
+    "frozen": ({"model": frozen_first(make())}, r"model\.frozen .*, now network\.0\.weight"),
+    "held": ({"model": held_norm(make())}, r"model\.held .*, now 1"),
+    "layers": ({"model": with_tanh(make())}, r"model\.layers \w+\.\.\., now "),
 }
 
 

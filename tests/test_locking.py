@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,42 @@ def test_a_file_system_without_locks_is_said_and_not_fatal(
     with locked(tmp_path):
         pass
     assert "without locks" in caplog.text
+
+
+def test_another_thread_is_refused(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def enter() -> None:
+        try:
+            with locked(tmp_path):
+                seen.append("inside")
+        except InputError as error:
+            seen.append(error.seen)
+
+    with locked(tmp_path):
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+    assert seen == [f"{tmp_path}, which another thread is writing to"]
+
+
+def test_a_forked_worker_that_outlives_the_process_does_not_hold_the_folder(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time\nfrom pathlib import Path\nfrom harden.locking import locked\n"
+        "with locked(Path(sys.argv[1])):\n"
+        "    if os.fork() == 0:\n        print('worker', os.getpid(), flush=True)\n        time.sleep(60)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout is not None
+        worker = int(first.stdout.readline().split()[1])
+        first.kill()
+        first.wait()
+        try:
+            os.kill(worker, 0)  # it lives
+            with locked(tmp_path):
+                pass
+        finally:
+            os.kill(worker, signal.SIGKILL)

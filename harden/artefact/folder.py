@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -11,8 +12,8 @@ from pathlib import Path
 
 from harden.certificate import document, schema
 from harden.errors import InputError
-from harden.files import flush_folder
-from harden.locking import LOCK_FILE
+from harden.files import flush_folder, make_folder
+from harden.locking import LOCK_FILE, locked
 
 PAGE_FILE = "report.html"
 HISTORY_FILE = "history.jsonl"
@@ -22,7 +23,7 @@ PROGRESS_FOLDER = "progress"
 
 _STAGING = ".harden-export-"
 
-OWN_FILES = frozenset(
+ARTEFACT_FILES = frozenset(
     {
         schema.MODEL_FILE,
         schema.EVIDENCE_FILE,
@@ -30,10 +31,9 @@ OWN_FILES = frozenset(
         PAGE_FILE,
         HISTORY_FILE,
         CHECKPOINT_FOLDER,
-        PROGRESS_FOLDER,
-        LOCK_FILE,
     }
 )
+OWN_FILES = ARTEFACT_FILES | {PROGRESS_FOLDER, LOCK_FILE}
 
 
 def check_folder(folder: str | Path) -> Path:
@@ -65,7 +65,7 @@ def prepare_folder(folder: str | Path) -> Path:
     """
     path = check_folder(folder)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
     except OSError as error:
         advice = "write another --out, or empty the folder"
         raise InputError(f"{path}: {error.strerror}", "a folder that can be written", advice) from None
@@ -83,26 +83,48 @@ def staging(folder: Path) -> Iterator[Path]:
 def publish(place: Path, folder: Path) -> None:
     """Move a complete artefact into its folder, and bring every name to the disk.
 
-    An older one goes, its certificate first, checkpoint and history with it: they would belong to another
-    model. The new certificate comes last, and after it the progress of the run goes, which is not needed any
-    more. At every moment in between the folder is no artefact, and a run that was killed there can go on.
+    An older one goes aside, its certificate first, checkpoint and history with it: they would belong to
+    another model. The new certificate comes last, and after it the progress of the run goes, which is not
+    needed any more. At every moment in between the folder is no artefact; a run that was killed there can go
+    on, and where something is raised the older artefact is put back.
     """
-    (folder / document.CERTIFICATE_FILE).unlink(missing_ok=True)
-    (folder / HISTORY_FILE).unlink(missing_ok=True)
-    shutil.rmtree(folder / CHECKPOINT_FOLDER, ignore_errors=True)
-    flush_folder(folder)
-    made = sorted(place.iterdir(), key=lambda path: path.name == document.CERTIFICATE_FILE)
-    for path in made:
-        if path.name == document.CERTIFICATE_FILE:
-            flush_folder(folder)
-        path.replace(folder / path.name)
-    flush_folder(folder)
+    with tempfile.TemporaryDirectory(prefix=_STAGING, dir=folder) as name:
+        done: list[tuple[Path, Path]] = []
+        try:
+            _move(folder, Path(name), done, first=True)
+            _move(place, folder, done, first=False)
+        except BaseException:
+            for source, target in reversed(done):  # the older certificate, which went first, comes last
+                target.replace(source)
+            raise
+    _drop_progress(folder)
+
+
+def _move(source: Path, target: Path, done: list[tuple[Path, Path]], *, first: bool) -> None:
+    """Move an artefact's files, its certificate first or last, and note each in `done`."""
+    names = [name for name in sorted(ARTEFACT_FILES) if (source / name).exists()]
+    for name in sorted(names, key=lambda name: (name == document.CERTIFICATE_FILE) != first):
+        if name == document.CERTIFICATE_FILE:
+            flush_folder(target)
+        (source / name).replace(target / name)
+        done.append((source / name, target / name))
+        if name == document.CERTIFICATE_FILE:
+            flush_folder(source)
+    flush_folder(target)
+
+
+def _drop_progress(folder: Path) -> None:
     progress, gone = folder / PROGRESS_FOLDER, folder / f"{_STAGING}{PROGRESS_FOLDER}"
-    if progress.is_dir():
-        # In one step out of sight: half a progress could not be gone on with.
-        shutil.rmtree(gone, ignore_errors=True)
-        progress.replace(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+    if not progress.is_dir():
+        return
+    try:
+        with locked(progress):
+            # In one step out of sight: half a progress could not be gone on with.
+            shutil.rmtree(gone, ignore_errors=True)
+            progress.replace(gone)
+    except InputError as error:
+        logging.getLogger("harden").warning("%s stays: %s", progress, error.seen)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _is_own(name: str) -> bool:

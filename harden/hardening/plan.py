@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import final
 
@@ -77,12 +78,27 @@ def plan_of(job: Job, device: str) -> dict[str, JSON]:
     return {
         "data": _data(job.source),
         "unlabelled": None if job.unlabelled is None else _data(job.unlabelled),
-        "model": {"network": job.model.describe(), "weights": digest_of(tensors_of(job.model))},
+        "model": {
+            "network": job.model.describe(),
+            "layers": sha256(repr(job.model.network).encode()).hexdigest(),
+            "weights": digest_of(tensors_of(job.model)),
+            "frozen": ", ".join(
+                name for name, weight in job.model.named_parameters() if not weight.requires_grad
+            ),
+            "held": _held(job.model),
+        },
         "recipe": described(job.recipe, job.budget),
         "threat": describe(job.threat),
         "seed": job.seed,
         "device": device,
     }
+
+
+def _held(model: Classifier) -> str:
+    """Parts in inference mode inside a network in training mode, which training leaves in it."""
+    if not model.network.training:
+        return ""
+    return ", ".join(name for name, part in model.network.named_modules() if not part.training)
 
 
 def _data(source: Source) -> dict[str, JSON]:

@@ -13,7 +13,7 @@ from harden.data import from_loader
 from harden.data import unlabelled as from_unlabelled
 from harden.data.memory import ExamplesSource
 from harden.draws import mix
-from harden.errors import InputError
+from harden.errors import HardenError
 from harden.hardening.hardened import Hardened
 from harden.hardening.plan import Job, check_request, plan_of
 from harden.hardening.recipe import Recipe, described, stages
@@ -81,7 +81,7 @@ def harden(
         keeper = Keeper(checkpoints, plan_of(job, hardened.device.type))
         try:
             return _run(job, hardened, keeper, on_step)
-        except InputError:
+        except HardenError:
             keeper.withdraw()
             raise
 

@@ -40,7 +40,8 @@ def check_normalisation(mean: Sequence[float] | None, std: Sequence[float] | Non
     """Check that mean and std fit together.
 
     Raises:
-        InputError: one is missing, there are not as many of each, or a deviation is not positive.
+        InputError: one is missing, there are not as many of each, a mean is above 1, or a deviation is not
+            positive.
     """
     if (mean is None) != (std is None):
         given, missing = ("mean", "std") if std is None else ("std", "mean")
@@ -52,6 +53,13 @@ def check_normalisation(mean: Sequence[float] | None, std: Sequence[float] | Non
             seen = f"{len(mean)} means and {len(std)} deviations"
             raise InputError(
                 seen, "one of each per channel", "write as many of each as the images have channels"
+            )
+        if max(mean, default=0.0) > 1:
+            as_share = ", ".join(f"{value / 255:.3g}" for value in mean)
+            raise InputError(
+                f"mean {tuple(mean)}",
+                "means of pixels in [0, 1]",
+                f"divide mean and std by 255: write mean=({as_share},)",
             )
         if not all(deviation > 0 for deviation in std):  # not min(): a NaN would pass
             raise InputError(

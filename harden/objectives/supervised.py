@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from harden.data import Batch
+from harden.errors import InputError
 from harden.models import Classifier
+from harden.models.outputs import binary
 from harden.objectives.projection import feature_width
 from harden.objectives.protocol import ClassifierState, Step, classifier_of
 from harden.objectives.weighting import ClassWeights, checked_weights, cross_entropy
@@ -97,8 +99,23 @@ class LinearProbe:
         with torch.no_grad():
             features = classifier.features(batch.x)
         weight = next(classifier.head.parameters())
-        logits: Tensor = classifier.head(features.to(weight.dtype)).float()
+        logits = binary(classifier.head(features.to(weight.dtype))).float()
+        if step.number == 0:
+            _check_last(classifier, batch.x[:2], logits[:2])
         return cross_entropy(logits, batch.y, self.class_weights)
+
+
+@torch.no_grad()
+def _check_last(classifier: Classifier, x: Tensor, logits: Tensor) -> None:
+    """Refuse a head that something follows: the probe would train another function than the network's."""
+    whole = classifier.bare_logits(x).float()  # two images once: not counted
+    scale = float(whole.abs().max())
+    if whole.shape != logits.shape or float((whole - logits).abs().max()) > 1e-3 * max(scale, 1.0):
+        raise InputError(
+            f"the head {classifier.head_name!r}, whose answer is not the network's",
+            "a head that nothing follows, for a linear probe",
+            "return the head's answer as logits, or fine-tune with another objective",
+        )
 
 
 def augmented(views: View | None, batch: Batch, step: Step) -> Tensor:

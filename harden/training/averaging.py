@@ -27,7 +27,7 @@ class Average:
         """Take in the module's present weights."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, value in module.state_dict().items():
+        for name, value in _state(module).items():
             mine = self.weights[name]
             if mine.is_floating_point():
                 # Equal values stay: a mask of -inf averaged with itself would be NaN.
@@ -47,15 +47,19 @@ class Average:
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of a module's parameters and buffers."""
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+    """A copy of a module's parameters and buffers, without what else its state_dict may hold."""
+    return {name: value.detach().clone() for name, value in _state(module).items()}
 
 
 @torch.no_grad()
 def load_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
     """Copy weights into a module, in place."""
-    for name, value in module.state_dict().items():
+    for name, value in _state(module).items():
         value.copy_(weights[name])
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
 
 
 def weights_like(known: dict[str, Tensor], read: dict[str, Tensor]) -> dict[str, Tensor]:

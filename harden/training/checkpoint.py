@@ -53,7 +53,7 @@ def restore_weights_file(module: nn.Module, path: Path) -> None:
         raise InputError(
             f"{path}: {error.strerror}", "a safetensors file with weights", "point to a file that can be read"
         ) from None
-    own = module.state_dict()
+    own = {name: value for name, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
     other = sorted(
         name for name in own.keys() | weights.keys() if not _fits(own.get(name), weights.get(name))
     )

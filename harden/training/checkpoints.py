@@ -11,9 +11,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, final
 
+import torch
+
+from harden import kernels
 from harden.description import JSON
 from harden.errors import InputError
-from harden.files import write_text
+from harden.files import make_folder, write_text
 from harden.training.snapshot import Snapshot, as_facts, read_snapshot, write_snapshot
 
 SNAPSHOT_FILE, PLAN_FILE, LIVE_FILE = "state.safetensors", "plan.json", "history.jsonl"
@@ -75,7 +78,7 @@ class Keeper:
             if (self.folder / SNAPSHOT_FILE).exists():
                 self.found = read_snapshot(self.folder / SNAPSHOT_FILE)
         else:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             write_plan(plan, self.folder / PLAN_FILE)
         self._last = time.monotonic()
 
@@ -114,8 +117,7 @@ def is_unfinished(folder: Path) -> bool:
 
 def write_plan(plan: Mapping[str, JSON], path: Path) -> None:
     """Write what is run on what, with the versions of what runs it."""
-    versions = {name: metadata.version(name) for name in ("harden", "torch")}
-    write_text(path, json.dumps({**plan, _VERSIONS: versions}, indent=2, sort_keys=True) + "\n")
+    write_text(path, json.dumps({**plan, _VERSIONS: _versions()}, indent=2, sort_keys=True) + "\n")
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -151,7 +153,7 @@ def check_same(known: Mapping[str, Any], plan: Mapping[str, JSON], place: str) -
             "the same data, model and recipe to go on with",
             "give the options of that run, or another --out",
         )
-    versions = {name: metadata.version(name) for name in ("harden", "torch")}
+    versions = _versions()
     if known.get(_VERSIONS) != versions:
         _log.warning(
             "%s was begun under %s and goes on under %s: the last bits may differ from an unbroken run",
@@ -159,6 +161,12 @@ def check_same(known: Mapping[str, Any], plan: Mapping[str, JSON], place: str) -
             known.get(_VERSIONS),
             versions,
         )
+
+
+def _versions() -> dict[str, JSON]:
+    """What may change the last bits: versions, the number of threads, the kernels."""
+    versions: dict[str, JSON] = {name: metadata.version(name) for name in ("harden", "torch")}
+    return {**versions, "threads": torch.get_num_threads(), "kernels": kernels.backend("cpu").name}
 
 
 def _differences(before: Any, now: Any, path: str = "") -> list[str]:

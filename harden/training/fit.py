@@ -14,6 +14,8 @@ from harden.models import Classifier, frozen
 from harden.pixels import check_pixels
 from harden.training.stage import Stage, StepRecord
 
+_ROUNDING = 64 * 2.0**-23
+
 
 def check_fit(model: Classifier, source: Source) -> None:
     """Look at all labels and run two images through the model, so that what is unfit costs nothing.
@@ -28,12 +30,32 @@ def check_fit(model: Classifier, source: Source) -> None:
     labels = _labels(source)
     batch = batch.to(model.device)
     with frozen(model):
-        check_answer(model.logits, batch.x[:2], labels)
+        for n in (2, 1):  # a network that squeezes its answer fails on a single image alone
+            check_answer(model.logits, batch.x[:n], labels)
     if int(labels.min()) == int(labels.max()):
         raise InputError(
             f"{len(labels):,} labels that are all {int(labels[0])}",
             "examples of at least two classes",
             "check how labels are read, or whether the set is sorted by class and was cut",
+        )
+
+
+@torch.no_grad()
+def check_repeatable(model: Classifier, source: Source) -> None:
+    """Ask the model twice: one that answers otherwise in inference mode could be trained and not exported.
+
+    Raises:
+        InputError: its logits differ.
+    """
+    x = next(iter(source.epoch(None))).to(model.device).x[:2]
+    with frozen(model):
+        first, again = model.logits(x), model.logits(x)
+    apart = float((first - again).abs().max())
+    if apart > _ROUNDING * max(float(first.abs().max()), 1e-30):
+        raise InputError(
+            f"a network whose logits differ by {apart:.3g} when it is asked twice",
+            "the same logits for the same images",
+            "look for randomness or training-mode layers in the network's forward",
         )
 
 

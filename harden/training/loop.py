@@ -90,7 +90,13 @@ def _steps(
     runs: list[StageRun], stage: Stage, model: Classifier, source: Source, threat: Threat, how: How
 ) -> Generator[StepRecord]:
     # The run is set up at the first step, inside the generator: one that never starts changes nothing.
-    run = StageRun(stage, model, source, threat, how)
+    flags = [(weight, weight.requires_grad) for weight in model.parameters()]
+    try:
+        run = StageRun(stage, model, source, threat, how)
+    except BaseException:
+        for weight, flag in flags:
+            weight.requires_grad_(flag)
+        raise
     runs.append(run)
     yield from run.steps()
     run.finish()

@@ -22,14 +22,26 @@ class Remembers(Protocol):
 
 
 def optimiser_state(optimiser: Remembers) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors by "parameter.name", and what is no tensor likewise.
+    """Tensors by "parameter.name", and what is no tensor likewise; "group.number.name" of parameter groups.
+
+    Some optimisers (those without a schedule, say) count and adapt in their groups. The learning rate, which
+    the loop sets at each step, and fields that are no numbers are not kept: they are the optimiser's setup.
 
     Raises:
         InputError: the optimiser remembers something that no file of numbers holds.
     """
     tensors: dict[str, Tensor] = {}
     facts: dict[str, Any] = {}
-    for position, remembered in optimiser.state_dict()["state"].items():
+    whole = optimiser.state_dict()
+    for number, group in enumerate(whole["param_groups"]):
+        for name, value in group.items():
+            if name in ("params", "lr"):
+                continue
+            if isinstance(value, Tensor):
+                tensors[f"group.{number}.{name}"] = value
+            elif isinstance(value, bool | int | float):
+                facts[f"group.{number}.{name}"] = value
+    for position, remembered in whole["state"].items():
         for name, value in remembered.items():
             if isinstance(value, Tensor):
                 tensors[f"{position}.{name}"] = value
@@ -47,7 +59,12 @@ def optimiser_state(optimiser: Remembers) -> tuple[dict[str, Tensor], dict[str, 
 def put_optimiser_state(optimiser: Remembers, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Give an optimiser over the same parameters what another one remembered."""
     state: dict[int, dict[str, Any]] = {}
+    groups = [dict(group) for group in optimiser.state_dict()["param_groups"]]
     for key, value in (*tensors.items(), *facts.items()):
         position, _, name = key.partition(".")
-        state.setdefault(int(position), {})[name] = value
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+        if position == "group":
+            number, _, name = name.partition(".")
+            groups[int(number)][name] = value
+        else:
+            state.setdefault(int(position), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": groups})

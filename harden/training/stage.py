@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import final
 
+import torch
+from torch import Tensor
+
 from harden.attacks import PGD
 from harden.data import Source
 from harden.errors import InputError
@@ -70,6 +73,20 @@ class Validation:
     seed: int = 0
 
 
+def weighted_share(bits: Tensor, labels: Tensor, class_weights: tuple[float, ...]) -> float:
+    """sum_i w_{y_i} b_i / sum_i w_{y_i}; the plain mean where all weights are 0.
+
+    Args:
+        bits: bool (n,).
+        labels: int64 (n,).
+        class_weights: w, one for each class. A network that calls everything the largest class
+            scores well in the plain mean, which would choose it over every one that has learnt the others.
+    """
+    weights = torch.tensor(class_weights, dtype=torch.float64)[labels]
+    whole = float(weights.sum())
+    return float(weights[bits].sum()) / whole if whole > 0 else int(bits.sum()) / len(bits)
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class StepRecord:
@@ -84,7 +101,8 @@ class StepRecord:
         loss: the objective's value on the batch.
         learning_rate: used in this step.
         eps: the threat's budget in this step.
-        clean: accuracy on the held-out images, where it was measured at this step.
+        clean: accuracy on the held-out images, where it was measured at this step; where the objective
+            weighs classes, each image counts with the weight of its class.
         robust: accuracy under the validation attack there.
         best: whether these are the best weights so far.
         examples: images of this stage that went through the optimiser so far.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import final
@@ -26,7 +27,7 @@ from harden.training.optimiser_state import optimiser_state, put_optimiser_state
 from harden.training.optimisers import learning_rate
 from harden.training.seeding import seeded
 from harden.training.snapshot import Snapshot, prefixed, put_tensors, tensors_of
-from harden.training.stage import Stage, StepRecord, Validation
+from harden.training.stage import Stage, StepRecord, Validation, weighted_share
 
 
 @final
@@ -238,25 +239,24 @@ class StageRun:
         validation = self.validation
         if validation is None:
             return record
-        own = weights_of(self.model)
-        if self.average is not None:
-            load_weights(self.model, self.average.weights)
-        try:
-            with counting(self.meter):
-                found = evaluate(
-                    self.model,
-                    validation.source,
-                    validation.threat,
-                    validation.attempts,
-                    seed=validation.seed,
-                )
+        average = nullcontext() if self.average is None else self.average.applied(self.model)
+        with average, counting(self.meter):
+            found = evaluate(
+                self.model,
+                validation.source,
+                validation.threat,
+                validation.attempts,
+                seed=validation.seed,
+            )
             # A robust accuracy that can't be believed is worth less than any that can.
-            score = (found.status == "ok", found.robust.value, found.clean.value)
+            robust, clean = found.robust.value, found.clean.value
+            if weights := getattr(self.stage.objective, "class_weights", ()):
+                robust = weighted_share(found.robust_correct, found.labels, weights)
+                clean = weighted_share(found.clean_correct, found.labels, weights)
+            score = (found.status == "ok", robust, clean)
             best = self.best is None or score >= self.best
             if best:
                 self.best, self.best_weights = score, weights_of(self.model)
-        finally:
-            load_weights(self.model, own)
         return replace(record, clean=score[2], robust=score[1], best=best)
 
     def _restore_flags(self) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,7 +86,9 @@ def test_publishing_replaces_everything_and_the_certificate_comes_last(
     replace = Path.replace
 
     def watched(self: Path, target: Path) -> Path:
-        assert not (tmp_path / "certificate.json").exists(), "certified while a file was still to come"
+        leaves = self.parent == tmp_path and not moves  # the older certificate, before anything else
+        certified = (tmp_path / "certificate.json").exists()
+        assert certified == leaves, "certified while a file was still to come"
         moves.append(target.name)
         return replace(self, target)
 
@@ -94,8 +98,58 @@ def test_publishing_replaces_everything_and_the_certificate_comes_last(
             (place / name).write_text("new")
         assert listing(tmp_path)["certificate.json"] == b"old"
         publish(place, tmp_path)
-    assert moves[-1] == "certificate.json"
+    assert moves[0] == moves[-1] == "certificate.json"
     assert listing(tmp_path) == dict.fromkeys(names, b"new")
+
+
+@pytest.mark.parametrize("failing", range(1, 10))
+def test_where_a_move_fails_the_older_artefact_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    names = ("certificate.json", "evidence.npz", "model.onnx", "report.html")
+    for name in (*names, "history.jsonl", "checkpoint/weights.safetensors"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old")
+    before = listing(tmp_path)
+    replace, calls = Path.replace, 0
+
+    def full(self: Path, target: Path) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"), staging(tmp_path) as place:  # noqa: PT012  # one step fails
+        for name in names:
+            (place / name).write_text("new")
+        publish(place, tmp_path)
+    assert listing(tmp_path) == before
+
+
+def test_the_progress_of_another_process_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "progress").mkdir()
+    (tmp_path / "progress" / "plan.json").write_text("{}")
+    code = (
+        "import sys, time, pathlib\nfrom harden.locking import locked\n"
+        "with locked(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "progress")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with staging(tmp_path) as place:
+            (place / "certificate.json").write_text("new")
+            publish(place, tmp_path)
+        assert (tmp_path / "progress" / "plan.json").exists()
+        other.kill()
+    with staging(tmp_path) as place:
+        (place / "certificate.json").write_text("new")
+        publish(place, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["certificate.json"]
 
 
 def test_staging_goes_also_when_its_body_raises(tmp_path: Path) -> None:

@@ -57,3 +57,23 @@ def test_the_probe_wants_a_linear_head() -> None:
     )
     with pytest.raises(InputError, match=r"a Conv2d; expected an nn\.Linear for a linear probe; name it"):
         LinearProbe().start(Classifier(network), 10)
+
+
+def test_the_probe_reads_one_logit_as_two_classes_and_wants_the_head_last(step: Step) -> None:
+    batch = Batch(torch.rand(4, 1, 2, 2), torch.arange(4) % 2, torch.arange(4))
+    probe = LinearProbe()
+    single = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(4, 1)))
+    expected = nn.functional.cross_entropy(single.logits(batch.x), batch.y)
+    assert torch.allclose(probe(probe.start(single, 4), batch, step), expected)
+
+    class Negated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = -self.head(x.flatten(1))
+            return logits
+
+    with pytest.raises(InputError, match="whose answer is not the network's; expected a head that nothing"):
+        probe(probe.start(Classifier(Negated()), 4), batch, step)

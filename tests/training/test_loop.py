@@ -26,6 +26,7 @@ from harden.training import SGD, AdamW, Budget, Stage, StepRecord, Validation, t
 from harden.training import stage_run as loop_module
 from harden.training.averaging import weights_of
 from harden.training.optimisers import learning_rate
+from harden.training.stage import weighted_share
 from harden.views import Views
 
 THREAT = Linf("0.1")
@@ -564,3 +565,12 @@ def test_a_state_without_a_classifier_is_refused(model: Classifier, source: Sour
 
     with pytest.raises(TypeError, match="holds a Linear"):
         run(model, source, stage(Wrong()))
+
+
+def test_class_weights_decide_the_choice_of_the_weights_too() -> None:
+    labels = torch.tensor([0, 0, 0, 1])
+    constant = torch.tensor([True, True, True, False])
+    learnt = torch.tensor([True, True, False, True])
+    assert weighted_share(constant, labels, (4 / 6, 4 / 2)) == pytest.approx(0.5)
+    assert weighted_share(learnt, labels, (4 / 6, 4 / 2)) == pytest.approx(5 / 6)
+    assert weighted_share(learnt, labels, (0.0, 0.0)) == 0.75

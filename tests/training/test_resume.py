@@ -227,3 +227,66 @@ def test_tensors_of_names_every_weight(make_model: MakeModel) -> None:
     model = make_model()
     assert tensors_of(model).keys() == model.state_dict().keys()
     assert Snapshot({"a.b": torch.ones(1), "ab.c": torch.ones(2)}).part("a").keys() == {"b"}
+
+
+class Adaptive(torch.optim.SGD):
+    """Keeps what it has learnt in its parameter groups, as optimisers without a schedule do."""
+
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            group["count"] = group.get("count", 0) + 1
+            group["lr"] = group["lr"] / group["count"]
+        return super().step(closure)
+
+
+class Custom:
+    lr = 0.05
+
+    def build(self, module: nn.Module) -> torch.optim.Optimizer:
+        return Adaptive([weight for weight in module.parameters() if weight.requires_grad], lr=self.lr)
+
+
+def test_what_an_optimiser_keeps_in_its_groups_goes_on(
+    make_model: MakeModel, source: Source, tmp_path: Path
+) -> None:
+    stage = Stage("one", Standard(), Budget.parse("2epochs"), optimiser=Custom())
+    whole = make_model()
+    records = list(train(stage, whole, source, THREAT, seed=5))
+    found, model = interrupted(stage, make_model, source, 4, tmp_path / "snapshot", seed=5)
+    assert steps_of(found) == steps_of(records)
+    assert same(model, whole)
+
+
+def test_a_refused_start_gives_the_flags_back(make_model: MakeModel, source: Source) -> None:
+    model = make_model()
+    flags = [weight.requires_grad for weight in model.parameters()]
+    stage = Stage("one", LinearProbe(), Budget.parse("1epochs"))
+    with pytest.raises(InputError, match="differs from the network"):
+        next(train(stage, model, source, THREAT, start=Snapshot({}, {})))
+    assert [weight.requires_grad for weight in model.parameters()] == flags
+
+
+class Extra(nn.Module):
+    """Puts something beside tensors into its state_dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(36, 2)
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"version": 1}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        assert state == {"version": 1}
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(x.flatten(1))
+        return logits
+
+
+def test_a_network_with_extra_state_trains(source: Source) -> None:
+    model = Classifier(Extra())
+    before = weights_of(model)
+    list(train(Stage("one", Standard(), Budget.parse("1epochs")), model, source, THREAT))
+    assert before.keys() == {"network.head.weight", "network.head.bias"}
+    assert not same(model, Classifier(Extra()))
