@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, Subset, SubsetRandomSampler, TensorDataset
 
 from harden.data import Examples, from_loader, identity, loaders, unlabelled
 from harden.data.examples import to_unit
@@ -88,10 +88,87 @@ def test_other_content_is_another_set() -> None:
     assert identity(from_loader((changed, y)))["images"] != own["images"]
     assert identity(from_loader((x, y.flip(0))))["labels"] != own["labels"]
     assert identity(from_loader((x[:-1], y[:-1])))["n"] != own["n"]
-    # Another order is another run, though the same images: positions seed the attacks.
-    turned = identity(from_loader((x.flip(0), y.flip(0))))
-    assert turned["images"] == own["images"]
-    assert turned != own
+
+
+def permuted_within_a_class(y: Tensor) -> Tensor:
+    order = torch.arange(len(y))
+    own = (y == 1).nonzero().squeeze(1)
+    order[own] = own.roll(1)
+    assert torch.equal(y[order], y)
+    return order
+
+
+@pytest.mark.parametrize("way", ["memory", "grouped", "batches", "loader", "stream", "own"])
+def test_images_permuted_within_a_class_are_another_run(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Splits go by position: the run would train on images that it had held out."""
+    x, y = pair(200)
+    order = permuted_within_a_class(y)
+
+    def source(x: Tensor) -> Any:
+        if way == "memory":
+            return from_loader((x, y))
+        if way == "grouped":
+            return from_loader((x, y), groups=torch.arange(200) // 50)
+        if way == "loader":
+            return from_loader(TensorDataset(to_unit(x), y))
+        if way == "own":
+            return OnlySource(from_loader((x, y), 50))
+        monkeypatch.setattr(loaders, "MEMORY_LIMIT", 1000 if way == "stream" else 10**6)
+        return from_loader([(x[:70], y[:70]), (x[70:], y[70:])])
+
+    own, other = identity(source(x)), identity(source(x[order]))
+    assert identity(source(x.clone())) == own
+    assert other.pop("images") != own.pop("images")
+    assert other == own
+    if way != "own":
+        assert hold_out_images(source(x)) & hold_out_images(source(x[order])) != hold_out_images(source(x))
+
+
+def hold_out_images(source: Any) -> set[bytes]:
+    _, held = source.hold_out(0.2, 0)
+    return {image.numpy().tobytes() for batch in held.epoch(None) for image in batch.x}
+
+
+class OnlySource:
+    """A Source of a user's own, of which nothing is known but its batches."""
+
+    batch_size = 50
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def epoch(self, generator: torch.Generator | None) -> Iterator[Any]:
+        return iter(self.inner.epoch(generator))
+
+    def hold_out(self, fraction: float, seed: int) -> tuple[Any, Any]:
+        return self, self
+
+    def describe(self) -> str:
+        return "own"
+
+
+def test_what_else_decides_batches_is_part_of_it() -> None:
+    x, y = pair()
+    data = TensorDataset(to_unit(x), y)
+
+    def of(**options: Any) -> dict[str, Any]:
+        return identity(from_loader(DataLoader(data, **options)))
+
+    own = of(batch_size=64)
+    assert own["drop_last"] is False
+    assert of(batch_size=64, drop_last=True) == {**own, "drop_last": True}
+    assert of(batch_size=32, shuffle=True, num_workers=0) == own
+    # Beyond the images looked at: positions tell one sampler from another.
+    every = list(range(600))
+    swapped = [*every[: 599 - 4], every[599], *every[596:599], every[595]]
+    assert torch.equal(y[swapped], y)
+    known = of(sampler=SubsetRandomSampler(every))
+    assert known == own
+    assert of(sampler=SubsetRandomSampler(swapped))["positions"] != own["positions"]
+    assert of(sampler=SubsetRandomSampler(every[:-1]))["positions"] != own["positions"]
 
 
 def test_a_large_set_is_not_read_whole() -> None:
@@ -122,8 +199,9 @@ def test_a_user_s_own_source_is_known_by_its_first_batch() -> None:
 
     own = Own()
     x, y = pair()
-    expected = Examples(x[:8], y[:8], tuple("abcd")).digest()
-    assert identity(own) == {"n": 600, "labels": None, "groups": None, "positions": None, "images": expected}
+    expected = identity(from_loader((x[:8], y[:8])))["images"]
+    nothing = {"labels": None, "groups": None, "positions": None, "drop_last": False}
+    assert identity(own) == {"n": 600, **nothing, "images": expected}
     assert own.asked == 1
 
 
