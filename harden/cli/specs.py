@@ -18,6 +18,7 @@ from harden.models import Classifier, copied, float32_copy
 from harden.training.checkpoint import restore_weights, restore_weights_file
 
 MODEL_FILE = "model.json"
+BUILT_IN = "small"
 
 
 @final
@@ -51,7 +52,9 @@ class ModelSpec:
 
     @property
     def folder(self) -> Path | None:
-        """The run's folder, if the spec is one."""
+        """The run's folder, if the spec is one; a built-in name comes first, and ./small is a folder."""
+        if self.spec == BUILT_IN:
+            return None
         path = Path(self.spec)
         return path if path.is_dir() else None
 

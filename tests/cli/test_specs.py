@@ -254,3 +254,18 @@ def test_a_damaged_model_file_is_refused_on_one_line(tmp_path: Path, stored: obj
     with pytest.raises(InputError, match="what `harden run` wrote; run again; it is damaged") as caught:
         ModelSpec(str(tmp_path)).resolved()
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_a_built_in_name_does_not_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "small" / "checkpoint" / "model.json").write_text(
+        json.dumps({"spec": "small", "mean": None, "std": None})
+    )
+    assert ModelSpec("small").folder is None
+    assert ModelSpec("small").resolved() == ModelSpec("small")
+    # The folder is there by its path, and what it remembers is the built-in network, not itself.
+    assert ModelSpec("./small").folder == Path("small")
+    assert ModelSpec("./small").resolved() == ModelSpec("small")
