@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +18,17 @@ from harden.errors import InputError
 from harden.training.stage import StepRecord
 
 _log = logging.getLogger("harden")
+# MLflow's client tries eight times by default, which is four minutes for each call on a server that is gone.
+_SHORT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 @final
 @dataclass(frozen=True)  # without slots: the writer is made at the first step
 class TensorBoard:
     """Writes every step as TensorBoard's scalars: give it to `harden` as `on_step`.
+
+    A disk that fails later on, a full one for instance, costs a warning and the steps from there, not the
+    training.
 
     Args:
         folder: of the event file; made where it is missing.
@@ -34,11 +43,17 @@ class TensorBoard:
         _package("tensorboard", "tensorboard")
 
     def __call__(self, record: StepRecord) -> None:
-        """Write a step."""
-        for name, value in numbers(record).items():
-            self._writer.add_scalar(name, value, record.step)
-        if record.robust is not None or record.progress >= 1.0:
-            self._writer.flush()
+        """Write a step, unless one could not be written before."""
+        writer = self._writer
+        if self._failures.count:
+            return
+        try:
+            for name, value in numbers(record).items():
+                writer.add_scalar(name, value, record.step)
+            if record.robust is not None or record.progress >= 1.0:
+                writer.flush()
+        except OSError as error:
+            self._failures.add(f"tensorboard: no more is written from step {record.step} on", error)
 
     def __enter__(self) -> Self:
         _ = self._writer
@@ -47,7 +62,14 @@ class TensorBoard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        try:
+            self._writer.close()
+        except OSError as failure:
+            self._failures.add("tensorboard: the last steps are not written", failure)
+
+    @cached_property
+    def _failures(self) -> _Failures:
+        return _Failures()
 
     @cached_property
     def _writer(self) -> Any:
@@ -63,8 +85,10 @@ class TensorBoard:
 class MLflow:
     """Logs steps as metrics of an MLflow run: give it to `harden` as `on_step`.
 
-    A store that fails later on costs a warning, not the training. In a `with` the MLflow run ends with it, as
-    finished or as failed; otherwise it stays running.
+    A store that fails later on costs a warning and some steps, not the training: of n turns to log, at most
+    log2(n) are spent on it, and once it is found to be back it gets the steps again. A call is tried twice,
+    for ten seconds each, unless MLFLOW_HTTP_REQUEST_MAX_RETRIES and MLFLOW_HTTP_REQUEST_TIMEOUT say
+    otherwise. In a `with` the MLflow run ends with it, as finished or as failed; otherwise it stays running.
 
     Args:
         uri: of the tracking server or store, such as http://localhost:5000.
@@ -91,11 +115,13 @@ class MLflow:
         if record.robust is None and record.progress < 1.0 and record.step % self.every != 1 % self.every:
             return
         client, run = self._open
+        if self._failures.waits():
+            return
         try:
-            for name, value in numbers(record).items():
-                client.log_metric(run, name, value, step=record.step)
+            with _short_calls():
+                client.log_batch(run, self._metrics(record))
         except Exception as error:
-            _log.warning("mlflow: step %d is not logged (%s)", record.step, _first_line(error))
+            self._failures.add(f"mlflow: step {record.step} and maybe later ones are not logged", error)
 
     def __enter__(self) -> Self:
         _ = self._open
@@ -106,21 +132,32 @@ class MLflow:
     ) -> None:
         client, run = self._open
         try:
-            client.set_terminated(run, "FINISHED" if kind is None else "FAILED")
+            with _short_calls():
+                client.set_terminated(run, "FINISHED" if kind is None else "FAILED")
         except Exception as failure:
-            _log.warning("mlflow: the run is not closed (%s)", _first_line(failure))
+            self._failures.add("mlflow: the run is not closed", failure)
+
+    def _metrics(self, record: StepRecord) -> list[Any]:
+        """A step as MLflow's values, which go in one call."""
+        metric, now = _package("mlflow.entities", "mlflow").Metric, int(time.time() * 1000)
+        return [metric(name, value, now, record.step) for name, value in numbers(record).items()]
+
+    @cached_property
+    def _failures(self) -> _Failures:
+        return _Failures()
 
     @cached_property
     def _open(self) -> tuple[Any, str]:
         """The client and the run's id."""
         package = _package("mlflow", "mlflow")
         try:
-            client = package.MlflowClient(self.uri)
-            if self.run:
-                return client, client.get_run(self.run).info.run_id
-            known = client.get_experiment_by_name(self.experiment)
-            number = known.experiment_id if known else client.create_experiment(self.experiment)
-            return client, client.create_run(number).info.run_id
+            with _short_calls():
+                client = package.MlflowClient(self.uri)
+                if self.run:
+                    return client, client.get_run(self.run).info.run_id
+                known = client.get_experiment_by_name(self.experiment)
+                number = known.experiment_id if known else client.create_experiment(self.experiment)
+                return client, client.create_run(number).info.run_id
         except Exception as error:  # mlflow's own, the network's, a database's: all say that nothing is there
             raise InputError(
                 f"mlflow at {self.uri!r} ({_first_line(error)})",
@@ -141,6 +178,40 @@ def numbers(record: StepRecord) -> dict[str, float]:
         "held-out robust": record.robust,
     }
     return {f"{record.stage}/{name}": value for name, value in told.items() if value is not None}
+
+
+@final
+class _Failures:
+    """What could not be told: the first is warned of, and each doubles the turns before the next attempt."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._turns_left = 0
+
+    def add(self, what: str, error: Exception) -> None:
+        """Note one; it is warned of once, and the log has the others."""
+        _log.log(logging.INFO if self.count else logging.WARNING, "%s (%s)", what, _first_line(error))
+        self.count += 1
+        self._turns_left = 2**self.count
+
+    def waits(self) -> bool:
+        """Whether this turn is one to leave out."""
+        if not self._turns_left:
+            return False
+        self._turns_left -= 1
+        return True
+
+
+@contextmanager
+def _short_calls() -> Iterator[None]:
+    """The client reads its patience from the environment alone: set where the user has not, for a call."""
+    missing = {name: value for name, value in _SHORT.items() if name not in os.environ}
+    os.environ.update(missing)
+    try:
+        yield
+    finally:
+        for name in missing:
+            os.environ.pop(name, None)
 
 
 def _package(name: str, extra: str) -> Any:

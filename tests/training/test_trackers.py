@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import http.server
 import importlib
+import json
+import os
+import re
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -100,20 +107,168 @@ def test_mlflow_logs_some_steps_and_every_validation_and_adds_to_a_run(tmp_path:
     assert client.get_run(run).info.status == "RUNNING"
 
 
-def test_a_store_that_fails_later_costs_a_warning_and_not_the_training(
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.message for each in caplog.records if each.name == "harden"]
+
+
+def later(step: int) -> StepRecord:
+    return StepRecord("finetune", step, 0.5, 3.0, 0.3, 1.25, 2e-3, 0.1)
+
+
+def test_a_store_that_fails_later_costs_a_warning_and_is_asked_again_ever_more_rarely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     package = pytest.importorskip("mlflow")
-    tracker = MLflow(f"file:{tmp_path}")
-    tracker(STEPS[0])
+    tracker = MLflow(f"file:{tmp_path}", every=1)
+    tracker(later(1))
+    asked: list[int] = []
 
-    def away(*_: object, **__: object) -> None:
+    def away(_: object, __: str, metrics: Any) -> None:
+        asked.append(metrics[0].step)
         raise ConnectionError("the server went away\nand more")
 
-    monkeypatch.setattr(package.MlflowClient, "log_metric", away)
-    tracker(STEPS[1])
-    (record,) = [each for each in caplog.records if each.name == "harden"]
-    assert record.message == "mlflow: step 2 is not logged (the server went away)"
+    with monkeypatch.context() as gone:
+        gone.setattr(package.MlflowClient, "log_batch", away)
+        for step in range(2, 41):
+            tracker(later(step))
+    assert asked == [2, 5, 10, 19, 36]
+    client, run = tracker._open
+    for step in range(41, 71):
+        tracker(later(step))
+    assert [step for step, _ in history(client, run, "finetune/loss")] == [1, 69, 70]
+    assert warned(caplog) == ["mlflow: step 2 and maybe later ones are not logged (the server went away)"]
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """As much of a tracking server as a run takes, until it goes away: then it drops every connection."""
+
+    gone = False
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        known = {"experiment_id": "1", "name": "harden", "lifecycle_stage": "active"}
+        self._answer({"experiment": known})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        info = {"run_id": "a" * 32, "experiment_id": "1", "status": "RUNNING", "lifecycle_stage": "active"}
+        self._answer({"run": {"info": info, "data": {}}})
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the base class's name
+        """Say nothing."""
+
+    def _answer(self, told: object) -> None:
+        self.asked.append(self.path.partition("?")[0].rpartition("/")[2])
+        if self.gone:
+            self.close_connection = True
+            return
+        body = json.dumps(told).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(Server, "gone", False)
+    monkeypatch.setattr(Server, "asked", [])
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_address[1]}"
+        listening.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("retries", ["", "0"], ids=["as it comes", "as the user says"])
+def test_a_server_that_goes_away_is_not_waited_for(
+    server: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, retries: str
+) -> None:
+    """By MLflow's own settings each step would take eight requests, four minutes in all."""
+    pytest.importorskip("mlflow")
+    if retries:
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", retries)
+    before = dict(os.environ)
+    tries = 1 if retries else 2
+    with MLflow(server, every=1) as tracker:
+        tracker(later(1))
+        assert Server.asked == ["get-by-name", "create", "log-batch"]
+        Server.asked.clear()
+        monkeypatch.setattr(Server, "gone", True)
+        for step in range(2, 10):
+            tracker(later(step))
+        assert Server.asked == ["log-batch"] * 2 * tries  # steps 2 and 5
+        Server.asked.clear()
+    assert len(Server.asked) == tries  # to close the run
+    (said,) = warned(caplog)
+    assert said.startswith("mlflow: step 2 and maybe later ones are not logged (")
+    assert dict(os.environ) == before
+
+
+def test_a_server_that_was_never_there_is_refused_at_once(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.setattr(Server, "gone", True)
+    with pytest.raises(InputError, match="a tracking server or store that answers"), MLflow(server):
+        pass
+    assert Server.asked == ["get-by-name"] * 2
+
+
+@pytest.mark.parametrize("part", ["write", "flush"])
+def test_a_full_disk_costs_tensorboards_steps_and_not_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, part: str
+) -> None:
+    pytest.importorskip("tensorboard")
+    writing: Any = importlib.import_module("tensorboard.summary.writer.record_writer")
+    ended = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: ended.set())  # of tensorboard's own thread
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with TensorBoard(tmp_path) as tracker:
+        tracker(STEPS[3])
+        (path,) = tmp_path.iterdir()
+        before = path.read_bytes()
+        with monkeypatch.context() as disk:
+            disk.setattr(writing.RecordWriter, part, full)
+            for record in STEPS:
+                tracker(record)
+            assert part == "flush" or ended.wait(60)
+        written = path.read_bytes()
+        assert written.startswith(before)
+        for record in STEPS:  # there is room again
+            tracker(record)
+    if part == "write":
+        assert path.read_bytes() == before
+    (said,) = warned(caplog)
+    assert re.fullmatch(
+        r"tensorboard: no more is written from step \d on \(\[Errno 28\] No space left on device\)", said
+    )
+
+
+def test_a_disk_that_is_full_at_the_end_costs_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("tensorboard")
+    writing: Any = importlib.import_module("tensorboard.summary.writer.record_writer")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    tracker = TensorBoard(tmp_path)
+    tracker(STEPS[3])
+    with monkeypatch.context() as disk:
+        disk.setattr(writing.RecordWriter, "flush", full)
+        tracker.__exit__(None, None, None)
+    assert warned(caplog) == [
+        "tensorboard: the last steps are not written ([Errno 28] No space left on device)"
+    ]
+    tracker.__exit__(None, None, None)
 
 
 def test_a_place_that_is_no_store_is_refused_in_one_line() -> None:
