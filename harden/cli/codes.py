@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+
 USAGE = 2
 OUR_FAULT = 70
 INTERRUPTED = 130
 TERMINATED = 143
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)

@@ -68,7 +68,8 @@ Data = Annotated[
     typer.Option("--data", help="digits | npz:FILE | folder:DIR | torchvision:NAME:ROOT | module:function"),
 ]
 Unlabelled = Annotated[
-    str, typer.Option(help="A data spec whose training images pretraining sees too; labels are ignored.")
+    str,
+    typer.Option(help="Data whose training images pretraining sees in place of the labelled ones."),
 ]
 DropLeaks = Annotated[
     bool, typer.Option("--drop-leaks", help="Leave training images out that are test images too.")
@@ -112,7 +113,7 @@ Config = Annotated[
         "--config",
         is_eager=True,  # before the options whose defaults it gives
         callback=fill_defaults,
-        help="A TOML file with these options by name, or a pyproject.toml with [tool.harden].",
+        help="A TOML file with these options by name, or a pyproject.toml with \\[tool.harden].",
     ),
 ]
 Json = Annotated[

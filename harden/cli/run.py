@@ -11,6 +11,7 @@ from harden.artefact.loaded import Artefact
 from harden.cli.answers import StoppedError
 from harden.cli.batches import fitted, no_room
 from harden.cli.choice import Choice
+from harden.cli.codes import NO_ROOM
 from harden.cli.console import Watch, console, print_costs, print_kernels, write_json
 from harden.cli.folders import can_go_on, holds_a_run, output_folder
 from harden.cli.inputs import print_inputs
@@ -18,6 +19,7 @@ from harden.cli.outcome import as_json, exit_code, print_artefact
 from harden.cli.preparing import Prepared, prepare
 from harden.data import from_loader
 from harden.description import JSON
+from harden.errors import InputError
 from harden.hardening import finished, harden, job_of, plan_of
 from harden.models import Classifier
 from harden.training import Checkpoints, StepRecord
@@ -41,6 +43,14 @@ def run(choice: Choice) -> int:
             if can_go_on(progress):
                 raise StoppedError(f"what was done is in {progress}; go on with --resume") from None
             raise
+        except OSError as error:
+            if error.errno not in NO_ROOM or not can_go_on(progress):
+                raise
+            raise InputError(
+                f"{error.filename or out}: {error.strerror}",
+                "a disk with room",
+                f"free some, and go on with --resume: what was done is in {progress}",
+            ) from None
         except (RuntimeError, MemoryError) as error:
             if not ran_out_of_memory(error):
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import subprocess
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from harden.training import checkpoints
+from harden.training.snapshot import write_snapshot
 
 Harden = Callable[..., Any]
 
@@ -124,3 +128,27 @@ def test_a_second_process_on_the_folder_is_refused(
             first.send_signal(signal.SIGCONT)
         assert first.wait() == 0
     assert (out / "certificate.json").exists()
+
+
+def test_a_disk_that_fills_up_says_what_is_kept_and_how_to_go_on(
+    harden: Harden, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def full(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_snapshot(*arguments)
+
+    monkeypatch.setattr(checkpoints, "write_snapshot", full)
+    out = tmp_path / "out"
+    answer = harden(*words, "--out", out)
+    assert answer.code == 2
+    assert answer.err == (
+        f"harden: {out}: No space left on device; expected a disk with room; free some, and go on with "
+        f"--resume: what was done is in {out}/progress\n"
+    )
+    monkeypatch.undo()
+    assert harden(*words, "--out", out, "--resume").code == 0
