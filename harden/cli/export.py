@@ -10,6 +10,7 @@ from harden.artefact.folder import CHECKPOINT_FOLDER, check_folder
 from harden.artefact.loaded import Artefact
 from harden.cli.console import Watch, write_json
 from harden.cli.evaluate import Plan, check_spec
+from harden.cli.folders import check_apart
 from harden.cli.outcome import as_json, exit_code, print_artefact
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
@@ -25,6 +26,7 @@ def export(spec: ModelSpec, data: str, plan: Plan, out: Path, json_file: Path | 
     check_spec(spec)
     threat, attempts = from_name(plan.norm, plan.eps), pgd_suite(plan.steps, plan.restarts)
     check_folder(out)
+    check_apart(out, spec)
     splits = load(data)
     test = evaluated_images(splits, plan.test_images)
     model, origin = spec.build(splits, plan.seed), spec.resolved()

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harden.artefact.folder import CHECKPOINT_FOLDER, PROGRESS_FOLDER, prepare_folder
+from harden.cli.specs import ModelSpec
+from harden.errors import InputError
 from harden.locking import locked
 from harden.training.checkpoints import PLAN_FILE, SNAPSHOT_FILE
 
@@ -30,6 +32,29 @@ def output_folder(out: Path) -> Iterator[Path]:
         for place in missing:
             if place.exists() and not any(place.iterdir()):
                 place.rmdir()
+
+
+def check_apart(out: Path, spec: ModelSpec) -> None:
+    """Refuse to write over what is started from: its older artefact goes before the new one is whole.
+
+    A kill in between would leave neither, and a run that has ended could not be told again: it began with
+    weights that are no longer there.
+
+    Raises:
+        InputError: the model's folder, or the file of its weights, is `out` or in it.
+    """
+    weights = None if spec.weights is None else Path(spec.weights)
+    for source in (spec.folder, weights):
+        if source is None or not source.exists() or not out.exists():
+            continue
+        place = source.resolve()
+        if any(each.samefile(out) for each in (place, *place.parents)):
+            where = "the same folder" if source.samefile(out) else "which is in it"
+            raise InputError(
+                f"--out {out} and the model of {source}, {where}",
+                "a folder of its own for what is written",
+                "write another --out",
+            )
 
 
 def holds_a_run(out: Path) -> bool:

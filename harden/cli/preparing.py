@@ -10,6 +10,7 @@ import torch
 
 from harden.artefact.folder import check_folder
 from harden.cli.choice import Choice
+from harden.cli.folders import check_apart
 from harden.cli.logs import Tracker, trackers
 from harden.cli.recipes import check_class_weights, class_weights, recipe
 from harden.cli.sampling import evaluated_images
@@ -118,6 +119,7 @@ def read_options(choice: Choice) -> Options:
     device = check_device(choice.device)
     found = trackers(choice.log)
     check_folder(choice.out)
+    check_apart(choice.out, ModelSpec(choice.model, str(choice.weights) if choice.weights else None))
     return Options(threat, budget, attempts, device, found)
 
 

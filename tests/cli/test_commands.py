@@ -159,16 +159,6 @@ def test_export_of_a_runs_folder_is_a_runs_folder(
     assert harden("evaluate", tmp_path / "out", *words).code == 0
 
 
-def test_export_onto_its_own_folder_keeps_the_weights(folder: Path, harden: Harden, npz: str) -> None:
-    before = (folder / "checkpoint" / "weights.safetensors").read_bytes()
-    words = ("--data", npz, "--eps", "1/20", *FAST, "--out", folder)
-    assert harden("export", folder, *words).code == 0
-    assert (folder / "checkpoint" / "weights.safetensors").read_bytes() == before
-    assert read(folder).predicate.threat.eps == "1/20"
-    assert not (folder / "history.jsonl").exists() or read(folder).predicate.history
-    assert harden("evaluate", folder, "--data", npz, *FAST).code == 0
-
-
 def test_weights_from_a_file(finished: Path, harden: Harden, npz: str, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
