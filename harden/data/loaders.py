@@ -17,6 +17,7 @@ from harden.data.groups import check_groups, group_numbers
 from harden.data.indexed import from_data_loader, loader_name
 from harden.data.memory import ExamplesSource
 from harden.data.pairs import Reader, annotated
+from harden.data.places import Places
 from harden.data.source import Source
 from harden.data.splitting import Splits
 from harden.data.stored import stored_classes, stored_groups
@@ -159,11 +160,15 @@ def _one_pass(loader: Iterable[Any], reader: Reader) -> ExamplesSource | StreamS
     labels_seen: list[Tensor] = []
     forms: set[tuple[str, tuple[int, ...]]] = set()
     held = size = image_bytes = 0
+    # Nothing is held out from images without labels, so that their order may change.
+    places = Places() if reader.labelled and not isinstance(loader, Iterator) else None
     for item in annotated(loader, reader.name):
         x, y = reader.pair(item)
         size, image_bytes = size or len(x), max(image_bytes, x[0].numel() * x.element_size())
         held += x.numel() * x.element_size()
         forms.add((str(x.dtype), tuple(x.shape[1:])))
+        if places is not None:
+            places.note(x)
         # A loader may give the same memory again with other content.
         labels_seen.append(y.detach().clone())
         if held <= MEMORY_LIMIT:
@@ -183,9 +188,8 @@ def _one_pass(loader: Iterable[Any], reader: Reader) -> ExamplesSource | StreamS
     if held <= MEMORY_LIMIT:
         return ExamplesSource(_in_memory(torch.cat(kept), y, reader.name, classes), size)
     buffer = max(2 * size, MEMORY_LIMIT // SHUFFLE_SHARE // image_bytes)
-    return StreamSource(
-        loader, reader, y, torch.ones(len(y), dtype=torch.bool), size, buffer, classes or None
-    )
+    every = torch.ones(len(y), dtype=torch.bool)
+    return StreamSource(loader, reader, y, every, size, buffer, classes or None, places=places)
 
 
 def _too_large(name: str) -> InputError:

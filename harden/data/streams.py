@@ -13,6 +13,7 @@ from harden.data.batch import Batch
 from harden.data.examples import rows, to_unit
 from harden.data.memory import check_batch_size, no_labels
 from harden.data.pairs import Reader, annotated
+from harden.data.places import Places, Watch
 from harden.data.seeding import drawn_seed, privately_seeded
 from harden.data.splitting import split_indices
 from harden.errors import InputError
@@ -38,6 +39,7 @@ class StreamSource:
         buffer: examples that a shuffled epoch mixes at a time.
         classes: names in the order of the labels, or None.
         groups: what belongs together, of the whole stream, int64 (N,), or None.
+        places: images of the first pass, by which a later pass in another order is told; None: labels alone.
 
     Raises:
         InputError: batch_size is below 1.
@@ -51,6 +53,7 @@ class StreamSource:
     buffer: int
     classes: tuple[str, ...] | None = None
     groups: Tensor | None = None
+    places: Places | None = None
 
     def __post_init__(self) -> None:
         check_batch_size(self.batch_size)
@@ -64,7 +67,8 @@ class StreamSource:
         The iterable is begun anew, on random states that follow from the generator alone.
 
         Raises:
-            InputError: the stream gives other labels, or more or fewer, than in its first pass.
+            InputError: the stream gives other labels, more or fewer, or images in other places, than in its
+                first pass.
         """
         seed = drawn_seed(generator)
         parts = self._parts(seed)
@@ -115,12 +119,16 @@ class StreamSource:
     def _parts(self, seed: int) -> Iterator[_Part]:
         """Go through the stream, checked against the first pass, and keep what is chosen."""
         seen = taken = 0
+        watch = None if self.places is None else self.places.watch()
         items = privately_seeded(annotated(self.loader, self.name), seed)
         for item in items:
             x, y = self.reader.pair(item)
             expected = self.labels_of_all[seen : seen + len(y)]
             if not torch.equal(y, expected):
                 raise self._changed(f"other labels at examples {seen:,} to {seen + len(y) - 1:,}")
+            if watch is not None:
+                watch.look(x)
+                self._check_places(watch, at_the_end=False)
             keep = self.chosen[seen : seen + len(y)]
             seen += len(y)
             count = int(keep.sum())
@@ -130,6 +138,14 @@ class StreamSource:
             taken += count
         if seen != len(self.labels_of_all):
             raise self._changed(f"{seen:,} examples instead of {len(self.labels_of_all):,}")
+        if watch is not None and self.places is not None:
+            self._check_places(watch, at_the_end=True)
+            self.places.hidden(watch.differ, self.name)
+
+    def _check_places(self, watch: Watch, at_the_end: bool) -> None:
+        moved = watch.moved(at_the_end)
+        if moved is not None:
+            raise self._changed(moved)
 
     def _changed(self, how: str) -> InputError:
         return InputError(

@@ -61,7 +61,7 @@ def _bare_source(source: LoaderSource | StreamSource) -> Source:
     if isinstance(source, LoaderSource):
         return replace(source, reader=reader)
     gone = torch.full_like(source.labels_of_all, UNLABELLED)
-    return replace(source, reader=reader, labels_of_all=gone, classes=None)
+    return replace(source, reader=reader, labels_of_all=gone, classes=None, places=None)
 
 
 def _array_of(loader: object) -> object | None:
