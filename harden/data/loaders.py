@@ -18,6 +18,7 @@ from harden.data.indexed import from_data_loader, loader_name
 from harden.data.memory import ExamplesSource
 from harden.data.pairs import Reader, annotated
 from harden.data.places import Places
+from harden.data.seeding import privately_seeded
 from harden.data.source import Source
 from harden.data.splitting import Splits
 from harden.data.stored import stored_classes, stored_groups
@@ -162,7 +163,8 @@ def _one_pass(loader: Iterable[Any], reader: Reader) -> ExamplesSource | StreamS
     held = size = image_bytes = 0
     # Nothing is held out from images without labels, so that their order may change.
     places = Places() if reader.labelled and not isinstance(loader, Iterator) else None
-    for item in annotated(loader, reader.name):
+    # As in an epoch: what transforms draw comes from no global state, and leaves none changed.
+    for item in privately_seeded(annotated(loader, reader.name), 0):
         x, y = reader.pair(item)
         size, image_bytes = size or len(x), max(image_bytes, x[0].numel() * x.element_size())
         held += x.numel() * x.element_size()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -281,3 +282,31 @@ def test_a_stream_without_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {int(y) for batch in source.epoch(draw()) for y in batch.y} == {-1}
     with pytest.raises(InputError, match="without labels"):
         source.hold_out(0.1, 0)
+
+
+class Random(IterableDataset[tuple[Tensor, int]]):
+    """Draws from all three global generators while it is read."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        for number in range(12):
+            yield torch.rand(1, 2, 2) * float(np.random.rand()) * random.random(), number % 2
+
+
+@pytest.mark.parametrize("limit", [2**20, 64])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_reading_a_stream_neither_follows_nor_moves_global_states(
+    monkeypatch: pytest.MonkeyPatch, limit: int, workers: int
+) -> None:
+    monkeypatch.setattr("harden.data.loaders.MEMORY_LIMIT", limit)
+    seen = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        before = torch.get_rng_state(), random.getstate(), str(np.random.get_state())
+        source = from_loader(DataLoader(Random(), batch_size=4, num_workers=workers))
+        seen.append(torch.cat([batch.x for batch in source.epoch(None)]))
+        after = torch.get_rng_state(), random.getstate(), str(np.random.get_state())
+        assert torch.equal(after[0], before[0])
+        assert after[1:] == before[1:]
+    assert torch.equal(*seen)
