@@ -29,7 +29,8 @@ def threat_record(threat: Threat) -> schema.ThreatRecord:
     norm = threat.name
     if norm not in ("linf", "l2"):
         raise ValueError(f"norm {norm!r} has no place in the certificate's schema")
-    return schema.ThreatRecord(norm=norm, eps=str(threat.eps), bounds=threat.bounds)  # type: ignore[arg-type]
+    eps = str(threat.eps)
+    return schema.ThreatRecord(norm=norm, eps=eps, bounds=threat.bounds)  # type: ignore[arg-type]  # as checked
 
 
 def bits(found: Evaluation) -> schema.Bits:
