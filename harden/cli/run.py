@@ -30,6 +30,20 @@ _EVALUATED_AT_A_TIME = 256
 
 def run(choice: Choice) -> int:
     """Harden, export, certify; what is wrong is refused before anything is written."""
+    try:
+        return _run(choice)
+    except KeyboardInterrupt:
+        # With --resume what was kept before is there from the start, also while data and model are loaded.
+        if choice.resume and can_go_on(choice.out / PROGRESS_FOLDER):
+            raise _stopped(choice.out / PROGRESS_FOLDER) from None
+        raise
+
+
+def _stopped(progress: Path) -> StoppedError:
+    return StoppedError(f"what was done is in {progress}; go on with --resume")
+
+
+def _run(choice: Choice) -> int:
     ready = prepare(choice)
     with output_folder(choice.out) as out:
         progress = out / PROGRESS_FOLDER
@@ -41,7 +55,7 @@ def run(choice: Choice) -> int:
             artefact = _finished(choice, ready, out) or _certified(choice, ready, out)
         except KeyboardInterrupt:
             if can_go_on(progress):
-                raise StoppedError(f"what was done is in {progress}; go on with --resume") from None
+                raise _stopped(progress) from None
             raise
         except OSError as error:
             if error.errno not in NO_ROOM or not can_go_on(progress):

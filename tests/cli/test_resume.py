@@ -152,3 +152,30 @@ def test_a_disk_that_fills_up_says_what_is_kept_and_how_to_go_on(
     )
     monkeypatch.undo()
     assert harden(*words, "--out", out, "--resume").code == 0
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept before", "nothing kept"])
+@pytest.mark.parametrize("resume", [True, False], ids=["--resume", "anew"])
+def test_an_interruption_while_loading_tells_of_what_this_run_can_go_on_with(
+    harden: Harden,
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kept: bool,
+    resume: bool,
+) -> None:
+    state = tmp_path / "out" / "progress" / "state.safetensors"
+    if kept:
+        state.parent.mkdir(parents=True)
+        state.touch()
+
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harden.cli.preparing.load", interrupt)
+    answer = harden(*words, "--out", tmp_path / "out", *(["--resume"] if resume else []))
+    # Without --resume what is there is another run's.
+    mine = f"what was done is in {state.parent}; go on with --resume"
+    left = mine if kept and resume else "nothing half-written was left"
+    assert (answer.code, answer.err) == (130, f"harden: interrupted; {left}\n")
+    assert state.exists() == kept
