@@ -77,8 +77,8 @@ def test_unlabelled_images_that_are_tested_on_are_refused(
     harden: Harden, leaking: str, tmp_path: Path
 ) -> None:
     clean = save(tmp_path / "clean.npz", x_test=np.load(leaking.removeprefix("npz:"))["x_test"])
-    words = ("run", "--data", clean, "--unlabelled", leaking, *FAST, "--budget", "8E")
-    words = (*words, "--pretrain", "simclr")
+    options = ("--data", clean, "--unlabelled", leaking, *FAST, "--budget", "8E")
+    words = ("run", *options, "--pretrain", "simclr")
     answer = harden(*words, "--out", tmp_path / "out")
     assert answer.code == 2
     assert "unlabelled images: 3 of 16 test images" in answer.err

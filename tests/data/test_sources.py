@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -138,6 +139,7 @@ class Deadly(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
         if position == 24 and self.end == "killed":
+            time.sleep(0.5)  # until the other side waits for this batch
             os.kill(os.getpid(), signal.SIGKILL)
         if position == 24:
             raise MemoryError("no room for image 24")
