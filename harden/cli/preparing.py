@@ -24,7 +24,7 @@ from harden.models import Classifier
 from harden.models.devices import check_device
 from harden.threats import Threat, from_name
 from harden.training import Budget
-from harden.training.fit import check_fit
+from harden.training.fit import check_fit, check_repeatable
 
 _SHOWN = 3  # pairs of equal images in a message
 _log = logging.getLogger("harden")
@@ -145,6 +145,8 @@ def prepare(choice: Choice) -> Prepared:
     test = evaluated_images(splits, choice.test_images)
     model = spec.build(splits, choice.seed)
     check_fit(model, from_loader(splits.train, choice.batch_size))
+    # The export would refuse it too, with the whole budget spent.
+    check_repeatable(model, from_loader(splits.train, choice.batch_size))
     others = None if made.pretrain is None else _unlabelled(choice, splits)
     _log.info("%s", model.describe())
     return Prepared(

@@ -219,3 +219,14 @@ def test_a_folder_that_is_missing_is_called_so(harden: Harden, npz: str, tmp_pat
             "harden: model 'runs/gone', where no folder is; expected a run's folder, or small, "
             "torchvision:NAME or module:function; name the --out of a `harden run`\n",
         )
+
+
+def test_a_network_that_draws_in_inference_is_refused_before_its_budget_is_spent(
+    harden: Harden, models: str, tmp_path: Path
+) -> None:
+    data = save(tmp_path / "data.npz")
+    answer = harden("run", "--data", data, "--model", f"{models}:noisy", "--out", tmp_path / "out", *FAST)
+    assert answer.code == 2
+    assert "a network whose logits differ by" in answer.err
+    assert "expected the same logits for the same images; look for randomness" in answer.err
+    assert not (tmp_path / "out").exists()
