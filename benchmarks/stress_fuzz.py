@@ -120,16 +120,15 @@ def told(lines: list[dict[str, Any]], n: int, seed: int) -> int:
     counts: Counter[str] = Counter()
     slowest: dict[str, float] = defaultdict(float)
     for line in mine:
-        for name, found in line["counts"].items():
+        for name, found in line.get("counts", {}).items():
             for outcome, count in found.items():
                 counts[outcome] += count
             slowest[name] = max(slowest[name], line["slowest_ms"][name])
-    defects = [defect for line in mine for defect in line["defects"]]
+    defects = [defect for line in mine for defect in line.get("defects", [])]
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(counts.items()))
     print(f"{sum(line['n'] for line in mine):,} cases: {outcomes}; {len(defects)} defects")
-    print(
-        f"peak {max(line['peak_mb'] for line in mine):,} MB; slowest in ms: {dict(sorted(slowest.items()))}"
-    )
+    peak = max(line.get("peak_mb", 0) for line in mine)
+    print(f"peak {peak:,} MB; slowest in ms: {dict(sorted(slowest.items()))}")
     return 1 if defects else 0
 
 

@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -202,11 +203,11 @@ def machine() -> dict[str, str]:
     return {"python": platform.python_version(), "machine": platform.machine(), **versions}
 
 
-def main(n: int, seed: int, results: Path) -> int:
-    """Do the kills that are not recorded yet; 1 where something differed."""
+def main(n: int, seed: int, results: Path, numbers: Sequence[int] | None = None) -> int:
+    """Do the kills of these numbers, all by default, that are not recorded yet; 1 where something differed."""
     known = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     done = {line["number"] for line in known if line["seed"] == seed}
-    missing = [number for number in range(n) if number not in done]
+    missing = [number for number in numbers or range(n) if number not in done]
     if missing:
         with tempfile.TemporaryDirectory(prefix="harden-kills-") as name:
             data, reference = make_data(Path(name)), Path(name) / "reference"

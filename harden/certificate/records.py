@@ -10,7 +10,7 @@ import re
 from fractions import Fraction
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictBool, model_validator
 
 
 def _fraction(text: str) -> str:
@@ -88,7 +88,7 @@ class DataRecord(Model):
     image_shape: tuple[Positive, Positive, Positive]
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     split: str
-    unseen: Literal[True] | None
+    unseen: StrictBool | None
 
 
 class AttackRecord(Model):

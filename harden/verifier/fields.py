@@ -147,7 +147,7 @@ _DATA = record(
         "image_shape": several(whole(1), 3, 3),
         "classes": several(_TEXT, 2),
         "split": _TEXT,
-        "unseen": optional(one_of(True)),
+        "unseen": optional(one_of(True, False)),
     }
 )
 _ATTACK = record(

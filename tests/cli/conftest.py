@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -37,6 +38,12 @@ def harden(capfd: pytest.CaptureFixture[str]) -> Harden:
         return Answer(code, said.out, said.err)
 
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hear_interrupts() -> None:
+    """A shell starts what runs in its background with SIGINT ignored, and that is handed down to children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,8 @@ def walk(case: Case, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(steps) == 1
     check_trained(model, hardened.model)
 
-    hardened.export(folder, data, attempts=pgd_suite(1, 1), compare={"before": model})
+    unseen = Examples(1 - data.x, data.y, data.classes)
+    hardened.export(folder, unseen, attempts=pgd_suite(1, 1), compare={"before": model})
     predicate = load(folder).certificate.predicate
     assert predicate.parity.max_error <= predicate.parity.tolerance
     capsys.readouterr()
@@ -151,19 +152,19 @@ FAST = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in TRAITS]
+    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.once) for name in TRAITS]
 )
 def test_traits(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     walk(TRAITS[name], tmp_path / "artefact", capsys)
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_torchvision(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     walk(TORCHVISION[name], tmp_path / "artefact", capsys)
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is not installed")
 @pytest.mark.parametrize("name", TIMM)
 def test_timm(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
