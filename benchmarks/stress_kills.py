@@ -204,7 +204,7 @@ def machine() -> dict[str, str]:
 
 
 def main(n: int, seed: int, results: Path, numbers: Sequence[int] | None = None) -> int:
-    """Do the kills of these numbers, all by default, that are not recorded yet; 1 where something differed."""
+    """Do those of these kills, all by default, that are not recorded; 1 where something differed."""
     known = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     done = {line["number"] for line in known if line["seed"] == seed}
     missing = [number for number in numbers or range(n) if number not in done]
