@@ -56,6 +56,6 @@ def _first_line(command: str) -> str:
     path = shutil.which(command)
     if path is None:
         return "not found; an installed wheel needs none"
-    answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=20)  # noqa: S603
+    answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=20)  # noqa: S603  # a path from which()
     lines = [line for line in answer.stdout.splitlines() if line.strip()]
     return (lines[-1] if command == "nvcc" else lines[0]) if lines else "found, and says nothing"

@@ -26,7 +26,6 @@ from harden.threats import Threat, from_name
 from harden.training import Budget
 from harden.training.fit import check_fit, check_repeatable
 
-_SHOWN = 3  # pairs of equal images in a message
 _log = logging.getLogger("harden")
 
 
@@ -160,10 +159,8 @@ def _without_leaks(splits: Splits, drop: bool) -> tuple[Splits, int]:
     if not len(found):
         return splits, 0
     if not drop:
-        pairs = ", ".join(f"training {pair.train} = test {pair.test}" for pair in found.pairs[:_SHOWN])
-        more = ", ..." if len(found) > _SHOWN else ""
         raise InputError(
-            f"{splits.name}: {found.describe()}: {pairs}{more}",
+            f"{splits.name}: {found.describe()}: {found.listed()}",
             "test images that training never saw",
             f"write --drop-leaks to leave these {len(found.train):,} images out of training",
         )

@@ -67,6 +67,11 @@ class Leaks:
         """Positions of the test images that are in the training set too: int64, ascending."""
         return torch.tensor(sorted({leak.test for leak in self.pairs}), dtype=torch.int64)
 
+    def listed(self, most: int = 3) -> str:
+        """Name the first pairs by their positions."""
+        pairs = ", ".join(f"training {pair.train} = test {pair.test}" for pair in self.pairs[:most])
+        return pairs + (", ..." if len(self.pairs) > most else "")
+
     def describe(self) -> str:
         """Say in one line what was found."""
         if not self.pairs:

@@ -54,4 +54,4 @@ def _set_global_states(states: _States) -> None:
 def _seeded_states(seed: int) -> _States:
     legacy = np.random.RandomState(seed % 2**32).get_state(legacy=False)
     own = torch.Generator().manual_seed(seed).get_state()
-    return own, random.Random(seed).getstate(), legacy  # noqa: S311
+    return own, random.Random(seed).getstate(), legacy  # noqa: S311  # no secret

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from harden.files import write_text
 from harden.hardening.recipe import Recipe
 from harden.models import Classifier
 from harden.threats import Threat
+from harden.training.account import line_of
 from harden.training.checkpoint import save_weights
 from harden.training.checkpoints import PLAN_FILE, write_plan
 
@@ -121,7 +121,8 @@ class Hardened:
             write_plan(self.plan, place / CHECKPOINT_FOLDER / PLAN_FILE)
             for name, text in (notes or {}).items():
                 write_text(place / CHECKPOINT_FOLDER / name, text)
-            write_text(place / HISTORY_FILE, "".join(f"{line}\n" for line in history_lines(self.origin)))
+            lines = (line_of(point) for point in self.origin.history)
+            write_text(place / HISTORY_FILE, "".join(f"{line}\n" for line in lines))
 
         return export(self.model, folder, source, claim, beside=write_beside, on_phase=on_phase)
 
@@ -129,14 +130,8 @@ class Hardened:
 def _check_apart(images: ExamplesSource, source: Source) -> None:
     found = leaks(images, source)
     if len(found):
-        pairs = ", ".join(f"training {pair.train} = test {pair.test}" for pair in found.pairs[:3])
         raise InputError(
-            f"{found.describe()}: {pairs}{', ...' if len(found) > 3 else ''}",
+            f"{found.describe()}: {found.listed()}",
             "images that training never saw",
             "leave them out with harden.data.without(test, harden.data.leaks(train, test).test)",
         )
-
-
-def history_lines(origin: Origin) -> list[str]:
-    """The history of training, a JSON object for each point."""
-    return [json.dumps(point.model_dump()) for point in origin.history]

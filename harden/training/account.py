@@ -55,11 +55,11 @@ class Account:
                 robust=record.robust,
             )
         )
-        return json.dumps(self.history[-1].model_dump())
+        return line_of(self.history[-1])
 
     def lines(self) -> list[str]:
         """The history so far, a JSON object a line."""
-        return [json.dumps(point.model_dump()) for point in self.history]
+        return [line_of(point) for point in self.history]
 
     def close(self, stage: Stage) -> None:
         """Take in the end of a stage."""
@@ -100,3 +100,8 @@ class Account:
         self.history = [HistoryPoint.model_validate(point) for point in facts["history"]]
         self._last = None if facts["last"] is None else StepRecord(**facts["last"])
         self._drawn = facts["drawn"]
+
+
+def line_of(point: HistoryPoint) -> str:
+    """A moment of the history as its line in history.jsonl."""
+    return json.dumps(point.model_dump())
