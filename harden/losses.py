@@ -43,6 +43,27 @@ class JudgedLoss(Protocol):
         ...
 
 
+@runtime_checkable
+class SteeringLoss(Protocol):
+    """A loss that tells errors, shows its logits and can be restricted to some of its examples."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The loss of each example: (N, ...) -> (N,)."""
+        ...
+
+    def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each example (N,), and whether the network errs on it, bool (N,)."""
+        ...
+
+    def take(self, index: Tensor) -> SteeringLoss:
+        """The same loss on the examples at `index`."""
+        ...
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The network's output that the loss is computed from: (N, K)."""
+        ...
+
+
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class CrossEntropy:
@@ -164,6 +185,57 @@ class InfoNCE:
         """The similarities s (N, M)."""
         similarity = functional.normalize(self.embed(x)) @ functional.normalize(self.keys).T
         return similarity / self.temperature
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Steered:
+    """A loss whose values and gradients come from a fast copy of the network, its verdicts from the network.
+
+    The copy's account of an error is a claim, which an attack has the network confirm: so rounding, as of
+    bfloat16, can cost an attack strength but can't make up a witness.
+
+    Args:
+        steering: the loss on the fast copy.
+        exact: the same loss on the network itself; it tells errors and can be restricted, as `steering` can.
+    """
+
+    steering: SteeringLoss
+    exact: SteeringLoss
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The loss of each example on the fast copy: (N,)."""
+        return self.steering(x)
+
+    def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each example (N,), and whether the fast copy errs on it, bool (N,)."""
+        return self.steering.judged(x)
+
+    def take(self, index: Tensor) -> Steered:
+        """The same loss on the examples at `index`."""
+        return Steered(self.steering.take(index), self.exact.take(index))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The fast copy's logits (N, K)."""
+        return self.steering.logits(x)
+
+
+def steered(
+    make: Callable[[Classify, Tensor], LossFunction], fast: Classify, exact: Classify, y: Tensor
+) -> LossFunction:
+    """Make a loss that is steered by `fast` where it tells errors, else the loss on `fast` alone.
+
+    Args:
+        make: a loss's class, or anything that makes a per-example loss from (classify, y).
+        fast: a fast copy of the network.
+        exact: the network itself.
+        y: labels, int64 (N,).
+    """
+    steering = make(fast, y)
+    judging = make(exact, y) if isinstance(steering, SteeringLoss) else None
+    if isinstance(steering, SteeringLoss) and isinstance(judging, SteeringLoss):
+        return Steered(steering, judging)
+    return steering
 
 
 def errs(logits: Tensor, y: Tensor) -> Tensor:

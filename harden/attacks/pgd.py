@@ -8,10 +8,13 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.attacks.protocol import loss_and_gradient
+from harden.attacks.checks import check_counts, check_draws, check_step_size
+from harden.attacks.judging import Judge
+from harden.attacks.point import Point
+from harden.attacks.protocol import searching
+from harden.attacks.search import Search
 from harden.draws import Draws
-from harden.errors import InputError
-from harden.losses import JudgedLoss, LossFunction
+from harden.losses import LossFunction
 from harden.threats import Threat
 
 
@@ -22,8 +25,8 @@ class PGD:
 
     Guarantee: the result lies in ball and box. With `keep_best` it is, per example, the best of all points
     visited, starts included: one on which the network errs, where the loss tells (`judged`), and of those the
-    one of largest loss. So more restarts, or more steps of one size, never lose an error, nor a plain loss's
-    height.
+    first, or without `stop_early` the one of largest loss. So more restarts, or more steps of one size, never
+    lose an error, nor a plain loss's height.
 
     Args:
         steps: gradient steps of each restart.
@@ -31,6 +34,7 @@ class PGD:
         restarts: independent runs; the best is kept, per example.
         random_start: start anywhere in the ball instead of at x.
         keep_best: look at every visited point, for one more forward; otherwise return the last one.
+        stop_early: with `keep_best`, leave an example alone once the network errs on it, if the loss tells.
 
     Raises:
         InputError: steps or restarts below 1, or a step size that is not positive.
@@ -41,50 +45,54 @@ class PGD:
     restarts: int = 1
     random_start: bool = True
     keep_best: bool = True
+    stop_early: bool = True
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.restarts < 1:
-            seen = f"{self.steps} steps and {self.restarts} restarts"
-            raise InputError(seen, "at least one of each", "write PGD(steps=10, restarts=1)")
-        if self.step_size is not None and not self.step_size > 0:
-            raise InputError(
-                f"step size {self.step_size}", "a positive multiple of eps", "write step_size=0.25"
-            )
+        check_counts(self.steps, self.restarts, "write PGD(steps=10, restarts=1)")
+        if self.step_size is not None:
+            check_step_size(self.step_size)
 
     def __call__(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
         """Attack the images x (N, C, H, W), float32, and return x_adv of the same shape, without gradient."""
-        if len(draws) != len(x):
-            raise InputError(
-                f"draws for {len(draws)} examples and {len(x)} images",
-                "one id per image",
-                "write Draws(seed, torch.arange(len(x)))",
-            )
-        x = x.detach()
+        check_draws(draws, x)
         if len(x) == 0:
-            return x.clone()
-        watched = _Watched(loss)
-        best = _Point.none(x)
-        for restart in range(self.restarts):
-            found = self._climb(watched, x, threat, draws.fold(restart))
-            if not self.keep_best:
-                if self.restarts == 1:
-                    return found.x
-                found = watched.look(found.x)
-            best = best.better(found)
-        return best.x
-
-    def _climb(self, loss: _Watched, x: Tensor, threat: Threat, draws: Draws) -> _Point:
-        """One run; its last point, or the best one it visited."""
-        x_adv = threat.start(x, draws) if self.random_start else x.clone()
-        multiple = 2.5 / self.steps if self.step_size is None else self.step_size
-        step_size = torch.full((1,), multiple * float(threat.eps), dtype=torch.float32, device=x.device)
-        best = _Point.none(x_adv)
-        for _ in range(self.steps):
-            value, gradient = loss_and_gradient(loss, x_adv)
+            return x.detach().clone()
+        with searching(x) as clean:
             if self.keep_best:
-                best = best.better(_Point(x_adv, value, loss.wrong))
-            threat.step_(x_adv, x, gradient, step_size)
-        return best.better(loss.look(x_adv)) if self.keep_best else _Point.none(x_adv)
+                return self._best(loss, clean, threat, draws)
+            return self._last(Judge(loss), clean, threat, draws)
+
+    def _best(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
+        """The best point of all runs."""
+        search, rule = Search(loss, x, stop_early=self.stop_early), self._rule(threat, x)
+        for restart in range(self.restarts):
+            rows = search.standing()
+            if len(rows):
+                start = self._start(x[rows], threat, draws.fold(restart).take(rows))
+                search.run(rows, start, rule, self.steps)
+        return search.found()
+
+    def _last(self, judge: Judge, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
+        """The last point of a run; of several the best of their last points."""
+        best, rule = None, self._rule(threat, x)
+        for restart in range(self.restarts):
+            x_adv = self._start(x, threat, draws.fold(restart))
+            for _ in range(self.steps):
+                point, gradient = judge.climb(x_adv)
+                rule.move_(x_adv, x, point.value, gradient)
+            if self.restarts == 1:
+                return x_adv
+            best = Point.none(x) if best is None else best
+            best.take_over_(judge.exactly(x_adv))
+        return x.clone() if best is None else best.x
+
+    def _rule(self, threat: Threat, x: Tensor) -> _Straight:
+        multiple = 2.5 / self.steps if self.step_size is None else self.step_size
+        size = torch.full((1,), multiple * float(threat.eps), dtype=torch.float32, device=x.device)
+        return _Straight(threat, size)
+
+    def _start(self, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
+        return threat.start(x, draws) if self.random_start else x.clone()
 
 
 def FGSM() -> PGD:  # noqa: N802 - it stands where a class would
@@ -94,49 +102,16 @@ def FGSM() -> PGD:  # noqa: N802 - it stands where a class would
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class _Point:
-    """Where an attack is, per example: images, their loss (N,), and whether the network errs there (N,)."""
+class _Straight:
+    """Steps of one length along the steepest direction."""
 
-    x: Tensor
-    value: Tensor
-    wrong: Tensor
+    threat: Threat
+    step_size: Tensor
 
-    @classmethod
-    def none(cls, x: Tensor) -> _Point:
-        """A point that any other one beats."""
-        nothing = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        return cls(x.clone(), x.new_full((len(x),), -torch.inf), nothing)
+    def move_(self, x_adv: Tensor, x: Tensor, value: Tensor, gradient: Tensor) -> None:
+        del value
+        self.threat.step_(x_adv, x, gradient, self.step_size)
 
-    def better(self, other: _Point) -> _Point:
-        """Per example, the point on which the network errs; of two such or none such, that of larger loss.
-
-        The largest cross-entropy need not be an error: three classes may nearly tie with the label ahead.
-        """
-        wins = (other.wrong & ~self.wrong) | ((other.wrong == self.wrong) & (other.value > self.value))
-        images = torch.where(wins.view(-1, *[1] * (self.x.dim() - 1)), other.x, self.x)
-        return _Point(
-            images, torch.where(wins, other.value, self.value), torch.where(wins, other.wrong, self.wrong)
-        )
-
-
-@final
-class _Watched:
-    """A loss that remembers where the network erred at the point it was last asked about."""
-
-    def __init__(self, loss: LossFunction) -> None:
-        self._loss = loss
-        self.wrong = torch.zeros(0, dtype=torch.bool)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if isinstance(self._loss, JudgedLoss):
-            value, self.wrong = self._loss.judged(x)
-            return value
-        value = self._loss(x)
-        self.wrong = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        return value
-
-    @torch.no_grad()
-    def look(self, x: Tensor) -> _Point:
-        """The point x with its loss."""
-        value = self(x)
-        return _Point(x, value, self.wrong)
+    def take(self, index: Tensor) -> _Straight:
+        del index
+        return self

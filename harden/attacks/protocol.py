@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -22,6 +24,16 @@ class Attack(Protocol):
     def __call__(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
         """Return x_adv (N, C, H, W) inside ball and box around x; x itself is not changed."""
         ...
+
+
+@contextmanager
+def searching(x: Tensor) -> Iterator[Tensor]:
+    """Give the images without their gradient, and record none but those that are asked for.
+
+    Inference mode is left for the length of the context: tensors made in it take no gradient.
+    """
+    with torch.inference_mode(mode=False), torch.no_grad():
+        yield x.clone() if x.is_inference() else x.detach()
 
 
 @torch.enable_grad()

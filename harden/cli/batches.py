@@ -10,7 +10,7 @@ import torch
 from harden.artefact.folder import CHECKPOINT_FOLDER
 from harden.cli.choice import Choice
 from harden.cli.console import console
-from harden.cli.preparing import Prepared
+from harden.cli.preparing import Ready
 from harden.errors import InputError
 from harden.hardening import stages
 from harden.models import float32_copy
@@ -18,7 +18,7 @@ from harden.training.checkpoints import PLAN_FILE, is_unfinished, read_plan
 from harden.training.fitting import largest_fitting
 
 
-def fitted(ready: Prepared, progress: Path | None) -> Prepared:
+def fitted(ready: Ready, progress: Path | None) -> Ready:
     """The same run with the largest batch that fits, or with that of the run it goes on with."""
     wanted = ready.batch_size
     size = _remembered(progress) or _largest(ready)
@@ -27,7 +27,7 @@ def fitted(ready: Prepared, progress: Path | None) -> Prepared:
     return replace(ready, batch_size=size)
 
 
-def no_room(choice: Choice, ready: Prepared) -> InputError:
+def no_room(choice: Choice, ready: Ready) -> InputError:
     """Say which batch would fit, after memory ran out."""
     size = choice.batch_size
     largest = _largest(ready)
@@ -44,7 +44,7 @@ def no_room(choice: Choice, ready: Prepared) -> InputError:
     )
 
 
-def _largest(ready: Prepared) -> int:
+def _largest(ready: Ready) -> int:
     device = ready.options.device
     if device.type == "cuda":
         torch.cuda.empty_cache()

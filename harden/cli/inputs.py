@@ -8,13 +8,13 @@ import torch
 
 from harden.cli.choice import Choice
 from harden.cli.console import console
-from harden.cli.preparing import Prepared
+from harden.cli.preparing import Ready
 from harden.data import Examples
 
 _CLASSES = 10  # named one by one up to here
 
 
-def print_inputs(choice: Choice, ready: Prepared) -> None:
+def print_inputs(choice: Choice, ready: Ready) -> None:
     """Print data, model, threat, recipe and budget."""
     train, test = ready.splits.train, ready.test
     lines = [("data", f"{ready.splits.name}: {len(train)} to train on, {len(test)} to test on")]
@@ -44,7 +44,7 @@ def balance(examples: Examples) -> str:
     return f"{len(counts)} classes: {named}"
 
 
-def inputs_as_json(choice: Choice, ready: Prepared) -> dict[str, Any]:
+def inputs_as_json(choice: Choice, ready: Ready) -> dict[str, Any]:
     """The same as JSON."""
     train, threat = ready.splits.train, ready.options.threat
     counts = torch.bincount(train.y.cpu(), minlength=len(train.classes)).tolist()

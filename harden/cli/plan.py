@@ -11,7 +11,7 @@ from harden.cli.batches import fitted
 from harden.cli.choice import Choice
 from harden.cli.console import console, print_kernels, write_json
 from harden.cli.inputs import inputs_as_json, print_inputs
-from harden.cli.preparing import Prepared, prepare
+from harden.cli.preparing import Ready, prepare
 from harden.cli.trial import EvaluationPace, evaluation_pace
 from harden.errors import InputError
 from harden.hardening import stages
@@ -48,7 +48,7 @@ def plan(choice: Choice) -> int:
     return 0
 
 
-def _measured(choice: Choice, ready: Prepared) -> tuple[list[Estimate], int]:
+def _measured(choice: Choice, ready: Ready) -> tuple[list[Estimate], int]:
     model = float32_copy(ready.model).to(ready.options.device)
     threat, found = ready.options.threat, []
     try:
@@ -72,9 +72,7 @@ def _measured(choice: Choice, ready: Prepared) -> tuple[list[Estimate], int]:
     return found, peak_memory(ready.options.device)
 
 
-def _stage(
-    stage: Stage, number: int, measured: Pace, evaluation: EvaluationPace, ready: Prepared
-) -> Estimate:
+def _stage(stage: Stage, number: int, measured: Pace, evaluation: EvaluationPace, ready: Ready) -> Estimate:
     whole, images = ready.options.budget, ready.trained_on
     budget = whole.part(1 - ready.recipe.pretrain_share) if number else stage.budget
     passes = _passes(budget, measured, images)
@@ -94,7 +92,7 @@ def _passes(budget: Budget, measured: Pace, images: int) -> float:
     return budget.amount * images * each
 
 
-def _evaluation(choice: Choice, ready: Prepared, evaluation: EvaluationPace) -> Estimate:
+def _evaluation(choice: Choice, ready: Ready, evaluation: EvaluationPace) -> Estimate:
     """All attempts on all test images, as if none broke an image before the next; and the curve's attack."""
     suite = evaluation.per_image(choice.steps, choice.restarts)
     curve = evaluation.per_image(_CURVE_STEPS, 1) / 2 * _CURVE_RUNGS
@@ -113,7 +111,7 @@ def _print_options(choice: Choice) -> None:
         console.print(f"{'options':10}from {text}: {said or 'none'}", soft_wrap=True)
 
 
-def _print_estimates(estimates: list[Estimate], memory: int, ready: Prepared) -> None:
+def _print_estimates(estimates: list[Estimate], memory: int, ready: Ready) -> None:
     console.print("\nan estimate, from a few steps on a copy; other work on this machine changes it")
     table = Table(box=None, pad_edge=False)
     for name in ("stage", "passes", "passes/s", "seconds"):
@@ -130,7 +128,7 @@ def _print_estimates(estimates: list[Estimate], memory: int, ready: Prepared) ->
     console.print("nothing was written; without --dry-run the run begins")
 
 
-def _as_json(choice: Choice, ready: Prepared, estimates: list[Estimate], memory: int) -> dict[str, Any]:
+def _as_json(choice: Choice, ready: Ready, estimates: list[Estimate], memory: int) -> dict[str, Any]:
     return {
         **inputs_as_json(choice, ready),
         "options": dict(choice.origins),

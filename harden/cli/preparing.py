@@ -43,7 +43,7 @@ class Options:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
+class Ready:
     """A run that can begin.
 
     Attributes:
@@ -122,7 +122,7 @@ def read_options(choice: Choice) -> Options:
     return Options(threat, budget, attempts, device, found)
 
 
-def prepare(choice: Choice) -> Prepared:
+def prepare(choice: Choice) -> Ready:
     """Load data and model, and look at both together.
 
     Raises:
@@ -148,7 +148,7 @@ def prepare(choice: Choice) -> Prepared:
     check_repeatable(model, from_loader(splits.train, choice.batch_size))
     others = None if made.pretrain is None else _unlabelled(choice, splits)
     _log.info("%s", model.describe())
-    return Prepared(
+    return Ready(
         options, spec, spec.resolved(), splits, dropped, others, test, made, model, choice.batch_size
     )
 

@@ -16,7 +16,7 @@ from harden.cli.console import Watch, console, print_costs, print_kernels, write
 from harden.cli.folders import can_go_on, holds_a_run, output_folder
 from harden.cli.inputs import print_inputs
 from harden.cli.outcome import as_json, exit_code, print_artefact
-from harden.cli.preparing import Prepared, prepare
+from harden.cli.preparing import Ready, prepare
 from harden.data import from_loader
 from harden.description import JSON
 from harden.errors import InputError
@@ -78,13 +78,13 @@ def _run(choice: Choice) -> int:
     return exit_code(artefact)
 
 
-def _evaluation(choice: Choice, ready: Prepared) -> dict[str, JSON]:
+def _evaluation(choice: Choice, ready: Ready) -> dict[str, JSON]:
     """What the certificate depends on beside the weights."""
     asked: dict[str, JSON] = {"steps": choice.steps, "restarts": choice.restarts}
     return {"evaluation": {**asked, "test_images": ready.test.digest()}}
 
 
-def _finished(choice: Choice, ready: Prepared, out: Path) -> Artefact | None:
+def _finished(choice: Choice, ready: Ready, out: Path) -> Artefact | None:
     """What a run with these very options has left in the folder, if there is to be gone on with one."""
     if not choice.resume or not holds_a_run(out):
         return None
@@ -104,7 +104,7 @@ def _finished(choice: Choice, ready: Prepared, out: Path) -> Artefact | None:
     return artefact
 
 
-def _certified(choice: Choice, ready: Prepared, out: Path) -> Artefact:
+def _certified(choice: Choice, ready: Ready, out: Path) -> Artefact:
     checkpoints = Checkpoints(
         out / PROGRESS_FOLDER,
         resume=choice.resume,

@@ -15,6 +15,7 @@ from harden.draws import Draws, mix
 from harden.evaluation.attempts import Attempt
 from harden.evaluation.outcome import Evaluation
 from harden.evaluation.progress import Standing
+from harden.evaluation.steering import Steering
 from harden.evaluation.tally import Effort, Tally
 from harden.evaluation.worst_case import OnBatch, attacked, classified
 from harden.losses import Classify
@@ -71,9 +72,8 @@ def accuracy_curve(
         batch_size: images at a time, where data brings no batches of its own.
         on_batch: called after every batch with the `Standing` so far, at the evaluation's own eps.
     """
-    ladder = _Ladder(
-        model, model.logits if judge is None else judge, known, attempt, seed, _rungs(known, factors)
-    )
+    steering = Steering(model, model.logits if judge is None else judge)
+    ladder = _Ladder(steering, known, attempt, seed, _rungs(known, factors))
     source, own = from_loader(data, batch_size), ladder.threats.index(known.threat.scaled(1)) + 1
     counts, tally, n = [0] * (len(ladder.threats) + 1), Tally([Effort()]), 0
     began = time.perf_counter()
@@ -96,8 +96,7 @@ def accuracy_curve(
 @final
 @dataclass(frozen=True, slots=True)
 class _Ladder:
-    model: Classifier
-    judge: Classify
+    steering: Steering
     known: Evaluation
     attempt: Attempt
     seed: int
@@ -106,7 +105,7 @@ class _Ladder:
     def climb(self, batch: Batch, tally: Tally) -> list[int]:
         """How many examples of a batch stand at eps 0 and at each eps; new witnesses go to the tally."""
         broken = self.known.broken.to(batch.x.device)[batch.index]
-        index = (classified(self.judge, batch.x, batch.y) == batch.y).nonzero().flatten()
+        index = (classified(self.steering.judge, batch.x, batch.y) == batch.y).nonzero().flatten()
         standing = [len(index)]
         for place, threat in enumerate(self.threats, start=1):
             if threat.eps >= self.known.threat.eps:
@@ -114,7 +113,7 @@ class _Ladder:
             if len(index) and threat.eps != self.known.threat.eps:
                 at = Batch(batch.x[index], batch.y[index], batch.index[index])
                 draws = Draws(mix(self.seed, place), at.index)
-                x_adv, prediction, _ = attacked(self.attempt, self.model, self.judge, threat, at, draws)
+                x_adv, prediction, _ = attacked(self.attempt, self.steering, threat, at, draws)
                 fell = prediction != at.y
                 new = fell & ~broken[index]
                 if threat.eps < self.known.threat.eps:

@@ -16,6 +16,7 @@ from harden.errors import HardenError, InputError
 from harden.evaluation.attempts import Attempt, pgd_suite
 from harden.evaluation.outcome import Evaluation
 from harden.evaluation.progress import Standing
+from harden.evaluation.steering import Steering
 from harden.evaluation.tally import Effort, Tally
 from harden.evaluation.trust import zero_gradients
 from harden.losses import Classify
@@ -66,7 +67,8 @@ def evaluate(
     if not attempts:
         raise InputError("no attempts", "at least one attack", "write attempts=harden.evaluation.pgd_suite()")
     source = from_loader(data, batch_size)
-    search = Search(model, model.logits if judge is None else judge, threat, attempts, seed)
+    steering = Steering(model, model.logits if judge is None else judge)
+    search = Search(steering, threat, attempts, seed)
     tally = Tally([Effort() for _ in attempts])
     started, meter, done = time.perf_counter(), PassMeter(), 0
     with frozen(model), counting(meter):
@@ -104,8 +106,7 @@ def check_threat(threat: object) -> None:
 class Search:
     """Everything that stays the same from batch to batch."""
 
-    model: Classifier
-    judge: Classify
+    steering: Steering
     threat: Threat
     attempts: tuple[Attempt, ...]
     seed: int
@@ -116,7 +117,7 @@ class Search:
         batch = Batch(batch.x.float().clamp(*self.threat.bounds), batch.y, batch.index)
         predictions = self._predicted(batch)
         right = predictions == batch.y
-        tally.zero_gradients += zero_gradients(self.model.logits, batch.x[right], batch.y[right])
+        tally.zero_gradients += zero_gradients(self.steering.model.logits, batch.x[right], batch.y[right])
         broken = torch.zeros_like(right)
         for number, effort in enumerate(tally.efforts):
             index = (right & ~broken).nonzero().flatten()
@@ -135,10 +136,10 @@ class Search:
 
     def _predicted(self, batch: Batch) -> Tensor:
         try:
-            return classified(self.judge, batch.x, batch.y)
+            return classified(self.steering.judge, batch.x, batch.y)
         except (RuntimeError, ValueError):
             # Two images tell a network that takes no such images from memory that ran out.
-            check_answer(self.judge, batch.x[:2], batch.y[:2])
+            check_answer(self.steering.judge, batch.x[:2], batch.y[:2])
             raise
 
     def _attempt(self, number: int, batch: Batch, index: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -147,11 +148,11 @@ class Search:
         if len(standing) == 0:
             return standing.x, standing.y, 0
         draws = Draws(mix(self.seed, number), standing.index)
-        return attacked(self.attempts[number], self.model, self.judge, self.threat, standing, draws)
+        return attacked(self.attempts[number], self.steering, self.threat, standing, draws)
 
 
 def attacked(
-    attempt: Attempt, model: Classifier, judge: Classify, threat: Threat, batch: Batch, draws: Draws
+    attempt: Attempt, steering: Steering, threat: Threat, batch: Batch, draws: Draws
 ) -> tuple[Tensor, Tensor, int]:
     """Attack a batch that the judge gets right, and believe nothing of what comes back.
 
@@ -159,16 +160,16 @@ def attacked(
         images in float32, projected onto ball and box (N, C, H, W); what the judge calls them (N,), the label
         itself where an image did not move or could not be brought inside; how many could not.
     """
-    # An attack gets copies: one that writes on its arguments must not move the ball or the labels.
-    loss = attempt.loss(model.logits, batch.y.clone())
-    x_adv = attempt.attack(loss, batch.x.clone(), threat, draws).detach().to(batch.x).clone()
+    loss, x = steering.loss(attempt, batch)
+    x_adv = attempt.attack(loss, x, threat, draws).detach().to(batch.x)
+    x_adv = x_adv.clone(memory_format=torch.contiguous_format)
     threat.project_(x_adv, batch.x)
     inside = threat.contains(x_adv, batch.x)
     # An image that did not move has its clean verdict, whatever batch it stands in.
     moved = inside & (x_adv != batch.x).flatten(1).any(1)
     prediction = batch.y.clone()
     if bool(moved.any()):
-        prediction[moved] = classified(judge, x_adv[moved], batch.y[moved])
+        prediction[moved] = classified(steering.judge, x_adv[moved], batch.y[moved])
     return x_adv, prediction, int((~inside).sum())
 
 

@@ -44,6 +44,16 @@ def counting(meter: PassMeter) -> Iterator[PassMeter]:
         _meters.reset(token)
 
 
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Let nothing that runs inside the context count: work that is no part of what is measured."""
+    token = _meters.set(())
+    try:
+        yield
+    finally:
+        _meters.reset(token)
+
+
 def count(images: int) -> None:
     """Count a forward of the network on `images` images; called by Classifier."""
     for meter in _meters.get():

@@ -88,7 +88,7 @@ def test_the_ball_is_exact_whatever_the_networks_precision(
     model = Classifier(network.to(dtype), mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
     loss = CrossEntropy(model.logits, labels)
     with frozen(model), torch.no_grad():
-        found = PGD(steps=4)(loss, images, threat, Draws(0, torch.arange(16)))
+        found = PGD(steps=4, stop_early=False)(loss, images, threat, Draws(0, torch.arange(16)))
         assert bool((loss(found) > loss(images)).all())
     assert found.dtype == torch.float32
     assert bool(threat.contains(found, images).all())

@@ -161,6 +161,7 @@ def test_without_a_random_start_it_begins_at_the_image(images: Tensor) -> None:
         restarts=st.integers(1, 3),
         random_start=st.booleans(),
         keep_best=st.booleans(),
+        stop_early=st.booleans(),
     ),
     eps=st.sampled_from([Fraction(8, 255), Fraction(1, 10), Fraction(1, 10**9), Fraction(0), Fraction(1)]),
     kind=st.sampled_from([Linf, L2]),
@@ -220,7 +221,7 @@ def test_keeping_the_best_point_differs_from_keeping_the_last(images: Tensor) ->
     assert float((best > last).float().mean()) > 0.5
 
 
-@pytest.mark.parametrize("attack", [PGD(), PGD(steps=3, restarts=2, keep_best=False), FGSM()])
+@pytest.mark.parametrize("attack", [PGD(stop_early=False), PGD(steps=3, restarts=2, keep_best=False), FGSM()])
 def test_an_attack_raises_the_loss_of_a_network(
     attack: PGD, network: nn.Module, images: Tensor, labels: Tensor
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from harden.cli.batches import fitted
-from harden.cli.preparing import Options, Prepared
+from harden.cli.preparing import Options, Ready
 from harden.cli.specs import ModelSpec
 from harden.data import Splits, load
 from harden.evaluation import pgd_suite
@@ -98,7 +98,7 @@ def test_a_run_that_goes_on_keeps_its_batch_whatever_fits_today(tmp_path: Path, 
     few = Splits(splits.train.take(torch.arange(64)), splits.test.take(torch.arange(16)), "few")
     spec = ModelSpec("small")
     options = Options(Linf("1/10"), Budget(1, "E"), tuple(pgd_suite(1, 1)), torch.device("cpu"), ())
-    ready = Prepared(options, spec, spec, few, 0, None, few.test, Recipe(), spec.build(few), 32)
+    ready = Ready(options, spec, spec, few, 0, None, few.test, Recipe(), spec.build(few), 32)
     assert fitted(ready, tmp_path / "progress").batch_size == 16
     assert fitted(ready, None).batch_size == 32
 

@@ -1,0 +1,63 @@
+"""A loss as a search sees it: its value and gradient, where the network errs, and whether that is certain."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from harden.attacks.point import Point
+from harden.attacks.protocol import loss_and_gradient
+from harden.losses import JudgedLoss, Loss, LossFunction, Steered
+
+
+@final
+class Judge:
+    """A loss that remembers where the network erred at the point it was last asked about.
+
+    Args:
+        loss: any per-example loss; one without `judged` knows of no error.
+    """
+
+    def __init__(self, loss: LossFunction) -> None:
+        self._loss = loss
+        self._wrong = torch.zeros(0, dtype=torch.bool)
+
+    @property
+    def steered(self) -> bool:
+        """Whether a fast copy of the network gives the values: the network itself has to confirm errors."""
+        return isinstance(self._loss, Steered)
+
+    @property
+    def stoppable(self) -> bool:
+        """Whether errors are told, and the loss can go on with some of its examples."""
+        return isinstance(self._loss, JudgedLoss) and isinstance(self._loss, Loss)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The loss of each example (N,)."""
+        value, self._wrong = _judged(self._loss, x)
+        return value
+
+    def climb(self, x: Tensor) -> tuple[Point, Tensor]:
+        """The point x with its loss, and the loss's gradient there."""
+        value, gradient = loss_and_gradient(self, x)
+        return Point(x, value, self._wrong), gradient
+
+    @torch.no_grad()
+    def exactly(self, x: Tensor) -> Point:
+        """The point x as the network itself judges it."""
+        value, wrong = _judged(self._loss.exact if isinstance(self._loss, Steered) else self._loss, x)
+        return Point(x, value, wrong)
+
+    def take(self, index: Tensor) -> Judge:
+        """The same for the examples at index, int64 (M,)."""
+        if not isinstance(self._loss, Loss):
+            return self
+        return Judge(self._loss.take(index))
+
+
+def _judged(loss: LossFunction, x: Tensor) -> tuple[Tensor, Tensor]:
+    if isinstance(loss, JudgedLoss):
+        return loss.judged(x)
+    return loss(x), torch.zeros(len(x), dtype=torch.bool, device=x.device)

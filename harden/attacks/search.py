@@ -1,0 +1,159 @@
+"""What gradient attacks share: climb, remember the best point of each example, leave settled ones alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, Self, final
+
+import torch
+from torch import Tensor
+
+from harden.attacks.judging import Judge
+from harden.attacks.point import Point
+from harden.losses import LossFunction
+
+FULL_ENOUGH = 0.9
+"""A batch goes on whole while so many of its examples stand: a batch of another size costs a set-up below."""
+
+CUDA_STRIDE = 4
+"""On CUDA examples are sorted out at every fourth step: to ask how many stand is to wait for the device."""
+
+
+class Rule(Protocol):
+    """How an attack moves, given loss and gradient: the state of one run."""
+
+    def move_(self, x_adv: Tensor, x: Tensor, value: Tensor, gradient: Tensor) -> None:
+        """Move x_adv (N, C, H, W) to its next place in ball and box around x, in place."""
+        ...
+
+    def take(self, index: Tensor) -> Self:
+        """The rule for the examples at index, int64 (M,), with what it remembers of them."""
+        ...
+
+
+@final
+class Search:
+    """A search for the worst point of each example, in one run or several.
+
+    With `stop_early` an example on which the network errs is settled, and its image is the first witness
+    found; otherwise all go on, and the best point is kept. Where the loss is steered by a fast copy, an error
+    counts once the network itself makes it, and the network itself judges the last point of each run.
+
+    Args:
+        loss: to be maximised; the search can stop early where it tells errors and can be restricted.
+        x: clean images (N, C, H, W), float32.
+        stop_early: whether to leave settled examples alone.
+    """
+
+    def __init__(self, loss: LossFunction, x: Tensor, *, stop_early: bool) -> None:
+        self._loss, self._x = Judge(loss), x
+        self._stop = stop_early and self._loss.stoppable
+        self._best = Point.none(x)
+        self._settled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        # Without stopping, what the fast copy thinks best may take the place of a witness that is certain.
+        self._certain = Point.none(x) if self._loss.steered and not self._stop else None
+        self._stride = CUDA_STRIDE if x.is_cuda else 1
+
+    def standing(self) -> Tensor:
+        """Positions of the examples that the next run has to look at, int64 (M,)."""
+        return (
+            (~self._settled).nonzero().squeeze(1)
+            if self._stop
+            else torch.arange(len(self._x)).to(self._x.device)
+        )
+
+    def run(self, rows: Tensor, start: Tensor, rule: Rule, steps: int) -> None:
+        """Climb so many steps from `start` (M, C, H, W), images of the examples at `rows`."""
+        at = self._at(rows, start, rule)
+        for step in range(1, steps + 1):
+            point, gradient = at.loss.climb(at.x_adv)
+            value = point.value
+            at.note_(point, only_standing=self._stop)
+            if step % self._stride == 0:
+                self._settle(at)
+                keep = self._keep(at)
+                if keep is not None:
+                    self._write_back(at)
+                    if len(keep) == 0:
+                        return
+                    at, value, gradient = at.take(keep), value[keep], gradient[keep]
+            at.rule.move_(at.x_adv, at.x, value, gradient)
+        self._settle(at)
+        last = at.loss.exactly(at.x_adv)
+        at.note_(last, only_standing=self._stop)
+        new = (last.wrong & ~at.settled).nonzero().squeeze(1)
+        if self._certain is not None:
+            self._certain.set_rows_(at.rows[new], last.rows(new))
+        at.settled[new] = True
+        self._write_back(at)
+
+    def found(self) -> Tensor:
+        """The best image of each example, (N, C, H, W)."""
+        if self._certain is None:
+            return self._best.x
+        best = self._loss.exactly(self._best.x)
+        best.put_(self._certain.wrong & ~best.wrong, self._certain)
+        return best.x
+
+    def _at(self, rows: Tensor, start: Tensor, rule: Rule) -> _Run:
+        if len(rows) == len(self._x):
+            return _Run(rows, self._x, start, self._loss, rule, self._best, self._settled.clone())
+        settled = self._settled[rows]
+        return _Run(rows, self._x[rows], start, self._loss.take(rows), rule, self._best.rows(rows), settled)
+
+    def _settle(self, at: _Run) -> None:
+        """Settle what errs; where only a fast copy says so, ask the network itself."""
+        if not self._loss.steered:
+            at.settled |= at.best.wrong
+            return
+        claimed = (at.best.wrong & ~at.settled).nonzero().squeeze(1)
+        if len(claimed) == 0:
+            return
+        point = at.loss.take(claimed).exactly(at.best.x[claimed])
+        at.best.wrong[claimed] = point.wrong
+        sure = point.wrong.nonzero().squeeze(1)
+        at.settled[claimed[sure]] = True
+        if self._certain is not None:
+            self._certain.set_rows_(at.rows[claimed[sure]], point.rows(sure))
+
+    def _keep(self, at: _Run) -> Tensor | None:
+        """Which examples of a run go on alone; None where all of them go on."""
+        if not self._stop:
+            return None
+        keep = (~at.settled).nonzero().squeeze(1)
+        return None if len(keep) > FULL_ENOUGH * len(at.settled) else keep
+
+    def _write_back(self, at: _Run) -> None:
+        self._settled[at.rows] = at.settled
+        if at.best is not self._best:
+            self._best.set_rows_(at.rows, at.best)
+
+
+@final
+@dataclass(slots=True, eq=False)
+class _Run:
+    """The examples that one run still climbs with, and the best points of them so far."""
+
+    rows: Tensor
+    x: Tensor
+    x_adv: Tensor
+    loss: Judge
+    rule: Rule
+    best: Point
+    settled: Tensor
+
+    def note_(self, point: Point, *, only_standing: bool) -> None:
+        """Remember a point where it is better, of the standing examples alone if so asked."""
+        self.best.take_over_(point, ~self.settled if only_standing else None)
+
+    def take(self, keep: Tensor) -> _Run:
+        """The examples at these positions."""
+        return _Run(
+            self.rows[keep],
+            self.x[keep],
+            self.x_adv[keep],
+            self.loss.take(keep),
+            self.rule.take(keep),
+            self.best.rows(keep),
+            self.settled[keep],
+        )

@@ -1,0 +1,164 @@
+"""A private copy of a network that gives the same logits faster: for attacks, which steer by it."""
+
+from __future__ import annotations
+
+import logging
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from harden.errors import InputError
+from harden.models.classifier import Classifier
+from harden.models.copies import float32_copy
+from harden.models.folding import Pair, find_pairs, fold_
+from harden.models.passes import uncounted
+from harden.models.surroundings import plain
+
+_log = logging.getLogger("harden")
+_TYPES = (torch.float32, torch.bfloat16)
+_ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+"""By how much of the largest logit the copy may differ; a wrong fold differs by as much as there is."""
+
+
+@final
+class Prepared:
+    """A network in inference mode, frozen, BatchNorms folded, channels last, on request in bfloat16.
+
+    Callable: images (N, C, H, W) in [0, 1] to logits (N, K), float32, with a gradient for the images and none
+    for weights. Its logits differ from the network's by rounding, so it steers an attack and decides nothing.
+
+    Attributes:
+        precision: what it computes in.
+        folded: how many BatchNorms were taken in by the layer before them.
+    """
+
+    def __init__(
+        self, source: Classifier, copy: Classifier, pairs: tuple[Pair, ...], precision: torch.dtype
+    ) -> None:
+        self._source, self._copy, self._pairs = source, copy, pairs
+        self.precision = precision
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Logits (N, K) of images (N, C, H, W)."""
+        x = self.lay_out(x)
+        if self.precision == torch.float32:
+            return self._copy.logits(x)
+        with torch.autocast(x.device.type, self.precision):
+            return self._copy.logits(x)
+
+    def lay_out(self, x: Tensor) -> Tensor:
+        """The images in the memory order in which they cost no copy at each call."""
+        return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+
+    @property
+    def folded(self) -> int:
+        """How many BatchNorms are folded."""
+        return len(self._pairs)
+
+    @torch.no_grad()
+    def refresh_(self) -> None:
+        """Take over the weights that the network has now: training moves them at every step."""
+        folded = {name for pair in self._pairs for name in (pair.layer, pair.norm)}
+        for name, part in self._source.named_modules():
+            if name not in folded:
+                _take_over(self._copy.get_submodule(name), part)
+        fold_(self._copy, self._source, self._pairs)
+
+    def describe(self) -> str:
+        """Say in one line what was done."""
+        kind = str(self.precision).removeprefix("torch.")
+        return f"{self.folded} BatchNorms folded, channels last, {kind}"
+
+
+@plain()
+@uncounted()
+def prepare(model: Classifier, example: Tensor, precision: torch.dtype = torch.float32) -> Prepared:
+    """Make a fast inference copy of a network.
+
+    What can be folded is found by one forward on the example images, and the copy's logits are compared with
+    the network's there; where they differ by more than rounding, the copy is used unfolded, and if need be in
+    float32. The network is left as it was.
+
+    Args:
+        model: the network; its modes don't matter.
+        example: images (N, C, H, W) in [0, 1], a few are enough.
+        precision: torch.float32, or torch.bfloat16 (see `bfloat16_is_native`).
+
+    Raises:
+        InputError: another precision.
+    """
+    if precision not in _TYPES:
+        raise InputError(
+            f"precision {precision}", "torch.float32 or torch.bfloat16", "write precision=torch.float32"
+        )
+    example = example.detach().to(model.device, torch.float32)
+    still = _still(model)
+    with torch.no_grad():
+        expected = still.logits(example)
+    tries = [(precision, True), (precision, False), (torch.float32, True), (torch.float32, False)]
+    for kind, fold in tries:
+        found = _prepared(model, still, example, kind, fold)
+        if found is not None and _agrees(found, example, expected):
+            return found
+        _log.info("a copy in %s%s answers otherwise than the network", kind, ", folded," if fold else "")
+    return Prepared(model, still, (), torch.float32)
+
+
+def bfloat16_is_native(device: torch.device | str = "cpu") -> bool:
+    """Whether a device multiplies bfloat16 in hardware; elsewhere bfloat16 is slower than float32."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def _still(model: Classifier) -> Classifier:
+    """A float32 copy in inference mode without gradients for weights."""
+    copy = float32_copy(model)
+    for part in copy.modules():
+        part.training = False
+    return copy.requires_grad_(requires_grad=False)
+
+
+def _prepared(
+    model: Classifier, still: Classifier, example: Tensor, precision: torch.dtype, fold: bool
+) -> Prepared | None:
+    copy = float32_copy(still)
+    pairs: tuple[Pair, ...] = ()
+    try:
+        if fold:
+            pairs = find_pairs(copy, lambda: copy.logits(example.clone().requires_grad_()))
+            fold_(copy, still, pairs)
+        for part in copy.modules():
+            _lay_out(part, precision)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        _log.info("a network can't be prepared in this way: %s", error)
+        return None
+    return Prepared(model, copy, pairs, precision)
+
+
+def _lay_out(part: nn.Module, precision: torch.dtype) -> None:
+    """Channels last for every weight that has them; bfloat16 where autocast would cast it at every call."""
+    if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
+        part.to(memory_format=torch.channels_last)
+    if type(part) in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear):
+        part.to(precision)
+
+
+def _agrees(found: Prepared, example: Tensor, expected: Tensor) -> bool:
+    with torch.no_grad():
+        try:
+            answer = found(example)
+        except RuntimeError as error:  # a forward of the user's that can't do with another type or layout
+            _log.info("a prepared copy fails: %s", error)
+            return False
+    apart, largest = (answer - expected).abs(), expected.abs().amax()
+    return bool((apart <= _ROUNDING[found.precision] * largest + 1e-6).all())
+
+
+def _take_over(target: nn.Module, source: nn.Module) -> None:
+    for name, weight in source.named_parameters(recurse=False):
+        getattr(target, name).copy_(weight)
+    for name, buffer in source.named_buffers(recurse=False):
+        getattr(target, name).copy_(buffer)

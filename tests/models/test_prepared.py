@@ -1,0 +1,263 @@
+"""The fast copy: the same function up to rounding, the original untouched, and no fold that is not sound."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+from harden.errors import InputError
+from harden.models import Classifier, PassMeter, bfloat16_is_native, counting, prepare
+
+pytestmark = pytest.mark.usefixtures("rng_untouched")
+
+
+class Residual(nn.Module):
+    """Two convolutions, the second with a path around it; the first's output has one reader."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.norm_one = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.two, self.norm_two = nn.Conv2d(8, 8, 3, padding=1, bias=False, groups=2), nn.BatchNorm2d(8)
+        self.head = nn.Linear(8, 5)
+
+    def _head(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.head(features)
+        return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm_one(self.one(x)).relu()
+        return self._head((x + self.norm_two(self.two(x))).relu().mean((2, 3)))
+
+
+class ReadTwice(Residual):
+    """The first convolution's output goes around its BatchNorm too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(x)
+        x = x + self.norm_one(x)
+        return self._head((x + self.norm_two(self.two(x))).relu().mean((2, 3)))
+
+
+class ReadBesideTheGraph(Residual):
+    """As ReadTwice, where the graph doesn't show it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        raw = self.one(x)
+        x = self.norm_one(raw) + raw.detach().square()
+        return self._head((x + self.norm_two(self.two(x))).relu().mean((2, 3)))
+
+
+class ChangedInPlace(Residual):
+    """Something happens to the first convolution's output on its way."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm_one(self.one(x).mul_(3.0)).relu()
+        return self._head((x + self.norm_two(self.two(x))).relu().mean((2, 3)))
+
+
+class RunTwice(Residual):
+    """The second convolution and its BatchNorm serve twice."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm_one(self.one(x)).relu()
+        for _ in range(2):
+            x = self.norm_two(self.two(x)).relu()
+        return self._head(x.mean((2, 3)))
+
+
+class ByFunction(Residual):
+    """A BatchNorm that is called as a function: no module to watch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = self.norm_one
+        x = functional.batch_norm(self.one(x), norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        return self._head((x + self.norm_two(self.two(x))).relu().mean((2, 3)))
+
+
+def _dense() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(192, 16), nn.BatchNorm1d(16, affine=False), nn.ReLU(), nn.Linear(16, 5)
+    )
+
+
+def _no_statistics() -> nn.Module:
+    network = Residual()
+    network.norm_one = nn.BatchNorm2d(8, track_running_stats=False)
+    return network
+
+
+def _parametrised() -> nn.Module:
+    network = Residual()
+    spectral_norm(network.one)
+    return network
+
+
+def _hooked() -> nn.Module:
+    network = Residual()
+    network.norm_one.register_forward_hook(lambda *_: None)
+    return network
+
+
+CASES: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "residual": (Residual, 2),
+    "dense": (_dense, 1),
+    "read twice": (ReadTwice, 1),
+    "read beside the graph": (ReadBesideTheGraph, 0),
+    "changed in place": (ChangedInPlace, 1),
+    "run twice": (RunTwice, 1),
+    "by function": (ByFunction, 1),
+    "no statistics": (_no_statistics, 1),
+    "parametrised": (_parametrised, 1),
+    "hooked": (_hooked, 1),
+}
+
+
+def _model(make: Callable[[], nn.Module]) -> Classifier:
+    """A network with statistics and weights that differ from those of a fresh BatchNorm, in training mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = make()
+        for part in network.modules():
+            if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+                for values in (part.running_mean, part.running_var, part.weight, part.bias):
+                    if values is not None:
+                        values.data.uniform_(0.5, 1.5)
+    return Classifier(network, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)).train()
+
+
+def _inference(model: Classifier, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return copy.deepcopy(model).eval().logits(x)
+
+
+def _gradient(classify: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    x = x.clone().requires_grad_()
+    (found,) = torch.autograd.grad(classify(x).square().sum(), x)
+    return found
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_the_same_function_and_folds_what_it_may(case: str, images: Tensor) -> None:
+    make, folded = CASES[case]
+    model = _model(make)
+    prepared = prepare(model, images[:3])
+    assert prepared.folded == folded
+    torch.testing.assert_close(prepared(images), _inference(model, images), rtol=1e-4, atol=1e-4)
+    expected = _gradient(copy.deepcopy(model).eval().logits, images)
+    torch.testing.assert_close(_gradient(prepared, images), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_model_is_left_as_it_was(case: str, images: Tensor) -> None:
+    model = _model(CASES[case][0])
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    names = [name for name, _ in model.named_modules()]
+    hooks = [len(part._forward_hooks) + len(part._forward_pre_hooks) for part in model.modules()]
+    prepared = prepare(model, images[:3], torch.bfloat16)
+    _gradient(prepared, images)
+    prepared.refresh_()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert [name for name, _ in model.named_modules()] == names
+    assert [len(part._forward_hooks) + len(part._forward_pre_hooks) for part in model.modules()] == hooks
+    assert all(part.training for part in model.modules())
+    assert all(weight.requires_grad and weight.grad is None for weight in model.parameters())
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("case", ["residual", "dense", "parametrised", "read beside the graph"])
+def test_it_follows_weights_that_move(case: str, precision: torch.dtype, images: Tensor) -> None:
+    model = _model(CASES[case][0])
+    prepared = prepare(model, images[:3], precision)
+    for value in model.state_dict().values():
+        if value.is_floating_point():
+            value.mul_(1.1).add_(0.01)
+    old = prepared(images)
+    prepared.refresh_()
+    assert not torch.equal(prepared(images), old)
+    assert torch.equal(prepared(images), prepare(model, images[:3], precision)(images))
+
+
+def test_bfloat16_differs_by_its_rounding_alone(images: Tensor) -> None:
+    model = _model(Residual)
+    prepared = prepare(model, images[:3], torch.bfloat16)
+    assert prepared.precision == torch.bfloat16
+    answer, exact = prepared(images), _inference(model, images)
+    assert answer.dtype == torch.float32
+    assert not torch.allclose(answer, exact, rtol=1e-5)
+    assert float((answer - exact).abs().max()) < 0.05 * float(exact.abs().max())
+    gradient, expected = _gradient(prepared, images), _gradient(copy.deepcopy(model).eval().logits, images)
+    assert gradient.dtype == torch.float32
+    assert float(functional.cosine_similarity(gradient.flatten(1), expected.flatten(1)).min()) > 0.99
+
+
+class Float32Only(nn.Module):
+    """A forward that names a type."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(192, 8), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.first(x.flatten(1)).float() @ torch.eye(8).mul(1e6).sin())
+        return logits
+
+
+class Loud(nn.Module):
+    """Logits that cancel: in bfloat16 nothing is left of their differences."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(192, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z: Tensor = self.head(x.flatten(1))
+        return (z * 1e4 + 1e7).to(torch.bfloat16).float() - 1e7 if z.dtype == torch.bfloat16 else z
+
+
+def test_a_precision_that_ruins_the_answers_is_not_used(images: Tensor) -> None:
+    prepared = prepare(_model(Loud), images[:3], torch.bfloat16)
+    assert prepared.precision == torch.float32
+    assert prepare(_model(Float32Only), images[:3], torch.bfloat16)(images).isfinite().all()
+
+
+def test_no_gradient_reaches_weights_and_passes_are_counted(images: Tensor) -> None:
+    model = _model(Residual)
+    with counting(PassMeter()) as meter:
+        prepared = prepare(model, images[:3])
+        assert meter.passes == 0
+        _gradient(prepared, images)
+    assert meter.passes == 16
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_it_does_not_depend_on_what_the_caller_switched_on(images: Tensor) -> None:
+    expected = prepare(_model(Residual), images[:3])(images)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        prepared = prepare(_model(Residual), images[:3].clone())
+    assert prepared.folded == 2
+    assert torch.equal(prepared(images), expected)
+
+
+def test_networks_without_sense_are_not_folded_but_answer(images: Tensor) -> None:
+    model = _model(Residual)
+    with torch.no_grad():
+        model.head.weight.fill_(torch.nan)  # type: ignore[operator]
+    prepared = prepare(model, images[:3])
+    assert prepared.folded == 0
+    assert bool(prepared(images).isnan().all())
+
+
+def test_other_precisions_are_refused(images: Tensor) -> None:
+    with pytest.raises(InputError, match=r"precision torch.float16"):
+        prepare(_model(Residual), images, torch.float16)
+
+
+def test_it_says_what_was_done(images: Tensor) -> None:
+    assert prepare(_model(Residual), images).describe() == "2 BatchNorms folded, channels last, float32"
+    assert bfloat16_is_native() in (True, False)
