@@ -76,6 +76,7 @@ def test_a_users_own_attack_and_loss_stand_in_the_certificate(few: None, tmp_pat
     assert attacks["random corners"].spec == {
         "attack": "example_own_recipe:random_corners",
         "loss": "example_own_recipe:difference_of_logits",
+        "precision": "float32",
     }
     assert attacks["random corners"].attempted == artefact.certificate.predicate.clean.count
     assert [stage.name for stage in artefact.certificate.predicate.provenance.stages] == [

@@ -4,11 +4,12 @@ from harden.models.classifier import Classifier
 from harden.models.copies import copied, float32_copy, names_a_type
 from harden.models.frozen import frozen
 from harden.models.passes import PassMeter, counting
-from harden.models.prepared import Prepared, bfloat16_is_native, prepare
+from harden.models.prepared import FastCopy, Prepared, bfloat16_is_native, prepare
 from harden.models.surroundings import plain
 
 __all__ = [
     "Classifier",
+    "FastCopy",
     "PassMeter",
     "Prepared",
     "bfloat16_is_native",

@@ -12,13 +12,15 @@ from harden.attacks import PGD, Attack
 from harden.data import Batch
 from harden.errors import InputError
 from harden.losses import CrossEntropy, Divergence, divergence
-from harden.models import Classifier, frozen
-from harden.objectives.protocol import ClassifierState, Step, classifier_of
+from harden.models import Classifier, FastCopy
+from harden.objectives.attacked import AttackedState, attacked_state
+from harden.objectives.protocol import Step
 from harden.objectives.supervised import augmented
 from harden.objectives.weighting import ClassWeights, checked_weights, cross_entropy, weighted_mean
 from harden.views import View
 
 TRAINING_ATTACK = PGD(steps=10, step_size=0.25, keep_best=False)
+FAST = FastCopy()
 
 
 @final
@@ -33,6 +35,7 @@ class AdversarialTraining:
         views: augmentation before the attack; none by default.
         label_smoothing: mass moved from the label to all classes, in [0, 1).
         class_weights: a weight for each class, which makes the mean a weighted one; () for none.
+        steering: the form of the network's copy that the attack climbs; None for the network itself.
 
     Raises:
         InputError: a weight is negative or not finite, or none is positive.
@@ -42,22 +45,26 @@ class AdversarialTraining:
     views: View | None = None
     label_smoothing: float = 0.0
     class_weights: ClassWeights = ()
+    steering: FastCopy | None = FAST
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_weights", checked_weights(self.class_weights))
 
     def start(self, model: Classifier, n: int) -> nn.Module:
-        """The classifier alone."""
-        return ClassifierState(model)
+        """The classifier, with its fast copy."""
+        return AttackedState(model, self.steering)
 
     def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
         """The mean cross-entropy of the attacked batch."""
-        classifier = classifier_of(state)
+        attacked = attacked_state(state)
         x = augmented(self.views, batch, step)
-        with frozen(classifier):
-            loss = CrossEntropy(classifier.logits, batch.y)
-            x_adv = self.attack(loss, x, step.threat, step.draws(batch.index))
-        return cross_entropy(classifier.logits(x_adv), batch.y, self.class_weights, self.label_smoothing)
+        with attacked.still(x) as classify:
+            # A plain function: an attack that could tell errors might stop at the first, and train for less.
+            loss, clean = CrossEntropy(classify, batch.y).__call__, attacked.lay_out(x)
+            x_adv = self.attack(loss, clean, step.threat, step.draws(batch.index)).contiguous()
+        return cross_entropy(
+            attacked.classifier.logits(x_adv), batch.y, self.class_weights, self.label_smoothing
+        )
 
 
 @final
@@ -72,6 +79,7 @@ class TRADES:
         attack: how x' is searched; PGD-10 by default.
         views: augmentation before the attack; none by default.
         class_weights: a weight for each class, which makes both means weighted ones; () for none.
+        steering: the form of the network's copy that the attack climbs; None for the network itself.
 
     Raises:
         InputError: beta is negative, the attack starts at x, a weight is negative or not finite, or none is
@@ -82,6 +90,7 @@ class TRADES:
     attack: Attack = TRAINING_ATTACK
     views: View | None = None
     class_weights: ClassWeights = ()
+    steering: FastCopy | None = FAST
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_weights", checked_weights(self.class_weights))
@@ -93,20 +102,22 @@ class TRADES:
             raise InputError(seen, "an attack with a random start", "write PGD(random_start=True, ...)")
 
     def start(self, model: Classifier, n: int) -> nn.Module:
-        """The classifier alone."""
-        return ClassifierState(model)
+        """The classifier, with its fast copy."""
+        return AttackedState(model, self.steering)
 
     def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
         """The clean cross-entropy plus beta times the divergence under attack."""
-        classifier = classifier_of(state)
+        state = attacked_state(state)
+        classifier = state.classifier
         x = augmented(self.views, batch, step)
-        with frozen(classifier):
+        with state.still(x) as classify:
+            clean = state.lay_out(x)
             with torch.no_grad():
-                target = classifier.logits(x).log_softmax(1)
-            loss = Divergence(classifier.logits, target)
-            x_adv = self.attack(loss, x, step.threat, step.draws(batch.index))
+                target = classify(clean).log_softmax(1)
+            loss = Divergence(classify, target)
+            x_adv = self.attack(loss, clean, step.threat, step.draws(batch.index)).contiguous()
         # One forward for both halves: BatchNorm sees clean and attacked images together.
-        clean, attacked = classifier.logits(torch.cat((x, x_adv))).chunk(2)
-        apart = divergence(clean.log_softmax(1), attacked)
-        robust = weighted_mean(apart, batch.y, self.class_weights, clean.shape[1])
-        return cross_entropy(clean, batch.y, self.class_weights) + self.beta * robust
+        right, wrong = classifier.logits(torch.cat((x, x_adv))).chunk(2)
+        apart = divergence(right.log_softmax(1), wrong)
+        robust = weighted_mean(apart, batch.y, self.class_weights, right.shape[1])
+        return cross_entropy(right, batch.y, self.class_weights) + self.beta * robust

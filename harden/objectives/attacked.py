@@ -1,0 +1,58 @@
+"""The state of objectives that attack the classifier: it, and the fast copy that the attack steers by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import final
+
+from torch import Tensor, nn
+
+from harden.losses import Classify
+from harden.models import Classifier, FastCopy, Prepared, frozen, prepare
+
+_EXAMPLES = 4
+
+
+@final
+class AttackedState(nn.Module):
+    """Holds the classifier; a fast copy is made with the first batch and is no part of a checkpoint.
+
+    Args:
+        classifier: trained.
+        how: the copy's form; None to attack the classifier itself.
+    """
+
+    def __init__(self, classifier: Classifier, how: FastCopy | None) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self._how = how
+        self._copy: Prepared | None = None
+
+    @contextmanager
+    def still(self, x: Tensor) -> Iterator[Classify]:
+        """Give what an attack on the images x is to climb: the network in inference mode, as it is now."""
+        with frozen(self.classifier):
+            if self._how is None:
+                yield self.classifier.logits
+                return
+            if self._copy is None:
+                self._copy = prepare(self.classifier, x[:_EXAMPLES], self._how.precision)
+            else:
+                self._copy.refresh_()
+            yield self._copy
+
+    def lay_out(self, x: Tensor) -> Tensor:
+        """The images in the memory order that suits the copy."""
+        return x if self._copy is None else self._copy.lay_out(x)
+
+
+def attacked_state(state: nn.Module) -> AttackedState:
+    """The state as what `start` of an attacking objective made.
+
+    Raises:
+        TypeError: it is another.
+    """
+    if not isinstance(state, AttackedState):
+        raise TypeError(f"this objective's start() makes an AttackedState, and not a {type(state).__name__}")
+    return state
