@@ -7,6 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from harden.attacks.capture import replayed
 from harden.attacks.point import Point
 from harden.attacks.protocol import loss_and_gradient
 from harden.losses import JudgedLoss, Loss, LossFunction, Steered
@@ -14,7 +15,7 @@ from harden.losses import JudgedLoss, Loss, LossFunction, Steered
 
 @final
 class Judge:
-    """A loss that remembers where the network erred at the point it was last asked about.
+    """A loss, whatever it can tell.
 
     Args:
         loss: any per-example loss; one without `judged` knows of no error.
@@ -22,7 +23,6 @@ class Judge:
 
     def __init__(self, loss: LossFunction) -> None:
         self._loss = loss
-        self._wrong = torch.zeros(0, dtype=torch.bool)
 
     @property
     def steered(self) -> bool:
@@ -34,15 +34,13 @@ class Judge:
         """Whether errors are told, and the loss can go on with some of its examples."""
         return isinstance(self._loss, JudgedLoss) and isinstance(self._loss, Loss)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """The loss of each example (N,)."""
-        value, self._wrong = _judged(self._loss, x)
-        return value
-
     def climb(self, x: Tensor) -> tuple[Point, Tensor]:
-        """The point x with its loss, and the loss's gradient there."""
-        value, gradient = loss_and_gradient(self, x)
-        return Point(x, value, self._wrong), gradient
+        """The point x with its loss, and the loss's gradient there; results hold until the next call."""
+        if isinstance(self._loss, Steered):
+            found = replayed(self._loss.steering, x, _climbed)
+            if found is not None:
+                return found
+        return _climbed(self._loss, x)
 
     @torch.no_grad()
     def exactly(self, x: Tensor) -> Point:
@@ -55,6 +53,18 @@ class Judge:
         if not isinstance(self._loss, Loss):
             return self
         return Judge(self._loss.take(index))
+
+
+def _climbed(loss: LossFunction, x: Tensor) -> tuple[Point, Tensor]:
+    wrong = torch.zeros(0, dtype=torch.bool)
+
+    def valued(x: Tensor) -> Tensor:
+        nonlocal wrong
+        value, wrong = _judged(loss, x)
+        return value
+
+    value, gradient = loss_and_gradient(valued, x)
+    return Point(x, value, wrong), gradient
 
 
 def _judged(loss: LossFunction, x: Tensor) -> tuple[Tensor, Tensor]:

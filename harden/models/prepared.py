@@ -49,6 +49,7 @@ class Prepared:
     Attributes:
         precision: what it computes in.
         folded: how many BatchNorms were taken in by the layer before them.
+        replays: what an attack has captured of this copy, which keeps it.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Prepared:
     ) -> None:
         self._source, self._copy, self._pairs = source, copy, pairs
         self.precision = precision
+        self.replays: dict[object, object] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
         """Logits (N, K) of images (N, C, H, W)."""
