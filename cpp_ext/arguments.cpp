@@ -2,81 +2,19 @@
 
 #include <cstring>
 
+#include "tensors.h"
+
 namespace harden {
 namespace {
 
-constexpr const char* NO_ANSWER = "torch did not answer a question about a tensor";
-
-struct Tensor {
-  TensorHandle handle;
-  int64_t dim;
-  const int64_t* sizes;
-  const int64_t* strides;
-  int32_t device_index;
-
-  int64_t elements() const {
-    int64_t product = 1;
-    for (int64_t axis = 0; axis < dim; ++axis) product *= sizes[axis];
-    return product;
-  }
-};
-
-const char* read_tensor(StackValue value, int32_t device_type, Tensor* tensor) {
-  tensor->handle = reinterpret_cast<TensorHandle>(value);
-  int64_t* sizes = nullptr;
-  int64_t* strides = nullptr;
-  int32_t dtype = 0;
-  int32_t found_device = 0;
-  if (aoti_torch_get_dim(tensor->handle, &tensor->dim) || aoti_torch_get_sizes(tensor->handle, &sizes) ||
-      aoti_torch_get_strides(tensor->handle, &strides) || aoti_torch_get_dtype(tensor->handle, &dtype) ||
-      aoti_torch_get_device_type(tensor->handle, &found_device) ||
-      aoti_torch_get_device_index(tensor->handle, &tensor->device_index))
-    return NO_ANSWER;
-  if (dtype != aoti_torch_dtype_float32()) return "every tensor has to be float32";
-  if (found_device != device_type) return "every tensor has to be on the same device";
-  tensor->sizes = sizes;
-  tensor->strides = strides;
-  return nullptr;
-}
-
-bool same_shape(const Tensor& a, const Tensor& b) {
-  if (a.dim != b.dim) return false;
-  for (int64_t axis = 0; axis < a.dim; ++axis)
-    if (a.sizes[axis] != b.sizes[axis]) return false;
-  return true;
-}
-
-// Whether the stride of `axis` is `*expected`; then the next outer axis has to have the product with this axis' size.
-bool fits(const Tensor& tensor, int64_t axis, int64_t* expected) {
-  const bool fit = tensor.sizes[axis] == 1 || tensor.strides[axis] == *expected;
-  *expected *= tensor.sizes[axis];
-  return fit;
-}
-
-bool contiguous(const Tensor& tensor) {
-  int64_t expected = 1;
-  for (int64_t axis = tensor.dim - 1; axis >= 0; --axis)
-    if (!fits(tensor, axis, &expected)) return false;
-  return true;
-}
-
-bool channels_last(const Tensor& tensor) {
-  int64_t expected = 1;
-  if (tensor.dim < 3 || !fits(tensor, 1, &expected)) return false;
-  for (int64_t axis = tensor.dim - 1; axis >= 2; --axis)
-    if (!fits(tensor, axis, &expected)) return false;
-  return fits(tensor, 0, &expected);
-}
-
-bool overlap(const float* a, const float* b, int64_t elements) {
-  const uintptr_t first = reinterpret_cast<uintptr_t>(a), second = reinterpret_cast<uintptr_t>(b);
-  const uintptr_t bytes = static_cast<uintptr_t>(elements) * sizeof(float);
-  return first < second + bytes && second < first + bytes;
+const char* read_float32(StackValue value, int32_t device_type, Tensor* tensor) {
+  if (const char* wrong = read_tensor(value, device_type, tensor)) return wrong;
+  return tensor->dtype == aoti_torch_dtype_float32() ? nullptr : "every tensor has to be float32";
 }
 
 const char* read_values(const Tensor& tensor, const Step& step, bool per_channel, Values* values) {
   const void* data = nullptr;
-  if (torch_get_const_data_ptr(tensor.handle, &data)) return NO_ANSWER;
+  if (const char* wrong = read_data(tensor, &data)) return wrong;
   values->data = static_cast<const float*>(data);
   values->example_stride = 0;
   values->channel_stride = 0;
@@ -107,7 +45,7 @@ bool read_limit(StackValue value, float* limit) {
 const char* read_step(const StackValue* stack, int32_t device_type, bool per_channel, Step* step) {
   Tensor tensors[5];
   for (int i = 0; i < 5; ++i) {
-    if (const char* wrong = read_tensor(stack[i], device_type, &tensors[i])) return wrong;
+    if (const char* wrong = read_float32(stack[i], device_type, &tensors[i])) return wrong;
     if (tensors[i].device_index != tensors[0].device_index) return "every tensor has to be on the same device";
   }
   const Tensor &x_adv = tensors[0], &x = tensors[1], &grad = tensors[2];
@@ -136,7 +74,8 @@ const char* read_step(const StackValue* stack, int32_t device_type, bool per_cha
   step->x_adv = static_cast<float*>(target);
   step->x = static_cast<const float*>(clean);
   step->grad = static_cast<const float*>(gradient);
-  if (overlap(step->x_adv, step->x, step->elements()) || overlap(step->x_adv, step->grad, step->elements()))
+  const int64_t bytes = step->elements() * static_cast<int64_t>(sizeof(float));
+  if (overlap(step->x_adv, bytes, step->x, bytes) || overlap(step->x_adv, bytes, step->grad, bytes))
     return "x_adv must not share memory with x or grad";
   return nullptr;
 }

@@ -13,7 +13,7 @@ typedef int32_t TorchError;
 typedef struct TorchTensor* TensorHandle;    // owned by us once it was on a kernel's stack
 typedef struct TorchLibrary* LibraryHandle;  // lives as long as the process: operations are never unregistered
 typedef struct TorchCudaGuard* CudaGuardHandle;
-typedef uint64_t StackValue;                 // a tensor handle, or the bits of a double
+typedef uint64_t StackValue;                 // a tensor handle, or the bits of a double or an int64
 typedef void (*BoxedKernel)(StackValue* stack, uint64_t inputs, uint64_t outputs);
 typedef void (*RangeBody)(int64_t begin, int64_t end, void* context);
 
@@ -37,6 +37,7 @@ TorchError aoti_torch_delete_tensor_object(TensorHandle tensor);
 
 // Constants: these return the value itself.
 int32_t aoti_torch_dtype_float32();
+int32_t aoti_torch_dtype_int64();
 int32_t aoti_torch_device_type_cpu();
 int32_t aoti_torch_device_type_cuda();
 

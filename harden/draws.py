@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
+from harden import kernels
 from harden.errors import InputError
 
-_WORD = 0xFFFFFFFF
 _LONG = 0xFFFFFFFFFFFFFFFF
-_ROUNDS = 10
-_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-_WEYL = (0x9E3779B9, 0xBB67AE85)
 
 
 def mix(seed: int, *values: int) -> int:
@@ -27,25 +23,6 @@ def mix(seed: int, *values: int) -> int:
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _LONG
         state ^= state >> 31
     return state
-
-
-def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> list[Tensor]:
-    """Apply Philox4x32-10 to counters of 32-bit words held in int64 tensors that broadcast together.
-
-    Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
-    """
-    words, keys = list(counter), list(key)
-    for _ in range(_ROUNDS):
-        # A product of two 32-bit words wraps in int64 but keeps its 64 bits; the masks recover both halves.
-        first, second = words[0] * _MULTIPLIERS[0], words[2] * _MULTIPLIERS[1]
-        words = [
-            ((second >> 32) & _WORD) ^ words[1] ^ keys[0],
-            second & _WORD,
-            ((first >> 32) & _WORD) ^ words[3] ^ keys[1],
-            first & _WORD,
-        ]
-        keys = [(keys[0] + _WEYL[0]) & _WORD, (keys[1] + _WEYL[1]) & _WORD]
-    return words
 
 
 @final
@@ -82,26 +59,12 @@ class Draws:
 
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
         """Draw from {0, 1, ..., 2^24 - 1} / 2^24, so from [0, 1): float32 of shape (N, *shape)."""
-        count = math.prod(shape)
-        unit = (self._words(count) >> 8).to(torch.float32) * 2.0**-24
-        return unit.view(len(self.ids), *shape)
+        values = torch.empty(len(self.ids), *shape, dtype=torch.float32, device=self.ids.device)
+        kernels.fill_uniform_(values, self.seed, self.ids)
+        return values
 
     def normal(self, shape: tuple[int, ...]) -> Tensor:
         """Draw from N(0, 1) by Box and Muller's transform: float32 of shape (N, *shape)."""
-        count = math.prod(shape)
-        half = (count + 1) // 2
-        words = (self._words(2 * half) >> 8).to(torch.float64)
-        radius = torch.sqrt(-2.0 * torch.log((words[:, :half] + 1.0) * 2.0**-24))
-        angle = words[:, half:] * (2.0 * math.pi * 2.0**-24)
-        pair = torch.cat((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
-        return pair[:, :count].to(torch.float32).view(len(self.ids), *shape)
-
-    def _words(self, count: int) -> Tensor:
-        """32-bit words as int64 (N, count); word j of an example is output j % 4 of counter j // 4."""
-        blocks = (count + 3) // 4
-        ids = self.ids.unsqueeze(1)
-        block = torch.arange(blocks, device=ids.device).unsqueeze(0)
-        counter = (block, ids & _WORD, (ids >> 32) & _WORD, torch.zeros_like(ids))
-        words = philox(counter, (self.seed & _WORD, (self.seed >> 32) & _WORD))
-        shape = (len(self.ids), blocks)
-        return torch.stack([word.expand(shape) for word in words], dim=2).flatten(1)[:, :count]
+        values = torch.empty(len(self.ids), *shape, dtype=torch.float32, device=self.ids.device)
+        kernels.fill_normal_(values, self.seed, self.ids)
+        return values

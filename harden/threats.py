@@ -99,7 +99,7 @@ class Linf:
 
     def start(self, x: Tensor, draws: Draws) -> Tensor:
         """Uniform in [x - eps, x + eps], then cut by the box."""
-        noise = (2.0 * draws.uniform(tuple(x.shape[1:])) - 1.0) * _float32(self.eps)
+        noise = draws.uniform(tuple(x.shape[1:])).mul_(2.0).sub_(1.0).mul_(_float32(self.eps))
         x_adv = x + noise.to(x.device)
         self.project_(x_adv, x)
         return x_adv
@@ -170,8 +170,8 @@ class L2:
         shape = tuple(x.shape[1:])
         direction = draws.normal(shape).flatten(1).double()
         radius = draws.fold(1).uniform((1,)).double() ** (1.0 / math.prod(shape))
-        noise = direction / direction.square().sum(1, keepdim=True).sqrt().clamp_min(1e-30) * radius
-        x_adv = x + (noise * float(self.eps)).to(torch.float32).view(x.shape).to(x.device)
+        direction /= direction.square().sum(1, keepdim=True).sqrt().clamp_min(1e-30)
+        x_adv = x + direction.mul_(radius).mul_(float(self.eps)).to(torch.float32).view(x.shape).to(x.device)
         self.project_(x_adv, x)
         return x_adv
 

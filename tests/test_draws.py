@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from harden.draws import Draws, mix, philox
+from harden.draws import Draws, mix
 from harden.errors import InputError
+from harden.kernels.philox import philox
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../arguments.h"
+#include "../draws.h"
 
 // Every function so marked is compiled for AVX-512, for AVX2 and for the base, and the loader picks one. CMakeLists.txt
 // defines it where compiler, C library and processor know how. All versions return the same bits.
@@ -16,5 +17,7 @@ constexpr int64_t GRAIN = 32768;
 
 const char* linf_step_cpu(const StackValue* stack);
 const char* l2_step_cpu(const StackValue* stack);
+const char* fill_uniform_cpu(const StackValue* stack);
+const char* fill_normal_cpu(const StackValue* stack);
 
 }  // namespace harden

@@ -8,6 +8,8 @@ namespace {
 constexpr const char* SCHEMAS[] = {
     "linf_step_(Tensor(a!) x_adv, Tensor x, Tensor grad, Tensor alpha, Tensor eps, float low, float high) -> ()",
     "l2_step_(Tensor(a!) x_adv, Tensor x, Tensor grad, Tensor alpha, Tensor eps, float low, float high) -> ()",
+    "fill_uniform_(Tensor(a!) out, Tensor ids, int seed) -> ()",
+    "fill_normal_(Tensor(a!) out, Tensor ids, int seed) -> ()",
 };
 
 }  // namespace
@@ -27,6 +29,8 @@ int32_t harden_register() {
   } operations[] = {
       {"linf_step_", boxed<linf_step_cpu, 5, STEP_INPUTS>},
       {"l2_step_", boxed<l2_step_cpu, 5, STEP_INPUTS>},
+      {"fill_uniform_", boxed<fill_uniform_cpu, FILL_TENSORS, FILL_INPUTS>},
+      {"fill_normal_", boxed<fill_normal_cpu, FILL_TENSORS, FILL_INPUTS>},
   };
   for (const auto& operation : operations)
     if (const TorchError code = torch_library_impl(kernels, operation.name, operation.kernel, BUILT_FOR)) return code;

@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include "../arguments.h"
+#include "../draws.h"
 
 namespace harden {
 
@@ -11,6 +12,8 @@ constexpr int THREADS = 256;
 
 const char* linf_step_cuda(const StackValue* stack);
 const char* l2_step_cuda(const StackValue* stack);
+const char* fill_uniform_cuda(const StackValue* stack);
+const char* fill_normal_cuda(const StackValue* stack);
 
 // Makes the tensors' device current for its lifetime and finds torch's current stream on it. Nothing here waits
 // for the device, so a launch can be captured in a CUDA graph.

@@ -23,6 +23,8 @@ int32_t harden_register() {
   } operations[] = {
       {"linf_step_", boxed<linf_step_cuda, 5, STEP_INPUTS>},
       {"l2_step_", boxed<l2_step_cuda, 5, STEP_INPUTS>},
+      {"fill_uniform_", boxed<fill_uniform_cuda, FILL_TENSORS, FILL_INPUTS>},
+      {"fill_normal_", boxed<fill_normal_cuda, FILL_TENSORS, FILL_INPUTS>},
   };
   for (const auto& operation : operations)
     if (const TorchError code = torch_library_impl(kernels, operation.name, operation.kernel, BUILT_FOR)) return code;

@@ -1,11 +1,12 @@
-"""The only door to the compiled library: attack steps that stay exactly inside the ball.
+"""The only door to the compiled library: attack steps that stay exactly inside the ball, random numbers.
 
 They run natively or in plain torch; `backend()` says which of the two on a device, and why.
 """
 
 from __future__ import annotations
 
+from harden.kernels.filling import fill_normal_, fill_uniform_
 from harden.kernels.loading import backend
 from harden.kernels.steps import l2_step_, linf_step_
 
-__all__ = ["backend", "l2_step_", "linf_step_"]
+__all__ = ["backend", "fill_normal_", "fill_uniform_", "l2_step_", "linf_step_"]
