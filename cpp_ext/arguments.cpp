@@ -7,10 +7,7 @@
 namespace harden {
 namespace {
 
-const char* read_float32(StackValue value, int32_t device_type, Tensor* tensor) {
-  if (const char* wrong = read_tensor(value, device_type, tensor)) return wrong;
-  return tensor->dtype == aoti_torch_dtype_float32() ? nullptr : "every tensor has to be float32";
-}
+constexpr int GRAD = 2;  // its place among the arguments
 
 const char* read_values(const Tensor& tensor, const Step& step, bool per_channel, Values* values) {
   const void* data = nullptr;
@@ -45,10 +42,13 @@ bool read_limit(StackValue value, float* limit) {
 const char* read_step(const StackValue* stack, int32_t device_type, bool per_channel, Step* step) {
   Tensor tensors[5];
   for (int i = 0; i < 5; ++i) {
-    if (const char* wrong = read_float32(stack[i], device_type, &tensors[i])) return wrong;
+    if (const char* wrong = read_tensor(stack[i], device_type, &tensors[i])) return wrong;
+    const bool narrow = i == GRAD && tensors[i].dtype == aoti_torch_dtype_bfloat16();
+    if (tensors[i].dtype != aoti_torch_dtype_float32() && !narrow)
+      return "every tensor has to be float32, and grad float32 or bfloat16";
     if (tensors[i].device_index != tensors[0].device_index) return "every tensor has to be on the same device";
   }
-  const Tensor &x_adv = tensors[0], &x = tensors[1], &grad = tensors[2];
+  const Tensor &x_adv = tensors[0], &x = tensors[1], &grad = tensors[GRAD];
   if (x_adv.dim < 1 || !same_shape(x_adv, x) || !same_shape(x_adv, grad))
     return "x_adv, x and grad have to have the same shape (N, ...)";
   step->device_index = x_adv.device_index;
@@ -73,9 +73,11 @@ const char* read_step(const StackValue* stack, int32_t device_type, bool per_cha
     return NO_ANSWER;
   step->x_adv = static_cast<float*>(target);
   step->x = static_cast<const float*>(clean);
-  step->grad = static_cast<const float*>(gradient);
+  step->grad = gradient;
+  step->grad_is_bfloat16 = grad.dtype == aoti_torch_dtype_bfloat16();
   const int64_t bytes = step->elements() * static_cast<int64_t>(sizeof(float));
-  if (overlap(step->x_adv, bytes, step->x, bytes) || overlap(step->x_adv, bytes, step->grad, bytes))
+  const int64_t bytes_of_grad = step->grad_is_bfloat16 ? bytes / 2 : bytes;
+  if (overlap(step->x_adv, bytes, step->x, bytes) || overlap(step->x_adv, bytes, step->grad, bytes_of_grad))
     return "x_adv must not share memory with x or grad";
   return nullptr;
 }

@@ -23,7 +23,8 @@ struct Values {
 struct Step {
   float* x_adv;
   const float* x;
-  const float* grad;
+  const void* grad;
+  bool grad_is_bfloat16;
   Values alpha;
   Values eps;
   float low;
@@ -33,6 +34,11 @@ struct Step {
   int64_t pixels;  // elements of one channel
   bool channels_last;
   int32_t device_index;
+
+  template <class Gradient>
+  HARDEN_HD const Gradient* gradient() const {
+    return static_cast<const Gradient*>(grad);
+  }
 
   HARDEN_HD int64_t example_elements() const { return channels * pixels; }
   HARDEN_HD int64_t elements() const { return examples * channels * pixels; }

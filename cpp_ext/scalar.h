@@ -45,6 +45,20 @@ HARDEN_HD float pixel(float value, float low, float high) { return clamped(value
 // An eps that is not a number of at least 0 allows no perturbation.
 HARDEN_HD float allowance(float eps) { return eps > 0.0f ? eps : 0.0f; }
 
+// The upper half of a float32.
+struct Bfloat16 {
+  uint16_t bits;
+};
+
+// The float32 of the same value: exact. What a network computes in is read through this.
+HARDEN_HD float widened(float value) { return value; }
+HARDEN_HD float widened(Bfloat16 value) {
+  const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
+  float wide;
+  memcpy(&wide, &bits, sizeof wide);
+  return wide;
+}
+
 HARDEN_HD bool is_finite(float value) { return value - value == 0.0f; }
 
 }  // namespace harden

@@ -6,24 +6,28 @@
 namespace harden {
 namespace {
 
-HARDEN_CLONES void run(float* __restrict x_adv, const float* __restrict x, const float* __restrict grad, int64_t n,
+template <class Gradient>
+HARDEN_CLONES void run(float* __restrict x_adv, const float* __restrict x, const Gradient* __restrict grad, int64_t n,
                        float alpha, float eps, float low, float high) {
-  for (int64_t i = 0; i < n; ++i) x_adv[i] = linf_step(x_adv[i], x[i], grad[i], alpha, eps, low, high);
+  for (int64_t i = 0; i < n; ++i) x_adv[i] = linf_step(x_adv[i], x[i], widened(grad[i]), alpha, eps, low, high);
 }
 
 // As `run`, with alpha and eps of each element.
-HARDEN_CLONES void run_each(float* __restrict x_adv, const float* __restrict x, const float* __restrict grad, int64_t n,
-                            const float* __restrict alpha, const float* __restrict eps, float low, float high) {
-  for (int64_t i = 0; i < n; ++i) x_adv[i] = linf_step(x_adv[i], x[i], grad[i], alpha[i], eps[i], low, high);
+template <class Gradient>
+HARDEN_CLONES void run_each(float* __restrict x_adv, const float* __restrict x, const Gradient* __restrict grad,
+                            int64_t n, const float* __restrict alpha, const float* __restrict eps, float low,
+                            float high) {
+  for (int64_t i = 0; i < n; ++i) x_adv[i] = linf_step(x_adv[i], x[i], widened(grad[i]), alpha[i], eps[i], low, high);
 }
 
 // Elements [begin, end) in memory order, cut at every multiple of `length`: what lies between shares alpha and eps.
+template <class Gradient>
 void in_runs(const Step& step, int64_t begin, int64_t end, int64_t length) {
   for (int64_t start = begin; start < end;) {
     const int64_t stop = (start / length + 1) * length < end ? (start / length + 1) * length : end;
     const int64_t example = start / step.example_elements();
     const int64_t channel = start / step.pixels % step.channels;
-    run(step.x_adv + start, step.x + start, step.grad + start, stop - start,
+    run(step.x_adv + start, step.x + start, step.gradient<Gradient>() + start, stop - start,
         step.alpha.data[example * step.alpha.example_stride + channel * step.alpha.channel_stride],
         step.eps.data[example * step.eps.example_stride + channel * step.eps.channel_stride], step.low, step.high);
     start = stop;
@@ -47,6 +51,7 @@ void spread(const Step& step, int64_t start, int64_t n, float* alpha, float* eps
 }
 
 // Elements [begin, end) in memory order, in rows that all start with the same channel where there are few channels.
+template <class Gradient>
 void in_pixels(const Step& step, int64_t begin, int64_t end) {
   constexpr int64_t MOST = 512;
   float alpha[MOST], eps[MOST];
@@ -55,21 +60,22 @@ void in_pixels(const Step& step, int64_t begin, int64_t end) {
   for (int64_t start = begin; start < end; start += row) {
     const int64_t n = end - start < row ? end - start : row;
     if (start == begin || !periodic) spread(step, start, n, alpha, eps);
-    run_each(step.x_adv + start, step.x + start, step.grad + start, n, alpha, eps, step.low, step.high);
+    run_each(step.x_adv + start, step.x + start, step.gradient<Gradient>() + start, n, alpha, eps, step.low, step.high);
   }
 }
 
+template <class Gradient>
 void body(int64_t begin, int64_t end, void* context) {
   const Step& step = *static_cast<const Step*>(context);
   const bool per_channel = step.alpha.channel_stride != 0 || step.eps.channel_stride != 0;
   if (per_channel && step.channels_last)
-    in_pixels(step, begin, end);
+    in_pixels<Gradient>(step, begin, end);
   else if (per_channel)
-    in_runs(step, begin, end, step.pixels);
+    in_runs<Gradient>(step, begin, end, step.pixels);
   else if (step.alpha.single() && step.eps.single())
-    in_runs(step, begin, end, step.elements());
+    in_runs<Gradient>(step, begin, end, step.elements());
   else
-    in_runs(step, begin, end, step.example_elements());
+    in_runs<Gradient>(step, begin, end, step.example_elements());
 }
 
 }  // namespace
@@ -78,7 +84,8 @@ const char* linf_step_cpu(const StackValue* stack) {
   Step step;
   if (const char* wrong = read_step(stack, aoti_torch_device_type_cpu(), true, &step)) return wrong;
   if (step.elements() == 0) return nullptr;
-  return torch_parallel_for(0, step.elements(), GRAIN, body, &step) ? "torch's threads did not run" : nullptr;
+  const RangeBody run = step.grad_is_bfloat16 ? body<Bfloat16> : body<float>;
+  return torch_parallel_for(0, step.elements(), GRAIN, run, &step) ? "torch's threads did not run" : nullptr;
 }
 
 }  // namespace harden

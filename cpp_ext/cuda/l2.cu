@@ -20,16 +20,17 @@ __device__ double block_sum(double value) {
   return sum;
 }
 
+template <class Gradient>
 __global__ void __launch_bounds__(THREADS) step_examples(const Step step) {
   const int64_t n = step.example_elements();
   for (int64_t example = blockIdx.x; example < step.examples; example += gridDim.x) {
     float* const x_adv = step.x_adv + example * n;
     const float* const x = step.x + example * n;
-    const float* const grad = step.grad + example * n;
+    const Gradient* const grad = step.gradient<Gradient>() + example * n;
 
     double squares = 0.0;
     for (int64_t i = threadIdx.x; i < n; i += THREADS) {
-      const double value = direction(grad[i]);
+      const double value = direction(widened(grad[i]));
       squares += value * value;
     }
     const double scale = step_scale(step.alpha.data[example * step.alpha.example_stride], sqrt(block_sum(squares)));
@@ -37,7 +38,7 @@ __global__ void __launch_bounds__(THREADS) step_examples(const Step step) {
     // Each thread reads back only what it wrote itself, so y may wait in x_adv without a barrier.
     squares = 0.0;
     for (int64_t i = threadIdx.x; i < n; i += THREADS) {
-      const float y = l2_moved(x_adv[i], x[i], grad[i], scale);
+      const float y = l2_moved(x_adv[i], x[i], widened(grad[i]), scale);
       const double delta = difference(y, x[i]);
       x_adv[i] = y;
       squares += delta * delta;
@@ -60,7 +61,10 @@ const char* l2_step_cuda(const StackValue* stack) {
   Launch launch(step.device_index);
   if (launch.wrong() != nullptr) return launch.wrong();
   const unsigned blocks = static_cast<unsigned>(step.examples < INT32_MAX ? step.examples : INT32_MAX);
-  step_examples<<<blocks, THREADS, 0, launch.stream()>>>(step);
+  if (step.grad_is_bfloat16)
+    step_examples<Bfloat16><<<blocks, THREADS, 0, launch.stream()>>>(step);
+  else
+    step_examples<float><<<blocks, THREADS, 0, launch.stream()>>>(step);
   return launch.launched();
 }
 

@@ -13,7 +13,7 @@ __device__ float value(const Values& values, int64_t example, int64_t channel) {
 }
 
 // `SINGLE`: alpha and eps have one element each, so that no index needs a division.
-template <bool SINGLE>
+template <bool SINGLE, class Gradient>
 __global__ void __launch_bounds__(THREADS) step_all(const Step step) {
   const int64_t elements = step.elements();
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
@@ -23,9 +23,18 @@ __global__ void __launch_bounds__(THREADS) step_all(const Step step) {
       example = i / step.example_elements();
       channel = step.channels_last ? i % step.channels : i / step.pixels % step.channels;
     }
-    step.x_adv[i] = linf_step(step.x_adv[i], step.x[i], step.grad[i], value(step.alpha, example, channel),
+    const float grad = widened(step.gradient<Gradient>()[i]);
+    step.x_adv[i] = linf_step(step.x_adv[i], step.x[i], grad, value(step.alpha, example, channel),
                               value(step.eps, example, channel), step.low, step.high);
   }
+}
+
+template <class Gradient>
+void launch_on(const Step& step, unsigned blocks, cudaStream_t stream) {
+  if (step.alpha.single() && step.eps.single())
+    step_all<true, Gradient><<<blocks, THREADS, 0, stream>>>(step);
+  else
+    step_all<false, Gradient><<<blocks, THREADS, 0, stream>>>(step);
 }
 
 }  // namespace
@@ -38,10 +47,10 @@ const char* linf_step_cuda(const StackValue* stack) {
   if (launch.wrong() != nullptr) return launch.wrong();
   const int64_t needed = (step.elements() + THREADS - 1) / THREADS;
   const unsigned blocks = static_cast<unsigned>(needed < MOST_BLOCKS ? needed : MOST_BLOCKS);
-  if (step.alpha.single() && step.eps.single())
-    step_all<true><<<blocks, THREADS, 0, launch.stream()>>>(step);
+  if (step.grad_is_bfloat16)
+    launch_on<Bfloat16>(step, blocks, launch.stream());
   else
-    step_all<false><<<blocks, THREADS, 0, launch.stream()>>>(step);
+    launch_on<float>(step, blocks, launch.stream());
   return launch.launched();
 }
 

@@ -7,6 +7,6 @@ from __future__ import annotations
 
 from harden.kernels.filling import fill_normal_, fill_uniform_
 from harden.kernels.loading import backend
-from harden.kernels.steps import l2_step_, linf_step_
+from harden.kernels.steps import l2_step_, linf_step_, not_finite
 
-__all__ = ["backend", "fill_normal_", "fill_uniform_", "l2_step_", "linf_step_"]
+__all__ = ["backend", "fill_normal_", "fill_uniform_", "l2_step_", "linf_step_", "not_finite"]

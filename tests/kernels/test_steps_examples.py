@@ -162,3 +162,58 @@ def test_inference_tensors_are_stepped() -> None:
         x_adv = x.clone()
         kernels.linf_step_(x_adv, x, torch.ones_like(x), torch.tensor(0.25), torch.tensor(0.25), 0.0, 1.0)
     assert x_adv.tolist() == [[0.75, 0.75]]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_bfloat16_gradient_steps_as_its_float32_does(layout: torch.memory_format) -> None:
+    """All 65,536 numbers of bfloat16, NaN, infinities and subnormals among them."""
+    grad = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(torch.bfloat16).view(4, 4, 64, 64)
+    grad = grad.contiguous(memory_format=layout)
+    x = torch.rand(grad.shape, generator=torch.Generator().manual_seed(6)).contiguous(memory_format=layout)
+    alpha, per_channel = torch.tensor(0.1), torch.tensor([[0.1, 0.2, 0.3, 0.4]])
+    for step, eps in (
+        (kernels.linf_step_, per_channel),
+        (kernels.linf_step_, alpha),
+        (kernels.l2_step_, alpha),
+    ):
+        narrow, wide = x.clone(), x.clone()
+        step(narrow, x, grad, alpha, eps, 0.0, 1.0)
+        step(wide, x, grad.float(), alpha, eps, 0.0, 1.0)
+        assert torch.equal(narrow, wide)
+        assert not torch.equal(narrow, x)
+
+
+@pytest.mark.usefixtures("native")
+def test_a_bfloat16_gradient_is_read_without_a_copy() -> None:
+    x = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(7))
+    x_adv, grad = x.clone(), torch.ones_like(x, dtype=torch.bfloat16)
+    with torch.profiler.profile() as profile:
+        kernels.linf_step_(x_adv, x, grad, torch.tensor(0.1), torch.tensor(0.1), 0.0, 1.0)
+    ran = {event.name for event in profile.events() or ()}
+    assert "harden::linf_step_" in ran
+    assert not {"aten::copy_", "aten::_to_copy"} & ran
+
+
+@both_backends
+def test_a_gradient_that_is_not_finite_means_the_same_in_both_backends(backend: str) -> None:
+    """NaN counts as zero. Infinity has a sign, which L-inf follows, and no length: L2 leaves it out."""
+    x = torch.full((1, 3), 0.5)
+    for dtype in (torch.float32, torch.bfloat16):
+        grad = torch.tensor([[math.nan, -math.inf, 2.0]], dtype=dtype)
+        linf, l2 = x.clone(), x.clone()
+        _linf(backend)(linf, x, grad, torch.tensor(0.25), torch.tensor(1.0), 0.0, 1.0)
+        _l2(backend)(l2, x, grad, torch.tensor(0.25), torch.tensor(1.0), 0.0, 1.0)
+        assert linf.tolist() == [[0.5, 0.25, 0.75]]
+        assert l2.tolist() == [[0.5, 0.5, 0.75]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_examples_whose_gradient_is_not_finite_are_named(dtype: torch.dtype) -> None:
+    grad = torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_seed(8)).to(dtype)
+    grad[1, 2, 3, 3], grad[2, 0, 0, 0], grad[3, 0, 1, 0] = math.nan, math.inf, -math.inf
+    grad[3, 1, 1, 1] = math.inf
+    for laid_out in (grad, grad.contiguous(memory_format=torch.channels_last), grad.flatten(1)):
+        assert kernels.not_finite(laid_out).tolist() == [False, True, True, True, False]
+    assert kernels.not_finite(grad[:, 2, 3, 3]).tolist() == [False, True, False, False, False]
+    assert kernels.not_finite(grad[:0]).shape == (0,)
+    assert kernels.not_finite(torch.zeros(2, 0)).tolist() == [False, False]
