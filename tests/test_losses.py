@@ -12,7 +12,22 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from harden.losses import CrossEntropy, Divergence, InfoNCE, Loss, Margin, divergence, margin
+from harden.errors import InputError
+from harden.losses import (
+    DLR,
+    CrossEntropy,
+    Divergence,
+    InfoNCE,
+    JudgedLoss,
+    Loss,
+    Margin,
+    TargetedDLR,
+    divergence,
+    dlr,
+    errs,
+    margin,
+    targeted_dlr,
+)
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
@@ -39,6 +54,8 @@ def _images(n: int = EXAMPLES) -> Tensor:
 LOSSES: dict[str, Make] = {
     "cross-entropy": lambda y: CrossEntropy(_classify, y),
     "margin": lambda y: Margin(_classify, y),
+    "dlr": lambda y: DLR(_classify, y),
+    "targeted dlr": lambda y: TargetedDLR(_classify, y, (y + 1) % CLASSES),
     "divergence": lambda y: Divergence(_classify, _random(len(y), CLASSES, seed=3).log_softmax(1)),
     "infonce": lambda y: InfoNCE(_classify, _random(EXAMPLES, CLASSES, seed=4), torch.arange(len(y)), 0.3),
 }
@@ -79,7 +96,7 @@ def test_take_restricts_the_loss_to_some_examples(make: Make, index: Tensor) -> 
     )
 
 
-@pytest.mark.parametrize("name", ["cross-entropy", "margin", "divergence"])
+@pytest.mark.parametrize("name", ["cross-entropy", "margin", "dlr", "targeted dlr", "divergence"])
 def test_logits_are_the_networks(name: str) -> None:
     assert torch.equal(LOSSES[name](_labels()).logits(_images()), _classify(_images()))
 
@@ -115,6 +132,62 @@ def test_the_margin_climbs_towards_the_best_wrong_class_alone() -> None:
     logits = torch.tensor([[1.0, 5.0, 3.0]], requires_grad=True)
     (gradient,) = torch.autograd.grad(margin(logits, torch.tensor([1])).sum(), logits)
     assert gradient.tolist() == [[0.0, -1.0, 1.0]]
+
+
+@given(st.integers(0, 2**31), st.integers(3, 6), st.sampled_from([0.1, 1.0, 100.0]))
+def test_the_ratio_is_the_margin_over_the_lead_over_the_third_class(
+    seed: int, classes: int, scale: float
+) -> None:
+    logits, y = _random(8, classes, seed=seed), torch.arange(8) % classes
+    expected = [
+        (max(z for k, z in enumerate(row) if k != own) - row[own])
+        / (sorted(row)[-1] - sorted(row)[-3] + 1e-12)
+        for row, own in zip(logits.tolist(), y.tolist(), strict=True)
+    ]
+    value = dlr(logits, y)
+    assert value.tolist() == pytest.approx(expected)
+    assert torch.equal(value > 0, errs(logits, y))
+    assert bool((value >= -1).all())
+    torch.testing.assert_close(dlr(scale * logits + 7.0, y), value, rtol=1e-7, atol=1e-9)
+
+
+@given(st.integers(0, 2**31), st.integers(4, 6))
+def test_the_targeted_ratio_is_positive_where_the_target_leads_the_label(seed: int, classes: int) -> None:
+    logits, y = _random(8, classes, seed=seed), torch.arange(8) % classes
+    target = (y + 1 + seed % (classes - 1)) % classes
+    expected = []
+    for row, own, aim in zip(logits.tolist(), y.tolist(), target.tolist(), strict=True):
+        first, _, third, fourth = sorted(row, reverse=True)[:4]
+        expected.append((row[aim] - row[own]) / (first - (third + fourth) / 2 + 1e-12))
+    assert targeted_dlr(logits, y, target).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["dlr", "targeted dlr"])
+def test_a_ratio_tells_where_the_network_errs(name: str) -> None:
+    loss, x = LOSSES[name](_labels()), _images()
+    assert isinstance(loss, JudgedLoss)
+    value, wrong = loss.judged(x)
+    assert torch.equal(value, loss(x))
+    assert torch.equal(wrong, _classify(x).argmax(1) != _labels())
+
+
+def test_classes_that_tie_do_not_divide_by_zero() -> None:
+    logits = torch.tensor([[2.0, 2.0, 2.0, 2.0]], requires_grad=True)
+    y, target = torch.tensor([1]), torch.tensor([0])
+    for value in (dlr(logits, y), targeted_dlr(logits, y, target)):
+        (gradient,) = torch.autograd.grad(value.sum(), logits)
+        assert value.tolist() == [0.0]
+        assert bool(gradient.isfinite().all())
+        assert float(gradient[0, 1]) < 0
+
+
+def test_a_ratio_of_too_few_classes_is_refused_and_the_margin_named() -> None:
+    with pytest.raises(InputError, match="3 classes") as caught:
+        DLR(lambda x: x, torch.zeros(2, dtype=torch.int64))(torch.zeros(2, 2))
+    assert "Margin" in caught.value.instead
+    labels = torch.zeros(2, dtype=torch.int64)
+    with pytest.raises(InputError, match="4 classes"):
+        TargetedDLR(lambda x: x, labels, labels).judged(torch.zeros(2, 3))
 
 
 def test_divergence_is_the_sum_in_the_docstring() -> None:

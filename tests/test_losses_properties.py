@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harden.losses import CrossEntropy, Divergence, InfoNCE, JudgedLoss, Margin
+from harden.losses import DLR, CrossEntropy, Divergence, InfoNCE, JudgedLoss, Margin, TargetedDLR
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
 MOST, CLASSES = 6, 4
-Loss = CrossEntropy | Margin | Divergence | InfoNCE
+Loss = CrossEntropy | Margin | DLR | TargetedDLR | Divergence | InfoNCE
 
 
 def _random(*shape: int, seed: int) -> Tensor:
@@ -36,6 +36,8 @@ def _losses(n: int, dtype: torch.dtype) -> dict[str, Loss]:
     return {
         "cross-entropy": CrossEntropy(_classify, y),
         "margin": Margin(_classify, y),
+        "dlr": DLR(_classify, y),
+        "targeted dlr": TargetedDLR(_classify, y, (y + 1) % CLASSES),
         "divergence": Divergence(_classify, log_target),
         "infonce": InfoNCE(_classify, _random(MOST, CLASSES, seed=4).to(dtype), torch.arange(n), 0.3),
     }
@@ -48,7 +50,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "offset": lambda x: torch.cat([x.new_zeros(1, *x.shape[1:]), x])[1:],
     "requires_grad": lambda x: x.clone().requires_grad_(),
 }
-NAMES = st.sampled_from(["cross-entropy", "margin", "divergence", "infonce"])
+NAMES = st.sampled_from(["cross-entropy", "margin", "dlr", "targeted dlr", "divergence", "infonce"])
 TYPES = st.sampled_from([torch.float32, torch.float64])
 SHAPES = st.tuples(st.integers(0, MOST), st.sampled_from([1, 3]), st.integers(1, 3), st.integers(1, 3))
 

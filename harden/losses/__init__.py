@@ -6,11 +6,33 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, final, runtime_checkable
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-Classify = Callable[[Tensor], Tensor]
+from harden.losses.logits import Classify, divergence, dlr, errs, margin, targeted_dlr
+from harden.losses.ratio import DLR, TargetedDLR
+
+__all__ = [
+    "DLR",
+    "Classify",
+    "CrossEntropy",
+    "Divergence",
+    "InfoNCE",
+    "JudgedLoss",
+    "Loss",
+    "LossFunction",
+    "Margin",
+    "Steered",
+    "SteeringLoss",
+    "TargetedDLR",
+    "divergence",
+    "dlr",
+    "errs",
+    "margin",
+    "steered",
+    "targeted_dlr",
+]
+
 LossFunction = Callable[[Tensor], Tensor]
 
 
@@ -236,21 +258,3 @@ def steered(
     if isinstance(steering, SteeringLoss) and isinstance(judging, SteeringLoss):
         return Steered(steering, judging)
     return steering
-
-
-def errs(logits: Tensor, y: Tensor) -> Tensor:
-    """Whether the answer is wrong, another class ahead or a logit not finite: (N, K), (N,) -> bool (N,)."""
-    return (logits.argmax(1) != y) | ~logits.isfinite().all(1)
-
-
-def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """max_{j != y} z_j - z_y for logits (N, K), K >= 2, and labels (N,): (N,)."""
-    own = logits.gather(1, y.unsqueeze(1)).squeeze(1)
-    others = logits.scatter(1, y.unsqueeze(1), -torch.inf)
-    return others.amax(1) - own
-
-
-def divergence(log_target: Tensor, logits: Tensor) -> Tensor:
-    """KL(p || softmax(z)) per example, from log p (N, K) and logits z (N, K): (N,)."""
-    per_class = functional.kl_div(logits.log_softmax(1), log_target, reduction="none", log_target=True)
-    return per_class.sum(1)

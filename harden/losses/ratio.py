@@ -1,0 +1,91 @@
+"""The difference of logits ratio: a margin that a network can't make small by scaling its logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from harden.losses.logits import Classify, dlr, errs, targeted_dlr
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class DLR:
+    """-(z_y - max_{j != y} z_j) / (z_(1) - z_(3) + 1e-12), z_(1) >= z_(2) >= ... the logits z(x) in order.
+
+    Positive exactly where the network errs, as the margin is, and at least -1. Neither its value nor the
+    direction of its gradient depends on the logits' scale, so it climbs where a saturated cross-entropy has
+    no slope left.
+
+    Source: Croce and Hein, 2003.01690.
+
+    Args:
+        classify: images (N, C, H, W) to logits (N, K), K >= 3.
+        y: labels, int64 (N,).
+
+    Raises:
+        InputError: when called, where the logits have fewer than 3 classes.
+    """
+
+    classify: Classify
+    y: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The ratio of each example: (N,)."""
+        return dlr(self.classify(x), self.y)
+
+    def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each example (N,), and whether the network errs on it, bool (N,), from one forward."""
+        logits = self.classify(x)
+        return dlr(logits, self.y), errs(logits, self.y)
+
+    def take(self, index: Tensor) -> DLR:
+        """The same loss on the examples at `index`."""
+        return DLR(self.classify, self.y[index])
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The network's logits (N, K)."""
+        return self.classify(x)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class TargetedDLR:
+    """-(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2 + 1e-12), z_(1) >= z_(2) >= ... the logits z(x) in order.
+
+    Positive where class t is ahead of y. The network errs there, and elsewhere too: any class but y is an
+    error.
+
+    Source: Croce and Hein, 2003.01690.
+
+    Args:
+        classify: images (N, C, H, W) to logits (N, K), K >= 4.
+        y: labels, int64 (N,).
+        target: the class t to be reached, int64 (N,), other than y.
+
+    Raises:
+        InputError: when called, where the logits have fewer than 4 classes.
+    """
+
+    classify: Classify
+    y: Tensor
+    target: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The ratio of each example: (N,)."""
+        return targeted_dlr(self.classify(x), self.y, self.target)
+
+    def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each example (N,), and whether the network errs on it, bool (N,), from one forward."""
+        logits = self.classify(x)
+        return targeted_dlr(logits, self.y, self.target), errs(logits, self.y)
+
+    def take(self, index: Tensor) -> TargetedDLR:
+        """The same loss on the examples at `index`."""
+        return TargetedDLR(self.classify, self.y[index], self.target[index])
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The network's logits (N, K)."""
+        return self.classify(x)
