@@ -59,6 +59,14 @@ HARDEN_HD float widened(Bfloat16 value) {
   return wide;
 }
 
+// The nearest bfloat16, to even at a tie; not for NaN. The tag says which type is wanted.
+HARDEN_HD float narrowed(float value, float) { return value; }
+HARDEN_HD Bfloat16 narrowed(float value, Bfloat16) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return {static_cast<uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16)};
+}
+
 HARDEN_HD bool is_finite(float value) { return value - value == 0.0f; }
 
 }  // namespace harden

@@ -39,6 +39,7 @@ TorchError aoti_torch_delete_tensor_object(TensorHandle tensor);
 int32_t aoti_torch_dtype_float32();
 int32_t aoti_torch_dtype_bfloat16();
 int32_t aoti_torch_dtype_int64();
+int32_t aoti_torch_dtype_bool();
 int32_t aoti_torch_device_type_cpu();
 int32_t aoti_torch_device_type_cuda();
 

@@ -3,6 +3,7 @@
 
 #include "../arguments.h"
 #include "../draws.h"
+#include "../logits.h"
 
 // Every function so marked is compiled for AVX-512, for AVX2 and for the base, and the loader picks one. CMakeLists.txt
 // defines it where compiler, C library and processor know how. All versions return the same bits.
@@ -19,5 +20,6 @@ const char* linf_step_cpu(const StackValue* stack);
 const char* l2_step_cpu(const StackValue* stack);
 const char* fill_uniform_cpu(const StackValue* stack);
 const char* fill_normal_cpu(const StackValue* stack);
+const char* loss_grad_cpu(const StackValue* stack);
 
 }  // namespace harden

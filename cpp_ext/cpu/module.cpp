@@ -10,6 +10,8 @@ constexpr const char* SCHEMAS[] = {
     "l2_step_(Tensor(a!) x_adv, Tensor x, Tensor grad, Tensor alpha, Tensor eps, float low, float high) -> ()",
     "fill_uniform_(Tensor(a!) out, Tensor ids, int seed) -> ()",
     "fill_normal_(Tensor(a!) out, Tensor ids, int seed) -> ()",
+    "loss_grad_(Tensor(a!) loss, Tensor(b!) margin, Tensor(c!) wrong, Tensor(d!) dlogits, Tensor logits, Tensor y, "
+    "Tensor target, int kind) -> ()",
 };
 
 }  // namespace
@@ -31,6 +33,7 @@ int32_t harden_register() {
       {"l2_step_", boxed<l2_step_cpu, 5, STEP_INPUTS>},
       {"fill_uniform_", boxed<fill_uniform_cpu, FILL_TENSORS, FILL_INPUTS>},
       {"fill_normal_", boxed<fill_normal_cpu, FILL_TENSORS, FILL_INPUTS>},
+      {"loss_grad_", boxed<loss_grad_cpu, LOGITS_TENSORS, LOGITS_INPUTS>},
   };
   for (const auto& operation : operations)
     if (const TorchError code = torch_library_impl(kernels, operation.name, operation.kernel, BUILT_FOR)) return code;

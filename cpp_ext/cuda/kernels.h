@@ -5,6 +5,7 @@
 
 #include "../arguments.h"
 #include "../draws.h"
+#include "../logits.h"
 
 namespace harden {
 
@@ -14,6 +15,7 @@ const char* linf_step_cuda(const StackValue* stack);
 const char* l2_step_cuda(const StackValue* stack);
 const char* fill_uniform_cuda(const StackValue* stack);
 const char* fill_normal_cuda(const StackValue* stack);
+const char* loss_grad_cuda(const StackValue* stack);
 
 // Makes the tensors' device current for its lifetime and finds torch's current stream on it. Nothing here waits
 // for the device, so a launch can be captured in a CUDA graph.

@@ -25,6 +25,7 @@ int32_t harden_register() {
       {"l2_step_", boxed<l2_step_cuda, 5, STEP_INPUTS>},
       {"fill_uniform_", boxed<fill_uniform_cuda, FILL_TENSORS, FILL_INPUTS>},
       {"fill_normal_", boxed<fill_normal_cuda, FILL_TENSORS, FILL_INPUTS>},
+      {"loss_grad_", boxed<loss_grad_cuda, LOGITS_TENSORS, LOGITS_INPUTS>},
   };
   for (const auto& operation : operations)
     if (const TorchError code = torch_library_impl(kernels, operation.name, operation.kernel, BUILT_FOR)) return code;
