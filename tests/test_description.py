@@ -30,6 +30,7 @@ ATTACKS = st.builds(
     restarts=st.integers(1, 9),
     random_start=st.booleans(),
     keep_best=st.booleans(),
+    stop_early=st.booleans(),
 )
 OBJECTIVES = st.builds(TRADES, attack=ATTACKS.filter(lambda attack: attack.random_start), beta=POSITIVE)
 
@@ -60,6 +61,7 @@ def test_descriptions_are_readable() -> None:
         "restarts": 1,
         "random_start": False,
         "keep_best": False,
+        "stop_early": True,
     }
     assert describe({1: (Fraction(1, 3), None, True, "x", 2.5)}) == {"1": ["1/3", None, True, "x", 2.5]}
 

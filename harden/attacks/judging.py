@@ -9,8 +9,8 @@ from torch import Tensor
 
 from harden.attacks.capture import replayed
 from harden.attacks.point import Point
-from harden.attacks.protocol import loss_and_gradient
-from harden.losses import JudgedLoss, Loss, LossFunction, Steered
+from harden.attacks.protocol import graded_gradient, loss_and_gradient
+from harden.losses import GradedLoss, JudgedLoss, Loss, LossFunction, Steered
 
 
 @final
@@ -56,6 +56,12 @@ class Judge:
 
 
 def _climbed(loss: LossFunction, x: Tensor) -> tuple[Point, Tensor]:
+    loss = loss.steering if isinstance(loss, Steered) else loss
+    if isinstance(loss, GradedLoss):
+        found = graded_gradient(loss, x)
+        if found is not None:
+            out, gradient = found
+            return Point(x, out.loss, out.wrong), gradient
     wrong = torch.zeros(0, dtype=torch.bool)
 
     def valued(x: Tensor) -> Tensor:

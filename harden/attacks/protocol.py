@@ -11,7 +11,8 @@ from torch import Tensor
 
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.losses import LossFunction
+from harden.kernels.loss_grad import LossGrad
+from harden.losses import GradedLoss, LossFunction
 from harden.threats import Threat
 
 
@@ -47,6 +48,24 @@ def loss_and_gradient(loss: LossFunction, x: Tensor) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(mode=False):
         point = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         return _differentiated(loss, point)
+
+
+@torch.enable_grad()
+def graded_gradient(loss: GradedLoss, x: Tensor) -> tuple[LossGrad, Tensor] | None:
+    """As `loss_and_gradient` for a loss of logits, whose own gradient needs no graph.
+
+    None where the logits are not such that it is known, or do not depend on x: then `loss_and_gradient` says
+    what is wrong.
+    """
+    with torch.inference_mode(mode=False):
+        point = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
+        logits = loss.logits(point)
+        known = logits.dim() == 2 and logits.dtype in (torch.float32, torch.bfloat16)
+        if not known or len(logits) != len(x) or not logits.requires_grad:
+            return None
+        out = loss.graded(logits.detach())
+        (gradient,) = torch.autograd.grad(logits, point, out.dlogits, allow_unused=True)
+    return None if gradient is None else (out, gradient)
 
 
 def _differentiated(loss: LossFunction, point: Tensor) -> tuple[Tensor, Tensor]:

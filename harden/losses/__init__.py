@@ -9,6 +9,7 @@ from typing import Protocol, final, runtime_checkable
 from torch import Tensor
 from torch.nn import functional
 
+from harden.kernels.loss_grad import LossGrad, cross_entropy_grad_, margin_grad_
 from harden.losses.logits import Classify, divergence, dlr, errs, margin, targeted_dlr
 from harden.losses.ratio import DLR, TargetedDLR
 
@@ -17,6 +18,7 @@ __all__ = [
     "Classify",
     "CrossEntropy",
     "Divergence",
+    "GradedLoss",
     "InfoNCE",
     "JudgedLoss",
     "Loss",
@@ -62,6 +64,19 @@ class JudgedLoss(Protocol):
 
     def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of each example (N,), and whether the network errs on it, bool (N,)."""
+        ...
+
+
+@runtime_checkable
+class GradedLoss(Protocol):
+    """A loss of a network's logits alone, whose gradient there is known in closed form."""
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The network's output that the loss is computed from: (N, K)."""
+        ...
+
+    def graded(self, logits: Tensor) -> LossGrad:
+        """Loss, verdict and the loss's gradient at logits (N, K), in one operation."""
         ...
 
 
@@ -116,6 +131,12 @@ class CrossEntropy:
         """The network's logits (N, K)."""
         return self.classify(x)
 
+    def graded(self, logits: Tensor) -> LossGrad:
+        """Loss, verdict and the loss's gradient at logits (N, K), in one operation."""
+        out = LossGrad.like(logits)
+        cross_entropy_grad_(out, logits, self.y)
+        return out
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,6 +167,12 @@ class Margin:
     def logits(self, x: Tensor) -> Tensor:
         """The network's logits (N, K)."""
         return self.classify(x)
+
+    def graded(self, logits: Tensor) -> LossGrad:
+        """Loss, verdict and the loss's gradient at logits (N, K), in one operation."""
+        out = LossGrad.like(logits)
+        margin_grad_(out, logits, self.y)
+        return out
 
 
 @final

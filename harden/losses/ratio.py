@@ -7,6 +7,7 @@ from typing import final
 
 from torch import Tensor
 
+from harden.kernels.loss_grad import LossGrad, dlr_grad_, targeted_dlr_grad_
 from harden.losses.logits import Classify, dlr, errs, targeted_dlr
 
 
@@ -49,6 +50,12 @@ class DLR:
         """The network's logits (N, K)."""
         return self.classify(x)
 
+    def graded(self, logits: Tensor) -> LossGrad:
+        """Loss, verdict and the loss's gradient at logits (N, K), in one operation."""
+        out = LossGrad.like(logits)
+        dlr_grad_(out, logits, self.y)
+        return out
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,3 +96,9 @@ class TargetedDLR:
     def logits(self, x: Tensor) -> Tensor:
         """The network's logits (N, K)."""
         return self.classify(x)
+
+    def graded(self, logits: Tensor) -> LossGrad:
+        """Loss, verdict and the loss's gradient at logits (N, K), in one operation."""
+        out = LossGrad.like(logits)
+        targeted_dlr_grad_(out, logits, self.y, self.target)
+        return out
