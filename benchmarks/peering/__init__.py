@@ -1,0 +1,1 @@
+"""What the side-by-side benchmarks share: networks, contenders, interleaved timing, provenance."""
