@@ -109,6 +109,7 @@ def attack_row(net: str, setting: Setting, rounds: int, device: Device) -> dict[
         copied = engine.prepared(subject, precision)
         copies[name] = copied.describe()
         searches[name] = engine.search(attack, subject, Linf(setting.eps), copied)
+        searches[f"{name}, eager"] = engine.eager(attack, subject, Linf(setting.eps), copied)
         x = copied.lay_out(subject.x)
         works[f"{name}, own limit"] = repeated(partial(gradient_of, copied, x, subject.y), setting.steps)
         works[f"{name}, own limit, graph"] = replayed(copied, x, subject.y, setting.steps, device)

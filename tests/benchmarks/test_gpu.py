@@ -35,9 +35,12 @@ def test_the_dry_run_walks_every_path_and_goes_on_where_it_stopped(
             assert set(line["share_of_copy"]) == {"linf", "l2"}
             assert line["bytes"]["linf"] == 2 * line["bytes"]["copy"]
         else:
-            assert {"limit, graph", "harden_fp32, own limit, graph", "harden_fp32"} <= set(
-                line["ratio_to_limit"]
-            )
+            assert {
+                "limit, graph",
+                "harden_fp32, own limit, graph",
+                "harden_fp32",
+                "harden_fp32, eager",
+            } <= set(line["ratio_to_limit"])
             assert line["step_bytes"] == 4 * 4 * math.prod([line["batch"], 3, *size[line["net"]]])
     out.write_text("".join(f"{json.dumps(line)}\n" for line in lines[:-1]))
     capsys.readouterr()
