@@ -82,12 +82,7 @@ class Search:
                     at, value, gradient = at.take(keep), value[keep], gradient[keep]
             at.rule.move_(at.x_adv, at.x, value, gradient)
         self._settle(at)
-        last = at.loss.exactly(at.x_adv)
-        at.note_(last, only_standing=self._stop)
-        new = (last.wrong & ~at.settled).nonzero().squeeze(1)
-        if self._certain is not None:
-            self._certain.set_rows_(at.rows[new], last.rows(new))
-        at.settled[new] = True
+        self._end(at)
         self._write_back(at)
 
     def found(self) -> Tensor:
@@ -97,6 +92,17 @@ class Search:
         best = self._loss.exactly(self._best.x)
         best.put_(self._certain.wrong & ~best.wrong, self._certain)
         return best.x
+
+    def _end(self, at: _Run) -> None:
+        """Look at the last point of a run."""
+        if self._certain is None:
+            last = at.loss.exactly(at.x_adv)
+            at.note_(last, only_standing=self._stop)
+            at.settled |= last.wrong
+        else:
+            # The best of all points is shown to the network itself in the end: once is enough.
+            at.note_(at.loss.look(at.x_adv), only_standing=False)
+            self._settle(at)
 
     def _at(self, rows: Tensor, start: Tensor, rule: Rule) -> _Run:
         if len(rows) == len(self._x):
