@@ -50,7 +50,7 @@ def test_a_value_survives_the_trip_through_json(value: object) -> None:
 
 def test_descriptions_are_readable() -> None:
     assert describe(Linf("8/255")) == {
-        "kind": "harden.threats:Linf",
+        "kind": "harden.threats.linf:Linf",
         "eps": "8/255",
         "bounds": [0.0, 1.0],
     }

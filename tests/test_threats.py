@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from torch import Tensor
 
+from harden import kernels
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.threats import L2, Linf, Number, from_name
@@ -517,3 +518,21 @@ def test_a_python_float_is_the_simple_fraction_that_it_stands_for(value: float, 
 def test_a_float_that_no_simple_fraction_gives_is_kept_to_the_last_digit() -> None:
     value = 0.012345678901234567
     assert float(Linf(value).eps) == value
+
+
+@KINDS
+def test_the_budget_is_put_on_the_device_once_and_is_an_ordinary_tensor(
+    kind: type[Linf] | type[L2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy to the device at every step could not be captured in a CUDA graph."""
+    seen: list[Tensor] = []
+    name = f"{kind.__name__.lower()}_step_"
+    monkeypatch.setattr(kernels, name, lambda x_adv, x, grad, alpha, eps, low, high: seen.append(eps))
+    x = torch.zeros(1, 2)
+    with torch.inference_mode():
+        kind("1/977").step_(x, x, x, torch.ones(1))
+    kind("1/977").step_(x, x, x, torch.ones(1))
+    kind("1/976").step_(x, x, x, torch.ones(1))
+    assert seen[0] is seen[1]
+    assert not seen[0].is_inference()
+    assert Fraction(1, 978) < Fraction(seen[0].item()) <= Fraction(1, 977) < Fraction(seen[2].item())

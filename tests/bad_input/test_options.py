@@ -111,7 +111,7 @@ THREATS = [
     Row(
         "threat-class",
         lambda _: by_harden(DATA, threat=harden.Linf),
-        "a threat <class 'harden.threats.Linf'>",
+        "a threat <class 'harden.threats.linf.Linf'>",
         *LINF_OR_L2,
     ),
     Row(

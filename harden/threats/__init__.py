@@ -1,0 +1,11 @@
+"""Threat models as values: a threat owns its norm, random start, step, projection and exact membership."""
+
+from __future__ import annotations
+
+from harden.threats.budgets import Number, check_bounds
+from harden.threats.l2 import L2
+from harden.threats.linf import Linf
+from harden.threats.names import from_name
+from harden.threats.protocol import Threat
+
+__all__ = ["L2", "Linf", "Number", "Threat", "check_bounds", "from_name"]
