@@ -82,4 +82,51 @@ const char* read_step(const StackValue* stack, int32_t device_type, bool per_cha
   return nullptr;
 }
 
+const char* read_l1_step(const StackValue* stack, int32_t device_type, Step* step, Values* k) {
+  const StackValue whole[STEP_INPUTS] = {stack[0], stack[1], stack[2], stack[3], stack[4], stack[6], stack[7]};
+  if (const char* wrong = read_step(whole, device_type, false, step)) return wrong;
+  if (step->grad_is_bfloat16) return "every tensor has to be float32";
+  Tensor counts;
+  if (const char* wrong = read_tensor(stack[5], device_type, &counts)) return wrong;
+  if (counts.dtype != aoti_torch_dtype_float32()) return "every tensor has to be float32";
+  if (counts.device_index != step->device_index) return "every tensor has to be on the same device";
+  return read_values(counts, *step, false, k) ? "k has to be contiguous, with 1 element or the shape (N,)" : nullptr;
+}
+
+const char* read_projection(const StackValue* stack, int32_t device_type, Step* step) {
+  const StackValue whole[STEP_INPUTS] = {stack[0], stack[1], stack[1], stack[2], stack[2], stack[3], stack[4]};
+  return read_step(whole, device_type, false, step);
+}
+
+const char* read_ranking(const StackValue* stack, int32_t device_type, Ranking* ranking) {
+  Tensor tensors[3];
+  for (int i = 0; i < 3; ++i) {
+    if (const char* wrong = read_tensor(stack[i], device_type, &tensors[i])) return wrong;
+    if (tensors[i].dtype != aoti_torch_dtype_float32()) return "every tensor has to be float32";
+    if (tensors[i].device_index != tensors[0].device_index) return "every tensor has to be on the same device";
+  }
+  const Tensor &threshold = tensors[0], &values = tensors[1];
+  if (values.dim < 1 || threshold.dim != 1 || threshold.sizes[0] != values.sizes[0] || !contiguous(threshold))
+    return "values have to have the shape (N, ...) and out, contiguous, the shape (N,)";
+  ranking->device_index = values.device_index;
+  ranking->examples = values.sizes[0];
+  ranking->elements = 1;
+  for (int64_t axis = 1; axis < values.dim; ++axis) ranking->elements *= values.sizes[axis];
+  Step step;
+  step.examples = ranking->examples;
+  if (read_values(tensors[2], step, false, &ranking->k)) return "k has to be contiguous, with 1 element or the shape (N,)";
+  if (values.elements() == 0) return nullptr;
+  if (!contiguous(values) && !channels_last(values)) return "values have to be contiguous or channels_last";
+  void* target = nullptr;
+  const void* source = nullptr;
+  if (torch_get_mutable_data_ptr(threshold.handle, &target) || torch_get_const_data_ptr(values.handle, &source))
+    return NO_ANSWER;
+  ranking->threshold = static_cast<float*>(target);
+  ranking->values = static_cast<const float*>(source);
+  const uintptr_t first = reinterpret_cast<uintptr_t>(target), second = reinterpret_cast<uintptr_t>(source);
+  if (first < second + values.elements() * sizeof(float) && second < first + ranking->examples * sizeof(float))
+    return "out must not share memory with values";
+  return nullptr;
+}
+
 }  // namespace harden

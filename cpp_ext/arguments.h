@@ -49,4 +49,27 @@ constexpr uint64_t STEP_INPUTS = 7;
 // Reads and checks (x_adv, x, grad, alpha, eps, low, high). Returns nullptr, or what is wrong, in words.
 const char* read_step(const StackValue* stack, int32_t device_type, bool per_channel, Step* step);
 
+constexpr uint64_t L1_STEP_INPUTS = 8;
+constexpr uint64_t PROJECTION_INPUTS = 5;
+constexpr uint64_t RANKING_INPUTS = 3;
+
+// Reads and checks (x_adv, x, grad, alpha, eps, k, low, high).
+const char* read_l1_step(const StackValue* stack, int32_t device_type, Step* step, Values* k);
+
+// Reads and checks (x_adv, x, eps, low, high). The step's grad is x, which nothing may read as a gradient.
+const char* read_projection(const StackValue* stack, int32_t device_type, Step* step);
+
+// (N, ...) values, dense in any order that keeps an example's elements together, and one threshold an example.
+struct Ranking {
+  float* threshold;
+  const float* values;
+  Values k;
+  int64_t examples;
+  int64_t elements;  // of one example
+  int32_t device_index;
+};
+
+// Reads and checks (threshold, values, k).
+const char* read_ranking(const StackValue* stack, int32_t device_type, Ranking* ranking);
+
 }  // namespace harden

@@ -21,5 +21,8 @@ const char* l2_step_cpu(const StackValue* stack);
 const char* fill_uniform_cpu(const StackValue* stack);
 const char* fill_normal_cpu(const StackValue* stack);
 const char* loss_grad_cpu(const StackValue* stack);
+const char* l1_step_cpu(const StackValue* stack);
+const char* l1_project_cpu(const StackValue* stack);
+const char* topk_threshold_cpu(const StackValue* stack);
 
 }  // namespace harden

@@ -12,6 +12,9 @@ constexpr const char* SCHEMAS[] = {
     "fill_normal_(Tensor(a!) out, Tensor ids, int seed) -> ()",
     "loss_grad_(Tensor(a!) loss, Tensor(b!) margin, Tensor(c!) wrong, Tensor(d!) dlogits, Tensor logits, Tensor y, "
     "Tensor target, int kind) -> ()",
+    "l1_step_(Tensor(a!) x_adv, Tensor x, Tensor grad, Tensor alpha, Tensor eps, Tensor k, float low, float high) -> ()",
+    "l1_project_(Tensor(a!) x_adv, Tensor x, Tensor eps, float low, float high) -> ()",
+    "topk_threshold(Tensor(a!) out, Tensor values, Tensor k) -> ()",
 };
 
 }  // namespace
@@ -34,6 +37,9 @@ int32_t harden_register() {
       {"fill_uniform_", boxed<fill_uniform_cpu, FILL_TENSORS, FILL_INPUTS>},
       {"fill_normal_", boxed<fill_normal_cpu, FILL_TENSORS, FILL_INPUTS>},
       {"loss_grad_", boxed<loss_grad_cpu, LOGITS_TENSORS, LOGITS_INPUTS>},
+      {"l1_step_", boxed<l1_step_cpu, 6, L1_STEP_INPUTS>},
+      {"l1_project_", boxed<l1_project_cpu, 3, PROJECTION_INPUTS>},
+      {"topk_threshold", boxed<topk_threshold_cpu, 3, RANKING_INPUTS>},
   };
   for (const auto& operation : operations)
     if (const TorchError code = torch_library_impl(kernels, operation.name, operation.kernel, BUILT_FOR)) return code;

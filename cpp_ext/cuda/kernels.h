@@ -16,6 +16,9 @@ const char* l2_step_cuda(const StackValue* stack);
 const char* fill_uniform_cuda(const StackValue* stack);
 const char* fill_normal_cuda(const StackValue* stack);
 const char* loss_grad_cuda(const StackValue* stack);
+const char* l1_step_cuda(const StackValue* stack);
+const char* l1_project_cuda(const StackValue* stack);
+const char* topk_threshold_cuda(const StackValue* stack);
 
 // Makes the tensors' device current for its lifetime and finds torch's current stream on it. Nothing here waits
 // for the device, so a launch can be captured in a CUDA graph.

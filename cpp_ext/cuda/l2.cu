@@ -1,24 +1,10 @@
 // The L2 step on CUDA: one launch, one block for each example.
 #include "../l2.h"
 
-#include "kernels.h"
+#include "block.h"
 
 namespace harden {
 namespace {
-
-constexpr int WARP = 32;
-
-// The sum of all threads' values, in every thread. Its order is fixed, so the same input gives the same bits.
-__device__ double block_sum(double value) {
-  __shared__ double parts[THREADS / WARP];
-  for (int offset = WARP / 2; offset > 0; offset /= 2) value += __shfl_down_sync(0xffffffffu, value, offset);
-  if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = value;
-  __syncthreads();
-  double sum = 0.0;
-  for (int warp = 0; warp < THREADS / WARP; ++warp) sum += parts[warp];
-  __syncthreads();  // the next call overwrites `parts`
-  return sum;
-}
 
 template <class Gradient>
 __global__ void __launch_bounds__(THREADS) step_examples(const Step step) {

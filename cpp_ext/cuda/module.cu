@@ -26,6 +26,9 @@ int32_t harden_register() {
       {"fill_uniform_", boxed<fill_uniform_cuda, FILL_TENSORS, FILL_INPUTS>},
       {"fill_normal_", boxed<fill_normal_cuda, FILL_TENSORS, FILL_INPUTS>},
       {"loss_grad_", boxed<loss_grad_cuda, LOGITS_TENSORS, LOGITS_INPUTS>},
+      {"l1_step_", boxed<l1_step_cuda, 6, L1_STEP_INPUTS>},
+      {"l1_project_", boxed<l1_project_cuda, 3, PROJECTION_INPUTS>},
+      {"topk_threshold", boxed<topk_threshold_cuda, 3, RANKING_INPUTS>},
   };
   for (const auto& operation : operations)
     if (const TorchError code = torch_library_impl(kernels, operation.name, operation.kernel, BUILT_FOR)) return code;

@@ -6,7 +6,18 @@ They run natively or in plain torch; `backend()` says which of the two on a devi
 from __future__ import annotations
 
 from harden.kernels.filling import fill_normal_, fill_uniform_
+from harden.kernels.l1 import l1_project_, l1_step_, topk_threshold
 from harden.kernels.loading import backend
 from harden.kernels.steps import l2_step_, linf_step_, not_finite
 
-__all__ = ["backend", "fill_normal_", "fill_uniform_", "l2_step_", "linf_step_", "not_finite"]
+__all__ = [
+    "backend",
+    "fill_normal_",
+    "fill_uniform_",
+    "l1_project_",
+    "l1_step_",
+    "l2_step_",
+    "linf_step_",
+    "not_finite",
+    "topk_threshold",
+]

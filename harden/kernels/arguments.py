@@ -90,11 +90,12 @@ def check_step(
                 "dense tensors on one device",
                 f"move it with {name}.to(x_adv.device)",
             )
-    _check_form("alpha", alpha, x_adv, per_channel=per_channel)
-    _check_form("eps", eps, x_adv, per_channel=per_channel)
+    check_form("alpha", alpha, x_adv, per_channel=per_channel)
+    check_form("eps", eps, x_adv, per_channel=per_channel)
 
 
-def _check_form(name: str, value: Tensor, x_adv: Tensor, *, per_channel: bool) -> None:
+def check_form(name: str, value: Tensor, x_adv: Tensor, *, per_channel: bool) -> None:
+    """Refuses a step size, a budget or a count that is not one for all, per example or per channel."""
     forms: list[tuple[int, ...]] = [(x_adv.shape[0],)]
     if per_channel and x_adv.dim() > 1:
         forms.append((1, x_adv.shape[1]))

@@ -23,7 +23,16 @@ import torch
 # The interface these Python files expect of a module; cpp_ext/module.h holds its other half.
 INTERFACE: Final = 2
 # The operations of `_cpu`, under torch.ops.harden.
-OPERATIONS: Final = ("linf_step_", "l2_step_", "fill_uniform_", "fill_normal_", "loss_grad_")
+OPERATIONS: Final = (
+    "linf_step_",
+    "l2_step_",
+    "l1_step_",
+    "l1_project_",
+    "topk_threshold",
+    "fill_uniform_",
+    "fill_normal_",
+    "loss_grad_",
+)
 # The first torch whose stable C interface has every function the modules call.
 OLDEST_TORCH: Final = (2, 10)
 # The oldest device `_cuda` has code for: sm_80.

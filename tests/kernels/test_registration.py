@@ -16,15 +16,25 @@ from harden.kernels import loading, reference
 
 pytestmark = pytest.mark.usefixtures("native")
 
-OPERATIONS = ["linf_step_", "l2_step_"]
+
+OPERATIONS = ["linf_step_", "l2_step_", "l1_step_", "l1_project_", "topk_threshold"]
 ALLOWED = Path(__file__).parents[2] / "cpp_ext" / "allowed_symbols.txt"
 
 
-def _arguments(layout: torch.memory_format) -> list[torch.Tensor | float]:
+def _arguments(
+    layout: torch.memory_format, operation: str = "linf_step_", shape: tuple[int, ...] = (2, 3, 4, 4)
+) -> list[torch.Tensor | float]:
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(2, 3, 4, 4, generator=generator).contiguous(memory_format=layout)
-    grad = torch.randn(2, 3, 4, 4, generator=generator).contiguous(memory_format=layout)
-    return [x.clone(), x, grad, torch.tensor(0.1), torch.rand(2, generator=generator), 0.0, 1.0]
+    x = torch.rand(shape, generator=generator).contiguous(memory_format=layout)
+    grad = torch.randn(shape, generator=generator).contiguous(memory_format=layout)
+    alpha, eps, k = torch.tensor(0.1), torch.rand(shape[0], generator=generator), torch.tensor([3.0])
+    if operation == "l1_step_":
+        return [x.clone(), x, grad, alpha, eps, k, 0.0, 1.0]
+    if operation == "l1_project_":
+        return [grad, x, eps, 0.0, 1.0]
+    if operation == "topk_threshold":
+        return [torch.zeros(shape[0]), grad, k]
+    return [x.clone(), x, grad, alpha, eps, 0.0, 1.0]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -32,15 +42,15 @@ def _arguments(layout: torch.memory_format) -> list[torch.Tensor | float]:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own tracing
 def test_opcheck_passes(operation: str, layout: torch.memory_format) -> None:
     packet = getattr(torch.ops.harden, operation)
-    outcome = torch.library.opcheck(packet.default, tuple(_arguments(layout)))
+    outcome = torch.library.opcheck(packet.default, tuple(_arguments(layout, operation)))
     assert set(outcome.values()) == {"SUCCESS"}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_the_schema_says_that_x_adv_alone_is_written(operation: str) -> None:
+def test_the_schema_says_that_the_first_argument_alone_is_written(operation: str) -> None:
     schema = getattr(torch.ops.harden, operation).default._schema
     written = [argument.name for argument in schema.arguments if argument.is_write]
-    assert written == ["x_adv"]
+    assert written == [schema.arguments[0].name]
     assert list(schema.returns) == []
 
 
@@ -49,19 +59,21 @@ def test_the_fake_kernel_returns_nothing_and_touches_nothing(operation: str) -> 
     with FakeTensorMode() as mode:
         arguments = [
             mode.from_tensor(argument) if isinstance(argument, torch.Tensor) else argument
-            for argument in _arguments(torch.contiguous_format)
+            for argument in _arguments(torch.contiguous_format, operation)
         ]
+        shape = arguments[0].shape  # type: ignore[union-attr]
         assert getattr(torch.ops.harden, operation)(*arguments) is None
     assert isinstance(arguments[0], torch.Tensor)
-    assert arguments[0].shape == (2, 3, 4, 4)
+    assert arguments[0].shape == shape
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_empty_tensors_are_left_alone(operation: str) -> None:
-    for shape in [(0,), (0, 3, 2, 2), (2, 0)]:
-        x_adv, x, grad = torch.empty(shape), torch.empty(shape), torch.empty(shape)
-        getattr(torch.ops.harden, operation)(x_adv, x, grad, torch.tensor(0.1), torch.tensor(0.1), 0.0, 1.0)
-        assert x_adv.shape == shape
+    for shape in [(0,), (0, 3), (2, 0)]:
+        arguments = _arguments(torch.contiguous_format, operation, shape)
+        before = arguments[0].clone()  # type: ignore[union-attr]
+        getattr(torch.ops.harden, operation)(*arguments)
+        assert torch.equal(arguments[0], before)  # type: ignore[arg-type]
 
 
 def test_a_compiled_graph_computes_the_same() -> None:
