@@ -20,7 +20,7 @@ from harden.draws import Draws
 from harden.losses import CrossEntropy
 from harden.models import Classifier, PassMeter, counting, frozen
 from harden.models.reference import small_cnn
-from harden.threats import L2, Linf
+from harden.threats import L1, L2, Linf
 
 STEPS, BATCH = 20, 128
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
@@ -60,8 +60,10 @@ def test_the_limit(benchmark: Any, loss: CrossEntropy, x: Tensor) -> None:
 
 @pytest.mark.benchmark(group="PGD-20, small CNN, 128 x 3 x 32 x 32")
 @pytest.mark.parametrize("keep_best", [False, True])
-@pytest.mark.parametrize("threat", [Linf("8/255"), L2("1/2")], ids=["linf", "l2"])
-def test_an_attack(benchmark: Any, loss: CrossEntropy, x: Tensor, threat: Linf | L2, keep_best: bool) -> None:
+@pytest.mark.parametrize("threat", [Linf("8/255"), L2("1/2"), L1(12)], ids=["linf", "l2", "l1"])
+def test_an_attack(
+    benchmark: Any, loss: CrossEntropy, x: Tensor, threat: Linf | L2 | L1, keep_best: bool
+) -> None:
     """The whole attack: random start, 20 steps, projection, bookkeeping."""
     attack, draws = PGD(steps=STEPS, keep_best=keep_best), Draws(0, torch.arange(BATCH))
     x_adv = benchmark(attack, loss, x, threat, draws)
@@ -71,8 +73,8 @@ def test_an_attack(benchmark: Any, loss: CrossEntropy, x: Tensor, threat: Linf |
 
 
 @pytest.mark.benchmark(group="random start, 128 x 3 x 32 x 32")
-@pytest.mark.parametrize("threat", [Linf("8/255"), L2("1/2")], ids=["linf", "l2"])
-def test_a_random_start(benchmark: Any, x: Tensor, threat: Linf | L2) -> None:
+@pytest.mark.parametrize("threat", [Linf("8/255"), L2("1/2"), L1(12)], ids=["linf", "l2", "l1"])
+def test_a_random_start(benchmark: Any, x: Tensor, threat: Linf | L2 | L1) -> None:
     """What counter-based draws in plain torch cost, once a restart."""
     start = benchmark(threat.start, x, Draws(0, torch.arange(BATCH)))
     assert bool(threat.contains(start, x).all())

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harden.objectives import MoCo as MoCo
     from harden.objectives import SimCLR as SimCLR
     from harden.objectives import Standard as Standard
+    from harden.threats import L1 as L1
     from harden.threats import L2 as L2
     from harden.threats import Linf as Linf
     from harden.views import Views as Views
@@ -34,6 +35,7 @@ _HOMES = {
     "Classifier": "models",
     "HardenError": "errors",
     "Hardened": "hardening",
+    "L1": "threats",
     "L2": "threats",
     "LinearProbe": "objectives",
     "Linf": "threats",
@@ -68,6 +70,7 @@ _MODULES = (
 )
 
 __all__ = [
+    "L1",
     "L2",
     "PGD",
     "TRADES",

@@ -15,13 +15,16 @@ from harden.description import JSON, describe, restore
 from harden.errors import InputError
 from harden.losses import Margin
 from harden.objectives import TRADES
-from harden.threats import L2, Linf
+from harden.threats import L1, L2, Linf
 
 EPS = st.fractions(0, 1)
 BOUNDS = st.sampled_from([(0.0, 1.0), (-1.0, 1.0), (0.1, 7.3)])
 POSITIVE = st.floats(1e-6, 10)
 THREATS = st.one_of(
-    st.builds(Linf, st.fractions(0, Fraction(1, 2))), st.builds(L2, EPS, BOUNDS), st.builds(Linf, EPS, BOUNDS)
+    st.builds(Linf, st.fractions(0, Fraction(1, 2))),
+    st.builds(L2, EPS, BOUNDS),
+    st.builds(L1, EPS, BOUNDS),
+    st.builds(Linf, EPS, BOUNDS),
 )
 ATTACKS = st.builds(
     PGD,

@@ -98,6 +98,7 @@ def test_star_import_gives_the_public_names_and_no_more() -> None:
         "Classifier",
         "HardenError",
         "Hardened",
+        "L1",
         "L2",
         "LinearProbe",
         "Linf",

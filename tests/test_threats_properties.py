@@ -14,11 +14,12 @@ from torch import Tensor
 
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.threats import L2, Linf
+from harden.threats import L1, L2, Linf
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
-Ball = Linf | L2
+Ball = Linf | L2 | L1
+Kind = type[Linf] | type[L2] | type[L1]
 
 
 def _in_a_larger_one(x: Tensor) -> Tensor:
@@ -42,7 +43,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "offset": lambda x: torch.cat([x.new_zeros(1, *x.shape[1:]), x])[1:],
 }
 READ_ONLY = LAYOUTS | {"requires_grad": lambda x: x.clone().requires_grad_(), "inference": _inference}
-KINDS = pytest.mark.parametrize("kind", [Linf, L2])
+KINDS = pytest.mark.parametrize("kind", [Linf, L2, L1])
 SHAPES = st.tuples(st.integers(0, 3), st.sampled_from([1, 2, 3, 5]), st.integers(1, 4), st.integers(1, 4))
 BOXES = st.sampled_from([(0.0, 1.0), (-1.0, 1.0), (0.1, 1.3), (0.0, 255.0), (-2.5, -0.5)])
 
@@ -64,8 +65,10 @@ def _inside(threat: Ball, x_adv: Tensor, x: Tensor) -> list[bool]:
     verdicts = []
     for one, clean in zip(x_adv.flatten(1).tolist(), x.detach().flatten(1).tolist(), strict=True):
         deltas = [Fraction(a) - Fraction(b) for a, b in zip(one, clean, strict=True)]
-        size = max(map(abs, deltas)) if isinstance(threat, Linf) else sum(delta**2 for delta in deltas)
-        limit = threat.eps if isinstance(threat, Linf) else threat.eps**2
+        if isinstance(threat, L2):
+            size, limit = sum(delta**2 for delta in deltas), threat.eps**2
+        else:
+            size, limit = (max if isinstance(threat, Linf) else sum)(map(abs, deltas)), threat.eps
         verdicts.append(size <= limit and all(low <= Fraction(value) <= high for value in one))
     return verdicts
 
@@ -82,7 +85,7 @@ def _inside(threat: Ball, x_adv: Tensor, x: Tensor) -> list[bool]:
     grad_type=st.sampled_from([torch.float32, torch.float64, torch.float16, torch.bfloat16]),
 )
 def test_layouts_change_no_bit_and_results_stay_in_ball_and_box(
-    kind: type[Linf] | type[L2],
+    kind: Kind,
     shape: tuple[int, ...],
     box: tuple[float, float],
     share: str,
@@ -112,7 +115,7 @@ def test_layouts_change_no_bit_and_results_stay_in_ball_and_box(
 @KINDS
 @given(shape=SHAPES, box=BOXES, seed=st.integers(0, 999), read=st.sampled_from(sorted(READ_ONLY)))
 def test_starts_have_the_same_bits_in_every_layout(
-    kind: type[Linf] | type[L2], shape: tuple[int, ...], box: tuple[float, float], seed: int, read: str
+    kind: Kind, shape: tuple[int, ...], box: tuple[float, float], seed: int, read: str
 ) -> None:
     threat = kind("1/5", box)
     x, draws = _random(shape, seed, *box), Draws(seed, torch.arange(shape[0]) + seed)
@@ -128,7 +131,7 @@ def test_starts_have_the_same_bits_in_every_layout(
 @KINDS
 @given(shape=SHAPES, seed=st.integers(0, 99), name=st.sampled_from(sorted(LAYOUTS)))
 def test_projection_is_idempotent_in_every_layout(
-    kind: type[Linf] | type[L2], shape: tuple[int, ...], seed: int, name: str
+    kind: Kind, shape: tuple[int, ...], seed: int, name: str
 ) -> None:
     threat, x = kind("1/7"), _random(shape, seed)
     once = LAYOUTS[name](_random(shape, seed + 1, -3.0, 4.0))
@@ -140,7 +143,7 @@ def test_projection_is_idempotent_in_every_layout(
 
 @KINDS
 @given(n=st.integers(1, 4), seed=st.integers(0, 99))
-def test_one_image_seen_n_times_is_read_as_n_images(kind: type[Linf] | type[L2], n: int, seed: int) -> None:
+def test_one_image_seen_n_times_is_read_as_n_images(kind: Kind, n: int, seed: int) -> None:
     threat = kind("1/7")
     x = _random((1, 3, 2, 2), seed).expand(n, -1, -1, -1)
     grad = _random((1, 3, 1, 1), seed + 1).expand(n, 3, 2, 2)
@@ -153,7 +156,7 @@ def test_one_image_seen_n_times_is_read_as_n_images(kind: type[Linf] | type[L2],
 
 @KINDS
 @pytest.mark.parametrize("name", sorted(LAYOUTS))
-def test_inference_tensors_are_written_inside_inference_mode(kind: type[Linf] | type[L2], name: str) -> None:
+def test_inference_tensors_are_written_inside_inference_mode(kind: Kind, name: str) -> None:
     x = _random((2, 3, 4, 4), 0)
     expected = _random((2, 3, 4, 4), 1)
     kind("1/9").project_(expected, x)
@@ -165,9 +168,7 @@ def test_inference_tensors_are_written_inside_inference_mode(kind: type[Linf] | 
 
 @KINDS
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.uint8])
-def test_images_of_another_type_are_refused_in_three_parts(
-    kind: type[Linf] | type[L2], dtype: torch.dtype
-) -> None:
+def test_images_of_another_type_are_refused_in_three_parts(kind: Kind, dtype: torch.dtype) -> None:
     x = _random((2, 3, 4, 4), 0)
     for images, clean in ((x.to(dtype), x), (x.clone(), x.to(dtype))):
         before = images.clone()

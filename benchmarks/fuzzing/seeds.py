@@ -19,12 +19,12 @@ from harden.description import describe
 from harden.evaluation import pgd_suite
 from harden.models import Classifier
 from harden.objectives import TRADES
-from harden.threats import L2, Linf
+from harden.threats import L1, L2, Linf
 from harden.training.checkpoint import save_weights
 from harden.views import NATURAL
 
 SHAPE, CLASSES = (1, 4, 4), 3
-DESCRIBED = (Linf("8/255"), L2("1/2"), TRADES(beta=6.0), NATURAL)
+DESCRIBED = (Linf("8/255"), L2("1/2"), L1("12"), TRADES(beta=6.0), NATURAL)
 TOML = 'data = "digits"\nout = "runs/x"\neps = "8/255"\nbudget = "300E"\nseed = 0\nbeta = 6.0\n'
 
 

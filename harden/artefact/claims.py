@@ -27,7 +27,7 @@ def proportion(found: Proportion) -> schema.Proportion:
 def threat_record(threat: Threat) -> schema.ThreatRecord:
     """The threat model."""
     norm = threat.name
-    if norm not in ("linf", "l2"):
+    if norm not in ("linf", "l2", "l1"):
         raise ValueError(f"norm {norm!r} has no place in the certificate's schema")
     eps = str(threat.eps)
     return schema.ThreatRecord(norm=norm, eps=eps, bounds=threat.bounds)  # type: ignore[arg-type]  # as checked

@@ -64,7 +64,7 @@ class Proportion(Model):
 class ThreatRecord(Model):
     """The threat model: {x' : ||x' - x||_norm <= eps, bounds[0] <= x' <= bounds[1]}, pixels in [0, 1]."""
 
-    norm: Literal["linf", "l2"]
+    norm: Literal["linf", "l2", "l1"]
     eps: Eps
     bounds: tuple[float, float] = (0.0, 1.0)
 

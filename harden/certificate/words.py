@@ -50,7 +50,7 @@ def in_full(proportion: Proportion) -> str:
 def ball(certificate: Statement) -> str:
     """The threat model in words."""
     threat = certificate.predicate.threat
-    norm = {"linf": "L-infinity", "l2": "L2"}[threat.norm]
+    norm = {"linf": "L-infinity", "l2": "L2", "l1": "L1"}[threat.norm]
     return f"{norm}, eps {threat.eps}"
 
 

@@ -74,7 +74,7 @@ Unlabelled = Annotated[
 DropLeaks = Annotated[
     bool, typer.Option("--drop-leaks", help="Leave training images out that are test images too.")
 ]
-Norm = Annotated[str, typer.Option(help="linf | l2")]
+Norm = Annotated[str, typer.Option(help="linf | l2 | l1")]
 Eps = Annotated[str, typer.Option(help="Perturbation budget in pixel units of [0, 1], such as 8/255.")]
 Pretrain = Annotated[str, typer.Option(help="none | simclr | moco | acl (attacked views)")]
 Finetune = Annotated[str, typer.Option(help="trades | madry | standard | probe (the head alone)")]

@@ -98,7 +98,7 @@ def check_model(model: object) -> None:
 def check_threat(threat: object) -> None:
     """Raise InputError unless a threat is one, and not its name, its eps or its class."""
     if isinstance(threat, type) or not hasattr(threat, "eps"):
-        raise InputError(f"a threat {threat!r}", "Linf or L2", 'write threat=harden.Linf("8/255")')
+        raise InputError(f"a threat {threat!r}", "Linf, L2 or L1", 'write threat=harden.Linf("8/255")')
 
 
 @final

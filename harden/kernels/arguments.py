@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harden.errors import InputError
 
-# The error analysis of the L2 projection (cpp_ext/l2.h) holds for at most so many elements an example.
+# The error analyses of the projections (cpp_ext/l2.h, l1.h) hold for at most so many elements an example.
 MOST_ELEMENTS = 2**30
 
 

@@ -33,8 +33,7 @@ def outside(
                 yield f"{name} of image {image} leaves [{low}, {high}]"
         if not (np.isfinite(o).all() and np.isfinite(w).all()):
             continue
-        inside = inside_linf(o, w, eps) if threat["norm"] == "linf" else inside_l2(o, w, eps)
-        if not inside:
+        if not _INSIDE[threat["norm"]](o, w, eps):
             yield f"witness of image {image} is outside the {threat['norm']} ball of {threat['eps']}"
 
 
@@ -72,6 +71,22 @@ def inside_l2(original: Images, witness: Images, eps: Fraction) -> bool:
     return Fraction(exact, 1 << (2 * _SCALE)) <= eps * eps
 
 
+def inside_l1(original: Images, witness: Images, eps: Fraction) -> bool:
+    """Whether sum |w_i - o_i| <= eps, exactly; in float64 first, as for L2."""
+    difference = np.abs(witness.astype(np.float64) - original.astype(np.float64))
+    total, limit = float(difference.sum()), float(eps)
+    slack = (difference.size + 8) * 2.0**-52
+    if total > limit * (1 + slack):
+        return False
+    if total < limit * (1 - slack):
+        return True
+    exact = sum(abs(_whole(w) - _whole(o)) for o, w in zip(original.tolist(), witness.tolist(), strict=True))
+    return Fraction(exact, 1 << _SCALE) <= eps
+
+
+_INSIDE = {"linf": inside_linf, "l2": inside_l2, "l1": inside_l1}
+
+
 def _whole(value: float) -> int:
     return int(math.ldexp(value, _SCALE))
 
@@ -80,5 +95,10 @@ def distances(original: Images, witness: Images, norm: str) -> npt.NDArray[np.fl
     """The distance of each pair in float64, for arrays (M, C, H, W): what the gallery shows."""
     flat = (witness.astype(np.float64) - original.astype(np.float64)).reshape(len(original), -1)
     found: npt.NDArray[np.float64]
-    found = np.abs(flat).max(axis=1) if norm == "linf" else np.sqrt((flat * flat).sum(axis=1))
+    if norm == "linf":
+        found = np.abs(flat).max(axis=1)
+    elif norm == "l2":
+        found = np.sqrt((flat * flat).sum(axis=1))
+    else:
+        found = np.abs(flat).sum(axis=1)
     return found

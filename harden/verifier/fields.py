@@ -138,7 +138,7 @@ _PROPORTION = record(
         "confidence": number(math.nextafter(0, 1), math.nextafter(1, 0)),
     }
 )
-_THREAT = record({"norm": one_of("linf", "l2"), "eps": _EPS, "bounds": several(number(), 2, 2)})
+_THREAT = record({"norm": one_of("linf", "l2", "l1"), "eps": _EPS, "bounds": several(number(), 2, 2)})
 _DATA = record(
     {
         "name": _TEXT,

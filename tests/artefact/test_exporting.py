@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from harden.evaluation import Phase
 from harden.locking import LOCK_FILE
 from harden.models import Classifier, copied
 from harden.models.reference import small_cnn
-from harden.threats import L2, Linf
+from harden.threats import L1, L2, Linf
 from harden.verifier.command import main as verify
 
 MakeClassifier = Callable[..., Classifier]
@@ -333,6 +334,20 @@ def test_l2_end_to_end(trained: Classifier, test: Examples, make_claim: MakeClai
     change = (stored["witness"].astype(np.float64) - stored["original"]).reshape(len(stored["index"]), -1)
     assert (np.linalg.norm(change, axis=1) <= 0.5 + 1e-12).all()
     assert np.abs(change).max() > 0.1  # it is not the L-inf ball of the other tests
+    assert verify([str(tmp_path / "out")]) == 0
+
+
+def test_l1_end_to_end(trained: Classifier, test: Examples, make_claim: MakeClaim, tmp_path: Path) -> None:
+    artefact = export(trained, tmp_path / "out", test, make_claim(L1("3/2")))
+    predicate = artefact.certificate.predicate
+    assert (predicate.threat.norm, predicate.threat.eps) == ("l1", "3/2")
+    assert "L1, eps 3/2" in str(artefact.certificate)
+    stored = np.load(tmp_path / "out" / "evidence.npz")
+    assert 0 < len(stored["index"]) == predicate.evidence.witnesses < 40
+    for witness, original in zip(stored["witness"], stored["original"], strict=True):
+        pairs = zip(witness.ravel().tolist(), original.ravel().tolist(), strict=True)
+        assert sum(abs(Fraction(a) - Fraction(b)) for a, b in pairs) <= Fraction(3, 2)
+    assert np.abs(stored["witness"] - stored["original"]).max() > 0.3  # sparse: far in few pixels
     assert verify([str(tmp_path / "out")]) == 0
 
 

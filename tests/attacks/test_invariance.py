@@ -16,11 +16,11 @@ from harden.draws import Draws
 from harden.kernels import backend
 from harden.losses import CrossEntropy, Margin, margin
 from harden.models import Classifier, frozen
-from harden.threats import L2, Linf
+from harden.threats import L1, L2, Linf
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
-BALLS = pytest.mark.parametrize("threat", [Linf("8/255"), L2("1/2")], ids=repr)
+BALLS = pytest.mark.parametrize("threat", [Linf("8/255"), L2("1/2"), L1(3)], ids=repr)
 
 
 def _bowl(x: Tensor) -> Tensor:
@@ -30,7 +30,9 @@ def _bowl(x: Tensor) -> Tensor:
 
 @BALLS
 @pytest.mark.parametrize("size", [1, 7, 16])
-def test_a_batch_changes_no_bit_where_the_loss_does_not(threat: Linf | L2, size: int, images: Tensor) -> None:
+def test_a_batch_changes_no_bit_where_the_loss_does_not(
+    threat: Linf | L2 | L1, size: int, images: Tensor
+) -> None:
     attack, draws = PGD(steps=3, restarts=2), Draws(4, torch.arange(16))
     whole = attack(_bowl, images, threat, draws)
     parts = [attack(_bowl, images[i], threat, draws.take(i)) for i in torch.split(torch.arange(16), size)]
@@ -42,7 +44,7 @@ def test_a_batch_changes_no_bit_where_the_loss_does_not(threat: Linf | L2, size:
 @BALLS
 @pytest.mark.parametrize("size", [1, 7])
 def test_a_batch_changes_no_verdict_about_a_network(
-    threat: Linf | L2, size: int, make_network: Callable[[int], nn.Module]
+    threat: Linf | L2 | L1, size: int, make_network: Callable[[int], nn.Module]
 ) -> None:
     """Sums run in another order in another batch, so an example on the fence may fall on either side.
 
@@ -69,7 +71,7 @@ def test_a_batch_changes_no_verdict_about_a_network(
 
 
 @BALLS
-def test_channels_last_keeps_its_layout_and_changes_no_bit(threat: Linf | L2, images: Tensor) -> None:
+def test_channels_last_keeps_its_layout_and_changes_no_bit(threat: Linf | L2 | L1, images: Tensor) -> None:
     last = images.contiguous(memory_format=torch.channels_last)
     for attack in (PGD(steps=3), PGD(steps=3, restarts=2, keep_best=False), PGD(steps=1, random_start=False)):
         plain = attack(_bowl, images, threat, Draws(0, torch.arange(16)))
@@ -82,7 +84,7 @@ def test_channels_last_keeps_its_layout_and_changes_no_bit(threat: Linf | L2, im
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 @BALLS
 def test_the_ball_is_exact_whatever_the_networks_precision(
-    threat: Linf | L2, dtype: torch.dtype, network: nn.Module, images: Tensor, labels: Tensor
+    threat: Linf | L2 | L1, dtype: torch.dtype, network: nn.Module, images: Tensor, labels: Tensor
 ) -> None:
     """Others attack in the network's type: in bfloat16 the perturbation then exceeds eps by 6 %."""
     model = Classifier(network.to(dtype), mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))

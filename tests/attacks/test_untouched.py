@@ -14,7 +14,7 @@ from harden.draws import Draws
 from harden.evaluation import Attempt, evaluate
 from harden.losses import CrossEntropy, LossFunction, Margin
 from harden.models import Classifier, frozen
-from harden.threats import L2, Linf
+from harden.threats import L1, L2, Linf
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
@@ -65,9 +65,9 @@ def test_the_watch_sees_what_it_is_there_to_see(model: Classifier, images: Tenso
 
 
 @pytest.mark.parametrize("attack", [PGD(steps=3, restarts=2), PGD(steps=2, keep_best=False)])
-@pytest.mark.parametrize("threat", [Linf("8/255"), L2("1/2")], ids=repr)
+@pytest.mark.parametrize("threat", [Linf("8/255"), L2("1/2"), L1(3)], ids=repr)
 def test_an_attack_in_a_frozen_context_changes_nothing(
-    attack: PGD, threat: Linf | L2, model: Classifier, images: Tensor, labels: Tensor
+    attack: PGD, threat: Linf | L2 | L1, model: Classifier, images: Tensor, labels: Tensor
 ) -> None:
     before = _state(model)
     with frozen(model):

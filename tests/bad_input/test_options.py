@@ -40,7 +40,7 @@ WRITE = 'write "8/255" or 0.03'
 CLASSIFIER = "write harden.Classifier(model, mean=..., std=...)"
 DOCTOR = 'write --device cpu (in Python device="cpu"), or look at `harden doctor`'
 UNITS = "write it in pixel units of [0, 1]"
-LINF_OR_L2 = ("Linf or L2", 'write threat=harden.Linf("8/255")')
+A_THREAT = ("Linf, L2 or L1", 'write threat=harden.Linf("8/255")')
 
 
 def linf(eps: Any, name: str, seen: str, expected: str, instead: str) -> Row:
@@ -73,6 +73,7 @@ EPS = [
     linf([8], "eps-list", "eps [8]", NUMBER, WRITE),
     linf(1e300, "eps-1e300", "eps 1e+300", "a budget that fits in float32", UNITS),
     Row("l2-negative", lambda _: harden.L2(-0.5), "eps -0.5", "a budget of 0 or more", 'write "1/2"'),
+    Row("l1-negative", lambda _: harden.L1(-12), "eps -12", "a budget of 0 or more", 'write "12"'),
     Row("l2-beyond-float32", lambda _: harden.L2(1e39), "eps 1e+39", "a budget that fits in float32", UNITS),
     Row(
         "bounds-upside-down",
@@ -100,31 +101,31 @@ EPS = [
 THREATS = [
     Row(
         "unknown-norm",
-        lambda _: from_name("l1", "8/255"),
-        "norm 'l1'",
-        "linf or l2",
+        lambda _: from_name("l0", "8/255"),
+        "norm 'l0'",
+        "linf, l2 or l1",
         "write --norm linf --eps 8/255, for instance",
     ),
-    Row("threat-by-name", lambda _: by_harden(DATA, threat="linf"), "a threat 'linf'", *LINF_OR_L2),
-    Row("threat-as-number", lambda _: by_harden(DATA, threat=8 / 255), "a threat 0.03137…", *LINF_OR_L2),
-    Row("threat-none", lambda _: by_harden(DATA, threat=None), "a threat None", *LINF_OR_L2),
+    Row("threat-by-name", lambda _: by_harden(DATA, threat="linf"), "a threat 'linf'", *A_THREAT),
+    Row("threat-as-number", lambda _: by_harden(DATA, threat=8 / 255), "a threat 0.03137…", *A_THREAT),
+    Row("threat-none", lambda _: by_harden(DATA, threat=None), "a threat None", *A_THREAT),
     Row(
         "threat-class",
         lambda _: by_harden(DATA, threat=harden.Linf),
         "a threat <class 'harden.threats.linf.Linf'>",
-        *LINF_OR_L2,
+        *A_THREAT,
     ),
     Row(
         "threat-by-name-to-evaluate",
         lambda _: harden.evaluate(built(), DATA, "linf", pgd_suite(1, 1)),  # type: ignore[arg-type]
         "a threat 'linf'",
-        *LINF_OR_L2,
+        *A_THREAT,
     ),
     Row(
         "threat-by-name-to-export",
         lambda _: export(built(), "out", DATA, Claim("linf", pgd_suite(1, 1))),  # type: ignore[arg-type]
         "a threat 'linf'",
-        *LINF_OR_L2,
+        *A_THREAT,
     ),
 ]
 
@@ -264,7 +265,7 @@ COMMAND = [
     ("--eps nan", f"eps 'nan'; expected {NUMBER}; {WRITE}"),
     (
         "--norm linfinity",
-        "norm 'linfinity'; expected linf or l2; write --norm linf --eps 8/255, for instance",
+        "norm 'linfinity'; expected linf, l2 or l1; write --norm linf --eps 8/255, for instance",
     ),
     ("--norm l2 --eps -1", 'eps -1; expected a budget of 0 or more; write "1"'),
     ("--budget 10", f"budget '10'; expected an amount and a unit; {AMOUNT}"),

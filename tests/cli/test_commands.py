@@ -147,14 +147,15 @@ def test_a_users_function_gets_the_sizes_it_asks_for(
     assert harden("evaluate", tmp_path / "out", *words).code == 0
 
 
+@pytest.mark.parametrize("norm", ["l2", "l1"])
 def test_export_of_a_runs_folder_is_a_runs_folder(
-    finished: Path, harden: Harden, npz: str, tmp_path: Path
+    finished: Path, harden: Harden, npz: str, tmp_path: Path, norm: str
 ) -> None:
-    words = ("--data", npz, "--norm", "l2", "--eps", "1/2", *FAST)
+    words = ("--data", npz, "--norm", norm, "--eps", "1/2", *FAST)
     answer = harden("export", finished, *words, "--out", tmp_path / "out")
     assert (answer.code, answer.err) == (0, "")
     assert (tmp_path / "out" / "model.onnx").read_bytes() == (finished / "model.onnx").read_bytes()
-    assert read(tmp_path / "out").predicate.threat.norm == "l2"
+    assert read(tmp_path / "out").predicate.threat.norm == norm
     assert harden("verify", tmp_path / "out").code == 0
     assert harden("evaluate", tmp_path / "out", *words).code == 0
 

@@ -65,7 +65,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 RUN = [
-    (["--norm", "l3"], "norm 'l3'", "linf or l2", "--norm linf"),
+    (["--norm", "l3"], "norm 'l3'", "linf, l2 or l1", "--norm linf"),
     (["--eps", "8"], "eps 8", "at most 1", "did you mean 8/255?"),
     (["--eps", "-1"], "eps -1", "0 or more", 'write "1"'),
     (["--eps", "abc"], "eps 'abc'", "a finite number or a fraction", '"8/255"'),

@@ -16,7 +16,7 @@ from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Standing, evaluate, pgd_suite
 from harden.losses import CrossEntropy, LossFunction, Margin, Steered
 from harden.models import Classifier, PassMeter, counting
-from harden.threats import L2, Linf, Threat
+from harden.threats import L1, L2, Linf, Threat
 
 THREAT = Linf("0.1")
 SUITE = pgd_suite(steps=5, restarts=1)
@@ -102,7 +102,7 @@ def test_the_union_is_taken_per_example_and_the_order_of_attempts_does_not_matte
 
 
 def test_at_eps_zero_robust_is_clean_bit_for_bit(plain: Classifier, digits: Splits) -> None:
-    for threat in (Linf(0), L2(0)):
+    for threat in (Linf(0), L2(0), L1(0)):
         found = evaluate(plain, (digits.test.x, digits.test.y), threat, SUITE, batch_size=37)
         assert not found.broken.any()
         assert torch.equal(found.robust_correct, found.clean_correct)
@@ -110,7 +110,7 @@ def test_at_eps_zero_robust_is_clean_bit_for_bit(plain: Classifier, digits: Spli
         assert len(found.witnesses) == 0
 
 
-@pytest.mark.parametrize("threat", [Linf("0.1"), L2("1/2"), Linf("8/255"), Linf("1")], ids=repr)
+@pytest.mark.parametrize("threat", [Linf("0.1"), L2("1/2"), L1(2), Linf("8/255"), Linf("1")], ids=repr)
 def test_every_witness_breaks_the_claim_by_exact_arithmetic(
     plain: Classifier, digits: Splits, threat: Threat
 ) -> None:
