@@ -13,10 +13,11 @@ from harden.attacks.checks import check_counts, check_draws
 from harden.attacks.protocol import searching
 from harden.attacks.schedule import periods
 from harden.attacks.search import Search
+from harden.attacks.sparse import SparseSteps, sparse_start
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.losses import LossFunction
-from harden.threats import Threat
+from harden.threats import L1, Threat
 
 STAYS = 0.75
 """How much of a step is taken along the gradient, and how much along the last move: alpha in the paper."""
@@ -30,14 +31,14 @@ class APGD:
     d is the threat's steepest direction, P its projection (Croce & Hein, 2003.01690). At each checkpoint the
     step size of an example halves, and it goes on from its best point, where fewer than `rho` of the steps
     since the last one raised the loss, or where neither the step size nor the largest loss has changed since
-    then. The first step size is 2 eps.
+    then. The first step size is 2 eps. In the L1 ball the steps are those of `SparseSteps` (2103.01208).
 
     Guarantee: as `harden.attacks.PGD` with `keep_best`.
 
     Args:
         steps: gradient steps of each restart.
         restarts: independent runs; the best is kept, per example.
-        rho: 0.75 in the paper.
+        rho: 0.75 in the paper; of no meaning in L1.
         random_start: start anywhere in the ball instead of at x.
         stop_early: leave an example alone once the network errs on it, if the loss tells.
 
@@ -68,12 +69,17 @@ class APGD:
                 if len(rows):
                     near = clean[rows]
                     own = draws.fold(restart).take(rows)
-                    start = threat.start(near, own) if self.random_start else near.clone()
+                    start = self._start(threat, near, own) if self.random_start else near.clone()
                     rule = self._rule(threat, start)
                     search.run(rows, start, rule, self.steps)
             return search.found()
 
-    def _rule(self, threat: Threat, start: Tensor) -> _Adaptive:
+    def _start(self, threat: Threat, x: Tensor, draws: Draws) -> Tensor:
+        return sparse_start(threat, x, draws) if isinstance(threat, L1) else threat.start(x, draws)
+
+    def _rule(self, threat: Threat, start: Tensor) -> _Adaptive | SparseSteps:
+        if isinstance(threat, L1):
+            return SparseSteps.begin(threat, start, self.steps)
         lengths = periods(self.steps)
         checkpoints = dict(zip(accumulate(lengths), lengths, strict=True))
         return _Adaptive(threat, _Memory.at(start, 2.0 * float(threat.eps)), checkpoints, self.rho)

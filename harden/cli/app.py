@@ -70,6 +70,7 @@ def run(
     lr: opt.LearningRate = 1e-3,
     steps: opt.Steps = 50,
     restarts: opt.Restarts = 3,
+    bfloat16: opt.Bfloat16 = False,
     test_images: opt.TestImages = 0,
     batch_size: opt.Batch = 128,
     auto_batch: opt.AutoBatch = False,
@@ -109,6 +110,7 @@ def run(
         lr=lr,
         steps=steps,
         restarts=restarts,
+        bfloat16=bfloat16,
         test_images=test_images,
         batch_size=batch_size,
         auto_batch=auto_batch,
@@ -137,6 +139,7 @@ def evaluate(
     output: opt.Output = "",
     steps: opt.Steps = 50,
     restarts: opt.Restarts = 3,
+    bfloat16: opt.Bfloat16 = False,
     test_images: opt.TestImages = 0,
     batch_size: opt.Batch = 256,
     seed: opt.Seed = 0,
@@ -150,7 +153,7 @@ def evaluate(
     from harden.cli.evaluate import evaluate as command
     from harden.cli.specs import ModelSpec
 
-    plan = Plan(norm, eps, steps, restarts, test_images, batch_size, seed, device)
+    plan = Plan(norm, eps, steps, restarts, bfloat16, test_images, batch_size, seed, device)
     _leave(command(ModelSpec.of(spec, weights, mean, std, head=head, output=output), data, plan, json_file))
 
 
@@ -168,6 +171,7 @@ def export(
     output: opt.Output = "",
     steps: opt.Steps = 50,
     restarts: opt.Restarts = 3,
+    bfloat16: opt.Bfloat16 = False,
     test_images: opt.TestImages = 0,
     seed: opt.Seed = 0,
     config: opt.Config = None,
@@ -179,7 +183,7 @@ def export(
     from harden.cli.export import export as command
     from harden.cli.specs import ModelSpec
 
-    plan = Plan(norm, eps, steps, restarts, test_images, 256, seed, "cpu")
+    plan = Plan(norm, eps, steps, restarts, bfloat16, test_images, 256, seed, "cpu")
     _leave(
         command(ModelSpec.of(spec, weights, mean, std, head=head, output=output), data, plan, out, json_file)
     )

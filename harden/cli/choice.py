@@ -33,6 +33,7 @@ class Choice:
     lr: float = 1e-3
     steps: int = 50
     restarts: int = 3
+    bfloat16: bool = False
     test_images: int = 0
     batch_size: int = 128
     auto_batch: bool = False

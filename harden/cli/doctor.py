@@ -14,6 +14,7 @@ from rich.table import Table
 
 from harden import kernels
 from harden.cli.console import console, write_json
+from harden.models import bfloat16_is_native
 
 _PACKAGES = ("harden", "torch", "torchvision", "onnx", "onnxruntime", "onnxscript", "numpy", "scikit-learn")
 
@@ -34,6 +35,8 @@ def _findings() -> dict[str, Any]:
     found: dict[str, Any] = {"python": f"{platform.python_version()} on {platform.platform()}"}
     found |= {name: _version(name) for name in _PACKAGES}
     found["threads"] = torch.get_num_threads()
+    native = bfloat16_is_native("cpu")
+    found["bfloat16 on cpu"] = "in hardware" if native else "emulated: --bfloat16 is slower than without"
     found["CUDA of torch"] = torch.version.cuda or "none: this torch is built for the CPU"
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     found["CUDA devices"] = ", ".join(devices) or "none"

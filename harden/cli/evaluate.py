@@ -18,9 +18,9 @@ from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
 from harden.data import Source, from_loader, load
 from harden.errors import ExportError, InputError
-from harden.evaluation import Evaluation, Phase, pgd_suite
+from harden.evaluation import Attempt, Evaluation, Phase, pgd_suite
 from harden.evaluation import evaluate as measure
-from harden.models import Classifier
+from harden.models import Classifier, FastCopy
 from harden.models.devices import check_device
 from harden.statistics import Proportion
 from harden.threats import from_name
@@ -37,16 +37,21 @@ class Plan:
     eps: str
     steps: int
     restarts: int
+    bfloat16: bool
     test_images: int
     batch_size: int
     seed: int
     device: str
 
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The attacks."""
+        return pgd_suite(self.steps, self.restarts, FastCopy(bfloat16=self.bfloat16).precision)
+
 
 def evaluate(spec: ModelSpec, data: str, plan: Plan, json_file: Path | None) -> int:
     """Measure a model on the test images; 1 where the number can't be trusted."""
     check_spec(spec)
-    threat, attempts = from_name(plan.norm, plan.eps), pgd_suite(plan.steps, plan.restarts)
+    threat, attempts = from_name(plan.norm, plan.eps), plan.attempts()
     device = check_device(plan.device)
     splits = load(data)
     model = spec.build(splits, plan.seed).to(device)

@@ -86,6 +86,12 @@ Budget = Annotated[str, typer.Option(help="10min | 300E (passes per training ima
 LearningRate = Annotated[float, typer.Option(help="Peak learning rate of AdamW.")]
 Steps = Annotated[int, typer.Option(help="Steps of each PGD in the evaluation.")]
 Restarts = Annotated[int, typer.Option(help="Restarts of each PGD in the evaluation.")]
+Bfloat16 = Annotated[
+    bool,
+    typer.Option(
+        "--bfloat16", help="Let attacks steer by a bfloat16 copy; float32 judges (see harden doctor)."
+    ),
+]
 TestImages = Annotated[
     int, typer.Option("--test-images", help="Evaluate on a fixed stratified sample of this size; 0 for all.")
 ]

@@ -52,7 +52,9 @@ def _measured(choice: Choice, ready: Ready) -> tuple[list[Estimate], int]:
     model = float32_copy(ready.model).to(ready.options.device)
     threat, found = ready.options.threat, []
     try:
-        evaluation = evaluation_pace(model, ready.test, threat, ready.batch_size)
+        evaluation = evaluation_pace(
+            model, ready.test, threat, ready.batch_size, ready.options.attempts[0].precision
+        )
         for number, stage in enumerate(stages(ready.recipe, ready.options.budget)):
             images = ready.trained_on
             source = (
@@ -132,7 +134,11 @@ def _as_json(choice: Choice, ready: Ready, estimates: list[Estimate], memory: in
     return {
         **inputs_as_json(choice, ready),
         "options": dict(choice.origins),
-        "evaluation": {"steps": choice.steps, "restarts": choice.restarts},
+        "evaluation": {
+            "steps": choice.steps,
+            "restarts": choice.restarts,
+            "bfloat16": choice.bfloat16,
+        },
         "estimate": {
             "by": "a short measurement on a copy",
             "stages": [asdict(each) for each in estimates],

@@ -20,7 +20,7 @@ from harden.data.memory import ExamplesSource
 from harden.errors import InputError
 from harden.evaluation import Attempt, pgd_suite
 from harden.hardening import Recipe
-from harden.models import Classifier
+from harden.models import Classifier, FastCopy
 from harden.models.devices import check_device
 from harden.threats import Threat, from_name
 from harden.training import Budget
@@ -97,7 +97,8 @@ def read_options(choice: Choice) -> Options:
         InputError: an option is not what it has to be.
     """
     threat, budget = from_name(choice.norm, choice.eps), Budget.parse(choice.budget)
-    attempts = tuple(pgd_suite(choice.steps, choice.restarts))
+    copy = FastCopy(bfloat16=choice.bfloat16)
+    attempts = pgd_suite(choice.steps, choice.restarts, copy.precision)
     check_class_weights(choice.class_weights)
     made = recipe(choice.pretrain, choice.finetune, 1, beta=choice.beta, lr=choice.lr)
     if threat.eps == 0:
@@ -140,6 +141,7 @@ def prepare(choice: Choice) -> Ready:
         beta=choice.beta,
         lr=choice.lr,
         class_weights=class_weights(choice.class_weights, splits.train.y, len(splits.train.classes)),
+        steering=FastCopy(bfloat16=choice.bfloat16),
     )
     test = evaluated_images(splits, choice.test_images)
     model = spec.build(splits, choice.seed)

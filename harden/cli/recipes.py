@@ -11,7 +11,9 @@ from harden.attacks import PGD
 from harden.data import balanced_weights
 from harden.errors import InputError
 from harden.hardening import Recipe
+from harden.models import FastCopy
 from harden.objectives import TRADES, AdversarialTraining, LinearProbe, MoCo, Objective, SimCLR, Standard
+from harden.objectives.adversarial import FAST
 from harden.training import AdamW
 from harden.views import DIGITS, LIGHT, NATURAL, Views
 
@@ -27,6 +29,7 @@ def recipe(
     beta: float,
     lr: float,
     class_weights: tuple[float, ...] = (),
+    steering: FastCopy = FAST,
 ) -> Recipe:
     """The recipe for two names, with views that fit the images: grey-scale ones are not flipped or coloured.
 
@@ -41,7 +44,7 @@ def recipe(
     light = None if channels == 1 else LIGHT
     return Recipe(
         pretrain=_chosen("--pretrain", pretrain, _pretraining(views)),
-        finetune=_required("--finetune", finetune, _finetuning(light, beta, class_weights)),
+        finetune=_required("--finetune", finetune, _finetuning(light, beta, class_weights, steering)),
         optimiser=AdamW(lr),
         pretrain_optimiser=AdamW(lr),
     )
@@ -57,11 +60,11 @@ def _pretraining(views: Views) -> dict[str, Callable[[], Objective | None]]:
 
 
 def _finetuning(
-    views: Views | None, beta: float, weights: tuple[float, ...]
+    views: Views | None, beta: float, weights: tuple[float, ...], steering: FastCopy
 ) -> dict[str, Callable[[], Objective]]:
     return {
-        "trades": lambda: TRADES(beta=beta, views=views, class_weights=weights),
-        "madry": lambda: AdversarialTraining(views=views, class_weights=weights),
+        "trades": lambda: TRADES(beta=beta, views=views, class_weights=weights, steering=steering),
+        "madry": lambda: AdversarialTraining(views=views, class_weights=weights, steering=steering),
         "standard": lambda: Standard(views=views, class_weights=weights),
         "probe": lambda: LinearProbe(class_weights=weights),
     }

@@ -80,7 +80,11 @@ def _run(choice: Choice) -> int:
 
 def _evaluation(choice: Choice, ready: Ready) -> dict[str, JSON]:
     """What the certificate depends on beside the weights."""
-    asked: dict[str, JSON] = {"steps": choice.steps, "restarts": choice.restarts}
+    asked: dict[str, JSON] = {
+        "steps": choice.steps,
+        "restarts": choice.restarts,
+        "bfloat16": choice.bfloat16,
+    }
     return {"evaluation": {**asked, "test_images": ready.test.digest()}}
 
 

@@ -37,7 +37,9 @@ class EvaluationPace:
         return self.clean + restarts * (self.start + steps * self.step)
 
 
-def evaluation_pace(model: Classifier, test: Examples, threat: Threat, batch_size: int) -> EvaluationPace:
+def evaluation_pace(
+    model: Classifier, test: Examples, threat: Threat, batch_size: int, precision: torch.dtype = torch.float32
+) -> EvaluationPace:
     """Measure the suite of PGDs with few steps on a few images, under eps 0 so that every image stands."""
     images = test.take(torch.arange(min(_IMAGES, len(test), max(batch_size, 1))))
     with frozen(model), torch.no_grad():
@@ -45,7 +47,7 @@ def evaluation_pace(model: Classifier, test: Examples, threat: Threat, batch_siz
     data = (images.batch(torch.arange(len(images))).x, answers.cpu())
     still = threat.scaled(0)
     costs = [
-        evaluate(model, data, still, pgd_suite(steps, restarts), batch_size=len(images))
+        evaluate(model, data, still, pgd_suite(steps, restarts, precision), batch_size=len(images))
         for steps, restarts in ((1, 1), (3, 1), (3, 2))
     ]
     one, three, twice = (found.passes / len(images) for found in costs)

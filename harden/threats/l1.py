@@ -78,6 +78,10 @@ class L1:
     def step_(self, x_adv: Tensor, x: Tensor, grad: Tensor, step_size: Tensor) -> None:
         """x_adv <- P(x_adv + step_size / m sign(grad) on m entries), P onto ball and box, in place."""
         moving = constant(float(max(1, -(-math.prod(x.shape[1:]) // ONE_IN))), x.device)
+        self.sparse_step_(x_adv, x, grad, step_size, moving)
+
+    def sparse_step_(self, x_adv: Tensor, x: Tensor, grad: Tensor, step_size: Tensor, moving: Tensor) -> None:
+        """As `step_`, moving so many entries: float32 with 1 element or (N,), rounded down, at least 1."""
         eps = constant(float32(self.eps), x.device)
         kernels.l1_step_(x_adv, x, grad, step_size, eps, moving, *self.bounds)
 

@@ -120,6 +120,21 @@ def test_evaluate_of_a_folder_lets_the_file_decide(
     assert f"robust accuracy at most {100 * said['robust']['value']:.1f}" in answer.out
 
 
+def test_attacks_steer_in_bfloat16_on_request_and_the_file_still_decides(
+    finished: Path, harden: Harden, npz: str, tmp_path: Path
+) -> None:
+    found = []
+    for words in ((), ("--bfloat16",)):
+        target = tmp_path / f"{len(words)}.json"
+        answer = harden("evaluate", finished, "--data", npz, "--eps", "1/10", *FAST, *words, "--json", target)
+        assert (answer.code, answer.err) == (0, "")
+        found.append(json.loads(target.read_text()))
+    precisions = [{a["spec"]["precision"] for a in said["per_attack"].values()} for said in found]
+    assert precisions == [{"float32"}, {"bfloat16"}]
+    assert found[0]["clean"] == found[1]["clean"]
+    assert abs(found[0]["robust"]["count"] - found[1]["robust"]["count"]) <= 2
+
+
 def test_evaluate_of_an_unreliable_model_is_1_and_gives_no_number(
     models: str, harden: Harden, npz: str, tmp_path: Path
 ) -> None:

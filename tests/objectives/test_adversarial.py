@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -9,9 +10,10 @@ from torch.nn import functional
 
 from harden.attacks import PGD, Attack
 from harden.data import Batch
+from harden.description import describe, restore
 from harden.draws import Draws
-from harden.losses import CrossEntropy, LossFunction
-from harden.models import Classifier
+from harden.losses import CrossEntropy, JudgedLoss, LossFunction
+from harden.models import Classifier, FastCopy
 from harden.objectives import TRADES, AdversarialTraining, MoCo, Objective, SimCLR, Step
 from harden.threats import Linf, Threat
 from harden.views import LIGHT, Views
@@ -210,3 +212,53 @@ def test_light_views_draw_from_the_generator_alone(model: Classifier, batch: Bat
 
 def replace_labels(batch: Batch) -> Batch:
     return Batch(batch.x, (batch.y + 1) % 3, batch.index)
+
+
+# The fast copy that the attack climbs
+
+
+@pytest.mark.parametrize("kind", [AdversarialTraining, TRADES])
+def test_the_fast_copy_follows_the_weights_at_every_step(
+    kind: type[AdversarialTraining | TRADES], model: Classifier, batch: Batch, step: Step
+) -> None:
+    attack = PGD(steps=3, step_size=0.5, keep_best=False)
+    fast, itself = kind(attack=attack), kind(attack=attack, steering=None)
+    state = fast.start(model, 12).train()
+    for _ in range(3):
+        network = copy.deepcopy(model)
+        value = fast(state, batch, step)
+        expected = itself(itself.start(network, 12).train(), batch, step)
+        torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-4)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(0.05 * weight.abs().mean())
+    assert not [name for name in state.state_dict() if not name.startswith("classifier.")]
+
+
+def test_bfloat16_is_asked_for_and_trains_on_images_of_the_same_ball(
+    model: Classifier, batch: Batch, step: Step
+) -> None:
+    watched = Watched(model)
+    objective = AdversarialTraining(attack=watched, steering=FastCopy(bfloat16=True))
+    value = objective(objective.start(model, 12).train(), batch, step)
+    assert bool(value.isfinite())
+    assert watched.found[0].dtype == torch.float32
+    assert bool(step.threat.contains(watched.found[0], batch.x).all())
+
+
+def test_an_attack_that_could_stop_goes_on_in_training(model: Classifier, batch: Batch, step: Step) -> None:
+    calls: list[bool] = []
+
+    def told(loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
+        calls.append(isinstance(loss, JudgedLoss))
+        return x
+
+    objective = AdversarialTraining(attack=told)
+    objective(objective.start(model, 12), batch, step)
+    assert calls == [False]
+
+
+def test_the_form_of_the_copy_stands_in_the_recipe() -> None:
+    for how in (None, FastCopy(), FastCopy(bfloat16=True)):
+        objective = TRADES(steering=how)
+        assert restore(describe(objective)) == objective
