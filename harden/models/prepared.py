@@ -116,12 +116,16 @@ def prepare(model: Classifier, example: Tensor, precision: torch.dtype = torch.f
     still = _still(model)
     with torch.no_grad():
         expected = still.logits(example)
-    tries = [(precision, True), (precision, False), (torch.float32, True), (torch.float32, False)]
-    for kind, fold in tries:
-        found = _prepared(model, still, example, kind, fold)
-        if found is not None and _agrees(found, example, expected):
+    # A fold is judged in float32, where a wrong one shows; the precision is judged after it.
+    pairs = _foldable(still, example)
+    if not _agrees(_prepared(model, still, pairs, torch.float32), example, expected):
+        _log.info("with its BatchNorms folded a network answers otherwise: they stay")
+        pairs = ()
+    for kind in (precision, torch.float32):
+        found = _prepared(model, still, pairs, kind)
+        if _agrees(found, example, expected):
             return found
-        _log.info("a copy in %s%s answers otherwise than the network", kind, ", folded," if fold else "")
+        _log.info("a copy in %s answers otherwise than the network", kind)
     return Prepared(model, still, (), torch.float32)
 
 
@@ -141,20 +145,22 @@ def _still(model: Classifier) -> Classifier:
     return copy.requires_grad_(requires_grad=False)
 
 
-def _prepared(
-    model: Classifier, still: Classifier, example: Tensor, precision: torch.dtype, fold: bool
-) -> Prepared | None:
+def _foldable(still: Classifier, example: Tensor) -> tuple[Pair, ...]:
     copy = float32_copy(still)
-    pairs: tuple[Pair, ...] = ()
     try:
-        if fold:
-            pairs = find_pairs(copy, lambda: copy.logits(example.clone().requires_grad_()))
-            fold_(copy, still, pairs)
-        for part in copy.modules():
-            _lay_out(part, precision)
+        return find_pairs(copy, lambda: copy.logits(example.clone().requires_grad_()))
     except (RuntimeError, TypeError, AttributeError) as error:
-        _log.info("a network can't be prepared in this way: %s", error)
-        return None
+        _log.info("BatchNorms to be folded can't be looked for: %s", error)
+        return ()
+
+
+def _prepared(
+    model: Classifier, still: Classifier, pairs: tuple[Pair, ...], precision: torch.dtype
+) -> Prepared:
+    copy = float32_copy(still)
+    fold_(copy, still, pairs)
+    for part in copy.modules():
+        _lay_out(part, precision)
     return Prepared(model, copy, pairs, precision)
 
 

@@ -45,8 +45,8 @@ def test_a_forward_with_gradient_is_a_pass_and_one_without_a_third(model: Classi
     ("attack", "passes"),
     [
         (PGD(steps=10, keep_best=False), Fraction(10)),
-        (PGD(steps=10), 10 + Fraction(1, 3)),
-        (PGD(steps=10, restarts=3), 30 + Fraction(3, 3)),
+        (PGD(steps=10, stop_early=False), 10 + Fraction(1, 3)),
+        (PGD(steps=10, restarts=3, stop_early=False), 30 + Fraction(3, 3)),
         (PGD(steps=10, restarts=3, keep_best=False), 30 + Fraction(3, 3)),
         (FGSM(), Fraction(1)),
     ],
