@@ -56,6 +56,8 @@ const char* read_step(const StackValue* stack, int32_t device_type, bool per_cha
   step->channels = x_adv.dim > 1 ? x_adv.sizes[1] : 1;
   step->pixels = 1;
   for (int64_t axis = 2; axis < x_adv.dim; ++axis) step->pixels *= x_adv.sizes[axis];
+  // Before the early return: callers ask for it of empty tensors too.
+  step->grad_is_bfloat16 = grad.dtype == aoti_torch_dtype_bfloat16();
 
   if (const char* wrong = read_values(tensors[3], *step, per_channel && x_adv.dim > 1, &step->alpha)) return wrong;
   if (const char* wrong = read_values(tensors[4], *step, per_channel && x_adv.dim > 1, &step->eps)) return wrong;
@@ -74,7 +76,6 @@ const char* read_step(const StackValue* stack, int32_t device_type, bool per_cha
   step->x_adv = static_cast<float*>(target);
   step->x = static_cast<const float*>(clean);
   step->grad = gradient;
-  step->grad_is_bfloat16 = grad.dtype == aoti_torch_dtype_bfloat16();
   const int64_t bytes = step->elements() * static_cast<int64_t>(sizeof(float));
   const int64_t bytes_of_grad = step->grad_is_bfloat16 ? bytes / 2 : bytes;
   if (overlap(step->x_adv, bytes, step->x, bytes) || overlap(step->x_adv, bytes, step->grad, bytes_of_grad))

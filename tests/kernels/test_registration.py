@@ -76,6 +76,18 @@ def test_empty_tensors_are_left_alone(operation: str) -> None:
         assert torch.equal(arguments[0], before)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0)])
+def test_the_l1_step_checks_the_gradient_of_empty_tensors(shape: tuple[int, ...]) -> None:
+    """Both answers: the type once was left unread where there is no element, and what stood there decided."""
+    arguments = _arguments(torch.contiguous_format, "l1_step_", shape)
+    torch.ops.harden.l1_step_(*arguments)
+    grad = arguments[2]
+    assert isinstance(grad, torch.Tensor)
+    arguments[2] = grad.bfloat16()
+    with pytest.raises(RuntimeError, match="every tensor has to be float32"):
+        torch.ops.harden.l1_step_(*arguments)
+
+
 def test_a_compiled_graph_computes_the_same() -> None:
     x_adv, *others = _arguments(torch.contiguous_format)
     assert isinstance(x_adv, torch.Tensor)
