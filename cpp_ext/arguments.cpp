@@ -94,6 +94,37 @@ const char* read_l1_step(const StackValue* stack, int32_t device_type, Step* ste
   return read_values(counts, *step, false, k) ? "k has to be contiguous, with 1 element or the shape (N,)" : nullptr;
 }
 
+const char* read_momentum_step(const StackValue* stack, int32_t device_type, bool per_channel, Step* step,
+                               Momentum* momentum) {
+  const StackValue whole[STEP_INPUTS] = {stack[0], stack[2], stack[3], stack[4], stack[5], stack[7], stack[8]};
+  if (const char* wrong = read_step(whole, device_type, per_channel, step)) return wrong;
+  Tensor x_adv, before, share;
+  if (const char* wrong = read_tensor(stack[0], device_type, &x_adv)) return wrong;
+  if (const char* wrong = read_tensor(stack[1], device_type, &before)) return wrong;
+  if (const char* wrong = read_tensor(stack[6], device_type, &share)) return wrong;
+  if (before.dtype != aoti_torch_dtype_float32() || share.dtype != aoti_torch_dtype_float32())
+    return "before and share have to be float32";
+  if (before.device_index != step->device_index || share.device_index != step->device_index)
+    return "every tensor has to be on the same device";
+  if (!same_shape(before, x_adv)) return "before has to have the shape of x_adv";
+  if (share.elements() != 1) return "share has to have 1 element";
+  if (step->elements() == 0) return nullptr;
+  if (!(step->channels_last ? channels_last(before) : contiguous(before)))
+    return "x_adv and before have to be both contiguous or both channels_last";
+  void* target = nullptr;
+  const void* number = nullptr;
+  if (const char* wrong = read_mutable_data(before, &target)) return wrong;
+  if (const char* wrong = read_data(share, &number)) return wrong;
+  const int64_t bytes = step->elements() * static_cast<int64_t>(sizeof(float));
+  const int64_t bytes_of_grad = step->grad_is_bfloat16 ? bytes / 2 : bytes;
+  if (overlap(target, bytes, step->x_adv, bytes) || overlap(target, bytes, step->x, bytes) ||
+      overlap(target, bytes, step->grad, bytes_of_grad))
+    return "before must not share memory with x_adv, x or grad";
+  momentum->before = static_cast<float*>(target);
+  momentum->share = static_cast<const float*>(number);
+  return nullptr;
+}
+
 const char* read_projection(const StackValue* stack, int32_t device_type, Step* step) {
   const StackValue whole[STEP_INPUTS] = {stack[0], stack[1], stack[1], stack[2], stack[2], stack[3], stack[4]};
   return read_step(whole, device_type, false, step);

@@ -50,11 +50,22 @@ constexpr uint64_t STEP_INPUTS = 7;
 const char* read_step(const StackValue* stack, int32_t device_type, bool per_channel, Step* step);
 
 constexpr uint64_t L1_STEP_INPUTS = 8;
+constexpr uint64_t MOMENTUM_INPUTS = 9;
 constexpr uint64_t PROJECTION_INPUTS = 5;
 constexpr uint64_t RANKING_INPUTS = 3;
 
 // Reads and checks (x_adv, x, grad, alpha, eps, k, low, high).
 const char* read_l1_step(const StackValue* stack, int32_t device_type, Step* step, Values* k);
+
+// What a step with momentum has besides: the point before, dense in the same order, and the gradient's share.
+struct Momentum {
+  float* before;
+  const float* share;
+};
+
+// Reads and checks (x_adv, before, x, grad, alpha, eps, share, low, high).
+const char* read_momentum_step(const StackValue* stack, int32_t device_type, bool per_channel, Step* step,
+                               Momentum* momentum);
 
 // Reads and checks (x_adv, x, eps, low, high). The step's grad is x, which nothing may read as a gradient.
 const char* read_projection(const StackValue* stack, int32_t device_type, Step* step);

@@ -1,14 +1,19 @@
-// One element of a signed gradient step and its exact projection onto the L-inf ball and the box.
+// One element of a signed gradient step, with or without momentum, and its exact projection onto the L-inf ball and the
+// box.
 #pragma once
 
 #include "scalar.h"
 
 namespace harden {
 
-// Returns min(max(x_adv + alpha sign(grad), l), u): l and u are the outermost float32 numbers inside the rational
-// interval [x - eps, x + eps], both brought into [low, high]. So |result - x| <= eps holds with no tolerance for x in
-// the box, and the box wins where it and the ball do not meet.
-HARDEN_HD float linf_step(float x_adv, float x, float grad, float alpha, float eps, float low, float high) {
+struct Limits {
+  float lower;
+  float upper;
+};
+
+// The outermost float32 numbers inside the rational interval [x - eps, x + eps], both brought into [low, high]. So
+// |result - x| <= eps holds with no tolerance for x in the box, and the box wins where it and the ball do not meet.
+HARDEN_HD Limits linf_limits(float x, float eps, float low, float high) {
   eps = allowance(eps);
   float lower = x - eps;
   float upper = x + eps;
@@ -17,12 +22,34 @@ HARDEN_HD float linf_step(float x_adv, float x, float grad, float alpha, float e
   // the limit stays infinite, which the box then replaces.
   lower = shifted(lower, sum_error(x, -eps, lower) > 0.0f ? 1 : 0);
   upper = shifted(upper, sum_error(x, eps, upper) < 0.0f ? -1 : 0);
-  lower = clamped(lower, low, high);
-  upper = clamped(upper, low, high);
+  return {clamped(lower, low, high), clamped(upper, low, high)};
+}
+
+// Within the limits; x where there is no number.
+HARDEN_HD float linf_projected(float value, float x, Limits within) {
+  return pixel(value != value ? x : value, within.lower, within.upper);
+}
+
+// x_adv + alpha sign(grad), projected.
+HARDEN_HD float linf_moved(float x_adv, float x, float grad, float alpha, Limits within) {
   const float step = grad > 0.0f ? alpha : (grad < 0.0f ? -alpha : 0.0f);
-  float moved = x_adv + step;
-  moved = moved != moved ? x : moved;
-  return pixel(moved, lower, upper);
+  return linf_projected(x_adv + step, x, within);
+}
+
+HARDEN_HD float linf_step(float x_adv, float x, float grad, float alpha, float eps, float low, float high) {
+  return linf_moved(x_adv, x, grad, alpha, linf_limits(x, eps, low, high));
+}
+
+// z is x_adv moved along the gradient; of the way there goes `share`, and 1 - share of the last way from `before` on:
+// (share z + 2 (1 - share) x_adv) - (1 - share) before, each product and sum rounded, then projected. A share of 1 is z
+// itself, whatever lies before.
+HARDEN_HD float apgd_linf_step(float x_adv, float before, float x, float grad, float alpha, float eps, float share,
+                               float low, float high) {
+  const Limits within = linf_limits(x, eps, low, high);
+  const float z = linf_moved(x_adv, x, grad, alpha, within);
+  const float rest = 1.0f - share, twice = 2.0f * rest;
+  const float mixed = (share * z + twice * x_adv) - rest * before;
+  return share == 1.0f ? z : linf_projected(mixed, x, within);
 }
 
 }  // namespace harden

@@ -4,6 +4,7 @@
 #include "../arguments.h"
 #include "../draws.h"
 #include "../logits.h"
+#include "../rows.h"
 
 // Every function so marked is compiled for AVX-512, for AVX2 and for the base, and the loader picks one. CMakeLists.txt
 // defines it where compiler, C library and processor know how. All versions return the same bits.
@@ -17,6 +18,8 @@ namespace harden {
 constexpr int64_t GRAIN = 32768;
 
 const char* linf_step_cpu(const StackValue* stack);
+const char* apgd_linf_step_cpu(const StackValue* stack);
+const char* copy_rows_cpu(const StackValue* stack);
 const char* l2_step_cpu(const StackValue* stack);
 const char* fill_uniform_cpu(const StackValue* stack);
 const char* fill_normal_cpu(const StackValue* stack);

@@ -15,6 +15,9 @@ constexpr const char* SCHEMAS[] = {
     "l1_step_(Tensor(a!) x_adv, Tensor x, Tensor grad, Tensor alpha, Tensor eps, Tensor k, float low, float high) -> ()",
     "l1_project_(Tensor(a!) x_adv, Tensor x, Tensor eps, float low, float high) -> ()",
     "topk_threshold(Tensor(a!) out, Tensor values, Tensor k) -> ()",
+    "apgd_linf_step_(Tensor(a!) x_adv, Tensor(b!) before, Tensor x, Tensor grad, Tensor alpha, Tensor eps, Tensor share, "
+    "float low, float high) -> ()",
+    "copy_rows_(Tensor(a!) target, Tensor source, Tensor where) -> ()",
 };
 
 }  // namespace
@@ -40,6 +43,8 @@ int32_t harden_register() {
       {"l1_step_", boxed<l1_step_cpu, 6, L1_STEP_INPUTS>},
       {"l1_project_", boxed<l1_project_cpu, 3, PROJECTION_INPUTS>},
       {"topk_threshold", boxed<topk_threshold_cpu, 3, RANKING_INPUTS>},
+      {"apgd_linf_step_", boxed<apgd_linf_step_cpu, 7, MOMENTUM_INPUTS>},
+      {"copy_rows_", boxed<copy_rows_cpu, 3, ROWS_INPUTS>},
   };
   for (const auto& operation : operations)
     if (const TorchError code = torch_library_impl(kernels, operation.name, operation.kernel, BUILT_FOR)) return code;

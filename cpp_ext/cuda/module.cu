@@ -29,6 +29,8 @@ int32_t harden_register() {
       {"l1_step_", boxed<l1_step_cuda, 6, L1_STEP_INPUTS>},
       {"l1_project_", boxed<l1_project_cuda, 3, PROJECTION_INPUTS>},
       {"topk_threshold", boxed<topk_threshold_cuda, 3, RANKING_INPUTS>},
+      {"apgd_linf_step_", boxed<apgd_linf_step_cuda, 7, MOMENTUM_INPUTS>},
+      {"copy_rows_", boxed<copy_rows_cuda, 3, ROWS_INPUTS>},
   };
   for (const auto& operation : operations)
     if (const TorchError code = torch_library_impl(kernels, operation.name, operation.kernel, BUILT_FOR)) return code;

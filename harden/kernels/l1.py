@@ -7,8 +7,9 @@ from torch import Tensor
 
 from harden.errors import InputError
 from harden.kernels import reference_l1
-from harden.kernels.arguments import box_inwards, check_form, check_step, dense_format, share_memory
+from harden.kernels.arguments import box_inwards, check_form, check_step, dense_format
 from harden.kernels.loading import backend
+from harden.kernels.memory import in_one_layout, refuse_shared, written
 
 
 def l1_step_(
@@ -46,17 +47,17 @@ def l1_step_(
         raise InputError(f"k on {k.device}", f"a tensor on {x_adv.device}", "write k.to(x_adv.device)")
     check_form("k", k, x_adv, per_channel=False)
     low, high = box_inwards(low, high)
-    _refuse_shared("x_adv", x_adv, x, grad)
+    refuse_shared("x_adv", x_adv, x, grad)
     if x_adv.numel() == 0:
         return
     with torch.no_grad():
         if backend(x_adv.device).name != "native":
             reference_l1.l1_step_(x_adv, x, grad, alpha, eps, k, low, high)
             return
-        target, clean, gradient = _in_one_layout(x_adv, x, grad.to(torch.float32))
+        target, clean, gradient = in_one_layout(x_adv, x, grad.to(torch.float32))
         scales = (alpha.contiguous(), eps.contiguous(), k.contiguous())
         torch.ops.harden.l1_step_(target, clean, gradient, *scales, low, high)
-        _written(x_adv, target)
+        written(x_adv, target)
 
 
 def l1_project_(x_adv: Tensor, x: Tensor, eps: Tensor, low: float, high: float) -> None:
@@ -91,16 +92,16 @@ def l1_project_(x_adv: Tensor, x: Tensor, eps: Tensor, low: float, high: float) 
     """
     check_step(x_adv, x, x, eps, eps, per_channel=False)
     low, high = box_inwards(low, high)
-    _refuse_shared("x_adv", x_adv, x)
+    refuse_shared("x_adv", x_adv, x)
     if x_adv.numel() == 0:
         return
     with torch.no_grad():
         if backend(x_adv.device).name != "native":
             reference_l1.l1_project_(x_adv, x, eps, low, high)
             return
-        target, clean = _in_one_layout(x_adv, x)
+        target, clean = in_one_layout(x_adv, x)
         torch.ops.harden.l1_project_(target, clean, eps.contiguous(), low, high)
-        _written(x_adv, target)
+        written(x_adv, target)
 
 
 def topk_threshold(out: Tensor, values: Tensor, k: Tensor) -> None:
@@ -132,7 +133,7 @@ def topk_threshold(out: Tensor, values: Tensor, k: Tensor) -> None:
         ordered = values.to(torch.float32)
         ordered = ordered.contiguous(memory_format=dense_format(ordered) or torch.contiguous_format)
         torch.ops.harden.topk_threshold(target, ordered, k.contiguous())
-        _written(out, target)
+        written(out, target)
 
 
 def _check_ranking(out: Tensor, values: Tensor, k: Tensor) -> None:
@@ -151,28 +152,4 @@ def _check_ranking(out: Tensor, values: Tensor, k: Tensor) -> None:
     if k.device != values.device:
         raise InputError(f"k on {k.device}", f"a tensor on {values.device}", "write k.to(values.device)")
     check_form("k", k, values, per_channel=False)
-    _refuse_shared("out", out, values)
-
-
-def _refuse_shared(name: str, target: Tensor, *others: Tensor) -> None:
-    if any(share_memory(target, other) for other in others):
-        raise InputError(
-            f"{name} shares memory with what is read",
-            "memory of its own, since it is overwritten",
-            "pass a clone",
-        )
-
-
-def _in_one_layout(x_adv: Tensor, *others: Tensor) -> list[Tensor]:
-    """All tensors in the dense layout that `x_adv` has or is copied to."""
-    layout = dense_format(x_adv) or torch.contiguous_format
-    return [tensor.contiguous(memory_format=layout) for tensor in (x_adv, *others)]
-
-
-def _written(tensor: Tensor, target: Tensor) -> None:
-    """Brings what a compiled operation wrote into `target` back to the tensor that it stands for."""
-    if target is not tensor:
-        tensor.copy_(target)
-    elif not tensor.is_inference():
-        # The compiled library writes behind autograd's back: let it notice that a saved tensor changed.
-        torch.autograd.graph.increment_version(tensor)
+    refuse_shared("out", out, values)

@@ -32,6 +32,8 @@ OPERATIONS: Final = (
     "fill_uniform_",
     "fill_normal_",
     "loss_grad_",
+    "apgd_linf_step_",
+    "copy_rows_",
 )
 # The first torch whose stable C interface has every function the modules call.
 OLDEST_TORCH: Final = (2, 10)

@@ -74,6 +74,36 @@ def linf_step_(
         x_adv.copy_(pixel(moved, lower, upper))
 
 
+def apgd_linf_step_(
+    x_adv: Tensor,
+    before: Tensor,
+    x: Tensor,
+    grad: Tensor,
+    alpha: Tensor,
+    eps: Tensor,
+    share: Tensor,
+    low: float,
+    high: float,
+) -> None:
+    """Writes the point with momentum into `x_adv`, and x_adv into `before`; see the door."""
+    with torch.no_grad():
+        z, share = x_adv.clone(), share.reshape(())
+        linf_step_(z, x, grad, alpha, eps, low, high)
+        rest = 1.0 - share
+        mixed = (share * z + (2.0 * rest) * x_adv) - rest * before
+        # A projection: a step of no length.
+        linf_step_(mixed, x, mixed, torch.zeros_like(share), eps, low, high)
+        before.copy_(x_adv)
+        x_adv.copy_(torch.where(share == 1.0, z, mixed))
+
+
+def copy_rows_(target: Tensor, source: Tensor, where: Tensor) -> None:
+    """Writes the examples of `source` where `where` into `target`; see `harden.kernels.copy_rows_`."""
+    with torch.no_grad():
+        spread = where.view(-1, *[1] * (target.dim() - 1))
+        torch.where(spread, source, target, out=target)
+
+
 def lengths(rows: Tensor) -> Tensor:
     """Returns the Euclidean norm of each row of a float64 (N, D) tensor, shape (N, 1)."""
     return rows.square().sum(dim=1, keepdim=True).sqrt()

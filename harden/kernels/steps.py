@@ -118,7 +118,7 @@ def _in_torch(name: str, *arguments: Tensor | float) -> None:
     getattr(reference, name)(*arguments)
 
 
-def _read_as_it_is(grad: Tensor) -> Tensor:
+def read_as_it_is(grad: Tensor) -> Tensor:
     """Leaves a gradient that the compiled library reads alone, and makes another one float32."""
     return grad if grad.dtype in (torch.float32, torch.bfloat16) else grad.to(torch.float32)
 
@@ -132,7 +132,7 @@ def _native(
     getattr(torch.ops.harden, name)(
         target,
         x.contiguous(memory_format=layout),
-        _read_as_it_is(grad).contiguous(memory_format=layout),
+        read_as_it_is(grad).contiguous(memory_format=layout),
         alpha.contiguous(),
         eps.contiguous(),
         low,

@@ -17,7 +17,16 @@ from harden.kernels import loading, reference
 pytestmark = pytest.mark.usefixtures("native")
 
 
-OPERATIONS = ["linf_step_", "l2_step_", "l1_step_", "l1_project_", "topk_threshold"]
+OPERATIONS = [
+    "linf_step_",
+    "l2_step_",
+    "l1_step_",
+    "l1_project_",
+    "topk_threshold",
+    "apgd_linf_step_",
+    "copy_rows_",
+]
+WRITTEN = {"apgd_linf_step_": ["x_adv", "before"]}
 ALLOWED = Path(__file__).parents[2] / "cpp_ext" / "allowed_symbols.txt"
 
 
@@ -34,6 +43,10 @@ def _arguments(
         return [grad, x, eps, 0.0, 1.0]
     if operation == "topk_threshold":
         return [torch.zeros(shape[0]), grad, k]
+    if operation == "apgd_linf_step_":
+        return [x.clone(), grad.clone(), x, grad, alpha, eps, torch.tensor([0.75]), 0.0, 1.0]
+    if operation == "copy_rows_":
+        return [x.clone(), grad, eps > 0.5]
     return [x.clone(), x, grad, alpha, eps, 0.0, 1.0]
 
 
@@ -47,10 +60,10 @@ def test_opcheck_passes(operation: str, layout: torch.memory_format) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_the_schema_says_that_the_first_argument_alone_is_written(operation: str) -> None:
+def test_the_schema_says_which_arguments_are_written(operation: str) -> None:
     schema = getattr(torch.ops.harden, operation).default._schema
     written = [argument.name for argument in schema.arguments if argument.is_write]
-    assert written == [schema.arguments[0].name]
+    assert written == WRITTEN.get(operation, [schema.arguments[0].name])
     assert list(schema.returns) == []
 
 

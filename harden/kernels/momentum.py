@@ -1,0 +1,88 @@
+"""Steps with momentum as the rest of harden calls them: check, choose the backend, run."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harden.errors import InputError
+from harden.kernels import reference
+from harden.kernels.arguments import box_inwards, check_step
+from harden.kernels.loading import backend
+from harden.kernels.memory import in_one_layout, refuse_shared, written
+from harden.kernels.steps import read_as_it_is
+
+
+def apgd_linf_step_(
+    x_adv: Tensor,
+    before: Tensor,
+    x: Tensor,
+    grad: Tensor,
+    alpha: Tensor,
+    eps: Tensor,
+    share: Tensor,
+    low: float,
+    high: float,
+) -> None:
+    """Moves `x_adv` by one L-inf step of Auto-PGD (2003.01690), and `before` after it, in place.
+
+    z = P(x_adv + alpha sign(grad)) and m = P((share z + (2 (1 - share)) x_adv) - (1 - share) before); then
+    before <- x_adv and x_adv <- m. P is the projection of `harden.kernels.linf_step_`, what is not a number
+    means what it means there, and every product, sum and difference is rounded to float32, in the order of
+    the brackets. A share of 1 has no momentum: m = z, and `before` is not read as a number.
+
+    Guarantee: that of `harden.kernels.linf_step_`, for any `before` and `share`. Both backends return the
+    same bits.
+
+    Not differentiable: nothing is recorded.
+
+    Args:
+        x_adv: float32 (N, ...) or (N, C, ...), overwritten. Any strides are right; contiguous and
+            channels_last need no copy.
+        before: the point before `x_adv`, of its type and shape, overwritten.
+        x: the clean examples, in the box; float32, shape of `x_adv`.
+        grad: gradient of what is maximised, any floating-point type, read as float32 (bfloat16 with no copy),
+            shape of `x_adv`.
+        alpha: step size in pixel units; float32 with 1 element, or (N,) per example, or (1, C) per channel.
+        eps: perturbation budget in pixel units, forms as for `alpha`; what is not a number >= 0 counts as 0.
+        share: of the step along the gradient, 0.75 in the paper and 1 in its first step; float32 with 1
+            element. A tensor as the others are, so that one captured CUDA graph serves both.
+        low: least pixel value; rounded up to float32.
+        high: greatest pixel value; rounded down to float32.
+
+    Raises:
+        InputError: a dtype, shape, device or layout differs from the above, low > high, or `x_adv` or
+            `before` shares memory with another tensor.
+    """
+    check_step(x_adv, x, grad, alpha, eps, per_channel=True)
+    _check_momentum(x_adv, before, share)
+    low, high = box_inwards(low, high)
+    refuse_shared("x_adv", x_adv, before, x, grad)
+    refuse_shared("before", before, x, grad)
+    if x_adv.numel() == 0:
+        return
+    with torch.no_grad():
+        if backend(x_adv.device).name != "native":
+            reference.apgd_linf_step_(x_adv, before, x, grad, alpha, eps, share, low, high)
+            return
+        target, last, clean, gradient = in_one_layout(x_adv, before, x, read_as_it_is(grad))
+        sizes = (alpha.contiguous(), eps.contiguous(), share)
+        torch.ops.harden.apgd_linf_step_(target, last, clean, gradient, *sizes, low, high)
+        written(x_adv, target)
+        written(before, last)
+
+
+def _check_momentum(x_adv: Tensor, before: Tensor, share: Tensor) -> None:
+    alike = before.dtype == torch.float32 and before.shape == x_adv.shape
+    if not alike or before.device != x_adv.device or before.layout != torch.strided:
+        raise InputError(
+            f"before of shape {tuple(before.shape)} and type {before.dtype} on {before.device}",
+            f"dense float32 of shape {tuple(x_adv.shape)} on {x_adv.device}",
+            "pass x_adv.clone() before the first step",
+        )
+    if share.dtype != torch.float32 or share.numel() != 1 or share.device != x_adv.device:
+        raise InputError(
+            f"share of shape {tuple(share.shape)} and type {share.dtype} on {share.device}",
+            f"float32 with 1 element on {x_adv.device}",
+            "write torch.tensor(0.75, device=x_adv.device)",
+        )
