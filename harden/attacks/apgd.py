@@ -16,8 +16,10 @@ from harden.attacks.search import Search
 from harden.attacks.sparse import SparseSteps, sparse_start
 from harden.draws import Draws
 from harden.errors import InputError
+from harden.kernels import copy_rows_
 from harden.losses import LossFunction
 from harden.threats import L1, Threat
+from harden.threats.momentum import momentum_step_
 
 STAYS = 0.75
 """How much of a step is taken along the gradient, and how much along the last move: alpha in the paper."""
@@ -137,9 +139,8 @@ class _Memory:
         self.ups.add_(value > self.last)
         self.last.copy_(value)
         higher = value > self.height
-        spread = _like(higher, x_adv)
-        torch.where(spread, x_adv, self.best, out=self.best)
-        torch.where(spread, gradient, self.gradient, out=self.gradient)
+        copy_rows_(self.best, x_adv, higher)
+        copy_rows_(self.gradient, gradient, higher)
         torch.where(higher, value, self.height, out=self.height)
 
     def look_back_(self, enough: float) -> Tensor:
@@ -178,16 +179,11 @@ class _Adaptive:
             memory.ups.zero_()  # the start is no step
             memory.seen.copy_(memory.height)
         if self.number in self.checkpoints:
-            stuck = _like(memory.look_back_(self.rho * self.checkpoints[self.number]), x_adv)
-            torch.where(stuck, memory.best, x_adv, out=x_adv)
-            gradient = torch.where(stuck, memory.gradient, gradient)
-        moved = x_adv.clone()
-        self.threat.step_(moved, x, gradient, memory.step_size)
-        if self.number:
-            moved.mul_(STAYS).add_(x_adv, alpha=2 * (1 - STAYS)).sub_(memory.before, alpha=1 - STAYS)
-            self.threat.project_(moved, x)
-        memory.before.copy_(x_adv)
-        x_adv.copy_(moved)
+            stuck = memory.look_back_(self.rho * self.checkpoints[self.number])
+            copy_rows_(x_adv, memory.best, stuck)
+            gradient = torch.where(_like(stuck, x_adv), memory.gradient, gradient)
+        share = STAYS if self.number else 1.0  # the first step has no last move
+        momentum_step_(self.threat, x_adv, memory.before, x, gradient, memory.step_size, share)
         self.number += 1
 
     def take(self, index: Tensor) -> _Adaptive:

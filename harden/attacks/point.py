@@ -8,6 +8,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from harden.kernels import copy_rows_
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,8 +43,7 @@ class Point:
 
     def put_(self, where: Tensor, other: Point) -> None:
         """Take the other point's examples where `where`, bool (N,), is true."""
-        spread = where.view(-1, *[1] * (self.x.dim() - 1))
-        torch.where(spread, other.x, self.x, out=self.x)
+        copy_rows_(self.x, other.x, where)
         torch.where(where, other.value, self.value, out=self.value)
         torch.where(where, other.wrong, self.wrong, out=self.wrong)
 
