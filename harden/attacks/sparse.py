@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from harden.draws import Draws
+from harden.kernels import copy_rows_
 from harden.threats import L1
 
 FIRST_SHARE = 0.2
@@ -98,14 +99,13 @@ class SparseSteps:
         """Move x_adv to its next place in ball and box around x, in place."""
         memory = self.memory
         higher = value > memory.height
-        spread = higher.view(-1, *[1] * (x.dim() - 1))
-        torch.where(spread, x_adv, memory.best, out=memory.best)
-        torch.where(spread, gradient, memory.gradient, out=memory.gradient)
+        copy_rows_(memory.best, x_adv, higher)
+        copy_rows_(memory.gradient, gradient, higher)
         torch.where(higher, value, memory.height, out=memory.height)
         if self.number and self.number % self.period == 0:
-            again = self._look_(x).view(-1, *[1] * (x.dim() - 1))
-            torch.where(again, memory.best, x_adv, out=x_adv)
-            gradient = torch.where(again, memory.gradient, gradient)
+            again = self._look_(x)
+            copy_rows_(x_adv, memory.best, again)
+            gradient = torch.where(again.view(-1, *[1] * (x.dim() - 1)), memory.gradient, gradient)
         self.threat.sparse_step_(x_adv, x, gradient, memory.step_size, memory.moving)
         self.number += 1
 
