@@ -62,9 +62,10 @@ class Judge:
 
 
 def _climbed(loss: LossFunction, x: Tensor) -> tuple[Point, Tensor]:
-    loss = loss.steering if isinstance(loss, Steered) else loss
-    if isinstance(loss, GradedLoss):
-        found = graded_gradient(loss, x)
+    climbed: LossFunction = loss.steering if isinstance(loss, Steered) else loss
+    graded: object = climbed
+    if isinstance(graded, GradedLoss):
+        found = graded_gradient(graded, x)
         if found is not None:
             out, gradient = found
             return Point(x, out.loss, out.wrong), gradient
@@ -72,7 +73,7 @@ def _climbed(loss: LossFunction, x: Tensor) -> tuple[Point, Tensor]:
 
     def valued(x: Tensor) -> Tensor:
         nonlocal wrong
-        value, wrong = _judged(loss, x)
+        value, wrong = _judged(climbed, x)
         return value
 
     value, gradient = loss_and_gradient(valued, x)
