@@ -51,7 +51,7 @@ def strength(specs: list[str], place: Place, steps: int) -> dict[str, Any]:
 
 def plain_pgd(subject: Subject, threat: Threat, steps: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """PGD with nothing clever about it: whether any visited point, and whether the last, is misclassified."""
-    x_adv = threat.start(x, Draws(SEED, torch.arange(len(x))))
+    x_adv = threat.start(x, Draws(SEED, torch.arange(len(x))).fold(0))  # as the first restart of PGD
     step_size = torch.full((1,), ALPHA * float(threat.eps))
     any_point = torch.zeros_like(y, dtype=torch.bool)
     for _ in range(steps):
