@@ -51,7 +51,7 @@ class Draws:
 
     def take(self, index: Tensor) -> Draws:
         """Keep the examples at `index` (int64 positions or a boolean mask); their draws stay the same."""
-        return Draws(self.seed, self.ids[index])
+        return Draws(self.seed, self.ids[index.to(self.ids.device)])
 
     def fold(self, *values: int) -> Draws:
         """Give an independent stream for the same examples, named by integers (a restart, a step)."""

@@ -74,9 +74,9 @@ class _Heavy:
 
     def move_(self, x_adv: Tensor, x: Tensor, value: Tensor, gradient: Tensor) -> None:
         del value
-        length = gradient.nan_to_num(0.0, 0.0, 0.0).abs().flatten(1).sum(1).clamp_min(1e-30)
-        unit = gradient.nan_to_num(0.0, 0.0, 0.0) / length.view(-1, *[1] * (x.dim() - 1))
-        self.momentum.mul_(self.decay).add_(unit)
+        known = gradient.nan_to_num(0.0, 0.0, 0.0)
+        length = known.abs().flatten(1).sum(1).clamp_min(1e-30)
+        self.momentum.mul_(self.decay).add_(known / length.view(-1, *[1] * (x.dim() - 1)))
         self.threat.step_(x_adv, x, self.momentum, self.step_size)
 
     def take(self, index: Tensor) -> _Heavy:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from harden.errors import InputError
 from harden.models.classifier import Classifier
-from harden.models.copies import float32_copy
+from harden.models.copies import copied, float32_copy, names_a_type
 from harden.models.folding import Pair, find_pairs, fold_
 from harden.models.passes import uncounted
 from harden.models.surroundings import plain
@@ -113,9 +113,15 @@ def prepare(model: Classifier, example: Tensor, precision: torch.dtype = torch.f
             f"precision {precision}", "torch.float32 or torch.bfloat16", "write precision=torch.float32"
         )
     example = example.detach().to(model.device, torch.float32)
-    still = _still(model)
-    with torch.no_grad():
-        expected = still.logits(example)
+    still = _still(float32_copy(model))
+    try:
+        with torch.no_grad():
+            expected = still.logits(example)
+    except RuntimeError as error:
+        if not names_a_type(error):
+            raise
+        _log.info("a network whose forward names a type is used in its own: %s", error)
+        return Prepared(model, _still(copied(model)), (), torch.float32)
     # A fold is judged in float32, where a wrong one shows; the precision is judged after it.
     pairs = _foldable(still, example)
     if not _agrees(_prepared(model, still, pairs, torch.float32), example, expected):
@@ -125,7 +131,7 @@ def prepare(model: Classifier, example: Tensor, precision: torch.dtype = torch.f
         found = _prepared(model, still, pairs, kind)
         if _agrees(found, example, expected):
             return found
-        _log.info("a copy in %s answers otherwise than the network", kind)
+        _log.warning("a copy in %s answers otherwise than the network, and is not used", kind)
     return Prepared(model, still, (), torch.float32)
 
 
@@ -137,9 +143,8 @@ def bfloat16_is_native(device: torch.device | str = "cpu") -> bool:
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
-def _still(model: Classifier) -> Classifier:
-    """A float32 copy in inference mode without gradients for weights."""
-    copy = float32_copy(model)
+def _still(copy: Classifier) -> Classifier:
+    """Put a copy in inference mode, without gradients for weights."""
     for part in copy.modules():
         part.training = False
     return copy.requires_grad_(requires_grad=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,9 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from harden.errors import InputError
+from harden.evaluation import evaluate, pgd_suite
 from harden.models import Classifier, PassMeter, bfloat16_is_native, counting, prepare
+from harden.threats import Linf
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
@@ -196,15 +199,16 @@ def test_bfloat16_differs_by_its_rounding_alone(images: Tensor) -> None:
     assert float(functional.cosine_similarity(gradient.flatten(1), expected.flatten(1)).min()) > 0.99
 
 
-class Float32Only(nn.Module):
-    """A forward that names a type."""
+class NamesAType(nn.Module):
+    """A forward that casts to one type and nothing else: it can't follow weights of another."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
-        self.first, self.head = nn.Linear(192, 8), nn.Linear(8, 5)
+        self.dtype = dtype
+        self.head = nn.Linear(192, 5).to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.first(x.flatten(1)).float() @ torch.eye(8).mul(1e6).sin())
+        logits: Tensor = self.head(x.flatten(1).to(self.dtype))
         return logits
 
 
@@ -220,10 +224,25 @@ class Loud(nn.Module):
         return (z * 1e4 + 1e7).to(torch.bfloat16).float() - 1e7 if z.dtype == torch.bfloat16 else z
 
 
-def test_a_precision_that_ruins_the_answers_is_not_used(images: Tensor) -> None:
-    prepared = prepare(_model(Loud), images[:3], torch.bfloat16)
+def test_a_precision_that_ruins_the_answers_is_not_used(
+    images: Tensor, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = _model(Loud)
+    with caplog.at_level(logging.WARNING, logger="harden"):
+        prepared = prepare(model, images[:3], torch.bfloat16)
     assert prepared.precision == torch.float32
-    assert prepare(_model(Float32Only), images[:3], torch.bfloat16)(images).isfinite().all()
+    assert "a copy in torch.bfloat16 answers otherwise" in caplog.text
+    torch.testing.assert_close(prepared(images), _inference(model, images))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_forward_that_names_a_type_is_run_in_it(dtype: torch.dtype, images: Tensor) -> None:
+    model = _model(lambda: NamesAType(dtype))
+    prepared = prepare(model, images[:3])
+    assert torch.equal(prepared(images), _inference(model, images))
+    assert bool((_gradient(prepared, images) != 0).any())
+    found = evaluate(model, (images, prepared(images).argmax(1)), Linf("8/255"), pgd_suite(2, 1))
+    assert found.clean.count == len(images)
 
 
 def test_no_gradient_reaches_weights_and_passes_are_counted(images: Tensor) -> None:
@@ -260,4 +279,20 @@ def test_other_precisions_are_refused(images: Tensor) -> None:
 
 def test_it_says_what_was_done(images: Tensor) -> None:
     assert prepare(_model(Residual), images).describe() == "2 BatchNorms folded, channels last, float32"
-    assert bfloat16_is_native() in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("able", "native"),
+    [
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True}, True),
+        ({"avx512_f": True, "amx_bf16": False}, False),
+    ],
+)
+def test_native_bfloat16_is_what_the_processor_says(
+    able: dict[str, bool], native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    assert bfloat16_is_native() is native
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # as in an older torch
+    assert not bfloat16_is_native()
