@@ -82,7 +82,7 @@ def plain_loop(network: nn.Module, setting: Setting) -> Search:
         x_adv = (x + torch.empty_like(x).uniform_(-setting.eps, setting.eps)).clamp(0, 1)
         for _ in range(setting.steps):
             x_adv = x_adv.detach().requires_grad_()
-            functional.cross_entropy(network(x_adv), y).backward()  # type: ignore[no-untyped-call]
+            functional.cross_entropy(network(x_adv), y).backward()  # type: ignore[no-untyped-call]  # torch left it untyped
             gradient = torch.zeros_like(x) if x_adv.grad is None else x_adv.grad
             x_adv = x_adv.detach() + setting.alpha * gradient.sign()
             x_adv = (x + (x_adv - x).clamp(-setting.eps, setting.eps)).clamp(0, 1)

@@ -44,8 +44,8 @@ class Device:
         if self.dry:
             return wall(work)
         torch.cuda.synchronize()
-        start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch left it untyped
+        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch left it untyped
         start.record()
         work()
         end.record()
@@ -56,7 +56,7 @@ class Device:
         """The work as a CUDA graph: what it returns is one replay. In a dry run the work itself."""
         if self.dry:
             return work
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch left it untyped
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARM_UP):
@@ -95,7 +95,7 @@ class Device:
         if not self.dry:
             found["capability"] = list(torch.cuda.get_device_capability())
             found["cuda"] = torch.version.cuda
-            found["cudnn"] = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+            found["cudnn"] = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]  # torch left it untyped
             found["tf32_matmul"] = torch.backends.cuda.matmul.allow_tf32
             found["tf32_conv"] = torch.backends.cudnn.allow_tf32
             found["cudnn_benchmark"] = torch.backends.cudnn.benchmark

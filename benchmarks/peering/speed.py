@@ -142,7 +142,7 @@ def counted(search: Search, subject: Subject) -> tuple[Tensor, float]:
         nonlocal thirds
         thirds += len(inputs[0])
         if logits.requires_grad:
-            logits.register_hook(arrived)  # type: ignore[no-untyped-call]
+            logits.register_hook(arrived)  # type: ignore[no-untyped-call]  # torch left it untyped
 
     handle = subject.theirs.register_forward_hook(watch)
     try:

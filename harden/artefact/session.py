@@ -89,7 +89,7 @@ class Session:
         image = np.ascontiguousarray(x, dtype=np.float32)
         try:
             found: Any = self._session.run([OUTPUT], {INPUT: image})[0]
-        except Exception as error:  # as above
+        except Exception as error:  # onnxruntime again: a class for every kind of trouble
             raise InputError(
                 f"{self._name} does not run ({_reason(error)})", "an ONNX model", "export it again"
             ) from error

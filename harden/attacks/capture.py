@@ -66,7 +66,7 @@ def _captured(loss: SteeringLoss, x: Tensor, climb: Climb, *, told: bool) -> Rep
     own: SteeringLoss = replace(made, y=own_y)
     try:
         with uncounted():
-            apart = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's own
+            apart = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch left it untyped
             apart.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(apart):
                 for _ in range(WARM_UPS):

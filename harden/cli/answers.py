@@ -47,7 +47,7 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
             "free some, or write another --out",
             USAGE,
         )
-    except Exception as error:
+    except Exception as error:  # sorted by whose fault it is, ours included
         if _is_usage(error):
             return _say(str(_usage(error, words, commands)), USAGE)
         if whose := _raised_by(error):

@@ -87,7 +87,7 @@ def _named(spec: str) -> Iterator[None]:
         yield
     except HardenError:
         raise
-    except Exception as error:
+    except Exception as error:  # a user's function may raise anything: it goes on, with a note
         error.add_note(f"raised by {spec}")
         raise
 

@@ -87,7 +87,7 @@ def annotated(items: Iterable[Any], name: str) -> Iterator[Any]:
             item = next(iterator)
         except StopIteration:
             return
-        except Exception as error:
+        except Exception as error:  # a user's loader may raise anything: it goes on, with a note
             error.add_note(
                 f"raised by the data loader ({name}) while it made batch {position}, counted from 0"
             )

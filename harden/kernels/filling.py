@@ -8,6 +8,7 @@ from torch import Tensor
 from harden.errors import InputError
 from harden.kernels import philox
 from harden.kernels.loading import backend
+from harden.kernels.memory import written
 
 # Of Philox's key; torch carries an integer as a signed one of 64 bits.
 _SEEDS = 2**64
@@ -83,8 +84,4 @@ def _native(name: str, out: Tensor, seed: int, ids: Tensor) -> None:
     target = out.contiguous()
     signed = seed - _SEEDS if seed >= _SEEDS // 2 else seed
     getattr(torch.ops.harden, name)(target, ids.contiguous(), signed)
-    if target is not out:
-        out.copy_(target)
-    elif not out.is_inference():
-        # The compiled library writes behind autograd's back: let it notice that a saved tensor changed.
-        torch.autograd.graph.increment_version(out)
+    written(out, target)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harden.errors import InputError
 from harden.kernels import reference
-from harden.kernels.arguments import box_inwards, check_step, dense_format, share_memory
+from harden.kernels.arguments import box_inwards, check_step
 from harden.kernels.loading import backend
+from harden.kernels.memory import in_one_layout, refuse_shared, written
 
 
 def linf_step_(
@@ -101,45 +101,19 @@ def _run(
     name: str, x_adv: Tensor, x: Tensor, grad: Tensor, alpha: Tensor, eps: Tensor, low: float, high: float
 ) -> None:
     """Runs one checked operation on the backend of the device."""
-    if share_memory(x_adv, x) or share_memory(x_adv, grad):
-        raise InputError(
-            "x_adv shares memory with x or grad",
-            "memory of its own, since it is overwritten",
-            "pass x.clone()",
-        )
+    refuse_shared("x_adv", x_adv, x, grad)
     if x_adv.numel() == 0:
         return
-    run = _native if backend(x_adv.device).name == "native" else _in_torch
     with torch.no_grad():
-        run(name, x_adv, x, grad, alpha, eps, low, high)
-
-
-def _in_torch(name: str, *arguments: Tensor | float) -> None:
-    getattr(reference, name)(*arguments)
+        if backend(x_adv.device).name != "native":
+            getattr(reference, name)(x_adv, x, grad, alpha, eps, low, high)
+            return
+        target, clean, gradient = in_one_layout(x_adv, x, read_as_it_is(grad))
+        sizes = (alpha.contiguous(), eps.contiguous())
+        getattr(torch.ops.harden, name)(target, clean, gradient, *sizes, low, high)
+        written(x_adv, target)
 
 
 def read_as_it_is(grad: Tensor) -> Tensor:
     """Leaves a gradient that the compiled library reads alone, and makes another one float32."""
     return grad if grad.dtype in (torch.float32, torch.bfloat16) else grad.to(torch.float32)
-
-
-def _native(
-    name: str, x_adv: Tensor, x: Tensor, grad: Tensor, alpha: Tensor, eps: Tensor, low: float, high: float
-) -> None:
-    """Runs the compiled operation, with every tensor in the dense layout that `x_adv` has or is copied to."""
-    layout = dense_format(x_adv) or torch.contiguous_format
-    target = x_adv.contiguous(memory_format=layout)
-    getattr(torch.ops.harden, name)(
-        target,
-        x.contiguous(memory_format=layout),
-        read_as_it_is(grad).contiguous(memory_format=layout),
-        alpha.contiguous(),
-        eps.contiguous(),
-        low,
-        high,
-    )
-    if target is not x_adv:
-        x_adv.copy_(target)
-    elif not x_adv.is_inference():
-        # The compiled library writes behind autograd's back: let it notice that a saved tensor changed.
-        torch.autograd.graph.increment_version(x_adv)

@@ -120,7 +120,7 @@ class MLflow:
         try:
             with _short_calls():
                 client.log_batch(run, self._metrics(record))
-        except Exception as error:
+        except Exception as error:  # whatever the server or its client raises: tracking never ends a run
             self._failures.add(f"mlflow: step {record.step} and maybe later ones are not logged", error)
 
     def __enter__(self) -> Self:
@@ -134,7 +134,7 @@ class MLflow:
         try:
             with _short_calls():
                 client.set_terminated(run, "FINISHED" if kind is None else "FAILED")
-        except Exception as failure:
+        except Exception as failure:  # as for a step
             self._failures.add("mlflow: the run is not closed", failure)
 
     def _metrics(self, record: StepRecord) -> list[Any]:
