@@ -90,7 +90,7 @@ def accuracy_curve(
     tally.efforts[0].passes, tally.efforts[0].seconds = meter.passes, time.perf_counter() - began
     threats = (known.threat.scaled(0), *ladder.threats)
     points = tuple((at, Proportion(count, n)) for at, count in zip(threats, counts, strict=True))
-    return Curve(points, tally.joined(known, attempt))
+    return Curve(points, tally.joined(known, steering.as_run(attempt)))
 
 
 @final

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -36,6 +37,11 @@ class Steering:
         fast = self._copy(attempt.precision, batch.x)
         loss = steered(attempt.loss, fast, self.judge, batch.y.clone())
         return loss, fast.lay_out(batch.x.clone())
+
+    def as_run(self, attempt: Attempt) -> Attempt:
+        """The attempt with the precision that its copy came to: one that ruins the answers is not used."""
+        copy = self._copies.get(attempt.precision)
+        return attempt if copy is None else replace(attempt, precision=copy.precision)
 
     def _copy(self, precision: torch.dtype, x: Tensor) -> Prepared:
         if precision not in self._copies:

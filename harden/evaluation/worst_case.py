@@ -82,6 +82,7 @@ def evaluate(
                 on_batch(Standing(done, len(source), tally.standing / done, meter.passes, seconds))
     if not done:
         raise InputError("no examples", "at least one batch", "check the loader's data set and drop_last")
+    attempts = tuple(steering.as_run(attempt) for attempt in attempts)
     return tally.result(threat, attempts, meter.passes, time.perf_counter() - started)
 
 

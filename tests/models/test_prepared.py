@@ -233,6 +233,12 @@ def test_a_precision_that_ruins_the_answers_is_not_used(
     assert prepared.precision == torch.float32
     assert "a copy in torch.bfloat16 answers otherwise" in caplog.text
     torch.testing.assert_close(prepared(images), _inference(model, images))
+    # The record tells what was used, not what was asked for.
+    answers = prepared(images).argmax(1)
+    for network, used in ((model, "float32"), (_model(Residual), "bfloat16")):
+        y = answers if network is model else _inference(network, images).argmax(1)
+        found = evaluate(network, (images, y), Linf("8/255"), pgd_suite(1, 1, torch.bfloat16))
+        assert [record.spec["precision"] for record in found.attempts] == [used, used]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
