@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from harden.attacks.checks import check_counts, check_draws, check_step_size
-from harden.attacks.judging import Judge
 from harden.attacks.point import Point
 from harden.attacks.protocol import searching
 from harden.attacks.search import Search
+from harden.attacks.watching import Watched
 from harden.draws import Draws
 from harden.losses import LossFunction
 from harden.threats import Threat
@@ -60,7 +60,7 @@ class PGD:
         with searching(x) as clean:
             if self.keep_best:
                 return self._best(loss, clean, threat, draws)
-            return self._last(Judge(loss), clean, threat, draws)
+            return self._last(Watched(loss), clean, threat, draws)
 
     def _best(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
         """The best point of all runs."""
@@ -72,7 +72,7 @@ class PGD:
                 search.run(rows, start, rule, self.steps)
         return search.found()
 
-    def _last(self, judge: Judge, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
+    def _last(self, judge: Watched, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
         """The last point of a run; of several the best of their last points."""
         best, rule = None, self._rule(threat, x)
         for restart in range(self.restarts):

@@ -8,8 +8,8 @@ from typing import Protocol, Self, final
 import torch
 from torch import Tensor
 
-from harden.attacks.judging import Judge
 from harden.attacks.point import Point
+from harden.attacks.watching import Watched
 from harden.losses import LossFunction
 
 FULL_ENOUGH = 0.9
@@ -49,7 +49,7 @@ class Search:
     """
 
     def __init__(self, loss: LossFunction, x: Tensor, *, stop_early: bool) -> None:
-        self._loss, self._x = Judge(loss), x
+        self._loss, self._x = Watched(loss), x
         self._stop = stop_early and self._loss.stoppable
         self._best = Point.none(x)
         self._settled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
@@ -156,7 +156,7 @@ class _Run:
     rows: Tensor
     x: Tensor
     x_adv: Tensor
-    loss: Judge
+    loss: Watched
     rule: Rule
     best: Point
     settled: Tensor

@@ -1,4 +1,4 @@
-"""A loss as a search sees it: its value and gradient, where the network errs, and whether that is certain."""
+"""A loss as a search watches it: value and gradient, where the network errs, whether that is certain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harden.losses import GradedLoss, JudgedLoss, Loss, LossFunction, Steered
 
 
 @final
-class Judge:
+class Watched:
     """A loss, whatever it can tell.
 
     Args:
@@ -54,11 +54,11 @@ class Judge:
         value, wrong = _judged(self._loss, x)
         return Point(x, value, wrong)
 
-    def take(self, index: Tensor) -> Judge:
+    def take(self, index: Tensor) -> Watched:
         """The same for the examples at index, int64 (M,)."""
         if not isinstance(self._loss, Loss):
             return self
-        return Judge(self._loss.take(index))
+        return Watched(self._loss.take(index))
 
 
 def _climbed(loss: LossFunction, x: Tensor) -> tuple[Point, Tensor]:
