@@ -32,14 +32,16 @@ class Point:
         nothing = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         return cls(x.clone(), x.new_full((len(x),), -torch.inf), nothing)
 
-    def take_over_(self, other: Point, among: Tensor | None = None) -> None:
-        """Take the other point where it is better, and where `among`, bool (N,), is true.
+    def take_over_(self, other: Point, among: Tensor | None = None) -> Tensor:
+        """Take the other point where it is better and `among`, bool (N,), is true; say where that is, bool (N,).
 
         Better is a point on which the network errs; of two such or none such, that of larger loss: the
         largest cross-entropy need not be an error, for three classes may nearly tie with the label ahead.
         """
         wins = (other.wrong & ~self.wrong) | ((other.wrong == self.wrong) & (other.value > self.value))
-        self.put_(wins if among is None else wins & among, other)
+        wins = wins if among is None else wins & among
+        self.put_(wins, other)
+        return wins
 
     def put_(self, where: Tensor, other: Point) -> None:
         """Take the other point's examples where `where`, bool (N,), is true."""

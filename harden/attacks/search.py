@@ -40,7 +40,9 @@ class Search:
 
     With `stop_early` an example on which the network errs is settled, and its image is the first witness
     found; otherwise all go on, and the best point is kept. Where the loss is steered by a fast copy, an error
-    counts once the network itself makes it, and the network itself judges the last point of each run.
+    counts once the network itself makes it. Who stops asks the network at each claim and about the last point
+    of each run; who goes on asks once about the best point of a run, and climbs again, asking at each claim,
+    with the few examples whose best point turns out to be no error.
 
     Args:
         loss: to be maximised; the search can stop early where it tells errors and can be restricted.
@@ -55,6 +57,7 @@ class Search:
         self._settled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         # Without stopping, what the fast copy thinks best may take the place of a witness that is certain.
         self._certain = Point.none(x) if self._loss.steered and not self._stop else None
+        self._shown = torch.zeros_like(self._settled)  # whose best point the network itself has judged
         self._stride = CUDA_STRIDE if x.is_cuda else 1
 
     def standing(self) -> Tensor:
@@ -67,7 +70,37 @@ class Search:
 
     def run(self, rows: Tensor, start: Tensor, rule: Rule, steps: int) -> None:
         """Climb so many steps from `start` (M, C, H, W), images of the examples at `rows`."""
+        if self._certain is None:
+            self._climb(self._at(rows, start, rule), steps)
+            return
+        every = torch.arange(len(rows), device=rows.device)
+        first, again = start.clone(), rule.take(every)
         at = self._at(rows, start, rule)
+        for _ in range(steps):
+            point, gradient = at.loss.climb(at.x_adv)
+            self._note(at, point)
+            at.rule.move_(at.x_adv, at.x, point.value, gradient)
+        self._note(at, at.loss.look(at.x_adv))
+        mistaken = self._show(at)
+        self._write_back(at)
+        if len(mistaken):
+            self._shown[rows[mistaken]] = False
+            self._climb(self._at(rows[mistaken], first[mistaken], again.take(mistaken)), steps)
+
+    def _note(self, at: _Run, point: Point) -> None:
+        """Remember a point where it is better; the network has not seen it."""
+        better = at.best.take_over_(point)
+        self._shown[at.rows] &= ~better
+
+    def _show(self, at: _Run) -> Tensor:
+        """Show the best points that are claimed to be errors to the network, and say where it makes none."""
+        claimed = (at.best.wrong & ~at.settled).nonzero().squeeze(1)
+        self._settle(at)
+        self._shown[at.rows[claimed]] = True
+        return claimed[~at.best.wrong[claimed]]
+
+    def _climb(self, at: _Run, steps: int) -> None:
+        """Climb, and ask the network itself at each claim."""
         for step in range(1, steps + 1):
             point, gradient = at.loss.climb(at.x_adv)
             value = point.value
@@ -89,7 +122,10 @@ class Search:
         """The best image of each example, (N, C, H, W)."""
         if self._certain is None:
             return self._best.x
-        best = self._loss.exactly(self._best.x)
+        best, unseen = self._best, (~self._shown).nonzero().squeeze(1)
+        if len(unseen):
+            best.wrong[unseen] = self._loss.take(unseen).exactly(best.x[unseen]).wrong
+            self._shown[unseen] = True
         best.put_(self._certain.wrong & ~best.wrong, self._certain)
         return best.x
 

@@ -178,6 +178,23 @@ def test_without_stopping_a_certain_witness_is_not_given_up(name: str) -> None:
     assert int(band.judged(found)[1].sum()) > 3
 
 
+@EVERY
+def test_without_stopping_the_network_is_asked_once_about_each_example(name: str) -> None:
+    steps, x = 6, _x(5)
+    attacks: dict[str, Attack] = {
+        "pgd": PGD(steps, stop_early=False),
+        "apgd": APGD(steps, stop_early=False),
+        "mifgsm": MIFGSM(steps, stop_early=False),
+    }
+    attack = attacks[name]
+    copy, network = _wavy(5, height=8.0), _wavy(5, height=8.0)
+    found = attack(Steered(copy, network), x, Linf("1/10"), _draws())
+    assert sum(network.asked) == N
+    assert sum(copy.asked) == (steps + 1) * N
+    assert torch.equal(found, attack(_wavy(5, height=8.0), x, Linf("1/10"), _draws()))
+    assert 3 < int(network.judged(found)[1].sum()) < N
+
+
 def test_a_steered_loss_is_made_where_errors_are_told() -> None:
     def classify(x: Tensor) -> Tensor:
         return x.flatten(1)[:, :3]
