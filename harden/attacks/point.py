@@ -33,7 +33,7 @@ class Point:
         return cls(x.clone(), x.new_full((len(x),), -torch.inf), nothing)
 
     def take_over_(self, other: Point, among: Tensor | None = None) -> Tensor:
-        """Take the other point where it is better and `among`, bool (N,), is true; say where that is, bool (N,).
+        """Take the other point where it is better and `among`, bool (N,), is true; say where, bool (N,).
 
         Better is a point on which the network errs; of two such or none such, that of larger loss: the
         largest cross-entropy need not be an error, for three classes may nearly tie with the label ahead.

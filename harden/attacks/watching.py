@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from harden.attacks.capture import replayed
+from harden.attacks.gradients import count_gradients
 from harden.attacks.point import Point
 from harden.attacks.protocol import graded_gradient, loss_and_gradient
 from harden.losses import GradedLoss, JudgedLoss, Loss, LossFunction, Steered
@@ -36,11 +37,10 @@ class Watched:
 
     def climb(self, x: Tensor) -> tuple[Point, Tensor]:
         """The point x with its loss, and the loss's gradient there; results hold until the next call."""
-        if isinstance(self._loss, Steered):
-            found = replayed(self._loss.steering, x, _climbed)
-            if found is not None:
-                return found
-        return _climbed(self._loss, x)
+        found = replayed(self._loss.steering, x, _climbed) if isinstance(self._loss, Steered) else None
+        point, gradient = _climbed(self._loss, x) if found is None else found
+        count_gradients(gradient)
+        return point, gradient
 
     @torch.no_grad()
     def exactly(self, x: Tensor) -> Point:

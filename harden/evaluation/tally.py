@@ -9,10 +9,11 @@ from typing import final
 import torch
 from torch import Tensor
 
+from harden.attacks import GradientMeter
 from harden.data import Batch
 from harden.evaluation.attempts import Attempt
 from harden.evaluation.outcome import AttemptRecord, Evaluation, Witnesses
-from harden.evaluation.trust import ball_and_box, gradients_exist
+from harden.evaluation.trust import ball_and_box, gradients_are_finite, gradients_exist
 from harden.statistics import Proportion
 from harden.threats import Threat
 
@@ -40,6 +41,7 @@ class Tally:
     witnesses: list[tuple[Tensor, ...]] = field(default_factory=list)
     outside: int = 0
     zero_gradients: int = 0
+    gradients: GradientMeter = field(default_factory=GradientMeter)
 
     def add(self, batch: Batch, predictions: Tensor, broken: Tensor) -> None:
         """Add a batch's verdicts."""
@@ -70,7 +72,11 @@ class Tally:
             predictions=predictions,
             broken=torch.cat(self.broken),
             attempts=self._records(attempts, right, len(labels)),
-            checks=(ball_and_box(self.outside), gradients_exist(self.zero_gradients, right)),
+            checks=(
+                ball_and_box(self.outside),
+                gradients_exist(self.zero_gradients, right),
+                gradients_are_finite(self.gradients),
+            ),
             witnesses=self._witnesses(),
             passes=passes,
             seconds=seconds,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from harden.attacks import GradientMeter
 from harden.evaluation.outcome import TrustCheck
 from harden.losses import Classify, Margin
 
 ZERO_GRADIENT_SHARE = 0.05
+NOT_FINITE_SHARE = 0.01
 
 
 def ball_and_box(outside: int) -> TrustCheck:
@@ -44,4 +46,15 @@ def gradients_exist(zero: int, n: int) -> TrustCheck:
         ZERO_GRADIENT_SHARE,
         "share of correctly classified images whose margin has a zero or non-finite gradient",
         "remove quantisation, clamping or detach() from the model, or attack its smooth form",
+    )
+
+
+def gradients_are_finite(meter: GradientMeter) -> TrustCheck:
+    """Fires when attacks met gradients that hold NaN or an infinity, which they take for zero."""
+    return TrustCheck(
+        "finite gradients",
+        meter.not_finite / max(meter.total, 1),
+        NOT_FINITE_SHARE,
+        "share of the attacks' gradients, one for each image and step, that held NaN or an infinity",
+        "find the operation without a slope (sqrt, log or a division at 0) and give it a small offset",
     )

@@ -10,6 +10,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from harden.attacks import metering
 from harden.data import Batch, from_loader
 from harden.draws import Draws, mix
 from harden.errors import HardenError, InputError
@@ -71,7 +72,7 @@ def evaluate(
     search = Search(steering, threat, attempts, seed)
     tally = Tally([Effort() for _ in attempts])
     started, meter, done = time.perf_counter(), PassMeter(), 0
-    with frozen(model), counting(meter):
+    with frozen(model), counting(meter), metering(tally.gradients):
         for batch in source.epoch(None):
             # An example's id is its position, whatever ids the loader gives: so it is the same in any loader.
             ids = torch.arange(done, done + len(batch))

@@ -158,7 +158,7 @@ def _proof(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
 
 
 # The trust checks that version 1 demands.
-_THRESHOLDS = {"ball and box": 0.0, "zero gradients": 0.05}
+_THRESHOLDS = {"ball and box": 0.0, "zero gradients": 0.05, "finite gradients": 0.01}
 
 
 def _status(predicate: dict[str, Any]) -> Iterator[str]:

@@ -211,7 +211,11 @@ def test_plain_and_hardened_networks_are_trusted(
         found = evaluate(model, (digits.test.x, digits.test.y), THREAT, SUITE)
         assert found.status == "ok"
         assert all(check.passed for check in found.checks)
-        assert {check.name for check in found.checks} == {"ball and box", "zero gradients"}
+        assert {check.name for check in found.checks} == {
+            "ball and box",
+            "zero gradients",
+            "finite gradients",
+        }
 
 
 def test_a_model_without_any_gradient_can_be_attacked_without_and_is_flagged(
@@ -267,6 +271,28 @@ def test_a_gradient_that_is_not_finite_counts_as_none() -> None:
     found = evaluate(Classifier(Infinite()), (x, y), Linf("0.01"), SUITE)
     assert found.clean.count == 10
     assert found.status == "unreliable"
+
+
+def test_gradients_that_are_not_finite_on_the_way_are_counted_and_reported() -> None:
+    class Rooted(nn.Module):
+        """Fine at the clean image; a pixel below 1/2 has a gradient of infinity times 0."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            above = x.flatten(1) - 0.5
+            total = (above * (above > 0)).sqrt().sum(1)
+            return torch.stack((total + 0.1, 0 * total), 1)
+
+    data = (torch.full((10, 1, 2, 2), 0.55), torch.zeros(10, dtype=torch.int64))
+    for eps, status in (("0.01", "ok"), ("0.2", "unreliable")):
+        found = evaluate(Classifier(Rooted()), data, Linf(eps), SUITE)
+        checks = {check.name: check for check in found.checks}
+        assert found.status == status
+        assert checks["zero gradients"].passed
+        assert (checks["finite gradients"].value > 0.5) == (status == "unreliable")
 
 
 def test_a_projection_that_fails_is_seen() -> None:

@@ -96,7 +96,7 @@ def predicate(
         ),
         checks=tuple(
             s.Check(name=name, value=0.0, threshold=limit, passed=True, meaning="none", action="none")
-            for name, limit in (("ball and box", 0.0), ("zero gradients", 0.05))
+            for name, limit in (("ball and box", 0.0), ("zero gradients", 0.05), ("finite gradients", 0.01))
         ),
         classes=tuple(
             s.ClassRecord(

@@ -1,0 +1,57 @@
+"""Counts the gradients that an attack could not use: those that hold NaN or an infinity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import final
+
+from torch import Tensor
+
+from harden.kernels import not_finite
+
+
+@final
+class GradientMeter:
+    """Adds up gradients, one for each example and step, and those of them that are not finite.
+
+    Steps take such entries for zero, so an attack goes on; but it climbs blindly, and who reads its result
+    should know. Nothing waits for a CUDA device before `not_finite` is read.
+    """
+
+    __slots__ = ("_not_finite", "total")
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._not_finite: Tensor | None = None
+
+    @property
+    def not_finite(self) -> int:
+        """Gradients so far that held NaN or an infinity."""
+        return 0 if self._not_finite is None else int(self._not_finite)
+
+    def add(self, gradient: Tensor) -> None:
+        """Count the gradients (N, C, H, W) of N examples."""
+        found = not_finite(gradient).sum()
+        self.total += len(gradient)
+        self._not_finite = found if self._not_finite is None else self._not_finite + found
+
+
+_meters: ContextVar[tuple[GradientMeter, ...]] = ContextVar("gradient_meters", default=())
+
+
+@contextmanager
+def metering(meter: GradientMeter) -> Iterator[GradientMeter]:
+    """Let every attack inside the context count its gradients into `meter` too."""
+    token = _meters.set((*_meters.get(), meter))
+    try:
+        yield meter
+    finally:
+        _meters.reset(token)
+
+
+def count_gradients(gradient: Tensor) -> None:
+    """Count the gradients of one step; called where attacks get them."""
+    for meter in _meters.get():
+        meter.add(gradient)
