@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harden.attacks.point import Point
+from harden.attacks.record import current_record
 from harden.attacks.watching import Watched
 from harden.losses import LossFunction
 
@@ -58,6 +59,7 @@ class Search:
         # Without stopping, what the fast copy thinks best may take the place of a witness that is certain.
         self._certain = Point.none(x) if self._loss.steered and not self._stop else None
         self._shown = torch.zeros_like(self._settled)  # whose best point the network itself has judged
+        self._record, self._taken = current_record(len(x)), 0
         self._stride = CUDA_STRIDE if x.is_cuda else 1
 
     def standing(self) -> Tensor:
@@ -72,7 +74,14 @@ class Search:
         """Climb so many steps from `start` (M, C, H, W), images of the examples at `rows`."""
         if self._certain is None:
             self._climb(self._at(rows, start, rule), steps)
-            return
+        else:
+            self._climb_all(rows, start, rule, steps)
+        self._taken += steps
+        if self._record is not None:
+            self._record.total = self._taken
+
+    def _climb_all(self, rows: Tensor, start: Tensor, rule: Rule, steps: int) -> None:
+        """Climb with all examples, ask the network in the end, and climb again with those it denies."""
         every = torch.arange(len(rows), device=rows.device)
         first, again = start.clone(), rule.take(every)
         at = self._at(rows, start, rule)
@@ -81,7 +90,7 @@ class Search:
             self._note(at, point)
             at.rule.move_(at.x_adv, at.x, point.value, gradient)
         self._note(at, at.loss.look(at.x_adv))
-        mistaken = self._show(at)
+        mistaken = self._show(at, steps)
         self._write_back(at)
         if len(mistaken):
             self._shown[rows[mistaken]] = False
@@ -92,10 +101,10 @@ class Search:
         better = at.best.take_over_(point)
         self._shown[at.rows] &= ~better
 
-    def _show(self, at: _Run) -> Tensor:
+    def _show(self, at: _Run, steps: int) -> Tensor:
         """Show the best points that are claimed to be errors to the network, and say where it makes none."""
         claimed = (at.best.wrong & ~at.settled).nonzero().squeeze(1)
-        self._settle(at)
+        self._settle(at, steps, steps)
         self._shown[at.rows[claimed]] = True
         return claimed[~at.best.wrong[claimed]]
 
@@ -106,7 +115,7 @@ class Search:
             value = point.value
             at.note_(point, only_standing=self._stop)
             if step % self._stride == 0:
-                self._settle(at)
+                self._settle(at, step, steps)
                 keep = self._keep(at)
                 if keep is not None:
                     self._write_back(at)
@@ -114,8 +123,8 @@ class Search:
                         return
                     at, value, gradient = at.take(keep), value[keep], gradient[keep]
             at.rule.move_(at.x_adv, at.x, value, gradient)
-        self._settle(at)
-        self._end(at)
+        self._settle(at, steps, steps)
+        self._end(at, steps)
         self._write_back(at)
 
     def found(self) -> Tensor:
@@ -129,16 +138,16 @@ class Search:
         best.put_(self._certain.wrong & ~best.wrong, self._certain)
         return best.x
 
-    def _end(self, at: _Run) -> None:
+    def _end(self, at: _Run, steps: int) -> None:
         """Look at the last point of a run."""
         if self._certain is None:
             last = at.loss.exactly(at.x_adv)
             at.note_(last, only_standing=self._stop)
-            at.settled |= last.wrong
+            self._mark(at, last.wrong & ~at.settled, steps, steps)
         else:
             # The best of all points is shown to the network itself in the end: once is enough.
             at.note_(at.loss.look(at.x_adv), only_standing=False)
-            self._settle(at)
+            self._settle(at, steps, steps)
 
     def _at(self, rows: Tensor, start: Tensor, rule: Rule) -> _Run:
         if len(rows) == len(self._x):
@@ -146,10 +155,10 @@ class Search:
         settled = self._settled[rows]
         return _Run(rows, self._x[rows], start, self._loss.take(rows), rule, self._best.rows(rows), settled)
 
-    def _settle(self, at: _Run) -> None:
+    def _settle(self, at: _Run, step: int, steps: int) -> None:
         """Settle what errs; where only a fast copy says so, ask the network itself."""
         if not self._loss.steered:
-            at.settled |= at.best.wrong
+            self._mark(at, at.best.wrong & ~at.settled, step, steps)
             return
         claimed = (at.best.wrong & ~at.settled).nonzero().squeeze(1)
         if len(claimed) == 0:
@@ -157,9 +166,17 @@ class Search:
         point = at.loss.take(claimed).exactly(at.best.x[claimed])
         at.best.wrong[claimed] = point.wrong
         sure = point.wrong.nonzero().squeeze(1)
-        at.settled[claimed[sure]] = True
+        new = torch.zeros_like(at.settled)
+        new[claimed[sure]] = True
+        self._mark(at, new, step, steps)
         if self._certain is not None:
             self._certain.set_rows_(at.rows[claimed[sure]], point.rows(sure))
+
+    def _mark(self, at: _Run, new: Tensor, step: int, steps: int) -> None:
+        """Settle the examples at `new`, bool (M,)."""
+        at.settled |= new
+        if self._record is not None:
+            self._record.note(at.rows[new], step, steps, self._taken)
 
     def _keep(self, at: _Run) -> Tensor | None:
         """Which examples of a run go on alone; None where all of them go on."""
