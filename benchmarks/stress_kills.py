@@ -129,8 +129,8 @@ def kill_in(process: subprocess.Popen[bytes], out: Path, phase: str, delay: floa
 def half_written(out: Path) -> list[str]:
     """What a kill left in a folder under a final name and not whole."""
     from harden.errors import HardenError
+    from harden.models.snapshot import read_snapshot
     from harden.training.checkpoints import read_plan
-    from harden.training.snapshot import read_snapshot
     from harden.verifier.verification import verify
 
     bad = []

@@ -21,12 +21,12 @@ from harden.hardening import Hardened, Recipe, finished, harden, job_of, plan_of
 from harden.locking import LOCK_FILE
 from harden.models import Classifier
 from harden.models.reference import small_cnn
+from harden.models.snapshot import write_snapshot
 from harden.objectives import AdversarialTraining, MoCo, SimCLR, Standard
 from harden.threats import Linf
 from harden.training import AdamW, Checkpoints, StepRecord
 from harden.training import checkpoints as checkpoints_module
 from harden.training.averaging import weights_of
-from harden.training.snapshot import write_snapshot
 from harden.views import DIGITS
 
 SHORT = PGD(steps=1, step_size=1.0, keep_best=False)

@@ -3,7 +3,9 @@
 from harden.attacks.apgd import APGD
 from harden.attacks.gradients import GradientMeter, metering
 from harden.attacks.momentum import MIFGSM
+from harden.attacks.noise import RandomNoise
 from harden.attacks.pgd import FGSM, PGD
 from harden.attacks.protocol import Attack
+from harden.attacks.targeted import Targeted
 
-__all__ = ["APGD", "FGSM", "MIFGSM", "PGD", "Attack", "GradientMeter", "metering"]
+__all__ = ["APGD", "FGSM", "MIFGSM", "PGD", "Attack", "GradientMeter", "RandomNoise", "Targeted", "metering"]

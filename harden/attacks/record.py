@@ -15,40 +15,27 @@ from torch import Tensor
 class StepRecord:
     """At which step, or query, of an attack the network was first seen to err on each of N examples.
 
-    Steps count on over restarts and targets, from 1. What was found in the second half of a run's steps is
-    late: half as many would have missed it.
+    Steps count on over restarts and targets, from 1.
 
     Attributes:
         first: the step, int64 (N,); 0 where no error was seen.
-        late: whether it lies in the second half of its run, bool (N,).
         total: steps so far of the example that took most.
     """
 
-    __slots__ = ("first", "late", "total")
+    __slots__ = ("first", "total")
 
     def __init__(self, n: int, device: torch.device | str = "cpu") -> None:
         self.first = torch.zeros(n, dtype=torch.int64, device=device)
-        self.late = torch.zeros(n, dtype=torch.bool, device=device)
         self.total = 0
 
-    def note(self, rows: Tensor, step: int, steps: int, before: int = 0) -> None:
-        """Note errors on the examples at `rows`, int64 (M,), in a step of a run of so many.
-
-        Args:
-            rows: positions; what was noted earlier stays.
-            step: in this run, from 1; 0 for its start.
-            steps: that the run takes.
-            before: steps of earlier runs.
-        """
-        new = rows[self.first[rows] == 0]
-        self.first[new] = before + max(step, 1)
-        self.late[new] = 2 * step > steps
+    def note(self, rows: Tensor, step: int) -> None:
+        """Note errors on the examples at `rows`, int64 (M,), in a step; what was noted earlier stays."""
+        self.first[rows[self.first[rows] == 0]] = step
 
     def merge(self, rows: Tensor, other: StepRecord) -> None:
         """Add what an attack on the examples at `rows` noted, as following on what is here already."""
         new = (other.first > 0) & (self.first[rows] == 0)
         self.first[rows[new]] = self.total + other.first[new]
-        self.late[rows[new]] = other.late[new]
         self.total += other.total
 
 

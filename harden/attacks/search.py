@@ -104,7 +104,7 @@ class Search:
     def _show(self, at: _Run, steps: int) -> Tensor:
         """Show the best points that are claimed to be errors to the network, and say where it makes none."""
         claimed = (at.best.wrong & ~at.settled).nonzero().squeeze(1)
-        self._settle(at, steps, steps)
+        self._settle(at, steps)
         self._shown[at.rows[claimed]] = True
         return claimed[~at.best.wrong[claimed]]
 
@@ -115,7 +115,7 @@ class Search:
             value = point.value
             at.note_(point, only_standing=self._stop)
             if step % self._stride == 0:
-                self._settle(at, step, steps)
+                self._settle(at, step)
                 keep = self._keep(at)
                 if keep is not None:
                     self._write_back(at)
@@ -123,7 +123,7 @@ class Search:
                         return
                     at, value, gradient = at.take(keep), value[keep], gradient[keep]
             at.rule.move_(at.x_adv, at.x, value, gradient)
-        self._settle(at, steps, steps)
+        self._settle(at, steps)
         self._end(at, steps)
         self._write_back(at)
 
@@ -143,11 +143,11 @@ class Search:
         if self._certain is None:
             last = at.loss.exactly(at.x_adv)
             at.note_(last, only_standing=self._stop)
-            self._mark(at, last.wrong & ~at.settled, steps, steps)
+            self._mark(at, last.wrong & ~at.settled, steps)
         else:
             # The best of all points is shown to the network itself in the end: once is enough.
             at.note_(at.loss.look(at.x_adv), only_standing=False)
-            self._settle(at, steps, steps)
+            self._settle(at, steps)
 
     def _at(self, rows: Tensor, start: Tensor, rule: Rule) -> _Run:
         if len(rows) == len(self._x):
@@ -155,10 +155,10 @@ class Search:
         settled = self._settled[rows]
         return _Run(rows, self._x[rows], start, self._loss.take(rows), rule, self._best.rows(rows), settled)
 
-    def _settle(self, at: _Run, step: int, steps: int) -> None:
+    def _settle(self, at: _Run, step: int) -> None:
         """Settle what errs; where only a fast copy says so, ask the network itself."""
         if not self._loss.steered:
-            self._mark(at, at.best.wrong & ~at.settled, step, steps)
+            self._mark(at, at.best.wrong & ~at.settled, step)
             return
         claimed = (at.best.wrong & ~at.settled).nonzero().squeeze(1)
         if len(claimed) == 0:
@@ -168,15 +168,15 @@ class Search:
         sure = point.wrong.nonzero().squeeze(1)
         new = torch.zeros_like(at.settled)
         new[claimed[sure]] = True
-        self._mark(at, new, step, steps)
+        self._mark(at, new, step)
         if self._certain is not None:
             self._certain.set_rows_(at.rows[claimed[sure]], point.rows(sure))
 
-    def _mark(self, at: _Run, new: Tensor, step: int, steps: int) -> None:
+    def _mark(self, at: _Run, new: Tensor, step: int) -> None:
         """Settle the examples at `new`, bool (M,)."""
         at.settled |= new
         if self._record is not None:
-            self._record.note(at.rows[new], step, steps, self._taken)
+            self._record.note(at.rows[new], self._taken + step)
 
     def _keep(self, at: _Run) -> Tensor | None:
         """Which examples of a run go on alone; None where all of them go on."""

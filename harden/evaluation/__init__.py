@@ -1,9 +1,10 @@
 """Measures a classifier: clean accuracy, and robust accuracy as the worst case over attacks."""
 
-from harden.evaluation.attempts import Attempt, pgd_suite
+from harden.evaluation.attempts import Attempt
 from harden.evaluation.curve import Curve, accuracy_curve
 from harden.evaluation.outcome import AttemptRecord, Evaluation, TrustCheck, Witnesses
 from harden.evaluation.progress import Phase, Standing
+from harden.evaluation.suites import pgd_suite
 from harden.evaluation.worst_case import evaluate
 
 __all__ = [

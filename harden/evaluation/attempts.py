@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 from torch import Tensor
 
-from harden.attacks import PGD, Attack
+from harden.attacks import Attack, Targeted
 from harden.description import JSON, describe
-from harden.losses import Classify, CrossEntropy, LossFunction, Margin
+from harden.errors import InputError
+from harden.losses import DLR, Classify, CrossEntropy, LossFunction, Margin
+from harden.models import Classifier
 
 MakeLoss = Callable[[Classify, Tensor], LossFunction]
 
@@ -24,31 +26,68 @@ class Attempt:
     Args:
         name: under which it is reported.
         attack: searches ball and box.
-        loss: makes the per-example loss from (classify, y): harden.losses.CrossEntropy, Margin, or your own.
+        loss: makes the per-example loss from (classify, y): harden.losses.CrossEntropy, Margin, DLR, or your
+            own.
         precision: of the fast copy of the network that the attack steers by, torch.float32 or torch.bfloat16;
             what it finds is judged by the network itself.
+        source: another classifier to climb in place of the evaluated one (transfer); what it breaks counts
+            where the evaluated one errs.
+        black_box: ask the judge alone, as who has no network would: for attacks that need no gradient.
+        note: what was changed to fit the network, and why.
+        only_first: attack the images at the first so many positions alone; all by default.
+
+    Raises:
+        InputError: source and black_box at once.
     """
 
     name: str
     attack: Attack
     loss: MakeLoss = CrossEntropy
     precision: torch.dtype = torch.float32
+    source: Classifier | None = None
+    black_box: bool = False
+    note: str = ""
+    only_first: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.source is not None and self.black_box:
+            raise InputError(
+                f"attempt {self.name!r} with a source and black_box=True",
+                "one of them: a network to climb, or none",
+                "leave black_box out",
+            )
+
+    @property
+    def is_white_box(self) -> bool:
+        """Whether the network itself is climbed; an attack without gradients says `gradient_free`."""
+        blind = self.black_box or getattr(self.attack, "gradient_free", False)
+        return self.source is None and not blind
 
     def describe(self) -> dict[str, JSON]:
         """The attempt as JSON, for certificate and baseline."""
-        return {
+        said: dict[str, JSON] = {
             "attack": describe(self.attack),
             "loss": describe(self.loss),
             "precision": str(self.precision).removeprefix("torch."),
         }
+        if self.source is not None:
+            said["source"] = self.source.describe()
+        if self.black_box:
+            said["access"] = "scores of the judge"
+        if self.only_first is not None:
+            said["only_first"] = self.only_first
+        if self.note:
+            said["note"] = self.note
+        return said
 
+    def for_classes(self, classes: int) -> Attempt:
+        """The attempt on so many classes: where a ratio is not defined, the margin stands in.
 
-def pgd_suite(
-    steps: int = 50, restarts: int = 3, precision: torch.dtype = torch.float32
-) -> tuple[Attempt, ...]:
-    """PGD on cross-entropy and on the margin, which finds what a saturated softmax hides from the first."""
-    attack = PGD(steps=steps, restarts=restarts)
-    return (
-        Attempt(f"pgd-{steps}-ce", attack, CrossEntropy, precision),
-        Attempt(f"pgd-{steps}-margin", attack, Margin, precision),
-    )
+        DLR needs 3 classes, and 4 when it is aimed. Both losses are positive exactly where the network errs.
+        """
+        aimed = isinstance(self.attack, Targeted)
+        least = 4 if aimed else 3
+        if self.loss is not DLR or classes >= least:
+            return self
+        said = f"the margin in place of DLR, which needs {least} classes{' when aimed' if aimed else ''}"
+        return replace(self, loss=Margin, note=said)

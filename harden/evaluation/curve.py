@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import final
 
@@ -13,11 +13,14 @@ import torch
 from harden.data import Batch, from_loader
 from harden.draws import Draws, mix
 from harden.evaluation.attempts import Attempt
+from harden.evaluation.batches import attacked
+from harden.evaluation.findings import Effort, Found
+from harden.evaluation.judging import answers, predicted
 from harden.evaluation.outcome import Evaluation
 from harden.evaluation.progress import Standing
 from harden.evaluation.steering import Steering
-from harden.evaluation.tally import Effort, Tally
-from harden.evaluation.worst_case import OnBatch, attacked, classified
+from harden.evaluation.tally import joined, records
+from harden.evaluation.worst_case import OnBatch
 from harden.losses import Classify
 from harden.models import Classifier, PassMeter, counting, frozen, plain
 from harden.pixels import check_pixels
@@ -75,22 +78,27 @@ def accuracy_curve(
     steering = Steering(model, model.logits if judge is None else judge)
     ladder = _Ladder(steering, known, attempt, seed, _rungs(known, factors))
     source, own = from_loader(data, batch_size), ladder.threats.index(known.threat.scaled(1)) + 1
-    counts, tally, n = [0] * (len(ladder.threats) + 1), Tally([Effort()]), 0
+    counts, effort, n = [0] * (len(ladder.threats) + 1), Effort(), 0
+    new: list[Found] = []
     began = time.perf_counter()
     with frozen(model), counting(PassMeter()) as meter:
         for batch in source.epoch(None):
+            left = len(known.labels) - n
+            if left <= 0:  # the evaluation ended here, when its time was up
+                break
             check_pixels(batch.x)
-            ids = torch.arange(n, n + len(batch))
-            batch = Batch(batch.x.float().clamp(*known.threat.bounds), batch.y, ids).to(model.device)
+            ids = torch.arange(n, n + min(len(batch), left))
+            x = batch.x[:left].float().clamp(*known.threat.bounds)
+            batch = Batch(x, batch.y[:left], ids).to(model.device)
             n += len(batch)
-            counts = [sum(pair) for pair in zip(counts, ladder.climb(batch, tally), strict=True)]
+            counts = [sum(pair) for pair in zip(counts, ladder.climb(batch, new), strict=True)]
             if on_batch is not None:
                 seconds = time.perf_counter() - began
                 on_batch(Standing(n, len(source), counts[own] / n, meter.passes, seconds))
-    tally.efforts[0].passes, tally.efforts[0].seconds = meter.passes, time.perf_counter() - began
+    effort.passes, effort.seconds = meter.passes, time.perf_counter() - began
     threats = (known.threat.scaled(0), *ladder.threats)
     points = tuple((at, Proportion(count, n)) for at, count in zip(threats, counts, strict=True))
-    return Curve(points, tally.joined(known, steering.as_run(attempt)))
+    return Curve(points, _with(known, steering.as_run(attempt), effort, new))
 
 
 @final
@@ -102,10 +110,12 @@ class _Ladder:
     seed: int
     threats: tuple[Threat, ...]
 
-    def climb(self, batch: Batch, tally: Tally) -> list[int]:
-        """How many examples of a batch stand at eps 0 and at each eps; new witnesses go to the tally."""
+    def climb(self, batch: Batch, found: list[Found]) -> list[int]:
+        """How many examples of a batch stand at eps 0 and at each eps; new witnesses go to `found`."""
         broken = self.known.broken.to(batch.x.device)[batch.index]
-        index = (classified(self.steering.judge, batch.x, batch.y) == batch.y).nonzero().flatten()
+        logits = answers(self.steering.judge, batch.x, batch.y)
+        self.steering.meet(logits)
+        index = (predicted(logits) == batch.y).nonzero().flatten()
         standing = [len(index)]
         for place, threat in enumerate(self.threats, start=1):
             if threat.eps >= self.known.threat.eps:
@@ -117,10 +127,30 @@ class _Ladder:
                 fell = prediction != at.y
                 new = fell & ~broken[index]
                 if threat.eps < self.known.threat.eps:
-                    tally.add_witnesses(batch, index[new], prediction[new], x_adv[new])
+                    parts = (at.index[new], at.y[new], prediction[new], at.x[new], x_adv[new])
+                    found.append(Found(*(part.cpu() for part in parts)))
                 index = index[~fell]
             standing.append(len(index))
         return standing
+
+
+def _with(known: Evaluation, attempt: Attempt, effort: Effort, found: list[Found]) -> Evaluation:
+    """An evaluation with one attempt more, at smaller eps, and what it found."""
+    index = torch.cat([one.index for one in found]) if found else known.labels[:0]
+    broken, by = known.broken.clone(), known.broken_by.clone()
+    broken[index], by[index] = True, len(known.attempts)
+    effort.attempted, effort.broken = known.robust.count, len(index)
+    (record,) = records([attempt], [effort], known.robust.count, len(known.labels))
+    old = known.witnesses
+    return replace(
+        known,
+        broken=broken,
+        broken_by=by,
+        attempts=(*known.attempts, replace(record, name=f"{attempt.name}, smaller eps")),
+        witnesses=joined([*found, Found(old.index, old.label, old.prediction, old.original, old.witness)]),
+        passes=known.passes + effort.passes,
+        seconds=known.seconds + effort.seconds,
+    )
 
 
 def _rungs(known: Evaluation, factors: Sequence[Fraction]) -> tuple[Threat, ...]:

@@ -94,6 +94,11 @@ class Evaluation:
         witnesses: one for every broken example.
         passes: passes spent in all.
         seconds: time taken in all.
+        broken_by: position in `attempts` of the one that broke the example, int64 (n,); -1 where it is not
+            broken.
+        broken_at: the step or query in which it did, where the attack tells, else 0: int64 (n,).
+        output: what the judge returns: "logits", "probabilities" or "log-probabilities".
+        left: examples that time did not suffice for; they are in no number.
     """
 
     threat: Threat
@@ -105,6 +110,10 @@ class Evaluation:
     witnesses: Witnesses
     passes: float
     seconds: float
+    broken_by: Tensor
+    broken_at: Tensor
+    output: str = "logits"
+    left: int = 0
 
     @property
     def clean_correct(self) -> Tensor:
@@ -125,6 +134,11 @@ class Evaluation:
     def robust(self) -> Proportion:
         """Robust accuracy with its exact interval."""
         return Proportion(int(self.robust_correct.sum()), len(self.labels))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every example was evaluated; otherwise the numbers speak of the first n alone."""
+        return self.left == 0
 
     @property
     def status(self) -> str:

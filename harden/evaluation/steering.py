@@ -1,4 +1,4 @@
-"""What gradient attacks steer by: fast copies of the evaluated model, made when they are first needed."""
+"""What attacks steer by: fast copies of networks, made when they are first needed, or the judge alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from harden.data import Batch
 from harden.evaluation.attempts import Attempt
+from harden.evaluation.outputs import Output, as_logits, output_of
 from harden.losses import Classify, LossFunction, steered
 from harden.models import Classifier, Prepared, prepare
 
@@ -23,27 +24,55 @@ class Steering:
     Args:
         model: gives the gradients; it stands still while this is used.
         judge: confirms errors, images to logits.
+
+    Attributes:
+        output: what the judge returns, once `meet` has seen it.
+        classes: how many it knows, likewise.
     """
 
     def __init__(self, model: Classifier, judge: Classify) -> None:
         self.model, self.judge = model, judge
-        self._copies: dict[torch.dtype, Prepared] = {}
+        self.output, self.classes = Output.LOGITS, 0
+        self._copies: dict[tuple[int, torch.dtype], Prepared] = {}
+
+    def meet(self, logits: Tensor) -> None:
+        """See what the judge returns, (N, K), before anything is attacked; once is enough.
+
+        Raises:
+            InputError: it is what no loss can be made of.
+        """
+        if not self.classes and len(logits):
+            self.classes, self.output = logits.shape[1], output_of(logits)
 
     def loss(self, attempt: Attempt, batch: Batch) -> tuple[LossFunction, Tensor]:
         """The attempt's loss on a batch, and the images in the memory order that suits the copy.
 
         Both are the attack's own: one that writes on its arguments must not move the ball or the labels.
         """
-        fast = self._copy(attempt.precision, batch.x)
-        loss = steered(attempt.loss, fast, self.judge, batch.y.clone())
-        return loss, fast.lay_out(batch.x.clone())
+        exact, y = as_logits(self.judge, self.output), batch.y.clone()
+        if attempt.black_box:
+            return attempt.loss(exact, y), batch.x.clone()
+        fast = self._copy(attempt, batch.x)
+        # A source of one's own is taken for what it is: its output need not be the judge's.
+        climbed = as_logits(fast, self.output) if attempt.source is None else fast
+        return steered(attempt.loss, climbed, exact, y), fast.lay_out(batch.x.clone())
 
     def as_run(self, attempt: Attempt) -> Attempt:
-        """The attempt with the precision that its copy came to: one that ruins the answers is not used."""
-        copy = self._copies.get(attempt.precision)
-        return attempt if copy is None else replace(attempt, precision=copy.precision)
+        """The attempt as it was made: on these classes, in the precision that its copy came to.
 
-    def _copy(self, precision: torch.dtype, x: Tensor) -> Prepared:
-        if precision not in self._copies:
-            self._copies[precision] = prepare(self.model, x[:_EXAMPLES], precision)
-        return self._copies[precision]
+        A precision that ruins the answers is not used.
+        """
+        fitted = attempt.for_classes(self.classes) if self.classes else attempt
+        copy = self._copies.get(_key(attempt, self.model))
+        return fitted if copy is None else replace(fitted, precision=copy.precision)
+
+    def _copy(self, attempt: Attempt, x: Tensor) -> Prepared:
+        key = _key(attempt, self.model)
+        if key not in self._copies:
+            network = self.model if attempt.source is None else attempt.source
+            self._copies[key] = prepare(network, x[:_EXAMPLES], attempt.precision)
+        return self._copies[key]
+
+
+def _key(attempt: Attempt, model: Classifier) -> tuple[int, torch.dtype]:
+    return id(model if attempt.source is None else attempt.source), attempt.precision

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import final
 
 import torch
-from torch import Tensor
 
-from harden.attacks import GradientMeter
-from harden.data import Batch
 from harden.evaluation.attempts import Attempt
+from harden.evaluation.findings import BatchOutcome, Effort, Found, Signs
 from harden.evaluation.outcome import AttemptRecord, Evaluation, Witnesses
+from harden.evaluation.outputs import Output
+from harden.evaluation.rivals import compared
 from harden.evaluation.trust import ball_and_box, gradients_are_finite, gradients_exist
 from harden.statistics import Proportion
 from harden.threats import Threat
@@ -20,108 +20,92 @@ from harden.threats import Threat
 
 @final
 @dataclass(slots=True)
-class Effort:
-    """What one attempt has done so far."""
+class Tally:
+    """Everything found so far, batch by batch.
 
-    attempted: int = 0
-    broken: int = 0
+    Attributes:
+        closed: whether a single step and noise closed the attempts, and the checks on that are made.
+        batches: what was found.
+        n: examples.
+        standing: how many of them are answered right and not broken.
+        passes: spent on them.
+        seconds: likewise.
+    """
+
+    closed: bool = True
+    batches: list[BatchOutcome] = field(default_factory=list)
+    n: int = 0
+    standing: int = 0
     passes: float = 0.0
     seconds: float = 0.0
 
+    def add(self, outcome: BatchOutcome) -> None:
+        """Add a batch."""
+        self.batches.append(outcome)
+        self.n, self.passes = self.n + len(outcome.labels), self.passes + outcome.passes
+        self.seconds += outcome.seconds
+        right = outcome.predictions == outcome.labels
+        self.standing += int((right & (outcome.broken_by < 0)).sum())
 
-@final
-@dataclass(slots=True)
-class Tally:
-    """Counts, per-example bits and witnesses so far."""
-
-    efforts: list[Effort]
-    labels: list[Tensor] = field(default_factory=list)
-    predictions: list[Tensor] = field(default_factory=list)
-    broken: list[Tensor] = field(default_factory=list)
-    witnesses: list[tuple[Tensor, ...]] = field(default_factory=list)
-    outside: int = 0
-    zero_gradients: int = 0
-    gradients: GradientMeter = field(default_factory=GradientMeter)
-
-    def add(self, batch: Batch, predictions: Tensor, broken: Tensor) -> None:
-        """Add a batch's verdicts."""
-        self.labels.append(batch.y.cpu())
-        self.predictions.append(predictions.cpu())
-        self.broken.append(broken.cpu())
-
-    @property
-    def standing(self) -> int:
-        """How many examples so far are right and not broken."""
-        columns = zip(self.labels, self.predictions, self.broken, strict=True)
-        return sum(int(((predicted == label) & ~broken).sum()) for label, predicted, broken in columns)
-
-    def add_witnesses(self, batch: Batch, hit: Tensor, prediction: Tensor, witness: Tensor) -> None:
-        """Keep the witnesses found for the examples at `hit`, with what the judge called them."""
-        parts = (batch.index[hit], batch.y[hit], prediction, batch.x[hit], witness)
-        self.witnesses.append(tuple(part.cpu() for part in parts))
-
-    def result(
-        self, threat: Threat, attempts: Sequence[Attempt], passes: float, seconds: float
-    ) -> Evaluation:
+    def result(self, threat: Threat, attempts: Sequence[Attempt], output: Output, left: int) -> Evaluation:
         """Sum up."""
-        labels, predictions = torch.cat(self.labels), torch.cat(self.predictions)
-        right = int((predictions == labels).sum())
+        labels, predictions, by, at = (
+            torch.cat([getattr(batch, name) for batch in self.batches])
+            for name in ("labels", "predictions", "broken_by", "broken_at")
+        )
+        right, signs = int((predictions == labels).sum()), Signs()
+        efforts = [Effort() for _ in attempts]
+        for batch in self.batches:
+            signs.add(batch.signs)
+            for effort, more in zip(efforts, batch.efforts, strict=True):
+                effort.add(more)
         return Evaluation(
             threat=threat,
             labels=labels,
             predictions=predictions,
-            broken=torch.cat(self.broken),
-            attempts=self._records(attempts, right, len(labels)),
+            broken=by >= 0,
+            attempts=records(attempts, efforts, right, len(labels)),
             checks=(
-                ball_and_box(self.outside),
-                gradients_exist(self.zero_gradients, right),
-                gradients_are_finite(self.gradients),
+                ball_and_box(signs.outside),
+                gradients_exist(signs.zero_gradients, right),
+                gradients_are_finite(signs.not_finite, signs.gradients),
+                *(compared(attempts, by) if self.closed else ()),
+                *(check for batch in self.batches for check in batch.checks),
             ),
-            witnesses=self._witnesses(),
-            passes=passes,
-            seconds=seconds,
+            witnesses=joined([found for batch in self.batches for found in batch.found]),
+            passes=self.passes,
+            seconds=self.seconds,
+            broken_by=by,
+            broken_at=at,
+            output=output.value,
+            left=left,
         )
 
-    def joined(self, known: Evaluation, attempt: Attempt) -> Evaluation:
-        """An evaluation with this tally's one attempt, at smaller eps, added as a further attempt."""
-        effort = self.efforts[0]
-        new = torch.cat([columns[0] for columns in self.witnesses]) if self.witnesses else known.labels[:0]
-        broken = known.broken.clone()
-        broken[new] = True
-        standing = known.robust.count
-        effort.attempted, effort.broken = standing, len(new)
-        record = replace(
-            self._records([attempt], standing, len(known.labels))[0], name=f"{attempt.name}, smaller eps"
-        )
-        old = known.witnesses
-        self.witnesses.append((old.index, old.label, old.prediction, old.original, old.witness))
-        return replace(
-            known,
-            broken=broken,
-            attempts=(*known.attempts, record),
-            witnesses=self._witnesses(),
-            passes=known.passes + effort.passes,
-            seconds=known.seconds + effort.seconds,
-        )
 
-    def _records(self, attempts: Sequence[Attempt], right: int, n: int) -> tuple[AttemptRecord, ...]:
-        records = []
-        for attempt, effort in zip(attempts, self.efforts, strict=True):
-            right -= effort.broken
-            records.append(
-                AttemptRecord(
-                    name=attempt.name,
-                    spec=attempt.describe(),
-                    attempted=effort.attempted,
-                    broken=effort.broken,
-                    robust=Proportion(right, n),
-                    passes=effort.passes,
-                    seconds=effort.seconds,
-                )
+def records(
+    attempts: Sequence[Attempt], efforts: Sequence[Effort], right: int, n: int
+) -> tuple[AttemptRecord, ...]:
+    """What each attempt did, of n examples of which so many were right before the first."""
+    found = []
+    for attempt, effort in zip(attempts, efforts, strict=True):
+        right -= effort.broken
+        found.append(
+            AttemptRecord(
+                name=attempt.name,
+                spec=attempt.describe(),
+                attempted=effort.attempted,
+                broken=effort.broken,
+                robust=Proportion(right, n),
+                passes=effort.passes,
+                seconds=effort.seconds,
             )
-        return tuple(records)
+        )
+    return tuple(found)
 
-    def _witnesses(self) -> Witnesses:
-        columns = [torch.cat(column) for column in zip(*self.witnesses, strict=True)]
-        order = columns[0].argsort()
-        return Witnesses(*(column[order] for column in columns))
+
+def joined(found: Sequence[Found]) -> Witnesses:
+    """All witnesses, by position."""
+    names = ("index", "label", "prediction", "original", "witness")
+    columns = [torch.cat([getattr(one, name) for one in found]) for name in names]
+    order = columns[0].argsort()
+    return Witnesses(*(column[order] for column in columns))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harden.attacks import GradientMeter
 from harden.evaluation.outcome import TrustCheck
 from harden.losses import Classify, Margin
 
@@ -22,6 +21,12 @@ def ball_and_box(outside: int) -> TrustCheck:
         "images that an attack returned and that lie outside the threat model even after projection",
         "report it: the threat's projection is wrong",
     )
+
+
+def has_gradient(classify: Classify, x: Tensor, y: Tensor) -> bool:
+    """Whether a path leads from images x (N, C, H, W) to the margin, which a gradient could take."""
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        return Margin(classify, y.clone())(x.clone().requires_grad_()).requires_grad
 
 
 def zero_gradients(classify: Classify, x: Tensor, y: Tensor) -> int:
@@ -49,11 +54,11 @@ def gradients_exist(zero: int, n: int) -> TrustCheck:
     )
 
 
-def gradients_are_finite(meter: GradientMeter) -> TrustCheck:
+def gradients_are_finite(not_finite: int, total: int) -> TrustCheck:
     """Fires when attacks met gradients that hold NaN or an infinity, which they take for zero."""
     return TrustCheck(
         "finite gradients",
-        meter.not_finite / max(meter.total, 1),
+        not_finite / max(total, 1),
         NOT_FINITE_SHARE,
         "share of the attacks' gradients, one for each image and step, that held NaN or an infinity",
         "find the operation without a slope (sqrt, log or a division at 0) and give it a small offset",

@@ -1,28 +1,28 @@
-"""Robust accuracy: every attempt on the examples still standing, re-projected and re-judged."""
+"""Robust accuracy: the worst case over attempts on each example, batch by batch."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import final
 
 import torch
-from torch import Tensor
 
-from harden.attacks import metering
-from harden.data import Batch, from_loader
-from harden.draws import Draws, mix
-from harden.errors import HardenError, InputError
-from harden.evaluation.attempts import Attempt, pgd_suite
+from harden.data import Batch, Source, from_loader
+from harden.errors import InputError
+from harden.evaluation.attempts import Attempt
+from harden.evaluation.batches import BatchSearch, OutOfTime
+from harden.evaluation.closing import RESERVED
+from harden.evaluation.journal import Journal
+from harden.evaluation.judging import check_model, check_threat
 from harden.evaluation.outcome import Evaluation
 from harden.evaluation.progress import Standing
 from harden.evaluation.steering import Steering
-from harden.evaluation.tally import Effort, Tally
-from harden.evaluation.trust import zero_gradients
+from harden.evaluation.suites import pgd_suite
+from harden.evaluation.tally import Tally
 from harden.losses import Classify
-from harden.models import Classifier, PassMeter, counting, frozen, names_a_type, plain
-from harden.pixels import check_pixels
+from harden.models import Classifier, frozen, plain
 from harden.threats import Threat
 
 OnBatch = Callable[[Standing], None]
@@ -38,6 +38,8 @@ def evaluate(
     judge: Classify | None = None,
     seed: int = 0,
     batch_size: int = 256,
+    minutes: float | None = None,
+    journal: str | Path | None = None,
     on_batch: OnBatch | None = None,
 ) -> Evaluation:
     """Measure clean accuracy and the worst case over attempts, per example.
@@ -51,170 +53,124 @@ def evaluate(
         model: gives the gradients.
         data: Examples, a tuple (x, y) or a DataLoader; see `harden.data.from_loader`.
         threat: the threat model.
-        attempts: PGD-50 on cross-entropy and on the margin, 3 restarts each, by default.
+        attempts: PGD-50 on cross-entropy and on the margin, 3 restarts each, by default; `quick`, `standard`
+            and `thorough` of `harden.evaluation` make suites. A single step and noise close every suite, as
+            checks.
         judge: decides every prediction, images to logits; the model itself by default, and the exported
             file's session where the claim is about the file.
         seed: of the random starts.
         batch_size: images at a time, where data brings no batches of its own.
+        minutes: how long it may take; the batches that are finished by then make the result, which says that
+            it is not complete.
+        journal: a folder, empty or missing, in which each finished batch is kept; with the one of an
+            evaluation that was interrupted, goes on after its last batch, to the same result. It can be
+            deleted afterwards.
         on_batch: called after every batch with the `Standing` so far.
 
     Raises:
-        InputError: the data are empty or not pixels in [0, 1]; labels exceed the classes; no attempts, no
-            Classifier, no threat.
+        InputError: the data are empty or not pixels in [0, 1]; labels exceed the classes; no attempts, or two
+            of one name; no Classifier, no threat; time did not suffice for one batch; the journal is another
+            evaluation's.
     """
     check_model(model)
     check_threat(threat)
-    attempts = pgd_suite() if attempts is None else tuple(attempts)
-    if not attempts:
-        raise InputError("no attempts", "at least one attack", "write attempts=harden.evaluation.pgd_suite()")
-    source = from_loader(data, batch_size)
+    attempts, clock = _checked(pgd_suite() if attempts is None else tuple(attempts)), _Clock(minutes)
     steering = Steering(model, model.logits if judge is None else judge)
-    search = Search(steering, threat, attempts, seed)
-    tally = Tally([Effort() for _ in attempts])
-    started, meter, done = time.perf_counter(), PassMeter(), 0
-    with frozen(model), counting(meter), metering(tally.gradients):
-        for batch in source.epoch(None):
-            # An example's id is its position, whatever ids the loader gives: so it is the same in any loader.
-            ids = torch.arange(done, done + len(batch))
-            search.run(Batch(batch.x, batch.y, ids).to(model.device), tally)
-            done += len(batch)
-            if on_batch is not None:
-                seconds = time.perf_counter() - started
-                on_batch(Standing(done, len(source), tally.standing / done, meter.passes, seconds))
-    if not done:
-        raise InputError("no examples", "at least one batch", "check the loader's data set and drop_last")
-    attempts = tuple(steering.as_run(attempt) for attempt in attempts)
-    return tally.result(threat, attempts, meter.passes, time.perf_counter() - started)
+    search = BatchSearch(steering, threat, attempts, seed, clock)
+    kept = None if journal is None else Journal.opened(Path(journal), search.identity(), model)
+    with frozen(model):
+        tally, left = _tallied(search, from_loader(data, batch_size), model, kept, on_batch)
+    if not tally.n:
+        raise _nothing(minutes)
+    return tally.result(threat, search.attempts, steering.output, left)
 
 
-def check_model(model: object) -> None:
-    """Raise InputError unless a model is a Classifier."""
-    if not isinstance(model, Classifier):
-        raise InputError(
-            f"a {type(model).__name__}",
-            "a harden.Classifier",
-            "write harden.Classifier(model, mean=..., std=...)",
-        )
+@plain()
+def unchecked(
+    model: Classifier,
+    data: object,
+    threat: Threat,
+    attempts: Sequence[Attempt],
+    *,
+    judge: Classify | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    on_batch: OnBatch | None = None,
+) -> Evaluation:
+    """As `evaluate`, without the trust checks that cost passes: to choose by, not to report."""
+    check_model(model)
+    check_threat(threat)
+    steering = Steering(model, model.logits if judge is None else judge)
+    search = BatchSearch(steering, threat, _checked(tuple(attempts)), seed, closed=False)
+    with frozen(model):
+        tally, left = _tallied(search, from_loader(data, batch_size), model, None, on_batch)
+    if not tally.n:
+        raise _nothing(None)
+    return tally.result(threat, search.attempts, steering.output, left)
 
 
-def check_threat(threat: object) -> None:
-    """Raise InputError unless a threat is one, and not its name, its eps or its class."""
-    if isinstance(threat, type) or not hasattr(threat, "eps"):
-        raise InputError(f"a threat {threat!r}", "Linf, L2 or L1", 'write threat=harden.Linf("8/255")')
+def _tallied(
+    search: BatchSearch,
+    source: Source,
+    model: Classifier,
+    kept: Journal | None = None,
+    on_batch: OnBatch | None = None,
+) -> tuple[Tally, int]:
+    """All batches, or those that were finished in time, and how many examples are left."""
+    tally = Tally(closed=search.closed)
+    for number, batch in enumerate(source.epoch(None)):
+        # An example's id is its position, whatever ids the loader gives: so it is the same in any loader.
+        ids = torch.arange(tally.n, tally.n + len(batch))
+        placed = Batch(batch.x, batch.y, ids).to(model.device)
+        outcome = None if kept is None else kept.read(number, placed)
+        if outcome is None:
+            try:
+                outcome = search.run(placed)
+            except OutOfTime:
+                break
+            if kept is not None:
+                kept.write(number, placed, outcome, search.threat.bounds)
+        elif number == 0:
+            search.go_on(placed, outcome)
+        tally.add(outcome)
+        if on_batch is not None:
+            share = tally.standing / tally.n
+            on_batch(Standing(tally.n, len(source), share, tally.passes, tally.seconds))
+    return tally, len(source) - tally.n
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Search:
-    """Everything that stays the same from batch to batch."""
+class _Clock:
+    """Whether so many minutes are over."""
 
-    steering: Steering
-    threat: Threat
-    attempts: tuple[Attempt, ...]
-    seed: int
+    def __init__(self, minutes: float | None) -> None:
+        if minutes is not None and not minutes > 0:
+            raise InputError(f"{minutes} minutes", "a positive number", "write minutes=5")
+        self._began, self._limit = time.perf_counter(), minutes
 
-    def run(self, batch: Batch, tally: Tally) -> None:
-        """Evaluate one batch."""
-        check_pixels(batch.x)
-        batch = Batch(batch.x.float().clamp(*self.threat.bounds), batch.y, batch.index)
-        predictions = self._predicted(batch)
-        right = predictions == batch.y
-        tally.zero_gradients += zero_gradients(self.steering.model.logits, batch.x[right], batch.y[right])
-        broken = torch.zeros_like(right)
-        for number, effort in enumerate(tally.efforts):
-            index = (right & ~broken).nonzero().flatten()
-            began = time.perf_counter()
-            with counting(PassMeter()) as meter:
-                x_adv, prediction, outside = self._attempt(number, batch, index)
-            hit = prediction != batch.y[index]
-            tally.add_witnesses(batch, index[hit], prediction[hit], x_adv[hit])
-            tally.outside += outside
-            broken[index[hit]] = True
-            effort.attempted += len(index)
-            effort.broken += int(hit.sum())
-            effort.passes += meter.passes
-            effort.seconds += time.perf_counter() - began
-        tally.add(batch, predictions, broken)
-
-    def _predicted(self, batch: Batch) -> Tensor:
-        try:
-            return classified(self.steering.judge, batch.x, batch.y)
-        except (RuntimeError, ValueError):
-            # Two images tell a network that takes no such images from memory that ran out.
-            check_answer(self.steering.judge, batch.x[:2], batch.y[:2])
-            raise
-
-    def _attempt(self, number: int, batch: Batch, index: Tensor) -> tuple[Tensor, Tensor, int]:
-        """Attack the examples at index: what was found, what the judge calls it, how many left the ball."""
-        standing = Batch(batch.x[index], batch.y[index], batch.index[index])
-        if len(standing) == 0:
-            return standing.x, standing.y, 0
-        draws = Draws(mix(self.seed, number), standing.index)
-        return attacked(self.attempts[number], self.steering, self.threat, standing, draws)
+    def __call__(self) -> bool:
+        return self._limit is not None and time.perf_counter() - self._began > 60 * self._limit
 
 
-def attacked(
-    attempt: Attempt, steering: Steering, threat: Threat, batch: Batch, draws: Draws
-) -> tuple[Tensor, Tensor, int]:
-    """Attack a batch that the judge gets right, and believe nothing of what comes back.
-
-    Returns:
-        images in float32, projected onto ball and box (N, C, H, W); what the judge calls them (N,), the label
-        itself where an image did not move or could not be brought inside; how many could not.
-    """
-    loss, x = steering.loss(attempt, batch)
-    x_adv = attempt.attack(loss, x, threat, draws).detach().to(batch.x)
-    x_adv = x_adv.clone(memory_format=torch.contiguous_format)
-    threat.project_(x_adv, batch.x)
-    inside = threat.contains(x_adv, batch.x)
-    # An image that did not move has its clean verdict, whatever batch it stands in.
-    moved = inside & (x_adv != batch.x).flatten(1).any(1)
-    prediction = batch.y.clone()
-    if bool(moved.any()):
-        prediction[moved] = classified(steering.judge, x_adv[moved], batch.y[moved])
-    return x_adv, prediction, int((~inside).sum())
-
-
-def check_answer(judge: Classify, x: Tensor, y: Tensor) -> None:
-    """Raise InputError unless a judge takes images x (N, C, H, W) and knows the labels y."""
-    try:
-        classified(judge, x, y)
-    except (HardenError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # a user's forward may raise anything
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        if names_a_type(error):
-            raise InputError(
-                f"a network that fails with float32 weights ({reason})",
-                "a forward that follows the type of its weights",
-                "write x.to(self.weight.dtype) instead of a fixed type",
-            ) from error
+def _checked(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    if not attempts:
+        raise InputError("no attempts", "at least one attack", "write attempts=harden.evaluation.pgd_suite()")
+    names = [attempt.name for attempt in attempts]
+    twice = sorted({name for name in names if names.count(name) > 1 or name in RESERVED})
+    if twice:
         raise InputError(
-            f"images of shape {tuple(x.shape[1:])} that the network refuses ({reason})",
-            "images of the channels and size that it was built for, in batches of any size",
-            "resize them, build the network for them, or write x.shape[0] for a number in its forward",
-        ) from error
-
-
-@torch.no_grad()
-def classified(judge: Classify, x: Tensor, y: Tensor) -> Tensor:
-    """The judge's class of each image (N,), or -1 where a logit is not finite: it is right about nothing.
-
-    Raises:
-        InputError: a label of y is not one of the judge's classes.
-    """
-    logits = judge(x)
-    classes = logits.shape[1]
-    if classes == 1:
-        raise InputError(
-            "a network with one logit",
-            "a logit for each class",
-            "return torch.cat([torch.zeros_like(z), z], 1) for a sigmoid's logit z",
+            f"attempts named {', '.join(twice)}, twice or as the closing checks are",
+            "a name of its own for each attempt",
+            f"rename them; {' and '.join(RESERVED)} are run in any case",
         )
-    if int(y.max()) >= classes or int(y.min()) < 0:
-        seen = f"labels {int(y.min())} to {int(y.max())} for {classes} logits"
-        raise InputError(
-            seen, f"labels 0 to {classes - 1}", "check that model and data have the same classes"
-        )
-    prediction = logits.argmax(1)
-    return torch.where(logits.isfinite().all(1), prediction, torch.full_like(prediction, -1))
+    return attempts
+
+
+def _nothing(minutes: float | None) -> InputError:
+    if minutes is None:
+        return InputError("no examples", "at least one batch", "check the loader's data set and drop_last")
+    return InputError(
+        f"no batch that was finished in {minutes:g} minutes",
+        "time for one batch at least",
+        "give it more minutes, smaller batches (batch_size), or a quicker suite",
+    )

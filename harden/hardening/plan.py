@@ -13,13 +13,13 @@ from harden.artefact.loaded import Artefact
 from harden.data import Source, identity
 from harden.description import JSON, describe
 from harden.errors import InputError
-from harden.evaluation.worst_case import check_model, check_threat
+from harden.evaluation.judging import check_model, check_threat
 from harden.hardening.recipe import Recipe, described
 from harden.models import Classifier
+from harden.models.snapshot import digest_of, tensors_of
 from harden.threats import Threat
 from harden.training import Budget
 from harden.training.checkpoints import PLAN_FILE, check_same, is_unfinished, read_plan
-from harden.training.snapshot import digest_of, tensors_of
 
 
 @final

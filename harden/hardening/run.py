@@ -20,12 +20,12 @@ from harden.hardening.recipe import Recipe, described, stages
 from harden.locking import held_folder
 from harden.models import Classifier, float32_copy, plain
 from harden.models.devices import check_device
+from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
 from harden.threats import Threat
 from harden.training import Budget, Checkpoints, StepRecord, Validation, train
 from harden.training.account import Account
 from harden.training.checkpoints import Keeper
 from harden.training.fit import check_budget, check_fit
-from harden.training.snapshot import Snapshot, prefixed, put_tensors, tensors_of
 
 OnStep = Callable[[StepRecord], None]
 

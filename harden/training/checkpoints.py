@@ -17,7 +17,7 @@ from harden import kernels
 from harden.description import JSON
 from harden.errors import InputError
 from harden.files import make_folder, write_text
-from harden.training.snapshot import Snapshot, as_facts, read_snapshot, write_snapshot
+from harden.models.snapshot import Snapshot, as_facts, read_snapshot, write_snapshot
 
 SNAPSHOT_FILE, PLAN_FILE, LIVE_FILE = "state.safetensors", "plan.json", "history.jsonl"
 

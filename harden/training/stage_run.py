@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from harden.data import Batch, Source
 from harden.draws import mix
 from harden.errors import DivergedError, InputError
-from harden.evaluation import evaluate
+from harden.evaluation.worst_case import unchecked
 from harden.models import Classifier, PassMeter, counting, plain
+from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
 from harden.objectives import Objective, Step, UpdatesWithStep
 from harden.threats import Threat
 from harden.training.averaging import Average, load_weights, weights_like, weights_of
@@ -26,7 +27,6 @@ from harden.training.budget import Spent
 from harden.training.optimiser_state import optimiser_state, put_optimiser_state
 from harden.training.optimisers import learning_rate
 from harden.training.seeding import seeded
-from harden.training.snapshot import Snapshot, prefixed, put_tensors, tensors_of
 from harden.training.stage import Stage, StepRecord, Validation, weighted_share
 
 
@@ -241,7 +241,7 @@ class StageRun:
             return record
         average = nullcontext() if self.average is None else self.average.applied(self.model)
         with average, counting(self.meter):
-            found = evaluate(
+            found = unchecked(
                 self.model,
                 validation.source,
                 validation.threat,

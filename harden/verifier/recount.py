@@ -122,7 +122,9 @@ def _attacks(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
     n, standing = len(flags.clean), int(flags.clean.sum())
     for attack in predicate["attacks"]:
         name = attack["name"]
-        if attack["attempted"] != standing or attack["broken"] > standing:
+        # An attempt may meet some of the images alone, and says so in its spec.
+        some = attack["attempted"] < standing and "only_first" in attack["spec"]
+        if not (attack["attempted"] == standing or some) or attack["broken"] > attack["attempted"]:
             yield f"{name} broke {attack['broken']} of {attack['attempted']}, where {standing} stood"
         standing -= attack["broken"]
         if (attack["robust"]["count"], attack["robust"]["n"]) != (standing, n):
@@ -158,7 +160,15 @@ def _proof(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
 
 
 # The trust checks that version 1 demands.
-_THRESHOLDS = {"ball and box": 0.0, "zero gradients": 0.05, "finite gradients": 0.01}
+_THRESHOLDS = {
+    "ball and box": 0.0,
+    "zero gradients": 0.05,
+    "finite gradients": 0.01,
+    "complete optimisation": 0.005,
+    "black box beats white box": 0.01,
+    "one step beats many": 0.005,
+    "noise beats the attacks": 0.005,
+}
 
 
 def _status(predicate: dict[str, Any]) -> Iterator[str]:

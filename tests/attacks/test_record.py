@@ -44,12 +44,10 @@ def test_an_attack_of_so_many_steps_is_just_long_enough(name: str, steer: bool) 
     assert len(set(record.first[wrong].tolist())) > 2
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_the_second_half_of_a_run_is_late(name: str) -> None:
-    record, wrong = _recorded(ATTACKS[name](STEPS), 1, steer=False)
-    assert torch.equal(record.late, wrong & (record.first > STEPS / 2))
-    assert bool(record.late.any())
-    assert bool((wrong & ~record.late).any())
+def test_auto_pgd_tells_its_steps_too() -> None:
+    record, wrong = _recorded(ATTACKS["apgd"](STEPS), 1, steer=False)
+    assert torch.equal(record.first > 0, wrong)
+    assert len(set(record.first[wrong].tolist())) > 2
 
 
 def test_restarts_count_on() -> None:
@@ -64,14 +62,14 @@ def test_restarts_count_on() -> None:
 
 def test_parts_are_merged_as_following_on() -> None:
     whole = StepRecord(5)
-    whole.note(torch.tensor([1]), 3, 10)
+    whole.note(torch.tensor([1]), 3)
     whole.total = 10
     part = StepRecord(3)
-    part.note(torch.tensor([0, 2]), 8, 10)
+    part.note(torch.tensor([0, 2]), 8)
+    part.note(torch.tensor([2]), 9)
     part.total = 10
     whole.merge(torch.tensor([0, 1, 4]), part)
     assert whole.first.tolist() == [18, 3, 0, 0, 18]
-    assert whole.late.tolist() == [True, False, False, False, True]
     assert whole.total == 20
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from harden.models.snapshot import write_snapshot
 from harden.training import checkpoints
-from harden.training.snapshot import write_snapshot
 
 Harden = Callable[..., Any]
 

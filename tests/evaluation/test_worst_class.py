@@ -24,6 +24,8 @@ def found(labels: list[int], predictions: list[int], broken: list[int]) -> Evalu
         witnesses=Witnesses(NONE, NONE, NONE, IMAGES, IMAGES),
         passes=0.0,
         seconds=0.0,
+        broken_by=NONE,
+        broken_at=NONE,
     )
 
 

@@ -238,7 +238,7 @@ def test_a_precision_that_ruins_the_answers_is_not_used(
     for network, used in ((model, "float32"), (_model(Residual), "bfloat16")):
         y = answers if network is model else _inference(network, images).argmax(1)
         found = evaluate(network, (images, y), Linf("8/255"), pgd_suite(1, 1, torch.bfloat16))
-        assert [record.spec["precision"] for record in found.attempts] == [used, used]
+        assert [record.spec["precision"] for record in found.attempts[:2]] == [used, used]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])

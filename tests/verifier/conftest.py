@@ -18,6 +18,15 @@ from harden.certificate import canonical, document
 from harden.certificate import schema as s
 
 EPS = Fraction(1, 10)
+CHECKS = {
+    "ball and box": 0.0,
+    "zero gradients": 0.05,
+    "finite gradients": 0.01,
+    "complete optimisation": 0.005,
+    "black box beats white box": 0.01,
+    "one step beats many": 0.005,
+    "noise beats the attacks": 0.005,
+}
 NAMES = ("cat", "dog", "fox")
 SHAPE = (1, 3, 3)
 N = 60
@@ -96,7 +105,7 @@ def predicate(
         ),
         checks=tuple(
             s.Check(name=name, value=0.0, threshold=limit, passed=True, meaning="none", action="none")
-            for name, limit in (("ball and box", 0.0), ("zero gradients", 0.05), ("finite gradients", 0.01))
+            for name, limit in CHECKS.items()
         ),
         classes=tuple(
             s.ClassRecord(

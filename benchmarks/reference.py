@@ -1,0 +1,162 @@
+"""Evaluates networks by harden's `standard` suite and by AutoAttack, on the same images, example by example.
+
+    python benchmarks/reference.py --autoattack CHECKOUT --data digits npz:mnist.npz --images 500 --cache weights \
+        --wong wong_mnist.pth npz:mnist.npz --json reference.json
+
+Claim: none; it measures. For each data set a small CNN trained plainly and one trained adversarially, in L-inf and L2,
+L1 on request; each at an eps that the PGD of benchmarks/peering leaves a share of (weak: hardly anything, half:
+about a half). Times are of the whole evaluation, one after the other in this process. A disagreement is an image that
+one of the two broke and the other did not, named by its position; every success is replayed by the float32 network and
+checked to lie in the ball. `--record` adds a line for each case to results/reference.jsonl; cases that stand there for
+this commit and machine are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # run as a file: the folder above is not on the path
+    sys.path[0] = str(Path(__file__).parents[1])
+
+import torch
+from torch import Tensor
+
+from benchmarks.peering import cases, provenance
+from benchmarks.peering.cases import Case
+from benchmarks.peering.networks import Subject
+from benchmarks.peering.trained import Place, missed
+from harden.evaluation import Evaluation, evaluate, standard
+from harden.models import bfloat16_is_native, frozen
+from harden.threats import Threat
+
+RECORD = provenance.RESULTS / "reference.jsonl"
+NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
+
+
+def parsed(words: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--autoattack", type=Path, help="a checkout of fra31/auto-attack; without it ours alone")
+    parser.add_argument("--data", nargs="*", default=["digits"], help="digits, npz:FILE")
+    parser.add_argument("--norms", nargs="+", choices=tuple(NORMS), default=["linf", "l2"])
+    parser.add_argument("--kinds", nargs="+", choices=("plain", "robust"), default=["plain", "robust"])
+    parser.add_argument("--wong", nargs=2, metavar=("FILE", "DATA"), help="the network of Wong & Kolter, L-inf 0.1")
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--training-images", type=int, default=10_000)
+    parser.add_argument("--train-for", default="90s", help="budget of each training")
+    parser.add_argument("--batch", type=int, default=250)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cache", type=Path, help="folder of trained weights; a temporary one otherwise")
+    parser.add_argument("--json", type=Path, help="where the result goes")
+    parser.add_argument("--record", action="store_true", help="add lines to results/reference.jsonl")
+    parser.add_argument("--toy", action="store_true", help="few images: does it run at all?")
+    return parser.parse_args(words)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Measure, print, write."""
+    given = parsed(words)
+    torch.set_num_threads(given.threads)
+    sizes = (12, 64) if given.toy else (given.images, given.training_images)
+    told = {
+        "threads": given.threads,
+        "machine": provenance.machine(),
+        "versions": provenance.versions(given.autoattack),
+        "commit": provenance.commit(),
+        "date": provenance.date(),
+    }
+    found = []
+    with Place(given.cache, "7E" if given.toy else given.train_for, *sizes) as place:
+        for case in cases.of(given.data, given.kinds, given.norms, place, given.wong):
+            line = compared(case, given)
+            found.append(line)
+            print(json.dumps(line, sort_keys=True), flush=True)
+            if given.record:
+                provenance.append(RECORD, {**line, **told})
+    if given.json is not None:
+        given.json.write_text(json.dumps({**told, "cases": found}, indent=1, sort_keys=True) + "\n")
+    return 0
+
+
+def compared(case: Case, given: argparse.Namespace) -> dict[str, Any]:
+    """Both evaluations of one case."""
+    subject, threat = case.subject, case.threat
+    bfloat16 = bfloat16_is_native()
+    start = time.perf_counter()
+    ours = evaluate(
+        subject.ours,
+        (subject.x, subject.y),
+        threat,
+        standard(torch.bfloat16 if bfloat16 else torch.float32),
+        batch_size=given.batch,
+    )
+    line: dict[str, Any] = {
+        **case.described,
+        "images": len(subject.x),
+        "batch": given.batch,
+        "bfloat16": bfloat16,
+        "ours": {"seconds": round(time.perf_counter() - start, 2), **_told(ours)},
+    }
+    if given.autoattack is None:
+        return line
+    start = time.perf_counter()
+    x_adv = autoattack(subject, threat, given.autoattack, given.batch)
+    seconds = round(time.perf_counter() - start, 2)
+    theirs = broken_by(subject, threat, x_adv)
+    mine = (ours.broken | ~ours.clean_correct).cpu()
+    return {
+        **line,
+        "theirs": {"seconds": seconds, "robust": round(1 - float(theirs.float().mean()), 4)},
+        "difference_in_points": round(100 * float(theirs.float().mean() - mine.float().mean()), 2),
+        "seconds_ratio": round(line["ours"]["seconds"] / seconds, 3),
+        "only_ours_broke": (mine & ~theirs).nonzero().flatten().tolist(),
+        "only_theirs_broke": (theirs & ~mine).nonzero().flatten().tolist(),
+    }
+
+
+def autoattack(subject: Subject, threat: Threat, checkout: Path, batch: int) -> Tensor:
+    """AutoAttack's standard version, used as its documentation says."""
+    sys.path.insert(0, str(checkout))
+    try:
+        module = importlib.import_module("autoattack")
+    finally:
+        sys.path.remove(str(checkout))
+    attack = module.AutoAttack(
+        subject.theirs, norm=NORMS[threat.name], eps=float(threat.eps), version="standard", verbose=False, device="cpu"
+    )
+    attack.seed = 0
+    x_adv: Tensor = attack.run_standard_evaluation(subject.x, subject.y, bs=batch)
+    return x_adv.detach()
+
+
+def broken_by(subject: Subject, threat: Threat, x_adv: Tensor) -> Tensor:
+    """Which images the float32 network gets wrong, on x_adv or clean, bool (n,).
+
+    Their ball has a tolerance and ours has none: what they return is accepted as it is, and not projected.
+    """
+    with frozen(subject.ours):
+        parts = range(0, len(x_adv), 256)
+        return torch.cat([missed(subject.ours, x_adv[at : at + 256], subject.y[at : at + 256]) for at in parts]).cpu()
+
+
+def _told(found: Evaluation) -> dict[str, Any]:
+    return {
+        "clean": found.clean.value,
+        "robust": found.robust.value,
+        "interval": list(found.robust.interval),
+        "status": found.status,
+        "fired": [check.name for check in found.checks if not check.passed],
+        "passes_per_image": round(found.passes / len(found.labels), 1),
+        "broken": {record.name: record.broken for record in found.attempts},
+        "attempt_seconds": {record.name: round(record.seconds, 2) for record in found.attempts},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""An attack aimed at the wrong classes in turn, the likeliest first (Croce & Hein, 2003.01690)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, final, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from harden.attacks.checks import check_draws
+from harden.attacks.point import Point
+from harden.attacks.protocol import Attack, searching
+from harden.attacks.record import StepRecord, current_record, recording
+from harden.attacks.watching import Watched
+from harden.draws import Draws
+from harden.errors import InputError
+from harden.losses import LossFunction
+from harden.threats import Threat
+
+
+@runtime_checkable
+class AimableLoss(Protocol):
+    y: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+    def logits(self, x: Tensor) -> Tensor: ...
+    def aimed(self, target: Tensor) -> AimableLoss: ...
+    def take(self, index: Tensor) -> AimableLoss: ...
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Targeted:
+    """Runs an attack on the loss towards each of the likeliest wrong classes, on what still stands.
+
+    The classes are those of the largest logits at the clean image, the label left out. An untargeted loss
+    follows the class that is ahead at the moment and may get stuck between two; an aimed one does not.
+
+    Guarantee: as the attack's, for each class; an image on which the network errs is kept.
+
+    Args:
+        attack: gets the loss `loss.aimed(target)`, in each of its runs with draws of their own.
+        classes: how many classes; 9 as published, all of them where there are fewer.
+
+    Raises:
+        InputError: classes below 1; when called, a loss that can't be aimed (CrossEntropy, Margin and DLR
+            can).
+    """
+
+    attack: Attack
+    classes: int = 9
+
+    def __post_init__(self) -> None:
+        if self.classes < 1:
+            raise InputError(f"{self.classes} classes", "at least one", "write Targeted(attack, classes=9)")
+
+    def __call__(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
+        """Attack the images x (N, C, H, W), float32, and return x_adv of the same shape, without gradient."""
+        check_draws(draws, x)
+        if not isinstance(loss, AimableLoss):
+            raise InputError(
+                f"a loss {loss!r} for a targeted attack",
+                "a loss that can be aimed at a class: CrossEntropy, Margin or DLR",
+                "write loss=harden.losses.DLR",
+            )
+        if len(x) == 0:
+            return x.detach().clone()
+        with searching(x) as clean:
+            return self._search(loss, clean, threat, draws)
+
+    def _search(self, loss: AimableLoss, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
+        targets = likeliest_others(loss.logits(x), loss.y, self.classes)
+        best, record = Point.none(x), current_record(len(x))
+        for rank in range(targets.shape[1]):
+            rows = (~best.wrong).nonzero().squeeze(1)
+            if len(rows) == 0:
+                break
+            own, aim = loss.take(rows), targets[rows, rank]
+            part = None if record is None else StepRecord(len(rows), x.device)
+            with recording(part):
+                x_adv = self.attack(own.aimed(aim), x[rows], threat, draws.fold(rank).take(rows))
+            point, kept = Watched(own).exactly(x_adv), best.rows(rows)
+            kept.take_over_(point)
+            best.set_rows_(rows, kept)
+            if record is not None and part is not None:
+                record.merge(rows, part)
+        return best.x
+
+
+def likeliest_others(logits: Tensor, y: Tensor, most: int) -> Tensor:
+    """The classes other than y by falling logit: (N, K), (N,) -> int64 (N, min(most, K - 1))."""
+    others = logits.detach().float().nan_to_num(-torch.inf).scatter(1, y.unsqueeze(1), -torch.inf)
+    # Stable, and the label is put behind all others, also behind those of minus infinity.
+    order = others.argsort(stable=True, dim=1, descending=True)
+    rest: Tensor = order[order != y.unsqueeze(1)].view(len(y), -1)
+    return rest[:, :most]

@@ -1,0 +1,217 @@
+"""One batch of an evaluation: every attempt on the examples still standing, re-projected and re-judged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import final
+
+import torch
+from torch import Tensor
+
+from harden.attacks import GradientMeter, metering
+from harden.attacks.record import StepRecord, recording
+from harden.data import Batch
+from harden.description import JSON
+from harden.draws import Draws, mix
+from harden.errors import InputError
+from harden.evaluation.attempts import Attempt
+from harden.evaluation.closing import closing
+from harden.evaluation.findings import BatchOutcome, Effort, Found, Signs
+from harden.evaluation.judging import answers, check_answer, classified, predicted
+from harden.evaluation.steering import Steering
+from harden.evaluation.trust import has_gradient, zero_gradients
+from harden.models import PassMeter, counting
+from harden.pixels import check_pixels
+from harden.threats import Threat
+
+Clock = Callable[[], bool]
+"""Whether time is up."""
+
+
+class OutOfTime(Exception):  # noqa: N818  # no error: a signal between this file and the next
+    """Time is up in the middle of a batch."""
+
+
+@final
+@dataclass(slots=True)
+class _Verdicts:
+    """What is known of a batch so far."""
+
+    by: Tensor
+    at: Tensor
+    found: list[Found] = field(default_factory=list)
+    signs: Signs = field(default_factory=Signs)
+
+
+@final
+class BatchSearch:
+    """Everything that stays the same from batch to batch.
+
+    Args:
+        steering: the network, its copies and the judge.
+        threat: the threat model.
+        attempts: in the order in which they run.
+        seed: of the random starts.
+        is_over: asked between attempts; by default never.
+        closed: whether those of `harden.evaluation.closing` follow the attempts; a number that is only
+            compared with others of its kind goes without.
+    """
+
+    def __init__(
+        self,
+        steering: Steering,
+        threat: Threat,
+        attempts: tuple[Attempt, ...],
+        seed: int,
+        is_over: Clock = lambda: False,
+        closed: bool = True,
+    ) -> None:
+        self._steering, self._seed, self._is_over = steering, seed, is_over
+        self.threat, self.closed = threat, closed
+        self._given = attempts
+        # What closes the attempts is known once a batch was seen.
+        self._closing: tuple[Attempt, ...] | None = None if closed else ()
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All attempts as they were made, the closing ones included."""
+        return tuple(self._steering.as_run(attempt) for attempt in self._all())
+
+    def identity(self) -> dict[str, JSON]:
+        """What a result depends on, beside model and data, as JSON."""
+        given: list[JSON] = [{"name": attempt.name, **attempt.describe()} for attempt in self._given]
+        return {"threat": repr(self.threat), "attempts": given, "seed": self._seed}
+
+    def go_on(self, batch: Batch, outcome: BatchOutcome) -> None:
+        """Meet the first batch of an evaluation that goes on.
+
+        Raises:
+            InputError: the judge answers otherwise than before.
+        """
+        _, predictions = self._met(self._clean(batch))
+        if not torch.equal(predictions.cpu(), outcome.predictions):
+            raise InputError(
+                "a judge that answers the first batch otherwise than before",
+                "the same model, and the same file where a file decides",
+                "begin anew in another folder",
+            )
+
+    def run(self, batch: Batch) -> BatchOutcome:
+        """Evaluate one batch.
+
+        Raises:
+            OutOfTime: before its last attempt.
+        """
+        began = time.perf_counter()
+        check_pixels(batch.x)
+        batch = self._clean(batch)
+        with counting(PassMeter()) as meter, metering(GradientMeter()) as gradients:
+            predictions, verdicts = self._look(batch)
+            efforts = tuple(
+                self._try(number, attempt, batch, predictions, verdicts)
+                for number, attempt in enumerate(self._all())
+            )
+        verdicts.signs.gradients, verdicts.signs.not_finite = gradients.total, gradients.not_finite
+        return BatchOutcome(
+            labels=batch.y.cpu(),
+            predictions=predictions.cpu(),
+            broken_by=verdicts.by.cpu(),
+            broken_at=verdicts.at.cpu(),
+            found=tuple(verdicts.found),
+            efforts=efforts,
+            signs=verdicts.signs,
+            passes=meter.passes,
+            seconds=time.perf_counter() - began,
+        )
+
+    def _look(self, batch: Batch) -> tuple[Tensor, _Verdicts]:
+        """The judge's classes of the clean images, and a clean slate."""
+        right, predictions = self._met(batch)
+        verdicts = _Verdicts(
+            torch.full_like(batch.y, -1),
+            torch.zeros_like(batch.y),
+        )
+        model = self._steering.model.logits
+        verdicts.signs.zero_gradients = zero_gradients(model, batch.x[right], batch.y[right])
+        return predictions, verdicts
+
+    def _met(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Which examples the judge gets right, and its classes; on the way, what kind of network this is."""
+        logits = self._answers(batch)
+        self._steering.meet(logits)
+        predictions = predicted(logits)
+        right = predictions == batch.y
+        if self._closing is None:
+            able = has_gradient(self._steering.model.logits, batch.x[:1], batch.y[:1])
+            self._closing = closing(self._given, differentiable=able)
+        return right, predictions
+
+    def _all(self) -> tuple[Attempt, ...]:
+        return (*self._given, *(self._closing or ()))
+
+    def _clean(self, batch: Batch) -> Batch:
+        return Batch(batch.x.float().clamp(*self.threat.bounds), batch.y, batch.index)
+
+    def _try(
+        self, number: int, attempt: Attempt, batch: Batch, predictions: Tensor, verdicts: _Verdicts
+    ) -> Effort:
+        """Make one attempt on what stands, and note what it breaks."""
+        if self._is_over():
+            raise OutOfTime
+        meets = (predictions == batch.y) & (verdicts.by < 0)
+        if attempt.only_first is not None:
+            meets &= batch.index < attempt.only_first
+        index = meets.nonzero().flatten()
+        began, record = time.perf_counter(), StepRecord(len(index), batch.x.device)
+        with counting(PassMeter()) as meter, recording(record):
+            x_adv, prediction, outside = self._attempt(number, attempt, batch, index)
+        hit = prediction != batch.y[index]
+        rows = index[hit]
+        verdicts.by[rows], verdicts.at[rows] = number, record.first[hit]
+        verdicts.signs.outside += outside
+        parts = (batch.index[rows], batch.y[rows], prediction[hit], batch.x[rows], x_adv[hit])
+        verdicts.found.append(Found(*(part.cpu() for part in parts)))
+        return Effort(len(index), len(rows), meter.passes, time.perf_counter() - began)
+
+    def _answers(self, batch: Batch) -> Tensor:
+        try:
+            return answers(self._steering.judge, batch.x, batch.y)
+        except (RuntimeError, ValueError):
+            # Two images tell a network that takes no such images from memory that ran out.
+            check_answer(self._steering.judge, batch.x[:2], batch.y[:2])
+            raise
+
+    def _attempt(
+        self, number: int, attempt: Attempt, batch: Batch, index: Tensor
+    ) -> tuple[Tensor, Tensor, int]:
+        """Attack the examples at index: what was found, what the judge calls it, how many left the ball."""
+        standing = Batch(batch.x[index], batch.y[index], batch.index[index])
+        if len(standing) == 0:
+            return standing.x, standing.y, 0
+        draws = Draws(mix(self._seed, number), standing.index)
+        return attacked(attempt, self._steering, self.threat, standing, draws)
+
+
+def attacked(
+    attempt: Attempt, steering: Steering, threat: Threat, batch: Batch, draws: Draws
+) -> tuple[Tensor, Tensor, int]:
+    """Attack a batch that the judge gets right, and believe nothing of what comes back.
+
+    Returns:
+        images in float32, projected onto ball and box (N, C, H, W); what the judge calls them (N,), the label
+        itself where an image did not move or could not be brought inside; how many could not.
+    """
+    fitted = steering.as_run(attempt)
+    loss, x = steering.loss(fitted, batch)
+    x_adv = fitted.attack(loss, x, threat, draws).detach().to(batch.x)
+    x_adv = x_adv.clone(memory_format=torch.contiguous_format)
+    threat.project_(x_adv, batch.x)
+    inside = threat.contains(x_adv, batch.x)
+    # An image that did not move has its clean verdict, whatever batch it stands in.
+    moved = inside & (x_adv != batch.x).flatten(1).any(1)
+    prediction = batch.y.clone()
+    if bool(moved.any()):
+        prediction[moved] = classified(steering.judge, x_adv[moved], batch.y[moved])
+    return x_adv, prediction, int((~inside).sum())

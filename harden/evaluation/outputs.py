@@ -1,0 +1,70 @@
+"""What a network returns in place of logits, and how a loss gets logits of it all the same."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import final
+
+import torch
+from torch import Tensor
+
+from harden.errors import InputError
+from harden.losses import Classify
+
+ENOUGH = 8
+"""So many images are needed to tell a sigmoid's output from a small logit."""
+
+
+@final
+class Output(Enum):
+    """What a classifier's rows are."""
+
+    LOGITS = "logits"
+    PROBABILITIES = "probabilities"
+    LOG_PROBABILITIES = "log-probabilities"
+
+
+def output_of(answer: Tensor) -> Output:
+    """Tell logits (N, K) from probabilities and their logarithms, by what holds for all rows.
+
+    Raises:
+        InputError: a single output in [0, 1], as a sigmoid gives it, that was read as a logit: every image
+            would be of class 1.
+    """
+    rows = answer.detach().double()
+    rows = rows[rows.isfinite().all(1)]
+    if len(rows) == 0 or rows.shape[1] < 2:
+        return Output.LOGITS
+    _refuse_sigmoid(rows)
+    if bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 1e-3).all()):
+        return Output.PROBABILITIES
+    if bool((rows <= 0).all()) and bool((rows.logsumexp(1).abs() < 1e-3).all()):
+        return Output.LOG_PROBABILITIES
+    return Output.LOGITS
+
+
+def as_logits(classify: Classify, output: Output) -> Classify:
+    """A classifier's logits: log p where it returns probabilities p, which is what a softmax is undone by.
+
+    The least positive float32 stands in for a probability of 0. Its gradient is lost, as it is in the
+    softmax: a trust check finds networks for which that matters.
+    """
+    if output is not Output.PROBABILITIES:
+        return classify
+
+    def logits(x: Tensor) -> Tensor:
+        return classify(x).clamp_min(torch.finfo(torch.float32).tiny).log()
+
+    return logits
+
+
+def _refuse_sigmoid(rows: Tensor) -> None:
+    if rows.shape[1] != 2 or len(rows) < ENOUGH or bool((rows[:, 0] != 0).any()):
+        return
+    p = rows[:, 1]
+    if bool(((p >= 0) & (p <= 1)).all()) and float(p.min()) < 0.4 and float(p.max()) > 0.6:
+        raise InputError(
+            f"one output in [{float(p.min()):.3g}, {float(p.max()):.3g}] for each image, as of a sigmoid",
+            "a logit, which is positive for class 1",
+            "return the value before the sigmoid",
+        )

@@ -1,0 +1,94 @@
+"""Trust checks that compare attempts: what weaker or blinder ones add, and whether more steps would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from harden.evaluation.attempts import Attempt
+from harden.evaluation.closing import NOISE, ONE_STEP, RESERVED, TWICE, TWICE_ON
+from harden.evaluation.outcome import TrustCheck
+
+MORE_SHARE = 0.005
+BLACK_BOX_SHARE = 0.01
+SIMPLE_SHARE = 0.005
+FEW = 2
+
+SIMPLE = {
+    ONE_STEP: ("one step beats many", "one step along the gradient's sign or direction"),
+    NOISE: ("noise beats the attacks", "random noise"),
+}
+"""What breaks nothing that the attacks left, where they work, and the checks on that."""
+
+
+def compared(attempts: Sequence[Attempt], by: Tensor) -> tuple[TrustCheck, ...]:
+    """All of them.
+
+    Args:
+        attempts: in the order in which they ran.
+        by: position of the attempt that broke each image, or -1, int64 (n,).
+    """
+    return (
+        more_steps_add_nothing(attempts, by),
+        white_box_suffices(attempts, by),
+        *simple_attacks_add_nothing(attempts, by),
+    )
+
+
+def more_steps_add_nothing(attempts: Sequence[Attempt], by: Tensor) -> TrustCheck:
+    """Fires when Auto-PGD on the margin with twice the steps breaks what the attempts left standing.
+
+    The optimisation was not complete then (Pintor et al., 2106.09947). It is tried on the first images; two
+    are no sign, however few there are.
+    """
+    return TrustCheck(
+        "complete optimisation",
+        _beyond_chance(_broken_by(attempts, by, TWICE), min(len(by), TWICE_ON)),
+        MORE_SHARE,
+        f"share of the first {TWICE_ON} images that twice the steps broke after all attacks had failed",
+        "give the attacks twice the steps, until this falls",
+    )
+
+
+def white_box_suffices(attempts: Sequence[Attempt], by: Tensor) -> TrustCheck:
+    """Fires when attempts without the network's gradient break what those with it left standing.
+
+    The gradients then mislead (Athalye et al., 1802.00420; Carlini et al., 1902.06705). Where no attempt
+    climbs the network, there is nothing to compare, and it stays quiet.
+    """
+    white = [place for place, attempt in enumerate(attempts) if attempt.is_white_box]
+    first = white[0] if white else len(attempts)
+    after = [place for place in range(first, len(attempts)) if place not in white]
+    count = sum(int((by == place).sum()) for place in after if attempts[place].name not in RESERVED)
+    return TrustCheck(
+        "black box beats white box",
+        _beyond_chance(count, len(by)),
+        BLACK_BOX_SHARE,
+        "share of images that gradients missed and an attack without them, or from another network, broke",
+        "find what hides the gradients (rounding, saturation, randomness), and attack without it",
+    )
+
+
+def simple_attacks_add_nothing(attempts: Sequence[Attempt], by: Tensor) -> tuple[TrustCheck, ...]:
+    """Fire when a single step, or noise, breaks what the attacks had left standing."""
+    return tuple(
+        TrustCheck(
+            said,
+            _beyond_chance(_broken_by(attempts, by, name), len(by)),
+            SIMPLE_SHARE,
+            f"share of images that {what} broke after all attacks had failed",
+            "the attacks do not climb: look at their steps, and at the network's gradients",
+        )
+        for name, (said, what) in SIMPLE.items()
+    )
+
+
+def _broken_by(attempts: Sequence[Attempt], by: Tensor, name: str) -> int:
+    names = [attempt.name for attempt in attempts]
+    return int((by == names.index(name)).sum()) if name in names else 0
+
+
+def _beyond_chance(count: int, n: int) -> float:
+    """The share of n images; two images count as none."""
+    return count / max(n, 1) if count > FEW else 0.0
