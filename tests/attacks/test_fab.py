@@ -70,6 +70,34 @@ def test_where_the_box_is_in_the_way_it_finds_the_solution_of_the_program(threat
     torch.testing.assert_close(found.distance, best, rtol=1e-2, atol=1e-7)
 
 
+@BALLS
+@pytest.mark.parametrize("alpha_max", [0.1, 0.8])
+def test_its_steps_are_those_of_the_paper(threat: Ball, alpha_max: float) -> None:
+    """Written out for one example at a time; the way to the plane is tested by itself."""
+    x = 0.3 + 0.1 * torch.rand(4, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    visited: list[Tensor] = []
+
+    def loss(x: Tensor) -> Tensor:
+        if x.requires_grad:
+            visited.append(x.detach().clone())
+        return (x**3).flatten(1).sum(1) - 3.5
+
+    FAB(steps=8, alpha_max=alpha_max).nearest(loss, x, threat, _draws(4))
+    for row in range(4):
+        clean, at = x[row].flatten(), x[row].flatten()
+        for points in visited:
+            torch.testing.assert_close(points[row].flatten(), at, rtol=0, atol=2e-5)
+            normal, value = 3 * at**2, float((at**3).sum()) - 3.5
+            both, gaps = torch.stack((at, clean)), [-value, -value - float(normal @ (clean - at))]
+            gap = torch.tensor(gaps).double().unsqueeze(1)
+            ways = to_plane(threat.name, both.unsqueeze(1), normal.unsqueeze(0), gap, (0.0, 1.0)).squeeze(1)
+            here, whole = threat.size(ways).tolist()
+            alpha = min(here / (here + whole), alpha_max)
+            at = ((1 - alpha) * (at + 1.05 * ways[0]) + alpha * (clean + 1.05 * ways[1])).clamp(0, 1)
+            if float((at**3).sum()) > 3.5:
+                at = clean + 0.9 * (at - clean)
+
+
 @functools.cache
 def _trained() -> tuple[nn.Module, Tensor, Tensor]:
     """A small network on digits, with 60 images that it gets right."""
