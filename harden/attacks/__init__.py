@@ -1,6 +1,8 @@
 """Attacks maximise a per-example loss over a threat model: `attack(loss, x, threat, draws) -> x_adv`."""
 
 from harden.attacks.apgd import APGD
+from harden.attacks.boundary import Nearest
+from harden.attacks.fab import FAB
 from harden.attacks.gradients import GradientMeter, metering
 from harden.attacks.momentum import MIFGSM
 from harden.attacks.noise import RandomNoise
@@ -8,4 +10,16 @@ from harden.attacks.pgd import FGSM, PGD
 from harden.attacks.protocol import Attack
 from harden.attacks.targeted import Targeted
 
-__all__ = ["APGD", "FGSM", "MIFGSM", "PGD", "Attack", "GradientMeter", "RandomNoise", "Targeted", "metering"]
+__all__ = [
+    "APGD",
+    "FAB",
+    "FGSM",
+    "MIFGSM",
+    "PGD",
+    "Attack",
+    "GradientMeter",
+    "Nearest",
+    "RandomNoise",
+    "Targeted",
+    "metering",
+]

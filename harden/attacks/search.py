@@ -10,17 +10,9 @@ from torch import Tensor
 
 from harden.attacks.point import Point
 from harden.attacks.record import current_record
+from harden.attacks.standing import CUDA_STRIDE, going_on
 from harden.attacks.watching import Watched
 from harden.losses import LossFunction
-
-FULL_ENOUGH = 0.9
-"""A batch goes on whole while so many of its examples stand: a batch of another size costs a set-up below."""
-
-BUCKETS = 8
-"""On CUDA a batch shrinks to multiples of one eighth, for each of which a graph is captured once."""
-
-CUDA_STRIDE = 4
-"""On CUDA examples are sorted out at every fourth step: to ask how many stand is to wait for the device."""
 
 
 class Rule(Protocol):
@@ -180,25 +172,12 @@ class Search:
 
     def _keep(self, at: _Run) -> Tensor | None:
         """Which examples of a run go on alone; None where all of them go on."""
-        if not self._stop:
-            return None
-        keep = (~at.settled).nonzero().squeeze(1)
-        if self._x.is_cuda:
-            return _filled_up(keep, at.settled, -(-len(self._x) // BUCKETS))
-        return None if len(keep) > FULL_ENOUGH * len(at.settled) else keep
+        return going_on(at.settled, len(self._x)) if self._stop else None
 
     def _write_back(self, at: _Run) -> None:
         self._settled[at.rows] = at.settled
         if at.best is not self._best:
             self._best.set_rows_(at.rows, at.best)
-
-
-def _filled_up(keep: Tensor, settled: Tensor, unit: int) -> Tensor | None:
-    """Those that stand, filled up with settled ones to a multiple of `unit`; None where that is all."""
-    size = -(-len(keep) // unit) * unit
-    if size >= len(settled):
-        return None
-    return torch.cat((keep, settled.nonzero().squeeze(1)[: size - len(keep)])).sort().values
 
 
 @final

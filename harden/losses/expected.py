@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -10,7 +9,6 @@ import torch
 from torch import Tensor
 
 from harden.errors import InputError
-from harden.losses.logits import Classify
 
 
 @final

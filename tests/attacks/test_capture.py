@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from harden.attacks import APGD, PGD, Attack
 from harden.attacks.capture import replayed
-from harden.attacks.search import _filled_up
+from harden.attacks.standing import filled_up
 from harden.draws import Draws
 from harden.losses import CrossEntropy, Margin, Steered
 from harden.models import Classifier, PassMeter, counting, prepare
@@ -38,7 +38,7 @@ def test_a_batch_shrinks_to_a_multiple_filled_up_with_settled_examples(
     settled = torch.ones(16, dtype=torch.bool)
     settled[torch.randperm(16, generator=torch.Generator().manual_seed(standing))[:standing]] = False
     keep = (~settled).nonzero().squeeze(1)
-    found = _filled_up(keep, settled, 2)
+    found = filled_up(keep, settled, 2)
     if size is None:
         assert found is None
         return

@@ -1,0 +1,83 @@
+"""What several walks share: the images, what was found so far, and who is left alone (of `FAB`)."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from harden.attacks.boundary import Nearest, Signed, Walk
+from harden.attacks.standing import CUDA_STRIDE, going_on
+from harden.losses import LossFunction
+from harden.threats import Threat
+
+ABOUT = 1.0 + 1e-6
+"""A distance up to so many times eps may be within the ball once it is projected: rounding decides."""
+
+
+@final
+class Hunt:
+    """A hunt for the nearest errors of a network, and for such inside the ball.
+
+    Args:
+        loss: its sign says where the network errs.
+        x: clean images (N, C, H, W), float32.
+        threat: norm, ball and box.
+        stop_early: leave an example alone once a point of the ball is found on which the network errs.
+
+    Attributes:
+        nearest: the nearest points found.
+        inside: the nearest points of the ball found, each projected onto it and judged again.
+    """
+
+    def __init__(self, loss: LossFunction, x: Tensor, threat: Threat, *, stop_early: bool) -> None:
+        self._loss, self._x, self._threat = Signed(loss), x, threat
+        self._parts, self._stop = self._loss.watched.stoppable, stop_early
+        self._settled = self._loss.wrong_at_first(x)
+        self.nearest, self.inside = Nearest.none(x), Nearest.none(x)
+        for found in (self.nearest, self.inside):
+            found.take_over_(x, torch.zeros_like(found.distance), self._settled)
+        self._stride = CUDA_STRIDE if x.is_cuda else 1
+
+    def standing(self) -> Tensor:
+        """Positions of the examples that the next walk has to look at, int64 (M,)."""
+        standing = (~self._settled).nonzero().squeeze(1)
+        if len(standing) == 0 or self._parts:
+            return standing
+        return torch.arange(len(self._x)).to(self._x.device)
+
+    def walk(self, rows: Tensor) -> Walk:
+        """A walk of these examples that begins at their images."""
+        x = self._x[rows]
+        return Walk(rows, x, x.clone(), self._loss.take(rows), self._threat, Nearest.none(x))
+
+    def thinned(self, walk: Walk, step: int) -> Walk:
+        """The walk without the examples that may be left alone after this step."""
+        if not (self._stop and self._parts) or step % self._stride:
+            return walk
+        self._confirm(walk, walk.found.distance <= ABOUT * float(self._threat.eps))
+        keep = going_on(self._settled[walk.rows], len(self._x))
+        return walk if keep is None else walk.take(keep)
+
+    def end(self, walk: Walk) -> None:
+        """Take over what a walk has found; a point outside the ball may still lead to one inside."""
+        self.nearest.take_over_rows_(walk.rows, walk.found)
+        self._confirm(walk, walk.found.distance.isfinite())
+
+    def _confirm(self, walk: Walk, claimed: Tensor) -> None:
+        """Project points onto the ball and judge them there: rounding may lose an error, or the ball."""
+        if self._stop:
+            claimed = claimed & ~self._settled[walk.rows]
+        index = claimed.nonzero().squeeze(1)
+        if len(index) == 0:
+            return
+        if not self._parts:
+            index = torch.arange(len(walk.rows)).to(index)
+        point, x, rows = walk.found.x_adv[index], walk.x[index], walk.rows[index]
+        self._threat.project_(point, x)
+        wrong = walk.loss.take(index).wrong(point)
+        distance = torch.where(wrong, self._threat.size(point.double() - x), torch.inf)
+        self.inside.take_over_rows_(rows, Nearest(point, distance))
+        if self._stop:
+            self._settled[rows] |= wrong
