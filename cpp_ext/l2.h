@@ -51,9 +51,10 @@ HARDEN_HD Projection projection(float eps, double length) {
 // The float32 number nearest to x + target, one unit in the last place nearer to x where rounding had carried it past.
 HARDEN_HD float shrunk_towards(float x, double target) {
   const float nearest = static_cast<float>(static_cast<double>(x) + target);
-  const double moved = difference(nearest, x);
-  const bool past = (moved < 0.0 ? -moved : moved) > (target < 0.0 ? -target : target);
-  return shifted(nearest, past ? (nearest < x ? 1 : -1) : 0);
+  const double moved = static_cast<double>(nearest) - static_cast<double>(x);  // NaN is not past
+  const bool past = magnitude(moved) > magnitude(target);
+  const int32_t towards = (nearest < x) - (nearest > x);
+  return shifted(nearest, past ? towards : 0);
 }
 
 HARDEN_HD float l2_projected(float y, float x, Projection onto, float low, float high) {
