@@ -33,6 +33,7 @@ OPERATIONS: Final = (
     "fill_normal_",
     "loss_grad_",
     "apgd_linf_step_",
+    "apgd_l2_step_",
     "copy_rows_",
 )
 # The first torch whose stable C interface has every function the modules call.
