@@ -21,7 +21,7 @@ from typing import Final, Literal, final
 import torch
 
 # The interface these Python files expect of a module; cpp_ext/module.h holds its other half.
-INTERFACE: Final = 2
+INTERFACE: Final = 3
 # The operations of `_cpu`, under torch.ops.harden.
 OPERATIONS: Final = (
     "linf_step_",

@@ -10,7 +10,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from harden.kernels.loss_grad import LossGrad, cross_entropy_grad_, margin_grad_
-from harden.losses.logits import Classify, divergence, dlr, errs, margin, targeted_dlr
+from harden.losses.logits import (
+    Classify,
+    divergence,
+    dlr,
+    errs,
+    margin,
+    targeted_cross_entropy,
+    targeted_dlr,
+    targeted_margin,
+)
 from harden.losses.ratio import DLR, TargetedDLR
 
 __all__ = [
@@ -32,7 +41,9 @@ __all__ = [
     "errs",
     "margin",
     "steered",
+    "targeted_cross_entropy",
     "targeted_dlr",
+    "targeted_margin",
 ]
 
 LossFunction = Callable[[Tensor], Tensor]
