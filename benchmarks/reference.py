@@ -1,14 +1,12 @@
 """Evaluates networks by harden's `standard` suite and by AutoAttack, on the same images, example by example.
 
-    python benchmarks/reference.py --autoattack CHECKOUT --data digits npz:mnist.npz --images 500 --cache weights \
-        --wong wong_mnist.pth npz:mnist.npz --json reference.json
+    python benchmarks/reference.py --autoattack CHECKOUT --data digits npz:mnist.npz --cache weights --record
+    python benchmarks/reference.py --autoattack CHECKOUT --data --wong wong_mnist.pth npz:mnist.npz
 
-Claim: none; it measures. For each data set a small CNN trained plainly and one trained adversarially, in L-inf and L2,
-L1 on request; each at an eps that the PGD of benchmarks/peering leaves a share of (weak: hardly anything, half:
-about a half). Times are of the whole evaluation, one after the other in this process. A disagreement is an image that
-one of the two broke and the other did not, named by its position; every success is replayed by the float32 network and
-checked to lie in the ball. `--record` adds a line for each case to results/reference.jsonl; cases that stand there for
-this commit and machine are not run again.
+Claim: none; it measures. For each data set a small CNN trained plainly and one trained adversarially, in L-inf
+and L2 (L1 on request), each at an eps that a PGD-10 leaves a share of: hardly anything to the first, half to the
+second. Times are of whole evaluations, one after the other in this process. A disagreement is an image that one
+of the two broke and the other did not, named by its position; the float32 network judges what both return.
 """
 
 from __future__ import annotations
@@ -42,11 +40,15 @@ NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 def parsed(words: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--autoattack", type=Path, help="a checkout of fra31/auto-attack; without it ours alone")
+    parser.add_argument(
+        "--autoattack", type=Path, help="a checkout of fra31/auto-attack; without it ours alone"
+    )
     parser.add_argument("--data", nargs="*", default=["digits"], help="digits, npz:FILE")
     parser.add_argument("--norms", nargs="+", choices=tuple(NORMS), default=["linf", "l2"])
     parser.add_argument("--kinds", nargs="+", choices=("plain", "robust"), default=["plain", "robust"])
-    parser.add_argument("--wong", nargs=2, metavar=("FILE", "DATA"), help="the network of Wong & Kolter, L-inf 0.1")
+    parser.add_argument(
+        "--wong", nargs=2, metavar=("FILE", "DATA"), help="the network of Wong & Kolter, L-inf 0.1"
+    )
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--training-images", type=int, default=10_000)
     parser.add_argument("--train-for", default="90s", help="budget of each training")
@@ -128,7 +130,12 @@ def autoattack(subject: Subject, threat: Threat, checkout: Path, batch: int) -> 
     finally:
         sys.path.remove(str(checkout))
     attack = module.AutoAttack(
-        subject.theirs, norm=NORMS[threat.name], eps=float(threat.eps), version="standard", verbose=False, device="cpu"
+        subject.theirs,
+        norm=NORMS[threat.name],
+        eps=float(threat.eps),
+        version="standard",
+        verbose=False,
+        device="cpu",
     )
     attack.seed = 0
     x_adv: Tensor = attack.run_standard_evaluation(subject.x, subject.y, bs=batch)
@@ -142,7 +149,9 @@ def broken_by(subject: Subject, threat: Threat, x_adv: Tensor) -> Tensor:
     """
     with frozen(subject.ours):
         parts = range(0, len(x_adv), 256)
-        return torch.cat([missed(subject.ours, x_adv[at : at + 256], subject.y[at : at + 256]) for at in parts]).cpu()
+        return torch.cat(
+            [missed(subject.ours, x_adv[at : at + 256], subject.y[at : at + 256]) for at in parts]
+        ).cpu()
 
 
 def _told(found: Evaluation) -> dict[str, Any]:

@@ -13,6 +13,7 @@
 //    projected again. The clamp to a box that holds x only shortens, so projecting twice changes no bit.
 #pragma once
 
+#include "momentum.h"
 #include "scalar.h"
 
 namespace harden {
@@ -28,10 +29,11 @@ HARDEN_HD double step_scale(float alpha, double grad_length) {
   return grad_length > 0.0 ? static_cast<double>(alpha) / grad_length : 0.0;
 }
 
+HARDEN_HD float finite_or(float y, float x) { return is_finite(y) && is_finite(x) ? y : x; }
+
 // y, one rounding away from x_adv + scale grad; x where that is not finite.
 HARDEN_HD float l2_moved(float x_adv, float x, float grad, double scale) {
-  const float y = static_cast<float>(static_cast<double>(x_adv) + direction(grad) * scale);
-  return is_finite(y) && is_finite(x) ? y : x;
+  return finite_or(static_cast<float>(static_cast<double>(x_adv) + direction(grad) * scale), x);
 }
 
 HARDEN_HD double difference(float y, float x) {
@@ -51,14 +53,21 @@ HARDEN_HD Projection projection(float eps, double length) {
 // The float32 number nearest to x + target, one unit in the last place nearer to x where rounding had carried it past.
 HARDEN_HD float shrunk_towards(float x, double target) {
   const float nearest = static_cast<float>(static_cast<double>(x) + target);
-  const double moved = difference(nearest, x);
-  const bool past = (moved < 0.0 ? -moved : moved) > (target < 0.0 ? -target : target);
-  return shifted(nearest, past ? (nearest < x ? 1 : -1) : 0);
+  const double moved = static_cast<double>(nearest) - static_cast<double>(x);  // NaN is not past
+  const bool past = magnitude(moved) > magnitude(target);
+  const int32_t towards = (nearest < x) - (nearest > x);
+  return shifted(nearest, past ? towards : 0);
 }
 
 HARDEN_HD float l2_projected(float y, float x, Projection onto, float low, float high) {
   const float result = onto.keep ? y : shrunk_towards(x, difference(y, x) * onto.shrink);
   return pixel(result, low, high);
+}
+
+// What the second projection of Auto-PGD's step gets: z, which the first one returned, mixed with the points before it
+// (momentum.h). A projection asks for nothing of what it gets but that it is finite, so the proof above holds.
+HARDEN_HD float l2_mixed(float z, float x_adv, float before, float x, float share) {
+  return finite_or(mixed(z, x_adv, before, share), x);
 }
 
 }  // namespace harden

@@ -2,6 +2,7 @@
 // box.
 #pragma once
 
+#include "momentum.h"
 #include "scalar.h"
 
 namespace harden {
@@ -40,16 +41,12 @@ HARDEN_HD float linf_step(float x_adv, float x, float grad, float alpha, float e
   return linf_moved(x_adv, x, grad, alpha, linf_limits(x, eps, low, high));
 }
 
-// z is x_adv moved along the gradient; of the way there goes `share`, and 1 - share of the last way from `before` on:
-// (share z + 2 (1 - share) x_adv) - (1 - share) before, each product and sum rounded, then projected. A share of 1 is z
-// itself, whatever lies before.
+// x_adv moved along the gradient, mixed with the points before it (momentum.h) and projected again.
 HARDEN_HD float apgd_linf_step(float x_adv, float before, float x, float grad, float alpha, float eps, float share,
                                float low, float high) {
   const Limits within = linf_limits(x, eps, low, high);
   const float z = linf_moved(x_adv, x, grad, alpha, within);
-  const float rest = 1.0f - share, twice = 2.0f * rest;
-  const float mixed = (share * z + twice * x_adv) - rest * before;
-  return share == 1.0f ? z : linf_projected(mixed, x, within);
+  return share == 1.0f ? z : linf_projected(mixed(z, x_adv, before, share), x, within);
 }
 
 }  // namespace harden

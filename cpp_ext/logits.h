@@ -9,7 +9,7 @@
 namespace harden {
 
 // Which loss; harden/kernels/loss_grad.py holds the other half.
-enum Kind : int64_t { CROSS_ENTROPY, MARGIN, DLR, TARGETED_DLR, KINDS };
+enum Kind : int64_t { CROSS_ENTROPY, MARGIN, DLR, TARGETED_DLR, TARGETED_CROSS_ENTROPY, TARGETED_MARGIN, KINDS };
 
 // Rows of `classes` logits, one for each of `examples`. Logits and their gradient have one type.
 struct Logits {

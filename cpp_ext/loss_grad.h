@@ -3,10 +3,12 @@
 // A row is read three times: for its largest logits (`Seen`), for sums over them (`Sums`), and to write the gradient.
 // Both structures are filled element by element and merged, so that one thread or many may share a row. With z1 >= z2
 // >= ... the logits in order, best = max_{j != y} z_j and D the denominator:
-//   cross-entropy  log sum_j exp(z_j) - z_y
-//   margin         best - z_y
-//   DLR            (best - z_y) / D,  D = z1 - z3 + TINY
-//   targeted DLR   (z_t - z_y) / D,   D = z1 - (z3 + z4) / 2 + TINY
+//   cross-entropy           log sum_j exp(z_j) - z_y
+//   margin                  best - z_y
+//   DLR                     (best - z_y) / D,  D = z1 - z3 + TINY
+//   targeted DLR            (z_t - z_y) / D,   D = z1 - (z3 + z4) / 2 + TINY
+//   targeted cross-entropy  z_t - log sum_j exp(z_j)
+//   targeted margin         z_t - z_y
 // Classes that tie for best, z1, z3 or z4 share its gradient equally, so that no class is preferred for its number.
 #pragma once
 
@@ -82,21 +84,25 @@ struct Row {
   }
 };
 
-// All losses but the cross-entropy: (lead - z_y) / D.
+HARDEN_HD bool by_softmax(int64_t kind) { return kind == CROSS_ENTROPY || kind == TARGETED_CROSS_ENTROPY; }
+HARDEN_HD bool by_order(int64_t kind) { return kind == DLR || kind == TARGETED_DLR; }
+
+// All losses but the cross-entropies: (lead - z_y) / D.
 HARDEN_HD Row ratio_row(int64_t kind, const Seen& seen, const Sums& sums, float own, float target, bool known) {
   const double top = seen.top[0], third = seen.top[2], fourth = seen.top[3];
-  const bool targeted = kind == TARGETED_DLR;
-  const double lead = static_cast<double>(targeted ? target : seen.best) - static_cast<double>(own);
+  const bool ratio = by_order(kind), targeted = kind == TARGETED_DLR || kind == TARGETED_MARGIN;
+  const float leader = targeted ? target : seen.best;
+  const double lead = static_cast<double>(leader) - static_cast<double>(own);
   const double below = targeted ? (third + fourth) / 2.0 : third;
-  const double inverse = kind == MARGIN ? 1.0 : 1.0 / (top - below + TINY);
-  const double slope = kind == MARGIN ? 0.0 : lead * inverse * inverse;
+  const double inverse = ratio ? 1.0 / (top - below + TINY) : 1.0;
+  const double slope = ratio ? lead * inverse * inverse : 0.0;
   Row row = {};
-  // The margin by itself is rounded once, as the output `margin` is.
-  row.loss = kind == MARGIN ? static_cast<double>(seen.best - own) : lead * inverse;
+  // A margin by itself is rounded once, as the output `margin` is.
+  row.loss = ratio ? lead * inverse : static_cast<double>(leader - own);
   row.own = -inverse;
   row.best = targeted ? 0.0 : inverse / static_cast<double>(sums.best);
   row.target = targeted ? inverse : 0.0;
-  if (kind != MARGIN) {
+  if (ratio) {
     row.first = -slope / static_cast<double>(sums.first);
     row.third = (targeted ? 0.5 : 1.0) * slope / static_cast<double>(sums.third);
     row.fourth = (targeted ? 0.5 : 0.0) * slope / static_cast<double>(sums.fourth);
@@ -106,32 +112,36 @@ HARDEN_HD Row ratio_row(int64_t kind, const Seen& seen, const Sums& sums, float 
   return row;
 }
 
+// The cross-entropy of one class, or minus it: that of y is to rise, that of the target to fall.
 struct Softmax {
-  double top;     // the largest logit
-  double others;  // sum of exp(z_j - top) over j != y
-  double inverse; // 1 / sum of all
+  double top;      // the largest logit
+  double others;   // sum of exp(z_j - top) over all classes but the one
+  double inverse;  // 1 / sum of all, with the loss's sign
   double loss;
   bool usable;
 
-  HARDEN_HD float probability(float z) const {
+  HARDEN_HD float of_another(float z) const {
     return static_cast<float>(exp_negative(static_cast<double>(z) - top) * inverse);
   }
 
-  // Of z_y it is minus the sum of the others' probabilities, which p_y - 1 would lose to rounding.
-  HARDEN_HD float gradient(float z, bool own) const {
+  // Of the one class it is the sum of the others' probabilities, which 1 - p would lose to rounding.
+  HARDEN_HD float gradient(float z, bool one) const {
     if (!usable) return 0.0f;
-    return own ? static_cast<float>(-others * inverse) : probability(z);
+    return one ? static_cast<float>(-others * inverse) : of_another(z);
   }
 };
 
-HARDEN_HD Softmax softmax_row(const Seen& seen, double others, float own, bool known) {
-  const float top = own > seen.best ? own : seen.best;
-  const double depth = static_cast<double>(own) - static_cast<double>(top);
+HARDEN_HD float largest(const Seen& seen, float own) { return own > seen.best ? own : seen.best; }
+
+// `one` is the logit of the class, `top` the largest of all.
+HARDEN_HD Softmax softmax_row(int64_t kind, bool nan, double others, float one, float top, bool known) {
+  const double sign = kind == TARGETED_CROSS_ENTROPY ? -1.0 : 1.0;
+  const double depth = static_cast<double>(one) - static_cast<double>(top);
   const double sum = others + exp_negative(depth);
   // Infinity minus infinity is no number, and the functions above are not made for it.
-  const double loss = is_finite(top) ? log_scaled(sum, 0) - depth : static_cast<double>(__builtin_nanf(""));
-  const bool usable = known && !seen.nan && is_finite(static_cast<float>(loss));
-  return {static_cast<double>(top), others, 1.0 / sum, loss, usable};
+  const double loss = is_finite(top) ? sign * (log_scaled(sum, 0) - depth) : static_cast<double>(__builtin_nanf(""));
+  const bool usable = known && !nan && is_finite(static_cast<float>(loss));
+  return {static_cast<double>(top), others, sign / sum, loss, usable};
 }
 
 // The loss as it is reported: NaN where a logit or a label says nothing, so that it is seen.

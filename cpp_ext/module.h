@@ -6,7 +6,7 @@
 #define HARDEN_EXPORT extern "C" __attribute__((visibility("default")))
 
 // Raised by one whenever a schema or the meaning of an argument changes, here and in loading.py.
-#define HARDEN_INTERFACE 2
+#define HARDEN_INTERFACE 3
 
 namespace harden {
 

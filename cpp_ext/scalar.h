@@ -14,16 +14,29 @@
 
 namespace harden {
 
+// Bits of negative floats count downwards: mirrored below zero, they are ordered as the numbers are, and both zeros are
+// 0. Doing it twice undoes it. Without a comparison, for which compilers would carry a mask along.
+HARDEN_HD int32_t mirrored(int32_t bits) {
+  const int32_t negative = bits >> 31;
+  return (bits ^ (negative & INT32_MAX)) - negative;
+}
+
 // The float32 number that lies `steps` numbers above `value`, for steps in {-1, 0, 1}. Both zeros count as one
 // number. Branchless on the bits, so that compilers vectorise it (nextafterf is a call). Not for NaN or infinity.
 HARDEN_HD float shifted(float value, int32_t steps) {
   int32_t bits;
   memcpy(&bits, &value, sizeof bits);
-  // Bits of negative numbers count downwards: mirrored below zero, they are ordered as the numbers are.
-  int32_t order = bits < 0 ? INT32_MIN - bits : bits;
-  order += steps;
-  bits = order < 0 ? INT32_MIN - order : order;
+  bits = mirrored(mirrored(bits) + steps);
   memcpy(&value, &bits, sizeof bits);
+  return value;
+}
+
+// |value|, on the bits for the same reason.
+HARDEN_HD double magnitude(double value) {
+  uint64_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  bits &= UINT64_MAX >> 1;
+  memcpy(&value, &bits, sizeof value);
   return value;
 }
 

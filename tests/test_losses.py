@@ -21,7 +21,9 @@ from harden.losses import (
     JudgedLoss,
     Loss,
     Margin,
+    TargetedCrossEntropy,
     TargetedDLR,
+    TargetedMargin,
     divergence,
     dlr,
     errs,
@@ -56,6 +58,8 @@ LOSSES: dict[str, Make] = {
     "margin": lambda y: Margin(_classify, y),
     "dlr": lambda y: DLR(_classify, y),
     "targeted dlr": lambda y: TargetedDLR(_classify, y, (y + 1) % CLASSES),
+    "targeted cross-entropy": lambda y: TargetedCrossEntropy(_classify, y, (y + 1) % CLASSES),
+    "targeted margin": lambda y: TargetedMargin(_classify, y, (y + 1) % CLASSES),
     "divergence": lambda y: Divergence(_classify, _random(len(y), CLASSES, seed=3).log_softmax(1)),
     "infonce": lambda y: InfoNCE(_classify, _random(EXAMPLES, CLASSES, seed=4), torch.arange(len(y)), 0.3),
 }
@@ -96,7 +100,7 @@ def test_take_restricts_the_loss_to_some_examples(make: Make, index: Tensor) -> 
     )
 
 
-@pytest.mark.parametrize("name", ["cross-entropy", "margin", "dlr", "targeted dlr", "divergence"])
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "infonce"])
 def test_logits_are_the_networks(name: str) -> None:
     assert torch.equal(LOSSES[name](_labels()).logits(_images()), _classify(_images()))
 

@@ -11,12 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harden.losses import DLR, CrossEntropy, Divergence, InfoNCE, JudgedLoss, Margin, TargetedDLR
+from harden.losses import (
+    DLR,
+    CrossEntropy,
+    Divergence,
+    InfoNCE,
+    JudgedLoss,
+    Margin,
+    TargetedCrossEntropy,
+    TargetedDLR,
+    TargetedMargin,
+)
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
 MOST, CLASSES = 6, 4
-Loss = CrossEntropy | Margin | DLR | TargetedDLR | Divergence | InfoNCE
+Targeted = TargetedCrossEntropy | TargetedDLR | TargetedMargin
+Loss = CrossEntropy | Margin | DLR | Targeted | Divergence | InfoNCE
 
 
 def _random(*shape: int, seed: int) -> Tensor:
@@ -38,6 +49,8 @@ def _losses(n: int, dtype: torch.dtype) -> dict[str, Loss]:
         "margin": Margin(_classify, y),
         "dlr": DLR(_classify, y),
         "targeted dlr": TargetedDLR(_classify, y, (y + 1) % CLASSES),
+        "targeted cross-entropy": TargetedCrossEntropy(_classify, y, (y + 1) % CLASSES),
+        "targeted margin": TargetedMargin(_classify, y, (y + 1) % CLASSES),
         "divergence": Divergence(_classify, log_target),
         "infonce": InfoNCE(_classify, _random(MOST, CLASSES, seed=4).to(dtype), torch.arange(n), 0.3),
     }
@@ -50,7 +63,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "offset": lambda x: torch.cat([x.new_zeros(1, *x.shape[1:]), x])[1:],
     "requires_grad": lambda x: x.clone().requires_grad_(),
 }
-NAMES = st.sampled_from(["cross-entropy", "margin", "dlr", "targeted dlr", "divergence", "infonce"])
+NAMES = st.sampled_from(list(_losses(1, torch.float32)))
 TYPES = st.sampled_from([torch.float32, torch.float64])
 SHAPES = st.tuples(st.integers(0, MOST), st.sampled_from([1, 3]), st.integers(1, 3), st.integers(1, 3))
 
@@ -88,7 +101,12 @@ def test_an_example_has_its_value_in_any_batch(
         torch.testing.assert_close(loss(spoilt)[1:], whole[1:], rtol=rounding, atol=rounding)
 
 
-@given(SHAPES, st.sampled_from(["cross-entropy", "margin"]), TYPES, st.integers(0, 99))
+@given(
+    SHAPES,
+    st.sampled_from(["cross-entropy", "margin", "targeted cross-entropy", "targeted margin"]),
+    TYPES,
+    st.integers(0, 99),
+)
 def test_what_is_judged_is_the_loss_and_the_answer(
     shape: tuple[int, int, int, int], name: str, dtype: torch.dtype, seed: int
 ) -> None:

@@ -20,7 +20,7 @@ from harden.threats.momentum import MomentumThreat, momentum_step_
 class Own:
     """A user's threat: what the protocol asks for, and nothing else."""
 
-    ball: Linf
+    ball: Linf | L2
 
     @property
     def name(self) -> str:
@@ -54,6 +54,8 @@ class Own:
 
 
 OWN = Own(Linf("1/10"))
+BALLS = [Linf("1/10"), L2("1/2")]
+every_ball = pytest.mark.parametrize("ball", BALLS, ids=["linf", "l2"])
 
 
 def _batch(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -63,20 +65,19 @@ def _batch(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return one, two, x, grad - 0.5, step_size
 
 
-def test_l_inf_alone_offers_it() -> None:
-    offers = {
-        type(threat).__name__: isinstance(threat, MomentumThreat) for threat in (OWN.ball, OWN, L2(1), L1(1))
-    }
-    assert offers == {"Linf": True, "Own": False, "L2": False, "L1": False}
+def test_l_inf_and_l2_offer_it() -> None:
+    offers = {type(threat).__name__: isinstance(threat, MomentumThreat) for threat in (*BALLS, OWN, L1(1))}
+    assert offers == {"Linf": True, "L2": True, "Own": False, "L1": False}
 
 
+@every_ball
 @pytest.mark.parametrize("share", [0.75, 1.0])
-def test_one_operation_is_what_its_parts_make(share: float) -> None:
+def test_one_operation_is_what_its_parts_make(share: float, ball: Linf | L2) -> None:
     for seed in range(20):
         one, last, x, grad, step_size = _batch(seed)
         two, before = one.clone(), last.clone()
-        momentum_step_(OWN.ball, one, last, x, grad, step_size, share)
-        momentum_step_(OWN, two, before, x, grad, step_size, share)
+        momentum_step_(ball, one, last, x, grad, step_size, share)
+        momentum_step_(Own(ball), two, before, x, grad, step_size, share)
         assert torch.equal(one, two)
         assert torch.equal(last, before)
 
@@ -92,7 +93,8 @@ def test_any_threat_is_left_inside_with_its_last_point_noted(threat: Threat) -> 
     assert not torch.equal(x_adv, now)
 
 
-def test_auto_pgd_takes_the_same_way_with_a_threat_that_lacks_it() -> None:
+@every_ball
+def test_auto_pgd_takes_the_same_way_with_a_threat_that_lacks_it(ball: Linf | L2) -> None:
     x, draws = torch.rand(5, 3, 4, 4, generator=torch.Generator().manual_seed(1)), Draws(0, torch.arange(5))
     weight = torch.linspace(5, 30, 48).view(3, 4, 4)
 
@@ -100,4 +102,4 @@ def test_auto_pgd_takes_the_same_way_with_a_threat_that_lacks_it() -> None:
         return torch.sin(weight * at).flatten(1).sum(1)
 
     attack = APGD(steps=30)
-    assert torch.equal(attack(loss, x, OWN, draws), attack(loss, x, OWN.ball, draws))
+    assert torch.equal(attack(loss, x, Own(ball), draws), attack(loss, x, ball, draws))

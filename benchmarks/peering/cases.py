@@ -42,7 +42,7 @@ def of(
                 threat = _weakening(subject, norm) if kind == "plain" else _halving(subject, norm)
                 yield Case(subject, threat, _named(splits.name, kind, threat, digest))
     if wong is not None:
-        yield _wong(*wong, place.images)
+        yield _wong(wong[0], wong[1], place.images)
 
 
 def _named(data: str, kind: str, threat: Threat, weights: str) -> dict[str, Any]:

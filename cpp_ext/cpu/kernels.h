@@ -19,6 +19,7 @@ constexpr int64_t GRAIN = 32768;
 
 const char* linf_step_cpu(const StackValue* stack);
 const char* apgd_linf_step_cpu(const StackValue* stack);
+const char* apgd_l2_step_cpu(const StackValue* stack);
 const char* copy_rows_cpu(const StackValue* stack);
 const char* l2_step_cpu(const StackValue* stack);
 const char* fill_uniform_cpu(const StackValue* stack);

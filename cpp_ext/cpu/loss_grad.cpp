@@ -24,17 +24,18 @@ HARDEN_CLONES double sum_of_powers(const Logit* __restrict z, int64_t n, double 
 
 template <class Logit>
 HARDEN_CLONES void write_softmax(Logit* __restrict out, const Logit* __restrict z, int64_t n, const Softmax row) {
-  for (int64_t i = 0; i < n; ++i) out[i] = narrowed(row.probability(widened(z[i])), Logit{});
+  for (int64_t i = 0; i < n; ++i) out[i] = narrowed(row.of_another(widened(z[i])), Logit{});
 }
 
 template <class Logit>
-double softmax(Logit* out, const Logit* z, int64_t n, int64_t y, const Seen& seen, float own, bool known) {
-  const float top = own > seen.best ? own : seen.best;
-  const double others = known ? sum_of_powers(z, y, top) + sum_of_powers(z + y + 1, n - y - 1, top) : 0.0;
-  const Softmax row = softmax_row(seen, others, own, known);
+double softmax(Logit* out, const Logit* z, const Logits& logits, int64_t c, const Seen& seen, float top, bool known) {
+  const int64_t n = logits.classes;
+  const float one = known ? widened(z[c]) : 0.0f;
+  const double others = known ? sum_of_powers(z, c, top) + sum_of_powers(z + c + 1, n - c - 1, top) : 0.0;
+  const Softmax row = softmax_row(logits.kind, seen.nan, others, one, top, known);
   if (row.usable) {
     write_softmax(out, z, n, row);
-    out[y] = narrowed(row.gradient(own, true), Logit{});
+    out[c] = narrowed(row.gradient(one, true), Logit{});
   } else {
     memset(out, 0, static_cast<size_t>(n) * sizeof(Logit));
   }
@@ -56,7 +57,7 @@ template <class Logit>
 void body(int64_t begin, int64_t end, void* context) {
   const Logits& logits = *static_cast<const Logits*>(context);
   const int64_t n = logits.classes;
-  const bool ordered = logits.kind == DLR || logits.kind == TARGETED_DLR;
+  const bool ordered = by_order(logits.kind), softened = by_softmax(logits.kind);
   for (int64_t i = begin; i < end; ++i) {
     const Logit* const z = static_cast<const Logit*>(logits.logits) + i * n;
     Logit* const out = static_cast<Logit*>(logits.dlogits) + i * n;
@@ -65,8 +66,9 @@ void body(int64_t begin, int64_t end, void* context) {
     const float own = y >= 0 && y < n ? widened(z[y]) : 0.0f;
     Seen seen;
     for (int64_t j = 0; j < n; ++j) seen.add(widened(z[j]), j, y, own, ordered);
-    const double loss = logits.kind == CROSS_ENTROPY ? softmax(out, z, n, y, seen, own, known)
-                                                     : ratio(out, z, logits, y, t, seen, own, known);
+    const int64_t c = logits.kind == CROSS_ENTROPY ? y : t;
+    const double loss = softened ? softmax(out, z, logits, c, seen, largest(seen, own), known)
+                                 : ratio(out, z, logits, y, t, seen, own, known);
     logits.loss[i] = reported(loss, seen, known);
     logits.margin[i] = reported(static_cast<double>(seen.best - own), seen, y >= 0 && y < n);
     logits.wrong[i] = seen.wrong || y < 0 || y >= n;

@@ -17,6 +17,8 @@ constexpr const char* SCHEMAS[] = {
     "topk_threshold(Tensor(a!) out, Tensor values, Tensor k) -> ()",
     "apgd_linf_step_(Tensor(a!) x_adv, Tensor(b!) before, Tensor x, Tensor grad, Tensor alpha, Tensor eps, Tensor share, "
     "float low, float high) -> ()",
+    "apgd_l2_step_(Tensor(a!) x_adv, Tensor(b!) before, Tensor x, Tensor grad, Tensor alpha, Tensor eps, Tensor share, "
+    "float low, float high) -> ()",
     "copy_rows_(Tensor(a!) target, Tensor source, Tensor where) -> ()",
 };
 
@@ -44,6 +46,7 @@ int32_t harden_register() {
       {"l1_project_", boxed<l1_project_cpu, 3, PROJECTION_INPUTS>},
       {"topk_threshold", boxed<topk_threshold_cpu, 3, RANKING_INPUTS>},
       {"apgd_linf_step_", boxed<apgd_linf_step_cpu, 7, MOMENTUM_INPUTS>},
+      {"apgd_l2_step_", boxed<apgd_l2_step_cpu, 7, MOMENTUM_INPUTS>},
       {"copy_rows_", boxed<copy_rows_cpu, 3, ROWS_INPUTS>},
   };
   for (const auto& operation : operations)

@@ -14,6 +14,7 @@ constexpr int THREADS = 256;
 
 const char* linf_step_cuda(const StackValue* stack);
 const char* apgd_linf_step_cuda(const StackValue* stack);
+const char* apgd_l2_step_cuda(const StackValue* stack);
 const char* copy_rows_cuda(const StackValue* stack);
 const char* l2_step_cuda(const StackValue* stack);
 const char* fill_uniform_cuda(const StackValue* stack);

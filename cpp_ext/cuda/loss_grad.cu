@@ -29,14 +29,15 @@ __device__ Number summed_by_warp(Number value) {
 }
 
 template <class Logit>
-__device__ double softmax(Logit* out, const Logit* z, int64_t n, int64_t y, const Seen& seen, float own, bool known,
-                          int lane) {
-  const float top = own > seen.best ? own : seen.best;
+__device__ double softmax(Logit* out, const Logit* z, const Logits& logits, int64_t c, const Seen& seen, float top,
+                          bool known, int lane) {
+  const int64_t n = logits.classes;
   double others = 0.0;
   for (int64_t j = lane; j < n; j += WARP)
-    if (j != y) others += exp_negative(static_cast<double>(widened(z[j])) - static_cast<double>(top));
-  const Softmax row = softmax_row(seen, summed_by_warp(others), own, known);
-  for (int64_t j = lane; j < n; j += WARP) out[j] = narrowed(row.gradient(widened(z[j]), j == y), Logit{});
+    if (j != c) others += exp_negative(static_cast<double>(widened(z[j])) - static_cast<double>(top));
+  const float one = known ? widened(z[c]) : 0.0f;
+  const Softmax row = softmax_row(logits.kind, seen.nan, summed_by_warp(others), one, top, known);
+  for (int64_t j = lane; j < n; j += WARP) out[j] = narrowed(row.gradient(widened(z[j]), j == c), Logit{});
   return row.loss;
 }
 
@@ -56,7 +57,7 @@ __device__ double ratio(Logit* out, const Logit* z, const Logits& logits, int64_
 template <class Logit>
 __global__ void __launch_bounds__(THREADS) all_rows(const Logits logits) {
   const int64_t n = logits.classes;
-  const bool ordered = logits.kind == DLR || logits.kind == TARGETED_DLR;
+  const bool ordered = by_order(logits.kind), softened = by_softmax(logits.kind);
   const int lane = threadIdx.x % WARP;
   const int64_t warps = static_cast<int64_t>(gridDim.x) * (THREADS / WARP);
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * (THREADS / WARP) + threadIdx.x / WARP; i < logits.examples;
@@ -69,8 +70,9 @@ __global__ void __launch_bounds__(THREADS) all_rows(const Logits logits) {
     Seen seen;
     for (int64_t j = lane; j < n; j += WARP) seen.add(widened(z[j]), j, y, own, ordered);
     seen = shared_by_warp(seen, ordered);
-    const double loss = logits.kind == CROSS_ENTROPY ? softmax(out, z, n, y, seen, own, known, lane)
-                                                     : ratio(out, z, logits, y, t, seen, own, known, lane);
+    const int64_t c = logits.kind == CROSS_ENTROPY ? y : t;
+    const double loss = softened ? softmax(out, z, logits, c, seen, largest(seen, own), known, lane)
+                                 : ratio(out, z, logits, y, t, seen, own, known, lane);
     if (lane == 0) {
       logits.loss[i] = reported(loss, seen, known);
       logits.margin[i] = reported(static_cast<double>(seen.best - own), seen, y >= 0 && y < n);

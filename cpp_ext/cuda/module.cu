@@ -30,6 +30,7 @@ int32_t harden_register() {
       {"l1_project_", boxed<l1_project_cuda, 3, PROJECTION_INPUTS>},
       {"topk_threshold", boxed<topk_threshold_cuda, 3, RANKING_INPUTS>},
       {"apgd_linf_step_", boxed<apgd_linf_step_cuda, 7, MOMENTUM_INPUTS>},
+      {"apgd_l2_step_", boxed<apgd_l2_step_cuda, 7, MOMENTUM_INPUTS>},
       {"copy_rows_", boxed<copy_rows_cuda, 3, ROWS_INPUTS>},
   };
   for (const auto& operation : operations)

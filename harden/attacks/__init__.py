@@ -1,13 +1,13 @@
 """Attacks maximise a per-example loss over a threat model: `attack(loss, x, threat, draws) -> x_adv`."""
 
 from harden.attacks.apgd import APGD
-from harden.attacks.boundary import Nearest
 from harden.attacks.fab import FAB
 from harden.attacks.gradients import GradientMeter, metering
 from harden.attacks.momentum import MIFGSM
+from harden.attacks.nearest import Nearest
 from harden.attacks.noise import RandomNoise
 from harden.attacks.pgd import FGSM, PGD
-from harden.attacks.protocol import Attack
+from harden.attacks.protocol import Attack, NearestAttack
 from harden.attacks.targeted import Targeted
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Attack",
     "GradientMeter",
     "Nearest",
+    "NearestAttack",
     "RandomNoise",
     "Targeted",
     "metering",

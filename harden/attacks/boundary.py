@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harden.attacks.hyperplane import SMALL, to_plane
+from harden.attacks.nearest import Nearest
 from harden.attacks.watching import Watched
 from harden.errors import InputError
 from harden.kernels import copy_rows_
@@ -19,42 +20,6 @@ from harden.threats import Threat
 CUTS = 10
 """How often a segment is cut in the end. The first cut is near the far end, and mostly falls right, so that
 the error left is (1 - beta) / 2^9 of the distance, 2e-4; a tenth of a forward for each step of a hundred."""
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Nearest:
-    """Per example: the nearest point found on which the network errs.
-
-    Attributes:
-        x_adv: that point (N, C, H, W), in the box; x itself where none was found.
-        distance: its distance from x in the threat's norm, float64 (N,), in pixel units; inf where none was
-            found, 0 where the network errs on x.
-    """
-
-    x_adv: Tensor
-    distance: Tensor
-
-    @classmethod
-    def none(cls, x: Tensor) -> Nearest:
-        """Nothing found yet, with images of its own."""
-        return cls(x.clone(), torch.full((len(x),), torch.inf, dtype=torch.float64, device=x.device))
-
-    def take_over_(self, x_adv: Tensor, distance: Tensor, wrong: Tensor) -> None:
-        """Take the points on which the network errs, bool (N,), where they are nearer."""
-        nearer = wrong & (distance < self.distance)
-        copy_rows_(self.x_adv, x_adv, nearer)
-        torch.where(nearer, distance, self.distance, out=self.distance)
-
-    def take_over_rows_(self, index: Tensor, other: Nearest) -> None:
-        """The same for the examples at these positions, int64 (M,), with what was found for them."""
-        own = self.rows(index)
-        own.take_over_(other.x_adv, other.distance, other.distance.isfinite())
-        self.x_adv[index], self.distance[index] = own.x_adv, own.distance
-
-    def rows(self, index: Tensor) -> Nearest:
-        """The examples at these positions, int64 (M,)."""
-        return Nearest(self.x_adv[index], self.distance[index])
 
 
 @final

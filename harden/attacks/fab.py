@@ -7,10 +7,11 @@ from typing import final
 
 from torch import Tensor
 
-from harden.attacks.boundary import Nearest, Pace, Walk
+from harden.attacks.boundary import Pace, Walk
 from harden.attacks.checks import check_counts, check_draws
 from harden.attacks.hunt import Hunt
 from harden.attacks.hyperplane import check_norm
+from harden.attacks.nearest import Nearest
 from harden.attacks.protocol import searching
 from harden.draws import Draws
 from harden.errors import InputError

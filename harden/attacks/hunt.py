@@ -7,7 +7,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.attacks.boundary import Nearest, Signed, Walk
+from harden.attacks.boundary import Signed, Walk
+from harden.attacks.nearest import Nearest
 from harden.attacks.standing import CUDA_STRIDE, going_on
 from harden.losses import LossFunction
 from harden.threats import Threat

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from harden.attacks.nearest import Nearest
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.kernels.loss_grad import LossGrad
@@ -24,6 +25,15 @@ class Attack(Protocol):
 
     def __call__(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
         """Return x_adv (N, C, H, W) inside ball and box around x; x itself is not changed."""
+        ...
+
+
+@runtime_checkable
+class NearestAttack(Protocol):
+    """An attack that also looks for the nearest error, whatever its distance."""
+
+    def nearest(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Nearest:
+        """The nearest error found around each image (N, C, H, W), and its distance in the threat's norm."""
         ...
 
 

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, final, runtime_checkable
+from typing import final
 
 import torch
 from torch import Tensor
 
 from harden.attacks.checks import check_draws
+from harden.attacks.nearest import Nearest
 from harden.attacks.point import Point
-from harden.attacks.protocol import Attack, searching
+from harden.attacks.protocol import Attack, NearestAttack, searching
 from harden.attacks.record import StepRecord, current_record, recording
 from harden.attacks.watching import Watched
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.losses import LossFunction
+from harden.losses import AimableLoss, LossFunction
 from harden.threats import Threat
-
-
-@runtime_checkable
-class AimableLoss(Protocol):
-    y: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor: ...
-    def logits(self, x: Tensor) -> Tensor: ...
-    def aimed(self, target: Tensor) -> AimableLoss: ...
-    def take(self, index: Tensor) -> AimableLoss: ...
 
 
 @final
@@ -58,16 +49,45 @@ class Targeted:
     def __call__(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
         """Attack the images x (N, C, H, W), float32, and return x_adv of the same shape, without gradient."""
         check_draws(draws, x)
-        if not isinstance(loss, AimableLoss):
-            raise InputError(
-                f"a loss {loss!r} for a targeted attack",
-                "a loss that can be aimed at a class: CrossEntropy, Margin or DLR",
-                "write loss=harden.losses.DLR",
-            )
+        aimed = self._aimable(loss)
         if len(x) == 0:
             return x.detach().clone()
         with searching(x) as clean:
-            return self._search(loss, clean, threat, draws)
+            return self._search(aimed, clean, threat, draws)
+
+    def nearest(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Nearest:
+        """The nearest error that the attack finds towards any of the classes; it has to offer `nearest`.
+
+        Raises:
+            InputError: it does not, or the loss can't be aimed.
+        """
+        check_draws(draws, x)
+        attack: object = self.attack
+        if not isinstance(attack, NearestAttack):
+            raise InputError(
+                f"{type(attack).__name__}, which looks for no nearest error",
+                "an attack with `nearest`",
+                "write Targeted(harden.attacks.FAB())",
+            )
+        aimed = self._aimable(loss)
+        with searching(x) as clean:
+            best = Nearest.none(clean)
+            if len(x) == 0:
+                return best
+            targets = likeliest_others(aimed.logits(clean), aimed.y, self.classes)
+            for rank in range(targets.shape[1]):
+                part = attack.nearest(aimed.aimed(targets[:, rank]), clean, threat, draws.fold(rank))
+                best.take_over_(part.x_adv, part.distance, part.distance.isfinite())
+            return best
+
+    def _aimable(self, loss: LossFunction) -> AimableLoss:
+        if isinstance(loss, AimableLoss):
+            return loss
+        raise InputError(
+            f"a loss {loss!r} for a targeted attack",
+            "a loss that can be aimed at a class: CrossEntropy, Margin or DLR",
+            "write loss=harden.losses.DLR",
+        )
 
     def _search(self, loss: AimableLoss, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
         targets = likeliest_others(loss.logits(x), loss.y, self.classes)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol, final
+from typing import final
 
 import torch
 from torch import Tensor
 
-from harden.attacks import FAB, Nearest, Targeted
+from harden.attacks import FAB, NearestAttack, Targeted
 from harden.data import Batch, from_loader
 from harden.draws import Draws
 from harden.errors import InputError
@@ -18,7 +18,7 @@ from harden.evaluation.attempts import Attempt, MakeLoss
 from harden.evaluation.judging import answers, check_model, check_threat, classified, predicted
 from harden.evaluation.outcome import Evaluation
 from harden.evaluation.steering import Steering
-from harden.losses import Classify, LossFunction, Margin
+from harden.losses import Classify, Margin
 from harden.models import Classifier, PassMeter, counting, frozen, plain
 from harden.pixels import check_pixels
 from harden.statistics import Proportion
@@ -26,14 +26,6 @@ from harden.threats import Threat
 
 ROUNDING = 1e-9
 """By how much a distance may be off: an image counts as broken at eps only where that does not matter."""
-
-
-class NearestAttack(Protocol):
-    """An attack that looks for the nearest error, whatever its distance."""
-
-    def nearest(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Nearest:
-        """The nearest error found around each image, and its distance."""
-        ...
 
 
 @final
@@ -102,7 +94,7 @@ def minimal_distances(
     """
     check_model(model)
     check_threat(threat)
-    attack = Targeted(FAB()) if attack is None else attack
+    search = Targeted(FAB()) if attack is None else attack
     steering = Steering(model, model.logits if judge is None else judge)
     found, n = [], 0
     with frozen(model), counting(PassMeter()) as meter:
@@ -110,7 +102,8 @@ def minimal_distances(
             check_pixels(batch.x)
             ids = torch.arange(n, n + len(batch))
             x = batch.x.float().clamp(*threat.bounds)
-            found.append(_of_batch(steering, attack, loss, threat, Batch(x, batch.y, ids).to(model.device), seed))
+            placed = Batch(x, batch.y, ids).to(model.device)
+            found.append(_of_batch(steering, search, loss, threat, placed, seed))
             n += len(batch)
     if not n:
         raise InputError("no examples", "at least one batch", "check the loader's data set and drop_last")

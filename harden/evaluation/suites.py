@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 
-from harden.attacks import PGD
+from harden.attacks import APGD, FAB, PGD, Targeted
 from harden.evaluation.attempts import Attempt
-from harden.losses import CrossEntropy, Margin
+from harden.losses import DLR, CrossEntropy, Margin
 
 
 def pgd_suite(
@@ -20,4 +20,42 @@ def pgd_suite(
     return (
         Attempt(f"pgd-{steps}-ce", attack, CrossEntropy, precision),
         Attempt(f"pgd-{steps}-margin", attack, Margin, precision),
+    )
+
+
+def quick(precision: torch.dtype = torch.float32) -> tuple[Attempt, ...]:
+    """For every commit: Auto-PGD of 30 steps on the cross-entropy, then towards the three likeliest classes.
+
+    At most 120 passes for an image that stands.
+    """
+    return (
+        Attempt("apgd-ce", APGD(steps=30), CrossEntropy, precision),
+        Attempt("apgd-t", Targeted(APGD(steps=30), classes=3), DLR, precision),
+    )
+
+
+def standard(precision: torch.dtype = torch.float32) -> tuple[Attempt, ...]:
+    """For a number that is to be compared: the four attacks of AutoAttack (Croce & Hein, 2003.01690).
+
+    Auto-PGD of 100 steps on the cross-entropy, then towards each of the nine likeliest classes, the
+    minimal-norm attack FAB towards the same, and Square, which needs no gradient, with 5,000 queries: at most
+    about 3,600 passes for an image that stands, most of which never get that far.
+    """
+    return (
+        Attempt("apgd-ce", APGD(steps=100), CrossEntropy, precision),
+        Attempt("apgd-t", Targeted(APGD(steps=100)), DLR, precision),
+        Attempt("fab-t", Targeted(FAB(steps=100)), Margin, precision),
+    )
+
+
+def thorough(precision: torch.dtype = torch.float32) -> tuple[Attempt, ...]:
+    """For a last word: as `standard`, with five restarts, an untargeted ratio, and twice the queries.
+
+    At most about 17,000 passes for an image that stands.
+    """
+    return (
+        Attempt("apgd-ce", APGD(steps=100, restarts=5), CrossEntropy, precision),
+        Attempt("apgd-dlr", APGD(steps=100, restarts=5), DLR, precision),
+        Attempt("apgd-t", Targeted(APGD(steps=200, restarts=3)), DLR, precision),
+        Attempt("fab-t", Targeted(FAB(steps=100, restarts=5)), Margin, precision),
     )

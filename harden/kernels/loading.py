@@ -21,7 +21,7 @@ from typing import Final, Literal, final
 import torch
 
 # The interface these Python files expect of a module; cpp_ext/module.h holds its other half.
-INTERFACE: Final = 2
+INTERFACE: Final = 3
 # The operations of `_cpu`, under torch.ops.harden.
 OPERATIONS: Final = (
     "linf_step_",
@@ -33,6 +33,7 @@ OPERATIONS: Final = (
     "fill_normal_",
     "loss_grad_",
     "apgd_linf_step_",
+    "apgd_l2_step_",
     "copy_rows_",
 )
 # The first torch whose stable C interface has every function the modules call.

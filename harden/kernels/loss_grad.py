@@ -91,6 +91,26 @@ def targeted_dlr_grad_(out: LossGrad, logits: Tensor, y: Tensor, target: Tensor)
     _fill(out, logits, y, target, reference.TARGETED_DLR, classes=4)
 
 
+def targeted_cross_entropy_grad_(out: LossGrad, logits: Tensor, y: Tensor, target: Tensor) -> None:
+    """Fills `out` for the loss z_t - log sum_j exp(z_j), minus the cross-entropy of the class to be reached.
+
+    At most 0. Margin and verdict are those of the label y. As for `cross_entropy_grad_`, saturation costs no
+    gradient: that of z_t is the sum of the other classes' probabilities.
+
+    Arguments and errors are those of `cross_entropy_grad_`, with the classes t, int64 (N,); one that names no
+    class makes the loss NaN.
+    """
+    _fill(out, logits, y, target, reference.TARGETED_CROSS_ENTROPY, classes=1)
+
+
+def targeted_margin_grad_(out: LossGrad, logits: Tensor, y: Tensor, target: Tensor) -> None:
+    """Fills `out` for the loss z_t - z_y (the targeted form of Carlini and Wagner, 1608.04644).
+
+    Arguments and errors are those of `targeted_cross_entropy_grad_`.
+    """
+    _fill(out, logits, y, target, reference.TARGETED_MARGIN, classes=1)
+
+
 def _fill(out: LossGrad, logits: Tensor, y: Tensor, target: Tensor, kind: int, *, classes: int) -> None:
     _check(out, logits, y, target, classes)
     native = backend(logits.device).name == "native"

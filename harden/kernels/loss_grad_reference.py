@@ -14,7 +14,7 @@ from torch import Tensor
 
 # What the denominators are kept away from zero by, as in the implementation of Croce and Hein.
 TINY = 1e-12
-CROSS_ENTROPY, MARGIN, DLR, TARGETED_DLR = range(4)
+CROSS_ENTROPY, MARGIN, DLR, TARGETED_DLR, TARGETED_CROSS_ENTROPY, TARGETED_MARGIN = range(6)
 
 
 @final
@@ -23,7 +23,6 @@ class _Rows:
     """Logits (N, K) in float64, the label's as (N, 1), and the best of the others as (N, 1)."""
 
     z: Tensor
-    y: Tensor
     own: Tensor
     best: Tensor
     labels: Tensor  # bool (N, K), true at the label
@@ -49,12 +48,17 @@ def loss_grad_(
         aimed = (target >= 0) & (target < len(classes))
         target = torch.where(aimed, target, 0).unsqueeze(1)
         z = logits.double()
-        rows = _Rows(z, y, z.gather(1, y), z.scatter(1, y, -torch.inf).amax(1, keepdim=True), classes == y)
+        rows = _Rows(z, z.gather(1, y), z.scatter(1, y, -torch.inf).amax(1, keepdim=True), classes == y)
 
         lead = (rows.best.float() - rows.own.float()).squeeze(1)
         ahead = (z > rows.own) | ((z == rows.own) & (classes < y))
         nan = z.isnan().any(1)
-        value, gradient = _softmax(rows) if kind == CROSS_ENTROPY else _ratio(rows, target, kind)
+        if kind == CROSS_ENTROPY:
+            value, gradient = _softmax(rows, y)
+        elif kind == TARGETED_CROSS_ENTROPY:
+            value, gradient = (-part for part in _softmax(rows, target))
+        else:
+            value, gradient = _ratio(rows, target, kind)
         value = torch.where(nan | ~named | ~aimed, torch.nan, value.squeeze(1)).float()
         usable = value.isfinite() & gradient.float().isfinite().all(1)
         loss.copy_(value)
@@ -63,30 +67,29 @@ def loss_grad_(
         dlogits.copy_(torch.where(usable.unsqueeze(1), gradient, 0.0).float())
 
 
-def _softmax(rows: _Rows) -> tuple[Tensor, Tensor]:
-    """Cross-entropy. That p_y - 1 is minus the others' probabilities saves it from rounding to zero."""
+def _softmax(rows: _Rows, c: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the classes c (N, 1), whose p - 1 would round to zero: it is minus the others' sum."""
     top = torch.maximum(rows.best, rows.own)
-    weights = (rows.z - top).exp()
-    others = torch.where(rows.labels, 0.0, weights).sum(1, keepdim=True)
-    total = others + weights.gather(1, rows.y)
-    gradient = torch.where(rows.labels, -others, weights) / total
-    return total.log() + (top - rows.own), gradient
+    weights, one = (rows.z - top).exp(), torch.zeros_like(rows.labels).scatter(1, c, value=True)
+    others = torch.where(one, 0.0, weights).sum(1, keepdim=True)
+    total = others + weights.gather(1, c)
+    gradient = torch.where(one, -others, weights) / total
+    return total.log() + (top - rows.z.gather(1, c)), gradient
 
 
 def _ratio(rows: _Rows, target: Tensor, kind: int) -> tuple[Tensor, Tensor]:
-    """(lead - z_y) / D with D = 1 for the margin."""
+    """(lead - z_y) / D with D = 1 for the margins."""
     own = torch.where(rows.labels, -1.0, 0.0)
-    if kind == MARGIN:
-        lead = (rows.best.float() - rows.own.float()).double()
-        return lead, own + _shared(rows.z, rows.best, ~rows.labels)
+    if kind in (DLR, MARGIN):
+        leader, leading = rows.best, _shared(rows.z, rows.best, ~rows.labels)
+    else:
+        leader, leading = rows.z.gather(1, target), torch.zeros_like(rows.z).scatter(1, target, 1.0)
+    if kind in (MARGIN, TARGETED_MARGIN):
+        return (leader.float() - rows.own.float()).double(), own + leading
     ordered = rows.z.topk(4 if kind == TARGETED_DLR else 3, dim=1).values
     top, third, fourth = ordered[:, :1], ordered[:, 2:3], ordered[:, -1:]
     denominator = top - (third + fourth) / 2 + TINY
-    if kind == DLR:
-        lead, leading = rows.best - rows.own, _shared(rows.z, rows.best, ~rows.labels)
-    else:
-        lead = rows.z.gather(1, target) - rows.own
-        leading = torch.zeros_like(rows.z).scatter(1, target, 1.0)
+    lead = leader - rows.own
     spread = _shared(rows.z, top) - (_shared(rows.z, third) + _shared(rows.z, fourth)) / 2
     gradient = (own + leading) / denominator - lead / denominator.square() * spread
     return lead / denominator, gradient

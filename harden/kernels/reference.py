@@ -89,12 +89,17 @@ def apgd_linf_step_(
     with torch.no_grad():
         z, share = x_adv.clone(), share.reshape(())
         linf_step_(z, x, grad, alpha, eps, low, high)
-        rest = 1.0 - share
-        mixed = (share * z + (2.0 * rest) * x_adv) - rest * before
+        m = mixed(z, x_adv, before, share)
         # A projection: a step of no length.
-        linf_step_(mixed, x, mixed, torch.zeros_like(share), eps, low, high)
+        linf_step_(m, x, m, torch.zeros_like(share), eps, low, high)
         before.copy_(x_adv)
-        x_adv.copy_(torch.where(share == 1.0, z, mixed))
+        x_adv.copy_(torch.where(share == 1.0, z, m))
+
+
+def mixed(z: Tensor, x_adv: Tensor, before: Tensor, share: Tensor) -> Tensor:
+    """Returns (share z + (2 (1 - share)) x_adv) - (1 - share) before, rounded at every bracket."""
+    rest = 1.0 - share
+    return (share * z + (2.0 * rest) * x_adv) - rest * before
 
 
 def copy_rows_(target: Tensor, source: Tensor, where: Tensor) -> None:
@@ -139,3 +144,25 @@ def l2_step_(
 
         result = torch.where(length * KEEP <= eps64, y, shrunk)
         x_adv.copy_(pixel(result, low, high).reshape(x_adv.shape))
+
+
+def apgd_l2_step_(
+    x_adv: Tensor,
+    before: Tensor,
+    x: Tensor,
+    grad: Tensor,
+    alpha: Tensor,
+    eps: Tensor,
+    share: Tensor,
+    low: float,
+    high: float,
+) -> None:
+    """Writes the point with momentum into `x_adv`, and x_adv into `before`; see the door."""
+    with torch.no_grad():
+        z, share = x_adv.clone(), share.reshape(())
+        l2_step_(z, x, grad, alpha, eps, low, high)
+        m = mixed(z, x_adv, before, share)
+        # A projection: a step of no length.
+        l2_step_(m, x, torch.zeros_like(m), torch.zeros_like(share), eps, low, high)
+        before.copy_(x_adv)
+        x_adv.copy_(torch.where(share == 1.0, z, m))

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, final, runtime_checkable
+from typing import final
 
 from torch import Tensor
 from torch.nn import functional
 
 from harden.kernels.loss_grad import LossGrad, cross_entropy_grad_, margin_grad_
-from harden.losses.logits import Classify, divergence, dlr, errs, margin, targeted_dlr
-from harden.losses.ratio import DLR, TargetedDLR
+from harden.losses.expected import EOT, Expected
+from harden.losses.logits import (
+    Classify,
+    divergence,
+    dlr,
+    errs,
+    margin,
+    targeted_cross_entropy,
+    targeted_dlr,
+    targeted_margin,
+)
+from harden.losses.protocol import AimableLoss, GradedLoss, JudgedLoss, Loss, LossFunction, SteeringLoss
+from harden.losses.ratio import DLR
+from harden.losses.steering import Steered, steered
+from harden.losses.targeted import TargetedCrossEntropy, TargetedDLR, TargetedMargin
 
 __all__ = [
     "DLR",
+    "EOT",
+    "AimableLoss",
     "Classify",
     "CrossEntropy",
     "Divergence",
+    "Expected",
     "GradedLoss",
     "InfoNCE",
     "JudgedLoss",
@@ -26,79 +41,18 @@ __all__ = [
     "Margin",
     "Steered",
     "SteeringLoss",
+    "TargetedCrossEntropy",
     "TargetedDLR",
+    "TargetedMargin",
     "divergence",
     "dlr",
     "errs",
     "margin",
     "steered",
+    "targeted_cross_entropy",
     "targeted_dlr",
+    "targeted_margin",
 ]
-
-LossFunction = Callable[[Tensor], Tensor]
-
-
-@runtime_checkable
-class Loss(Protocol):
-    """A per-example loss that can be restricted to some of its examples and that shows its logits.
-
-    A plain callable `x -> (N,)` serves as a loss too; an attack then works on whole batches.
-    """
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The loss of each example: (N, ...) -> (N,)."""
-        ...
-
-    def take(self, index: Tensor) -> Loss:
-        """The same loss on the examples at `index`."""
-        ...
-
-    def logits(self, x: Tensor) -> Tensor:
-        """The network's output that the loss is computed from: (N, K)."""
-        ...
-
-
-@runtime_checkable
-class JudgedLoss(Protocol):
-    """A loss that also tells where the network errs: no attack then trades a witness for a larger loss."""
-
-    def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of each example (N,), and whether the network errs on it, bool (N,)."""
-        ...
-
-
-@runtime_checkable
-class GradedLoss(Protocol):
-    """A loss of a network's logits alone, whose gradient there is known in closed form."""
-
-    def logits(self, x: Tensor) -> Tensor:
-        """The network's output that the loss is computed from: (N, K)."""
-        ...
-
-    def graded(self, logits: Tensor) -> LossGrad:
-        """Loss, verdict and the loss's gradient at logits (N, K), in one operation."""
-        ...
-
-
-@runtime_checkable
-class SteeringLoss(Protocol):
-    """A loss that tells errors, shows its logits and can be restricted to some of its examples."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The loss of each example: (N, ...) -> (N,)."""
-        ...
-
-    def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of each example (N,), and whether the network errs on it, bool (N,)."""
-        ...
-
-    def take(self, index: Tensor) -> SteeringLoss:
-        """The same loss on the examples at `index`."""
-        ...
-
-    def logits(self, x: Tensor) -> Tensor:
-        """The network's output that the loss is computed from: (N, K)."""
-        ...
 
 
 @final
@@ -137,6 +91,10 @@ class CrossEntropy:
         cross_entropy_grad_(out, logits, self.y)
         return out
 
+    def aimed(self, target: Tensor) -> TargetedCrossEntropy:
+        """The loss towards the classes `target`, int64 (N,), of the same network and labels."""
+        return TargetedCrossEntropy(self.classify, self.y, target)
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,6 +131,10 @@ class Margin:
         out = LossGrad.like(logits)
         margin_grad_(out, logits, self.y)
         return out
+
+    def aimed(self, target: Tensor) -> TargetedMargin:
+        """The loss towards the classes `target`, int64 (N,), of the same network and labels."""
+        return TargetedMargin(self.classify, self.y, target)
 
 
 @final
@@ -234,54 +196,3 @@ class InfoNCE:
         """The similarities s (N, M)."""
         similarity = functional.normalize(self.embed(x)) @ functional.normalize(self.keys).T
         return similarity / self.temperature
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Steered:
-    """A loss whose values and gradients come from a fast copy of the network, its verdicts from the network.
-
-    The copy's account of an error is a claim, which an attack has the network confirm: so rounding, as of
-    bfloat16, can cost an attack strength but can't make up a witness.
-
-    Args:
-        steering: the loss on the fast copy.
-        exact: the same loss on the network itself; it tells errors and can be restricted, as `steering` can.
-    """
-
-    steering: SteeringLoss
-    exact: SteeringLoss
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The loss of each example on the fast copy: (N,)."""
-        return self.steering(x)
-
-    def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of each example (N,), and whether the fast copy errs on it, bool (N,)."""
-        return self.steering.judged(x)
-
-    def take(self, index: Tensor) -> Steered:
-        """The same loss on the examples at `index`."""
-        return Steered(self.steering.take(index), self.exact.take(index))
-
-    def logits(self, x: Tensor) -> Tensor:
-        """The fast copy's logits (N, K)."""
-        return self.steering.logits(x)
-
-
-def steered(
-    make: Callable[[Classify, Tensor], LossFunction], fast: Classify, exact: Classify, y: Tensor
-) -> LossFunction:
-    """Make a loss that is steered by `fast` where it tells errors, else the loss on `fast` alone.
-
-    Args:
-        make: a loss's class, or anything that makes a per-example loss from (classify, y).
-        fast: a fast copy of the network.
-        exact: the network itself.
-        y: labels, int64 (N,).
-    """
-    steering = make(fast, y)
-    judging = make(exact, y) if isinstance(steering, SteeringLoss) else None
-    if isinstance(steering, SteeringLoss) and isinstance(judging, SteeringLoss):
-        return Steered(steering, judging)
-    return steering

@@ -53,8 +53,17 @@ def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     """
     _check(logits, least=4)
     ordered = logits.topk(4, dim=1).values
-    lead = (logits.gather(1, target.unsqueeze(1)) - logits.gather(1, y.unsqueeze(1))).squeeze(1)
-    return lead / (ordered[:, 0] - (ordered[:, 2] + ordered[:, 3]) / 2 + TINY)
+    return targeted_margin(logits, y, target) / (ordered[:, 0] - (ordered[:, 2] + ordered[:, 3]) / 2 + TINY)
+
+
+def targeted_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """z_t - log sum_j exp(z_j), in nats, for logits (N, K) and classes (N,): (N,)."""
+    return -functional.cross_entropy(logits, target, reduction="none")
+
+
+def targeted_margin(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """z_t - z_y for logits (N, K), labels (N,) and classes (N,): (N,)."""
+    return (logits.gather(1, target.unsqueeze(1)) - logits.gather(1, y.unsqueeze(1))).squeeze(1)
 
 
 def _check(logits: Tensor, *, least: int) -> None:

@@ -7,8 +7,9 @@ from typing import final
 
 from torch import Tensor
 
-from harden.kernels.loss_grad import LossGrad, dlr_grad_, targeted_dlr_grad_
-from harden.losses.logits import Classify, dlr, errs, targeted_dlr
+from harden.kernels.loss_grad import LossGrad, dlr_grad_
+from harden.losses.logits import Classify, dlr, errs
+from harden.losses.targeted import TargetedDLR
 
 
 @final
@@ -56,49 +57,6 @@ class DLR:
         dlr_grad_(out, logits, self.y)
         return out
 
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class TargetedDLR:
-    """-(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2 + 1e-12), z_(1) >= z_(2) >= ... the logits z(x) in order.
-
-    Positive where class t is ahead of y. The network errs there, and elsewhere too: any class but y is an
-    error.
-
-    Source: Croce and Hein, 2003.01690.
-
-    Args:
-        classify: images (N, C, H, W) to logits (N, K), K >= 4.
-        y: labels, int64 (N,).
-        target: the class t to be reached, int64 (N,), other than y.
-
-    Raises:
-        InputError: when called, where the logits have fewer than 4 classes.
-    """
-
-    classify: Classify
-    y: Tensor
-    target: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The ratio of each example: (N,)."""
-        return targeted_dlr(self.classify(x), self.y, self.target)
-
-    def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of each example (N,), and whether the network errs on it, bool (N,), from one forward."""
-        logits = self.classify(x)
-        return targeted_dlr(logits, self.y, self.target), errs(logits, self.y)
-
-    def take(self, index: Tensor) -> TargetedDLR:
-        """The same loss on the examples at `index`."""
-        return TargetedDLR(self.classify, self.y[index], self.target[index])
-
-    def logits(self, x: Tensor) -> Tensor:
-        """The network's logits (N, K)."""
-        return self.classify(x)
-
-    def graded(self, logits: Tensor) -> LossGrad:
-        """Loss, verdict and the loss's gradient at logits (N, K), in one operation."""
-        out = LossGrad.like(logits)
-        targeted_dlr_grad_(out, logits, self.y, self.target)
-        return out
+    def aimed(self, target: Tensor) -> TargetedDLR:
+        """The loss towards the classes `target`, int64 (N,), of the same network and labels."""
+        return TargetedDLR(self.classify, self.y, target)

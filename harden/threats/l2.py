@@ -65,6 +65,13 @@ class L2:
         """x_adv <- box(ball(x_adv + step_size * grad / |grad|)), in place."""
         kernels.l2_step_(x_adv, x, grad, step_size, constant(float32(self.eps), x.device), *self.bounds)
 
+    def momentum_step_(
+        self, x_adv: Tensor, before: Tensor, x: Tensor, grad: Tensor, step_size: Tensor, share: float
+    ) -> None:
+        """As `harden.threats.momentum.momentum_step_`, in one operation, in place."""
+        eps, part = constant(float32(self.eps), x.device), constant(share, x.device)
+        kernels.apgd_l2_step_(x_adv, before, x, grad, step_size, eps, part, *self.bounds)
+
     def project_(self, x_adv: Tensor, x: Tensor) -> None:
         """x_adv <- box(ball(x_adv)), in place."""
         self.step_(x_adv, x, x, x_adv.new_zeros(1))

@@ -7,27 +7,31 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 from torch import Tensor
 
 from harden import kernels
 from harden.kernels import reference_l1
 from harden.kernels.arguments import box_inwards
+from tests.kernels.drawing import (
+    BOXES,
+    DTYPES,
+    LAYOUTS,
+    SHAPES,
+    bits,
+    copied,
+    filled,
+    float32,
+    laid_out,
+    per_example,
+    rational,
+)
 
 Step = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, float, float], None]
 Projection = Callable[[Tensor, Tensor, Tensor, float, float], None]
-
-BOXES = [(0.0, 1.0), (0.1, 0.7), (-1.0, 0.0), (-math.inf, math.inf)]
-SHAPES = st.one_of(
-    npst.array_shapes(min_dims=1, max_dims=5, min_side=1, max_side=4),
-    st.sampled_from([(0,), (0, 3, 2, 2), (2, 0), (1, 35), (3, 3, 5, 7), (2, 1, 1, 1), (1, 1, 17)]),
-)
-DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,13 @@ class Case:
 
     def step(self, step: Step) -> Tensor:
         """Runs a step on a copy of x_adv that keeps its strides, and returns it."""
-        x_adv = _copied(self.x_adv)
+        x_adv = copied(self.x_adv)
         step(x_adv, self.x, self.grad, self.alpha, self.eps, self.k, self.low, self.high)
         return x_adv
 
     def project(self, project: Projection) -> Tensor:
         """The same for the projection alone."""
-        x_adv = _copied(self.x_adv)
+        x_adv = copied(self.x_adv)
         project(x_adv, self.x, self.eps, self.low, self.high)
         return x_adv
 
@@ -81,23 +85,6 @@ class Case:
         ]
 
 
-def _copied(tensor: Tensor) -> Tensor:
-    copy = torch.empty_strided(tensor.shape, tensor.stride(), device=tensor.device)
-    return copy.copy_(tensor)
-
-
-def _laid_out(tensor: Tensor, layout: str) -> Tensor:
-    """Returns the same numbers with other strides."""
-    if layout == "channels_last" and tensor.dim() == 4:
-        return tensor.contiguous(memory_format=torch.channels_last)
-    if layout == "reversed":
-        axes = tuple(range(tensor.dim()))[::-1]
-        return tensor.permute(axes).contiguous().permute(axes)
-    if layout == "sliced":
-        return torch.stack([tensor, torch.zeros_like(tensor)], dim=-1)[..., 0]
-    return tensor.contiguous()
-
-
 @st.composite
 def cases(draw: st.DrawFn, *, wild: bool = True) -> Case:
     """Draws arguments: any layout, any form of alpha, eps and k; NaN, infinities, subnormals where `wild`."""
@@ -110,18 +97,15 @@ def cases(draw: st.DrawFn, *, wild: bool = True) -> Case:
     few = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.0])
 
     def tensor(elements: st.SearchStrategy[float], sizes: tuple[int, ...] = shape) -> Tensor:
-        return torch.from_numpy(draw(npst.arrays(np.float32, sizes, elements=elements, fill=st.nothing())))
+        return filled(draw, elements, sizes)
 
     forms = st.sampled_from([(), (1,), (shape[0],)])
     sizes = st.floats(0.0, 2.0, width=32)
-    odd = st.one_of(sizes, st.sampled_from([8 / 255, 0.0, 1e-40, -1.0, math.nan, math.inf]).map(_float32))
-    layouts = st.sampled_from(["contiguous", "channels_last", "reversed", "sliced"])
+    odd = st.one_of(sizes, st.sampled_from([8 / 255, 0.0, 1e-40, -1.0, math.nan, math.inf]).map(float32))
     return Case(
-        x_adv=_laid_out(tensor(st.one_of(near, pixels, special) if wild else near), draw(layouts)),
-        x=_laid_out(tensor(pixels), draw(layouts)),
-        grad=_laid_out(tensor(st.one_of(few, st.floats(width=32))), draw(layouts)).to(
-            draw(st.sampled_from(DTYPES))
-        ),
+        x_adv=laid_out(tensor(st.one_of(near, pixels, special) if wild else near), draw(LAYOUTS)),
+        x=laid_out(tensor(pixels), draw(LAYOUTS)),
+        grad=laid_out(tensor(st.one_of(few, st.floats(width=32))), draw(LAYOUTS)).to(draw(DTYPES)),
         alpha=tensor(sizes, draw(forms)),
         eps=tensor(odd if wild else sizes, draw(forms)),
         k=tensor(st.sampled_from([0.0, 1.0, 2.0, 2.9, 7.0, 1e9, math.nan]), draw(forms)),
@@ -130,19 +114,10 @@ def cases(draw: st.DrawFn, *, wild: bool = True) -> Case:
     )
 
 
-def _float32(value: float) -> float:
-    return float(np.float32(value))
-
-
-def _rational(tensor: Tensor) -> list[Fraction]:
-    return [Fraction(value) for value in tensor.reshape(-1).tolist()]
-
-
 def _close(one: Tensor, other: Tensor, eps: Tensor) -> bool:
     """Whether two results agree within 1e-6 eps and one unit in the last place."""
-    radius = eps.reshape(-1, *[1] * (one.dim() - 1)).nan_to_num(nan=0.0, posinf=0.0).clamp_min(0.0)
     ulp = torch.finfo(torch.float32).eps * other.abs()
-    return bool(((one - other).abs() <= 1e-6 * radius + ulp + 1e-44).all())
+    return bool(((one - other).abs() <= 1e-6 * per_example(eps, one) + ulp + 1e-44).all())
 
 
 both_backends = pytest.mark.parametrize("backend", ["door", "torch"])
@@ -183,7 +158,7 @@ def test_results_lie_in_ball_and_box_as_rational_numbers(backend: str, case: Cas
     for result in (case.step(_step(backend)), case.project(_project(backend))):
         assert bool(((result >= case.low) & (result <= case.high)).all())
         for moved, clean, eps in case.per_example(result.nan_to_num()):
-            distances = [abs(a - b) for a, b in zip(_rational(moved), _rational(clean), strict=True)]
+            distances = [abs(a - b) for a, b in zip(rational(moved), rational(clean), strict=True)]
             assert sum(distances, Fraction(0)) <= eps
 
 
@@ -194,12 +169,12 @@ def test_projecting_again_changes_no_bit(backend: str, case: Case) -> None:
     case = case.inside()
     once = case.project(_project(backend))
     again = replace(case, x_adv=once).project(_project(backend))
-    assert torch.equal(again.contiguous().view(torch.int32), once.contiguous().view(torch.int32))
+    assert torch.equal(bits(again), bits(once))
 
 
 def _nearest(case: Case, moved: Tensor, clean: Tensor, eps: Fraction) -> list[Fraction]:
     """The nearest point of ball and box, from sorted breakpoints, in rational numbers."""
-    y, x = _rational(moved), _rational(clean)
+    y, x = rational(moved), rational(clean)
     low = Fraction(max(case.low, -1e6))
     high = Fraction(min(case.high, 1e6))
     distance = [abs(b - a) for a, b in zip(x, y, strict=True)]
@@ -228,7 +203,7 @@ def test_the_projection_is_the_nearest_point(backend: str, case: Case) -> None:
     result = case.project(_project(backend))
     for (moved, clean, eps), start in zip(case.per_example(result), case.x_adv, strict=True):
         expected = _nearest(case, start, clean, eps)
-        for found, exact in zip(_rational(moved), expected, strict=True):
+        for found, exact in zip(rational(moved), expected, strict=True):
             assert abs(found - exact) <= eps / 2**20 + abs(exact) / 2**23 + Fraction(2) ** -149
 
 
@@ -271,7 +246,7 @@ def test_cuda_agrees_and_is_exact(cuda: torch.device, case: Case) -> None:
     assert _close(result, case.step(kernels.l1_step_), case.eps)
     assert _close(there.project(kernels.l1_project_).cpu(), case.project(kernels.l1_project_), case.eps)
     for moved, clean, eps in case.per_example(result.nan_to_num()):
-        distances = [abs(a - b) for a, b in zip(_rational(moved), _rational(clean), strict=True)]
+        distances = [abs(a - b) for a, b in zip(rational(moved), rational(clean), strict=True)]
         assert sum(distances, Fraction(0)) <= eps
     threshold, expected = torch.zeros(len(case.x), device=cuda), torch.zeros(len(case.x))
     kernels.topk_threshold(threshold, there.grad, there.k)

@@ -24,9 +24,10 @@ OPERATIONS = [
     "l1_project_",
     "topk_threshold",
     "apgd_linf_step_",
+    "apgd_l2_step_",
     "copy_rows_",
 ]
-WRITTEN = {"apgd_linf_step_": ["x_adv", "before"]}
+WRITTEN = {name: ["x_adv", "before"] for name in ("apgd_linf_step_", "apgd_l2_step_")}
 ALLOWED = Path(__file__).parents[2] / "cpp_ext" / "allowed_symbols.txt"
 
 
@@ -43,7 +44,7 @@ def _arguments(
         return [grad, x, eps, 0.0, 1.0]
     if operation == "topk_threshold":
         return [torch.zeros(shape[0]), grad, k]
-    if operation == "apgd_linf_step_":
+    if operation in WRITTEN:
         return [x.clone(), grad.clone(), x, grad, alpha, eps, torch.tensor([0.75]), 0.0, 1.0]
     if operation == "copy_rows_":
         return [x.clone(), grad, eps > 0.5]

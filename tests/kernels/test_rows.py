@@ -15,48 +15,22 @@ from torch import Tensor
 from harden import kernels
 from harden.errors import InputError
 from harden.kernels import reference
-
-SHAPES = st.one_of(
-    npst.array_shapes(min_dims=1, max_dims=5, min_side=1, max_side=4),
-    st.sampled_from([(0,), (0, 3, 2, 2), (2, 0), (1, 35), (3, 3, 5, 7), (2, 1, 1, 1), (40, 3)]),
-)
-
-
-def _laid_out(tensor: Tensor, layout: str) -> Tensor:
-    """Returns the same numbers with other strides."""
-    if layout == "channels_last" and tensor.dim() == 4:
-        return tensor.contiguous(memory_format=torch.channels_last)
-    if layout == "reversed":
-        axes = tuple(range(tensor.dim()))[::-1]
-        return tensor.permute(axes).contiguous().permute(axes)
-    if layout == "sliced":
-        return torch.stack([tensor, torch.zeros_like(tensor)], dim=-1)[..., 0]
-    return tensor.contiguous()
+from tests.kernels.drawing import LAYOUTS, SHAPES, bits, copied, laid_out
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor]:
     """Draws target, source and where; any bits of float32, any layout."""
     shape = draw(SHAPES)
-    layouts = st.sampled_from(["contiguous", "channels_last", "reversed", "sliced"])
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
 
     def tensor() -> Tensor:
         drawn = generator.integers(-(2**31), 2**31, shape, dtype=np.int32)
-        return _laid_out(torch.from_numpy(drawn).view(torch.float32), draw(layouts))
+        return laid_out(torch.from_numpy(drawn).view(torch.float32), draw(LAYOUTS))
 
     where = torch.from_numpy(draw(npst.arrays(np.bool_, shape[:1])))
     doubled = torch.stack([where, ~where], dim=-1)[:, 0]
     return tensor(), tensor(), draw(st.sampled_from([where, doubled]))
-
-
-def _copied(tensor: Tensor) -> Tensor:
-    copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
-    return copy.copy_(tensor)
-
-
-def _bits(tensor: Tensor) -> Tensor:
-    return tensor.contiguous().view(torch.int32)
 
 
 @pytest.mark.parametrize("backend", ["door", "torch"])
@@ -64,10 +38,10 @@ def _bits(tensor: Tensor) -> Tensor:
 @given(case=cases())
 def test_rows_are_copied_bit_for_bit_and_no_other(backend: str, case: tuple[Tensor, Tensor, Tensor]) -> None:
     target, source, where = case
-    result = _copied(target)
+    result = copied(target)
     (kernels.copy_rows_ if backend == "door" else reference.copy_rows_)(result, source, where)
     for row, before, other, chosen in zip(result, target, source, where.tolist(), strict=True):
-        assert torch.equal(_bits(row), _bits(other if chosen else before))
+        assert torch.equal(bits(row), bits(other if chosen else before))
 
 
 @pytest.mark.usefixtures("native")
@@ -161,10 +135,10 @@ def test_the_compiled_library_checks_too(case: str) -> None:
 @given(case=cases())
 def test_it_is_bit_equal_on_cuda(cuda: torch.device, case: tuple[Tensor, Tensor, Tensor]) -> None:
     target, source, where = case
-    result, expected = _copied(target).to(cuda), _copied(target)
+    result, expected = copied(target).to(cuda), copied(target)
     kernels.copy_rows_(result, source.to(cuda), where.to(cuda))
     kernels.copy_rows_(expected, source, where)
-    assert torch.equal(_bits(result.cpu()), _bits(expected))
+    assert torch.equal(bits(result.cpu()), bits(expected))
 
 
 @pytest.mark.cuda

@@ -7,26 +7,31 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 from torch import Tensor
 
 from harden import kernels
 from harden.kernels import reference
 from harden.kernels.arguments import box_inwards
+from tests.kernels.drawing import (
+    BOXES,
+    DTYPES,
+    LAYOUTS,
+    SHAPES,
+    copied,
+    filled,
+    float32,
+    in_l2_ball,
+    laid_out,
+    per_example,
+    rational,
+    same_bits,
+)
 
 Step = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float, float], None]
-
-BOXES = [(0.0, 1.0), (0.1, 0.7), (-1.0, 0.0), (-math.inf, math.inf)]
-SHAPES = st.one_of(
-    npst.array_shapes(min_dims=1, max_dims=5, min_side=1, max_side=4),
-    st.sampled_from([(0,), (0, 3, 2, 2), (2, 0), (1, 35), (3, 3, 5, 7), (2, 1, 1, 1), (1, 1, 17)]),
-)
-DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,7 @@ class Case:
 
     def run(self, step: Step) -> Tensor:
         """Runs a step on a copy of x_adv that keeps its strides, and returns it."""
-        x_adv = torch.empty_strided(self.x_adv.shape, self.x_adv.stride(), device=self.x_adv.device)
-        x_adv.copy_(self.x_adv)
+        x_adv = copied(self.x_adv)
         step(x_adv, self.x, self.grad, self.alpha, self.eps, self.low, self.high)
         return x_adv
 
@@ -58,18 +62,6 @@ class Case:
         return list(zip(self.x, self.eps.reshape(-1).expand(self.x.shape[0]), strict=True))
 
 
-def _laid_out(tensor: Tensor, layout: str) -> Tensor:
-    """Returns the same numbers with other strides."""
-    if layout == "channels_last" and tensor.dim() == 4:
-        return tensor.contiguous(memory_format=torch.channels_last)
-    if layout == "reversed":
-        axes = tuple(range(tensor.dim()))[::-1]
-        return tensor.permute(axes).contiguous().permute(axes)
-    if layout == "sliced":
-        return torch.stack([tensor, torch.zeros_like(tensor)], dim=-1)[..., 0]
-    return tensor.contiguous()
-
-
 @st.composite
 def cases(draw: st.DrawFn, *, per_channel: bool = False, wild: bool = True) -> Case:
     """Draws arguments: any layout, any form of alpha and eps; NaN, infinities and subnormals where `wild`."""
@@ -81,36 +73,21 @@ def cases(draw: st.DrawFn, *, per_channel: bool = False, wild: bool = True) -> C
     anything = st.floats(width=32) if wild else near
 
     def tensor(elements: st.SearchStrategy[float], sizes: tuple[int, ...] = shape) -> Tensor:
-        return torch.from_numpy(draw(npst.arrays(np.float32, sizes, elements=elements, fill=st.nothing())))
+        return filled(draw, elements, sizes)
 
     forms = [(), (1,), (shape[0],)] + ([(1, shape[1])] if per_channel and len(shape) > 1 else [])
     sizes = st.floats(0.0, 2.0, width=32)
-    odd = st.one_of(sizes, st.sampled_from([8 / 255, 2 / 255, 0.0, 1e-40, math.inf]).map(_float32))
-    layouts = st.sampled_from(["contiguous", "channels_last", "reversed", "sliced"])
+    odd = st.one_of(sizes, st.sampled_from([8 / 255, 2 / 255, 0.0, 1e-40, math.inf]).map(float32))
     special = st.sampled_from([math.nan, math.inf, -math.inf])
     return Case(
-        x_adv=_laid_out(tensor(st.one_of(near, pixels, special) if wild else near), draw(layouts)),
-        x=_laid_out(tensor(pixels), draw(layouts)),
-        grad=_laid_out(tensor(anything), draw(layouts)).to(draw(st.sampled_from(DTYPES))),
+        x_adv=laid_out(tensor(st.one_of(near, pixels, special) if wild else near), draw(LAYOUTS)),
+        x=laid_out(tensor(pixels), draw(LAYOUTS)),
+        grad=laid_out(tensor(anything), draw(LAYOUTS)).to(draw(DTYPES)),
         alpha=tensor(sizes, draw(st.sampled_from(forms))),
         eps=tensor(odd if wild else sizes, draw(st.sampled_from(forms))),
         low=low,
         high=high,
     )
-
-
-def _float32(value: float) -> float:
-    return float(np.float32(value))
-
-
-def _same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two float32 tensors hold the same bits; every NaN counts as the same."""
-    nan = torch.isnan(one) & torch.isnan(other)
-    return bool((nan | (one.contiguous().view(torch.int32) == other.contiguous().view(torch.int32))).all())
-
-
-def _rational(tensor: Tensor) -> list[Fraction]:
-    return [Fraction(value) for value in tensor.reshape(-1).tolist()]
 
 
 def _in_box(x_adv: Tensor, case: Case) -> bool:
@@ -135,7 +112,7 @@ def test_linf_is_bit_equal_in_both_backends(case: Case) -> None:
     low, high = box_inwards(case.low, case.high)
     expected = case.x_adv.clone()
     reference.linf_step_(expected, case.x, case.grad, case.alpha, case.eps, low, high)
-    assert _same_bits(case.run(kernels.linf_step_), expected)
+    assert same_bits(case.run(kernels.linf_step_), expected)
 
 
 @pytest.mark.usefixtures("native")
@@ -145,7 +122,7 @@ def test_l2_is_equal_in_both_backends(case: Case) -> None:
     low, high = box_inwards(case.low, case.high)
     expected = case.x_adv.clone()
     reference.l2_step_(expected, case.x, case.grad, case.alpha, case.eps, low, high)
-    eps = case.eps.reshape(-1, *[1] * (case.x.dim() - 1)).nan_to_num(posinf=0.0)
+    eps = per_example(case.eps, case.x)
     ulp = torch.finfo(torch.float32).eps * expected.abs()
     assert bool(((case.run(kernels.l2_step_) - expected).abs() <= 1e-6 * eps + ulp + 1e-12).all())
 
@@ -159,7 +136,7 @@ def test_linf_holds_as_rational_numbers(backend: str, case: Case) -> None:
     assert _in_box(result, case)
     for moved, (clean, eps) in zip(result, case.per_example(), strict=True):
         if math.isfinite(eps):
-            distances = [abs(a - b) for a, b in zip(_rational(moved), _rational(clean), strict=True)]
+            distances = [abs(a - b) for a, b in zip(rational(moved), rational(clean), strict=True)]
             assert max(distances, default=Fraction(0)) <= Fraction(float(eps))
 
 
@@ -170,10 +147,7 @@ def test_l2_holds_as_rational_numbers(backend: str, case: Case) -> None:
     case = Case(case.x_adv, case.x, case.grad, case.alpha, case.eps, *box_inwards(case.low, case.high))
     result = case.run(_l2(backend))
     assert _in_box(result, case)
-    for moved, (clean, eps) in zip(result, case.per_example(), strict=True):
-        if math.isfinite(eps):
-            squares = [(a - b) ** 2 for a, b in zip(_rational(moved), _rational(clean), strict=True)]
-            assert sum(squares, Fraction(0)) <= Fraction(float(eps)) ** 2
+    assert in_l2_ball(result, case.x, case.eps)
 
 
 @both_backends
@@ -193,7 +167,7 @@ def test_projecting_again_changes_nothing(backend: str, case: Case) -> None:
 @given(case=cases(per_channel=True))
 def test_linf_is_bit_equal_on_cuda(cuda: torch.device, case: Case) -> None:
     result = case.on(cuda).run(kernels.linf_step_)
-    assert _same_bits(result.cpu(), case.run(kernels.linf_step_))
+    assert same_bits(result.cpu(), case.run(kernels.linf_step_))
 
 
 @pytest.mark.cuda
@@ -202,13 +176,10 @@ def test_linf_is_bit_equal_on_cuda(cuda: torch.device, case: Case) -> None:
 def test_l2_is_equal_and_exact_on_cuda(cuda: torch.device, case: Case) -> None:
     case = Case(case.x_adv, case.x, case.grad, case.alpha, case.eps, *box_inwards(case.low, case.high))
     result, expected = case.on(cuda).run(kernels.l2_step_).cpu(), case.run(kernels.l2_step_)
-    eps = case.eps.reshape(-1, *[1] * (case.x.dim() - 1)).nan_to_num(posinf=0.0)
+    eps = per_example(case.eps, case.x)
     ulp = torch.finfo(torch.float32).eps * expected.abs()
     assert bool(((result - expected).abs() <= 1e-6 * eps + ulp + 1e-12).all())
-    for moved, (clean, radius) in zip(result, case.per_example(), strict=True):
-        if math.isfinite(radius):
-            squares = [(a - b) ** 2 for a, b in zip(_rational(moved), _rational(clean), strict=True)]
-            assert sum(squares, Fraction(0)) <= Fraction(float(radius)) ** 2
+    assert in_l2_ball(result, case.x, case.eps)
 
 
 @pytest.mark.cuda

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harden import kernels
 from harden.kernels import reference
+from tests.kernels.drawing import rational
 
 Step = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float, float], None]
 
@@ -26,10 +27,6 @@ def _l2(backend: str) -> Step:
     return kernels.l2_step_ if backend == "door" else reference.l2_step_
 
 
-def _rational(tensor: Tensor) -> list[Fraction]:
-    return [Fraction(value) for value in tensor.reshape(-1).tolist()]
-
-
 @both_backends
 def test_large_examples_hold_as_rational_numbers_and_use_the_radius(backend: str) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -40,7 +37,7 @@ def test_large_examples_hold_as_rational_numbers_and_use_the_radius(backend: str
     for _ in range(4):
         _l2(backend)(x_adv, x, grad, eps, eps, -10.0, 10.0)
     for moved, clean, radius in zip(x_adv, x, eps.tolist(), strict=True):
-        squares = sum((a - b) ** 2 for a, b in zip(_rational(moved), _rational(clean), strict=True))
+        squares = sum((a - b) ** 2 for a, b in zip(rational(moved), rational(clean), strict=True))
         roundings = math.sqrt(clean.numel()) * 2**-24
         assert (radius * (1 - 2**-20) - roundings) ** 2 <= squares <= Fraction(radius) ** 2
 
@@ -53,7 +50,7 @@ def test_linf_limits_are_the_outermost_inside_the_ball(backend: str) -> None:
     _linf(backend)(x_adv, x, torch.ones_like(x), torch.tensor(1.0), eps, -10.0, 10.0)
     budget = Fraction(eps.item())
     outwards = torch.nextafter(x_adv, torch.full_like(x, math.inf))
-    for clean, moved, beyond in zip(_rational(x), _rational(x_adv), _rational(outwards), strict=True):
+    for clean, moved, beyond in zip(rational(x), rational(x_adv), rational(outwards), strict=True):
         assert moved - clean <= budget < beyond - clean
 
 
