@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from harden.kernels.loss_grad import LossGrad, cross_entropy_grad_, margin_grad_
+from harden.losses.divisible import DivisibleLoss
+from harden.losses.labels import Labels
 from harden.losses.logits import Classify, divergence, dlr, errs, margin, targeted_dlr
 from harden.losses.ratio import DLR, TargetedDLR
 
@@ -18,9 +20,11 @@ __all__ = [
     "Classify",
     "CrossEntropy",
     "Divergence",
+    "DivisibleLoss",
     "GradedLoss",
     "InfoNCE",
     "JudgedLoss",
+    "Labels",
     "Loss",
     "LossFunction",
     "Margin",
