@@ -4,5 +4,6 @@ from harden.attacks.apgd import APGD
 from harden.attacks.momentum import MIFGSM
 from harden.attacks.pgd import FGSM, PGD
 from harden.attacks.protocol import Attack
+from harden.attacks.square import Square
 
-__all__ = ["APGD", "FGSM", "MIFGSM", "PGD", "Attack"]
+__all__ = ["APGD", "FGSM", "MIFGSM", "PGD", "Attack", "Square"]
