@@ -4,9 +4,9 @@
     python benchmarks/reference.py --autoattack CHECKOUT --data --wong wong_mnist.pth npz:mnist.npz
 
 Claim: none; it measures. For each data set a small CNN trained plainly and one trained adversarially, in
-L-inf and L2 (L1 on request), each at an eps that a PGD-10 leaves a share of: hardly anything to the first, half
-to the second. Times are of whole evaluations, one after the other in this process. A disagreement is an image
-that one of the two broke and the other did not, named by its position; the float32 network judges both.
+L-inf and L2 (L1 on request), each at an eps that a PGD-10 leaves a share of: hardly anything to the first,
+half to the second. Times are of whole evaluations, one after the other in this process. A disagreement is an
+image that one of the two broke and the other did not, named by its position; the float32 network judges both.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from harden.attacks.nearest import Nearest
 from harden.attacks.noise import RandomNoise
 from harden.attacks.pgd import FGSM, PGD
 from harden.attacks.protocol import Attack, NearestAttack
+from harden.attacks.rays import RayS
+from harden.attacks.square import Square
 from harden.attacks.targeted import Targeted
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "Nearest",
     "NearestAttack",
     "RandomNoise",
+    "RayS",
+    "Square",
     "Targeted",
     "metering",
 ]

@@ -40,6 +40,11 @@ class Signed:
         point = self.watched.exactly(x)
         return point.wrong if self._told else point.value > 0
 
+    def claimed(self, x: Tensor) -> Tensor:
+        """Where the network errs, by a fast copy's word where one steers, bool (N,)."""
+        point = self.watched.look(x)
+        return point.wrong if self._told else point.value > 0
+
     def wrong_at_first(self, x: Tensor) -> Tensor:
         """As `wrong`, for the first look at all images.
 
@@ -142,8 +147,15 @@ class Walk:
 
     def _note(self, point: Tensor, found: Nearest) -> Tensor:
         """Remember where the network errs, and say where that is, bool (M,)."""
-        wrong = self.loss.wrong(point)
-        found.take_over_(point, self.threat.size(point.double() - self.x), wrong)
+        distance = self.threat.size(point.double() - self.x)
+        if not self.loss.watched.steered:
+            wrong = self.loss.wrong(point)
+        else:  # the network itself is asked where its answer counts: about the nearest claims
+            wrong = self.loss.claimed(point)
+            asked = (wrong & (distance < found.distance)).nonzero().squeeze(1)
+            if len(asked):
+                wrong[asked] = self.loss.take(asked).wrong(point[asked])
+        found.take_over_(point, distance, wrong)
         return wrong
 
     def _between(self, end: Tensor, share: Tensor | float) -> Tensor:

@@ -8,14 +8,14 @@ from harden.draws import Draws
 from harden.errors import InputError
 
 
-def check_counts(steps: int, restarts: int, instead: str) -> None:
-    """Refuse fewer than one step or restart.
+def check_counts(steps: int, restarts: int, instead: str, what: str = "steps") -> None:
+    """Refuse fewer than one step, or whatever is counted in its place, or restart.
 
     Raises:
         InputError: there are.
     """
     if steps < 1 or restarts < 1:
-        raise InputError(f"{steps} steps and {restarts} restarts", "at least one of each", instead)
+        raise InputError(f"{steps} {what} and {restarts} restarts", "at least one of each", instead)
 
 
 def check_step_size(step_size: float) -> None:
@@ -39,4 +39,16 @@ def check_draws(draws: Draws, x: Tensor) -> None:
             f"draws for {len(draws)} examples and {len(x)} images",
             "one id per image",
             "write Draws(seed, torch.arange(len(x)))",
+        )
+
+
+def check_pictures(x: Tensor) -> None:
+    """Refuse what has no rows and columns of pixels.
+
+    Raises:
+        InputError: x is not of shape (N, C, H, W).
+    """
+    if x.dim() != 4:
+        raise InputError(
+            f"images of shape {tuple(x.shape)}", "a batch (N, C, H, W)", "write x[None] for a single image"
         )

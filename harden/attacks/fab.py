@@ -36,8 +36,9 @@ class FAB:
     linearises the margin to every class and goes to the nearest plane, for as many gradients as there are
     classes, this takes the class that leads. The paper ends with three cuts by interpolation.
 
-    A step costs a gradient and a forward, 4/3 passes. Of a loss that a fast copy steers, the network itself
-    makes that forward, so every error found is one of the network.
+    A step costs a gradient and a forward, 4/3 passes. Of a loss that a fast copy steers, both are the copy's,
+    and the network itself is asked about each error that is nearer than those before: what is kept is an
+    error of the network.
 
     Guarantee: the result lies in the box, called as an attack also in the ball, as rational numbers; the
     network errs there; more restarts never find a greater distance nor lose a witness (with a loss that
@@ -123,10 +124,11 @@ class FAB:
                 walk.step_(pace)
                 walk = hunt.thinned(walk, step)
                 if len(walk.rows) == 0:
+                    hunt.ended(step)
                     break
             else:
                 walk.refine_(pace)
-                hunt.end(walk)
+                hunt.end(walk, self.steps)
 
 
 def _check(threat: Threat, draws: Draws, x: Tensor) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from harden.attacks.boundary import Signed, Walk
 from harden.attacks.nearest import Nearest
+from harden.attacks.record import current_record
 from harden.attacks.standing import CUDA_STRIDE, going_on
 from harden.losses import LossFunction
 from harden.threats import Threat
@@ -40,6 +41,7 @@ class Hunt:
         for found in (self.nearest, self.inside):
             found.take_over_(x, torch.zeros_like(found.distance), self._settled)
         self._stride = CUDA_STRIDE if x.is_cuda else 1
+        self._record, self._taken = current_record(len(x)), 0
 
     def standing(self) -> Tensor:
         """Positions of the examples that the next walk has to look at, int64 (M,)."""
@@ -57,16 +59,23 @@ class Hunt:
         """The walk without the examples that may be left alone after this step."""
         if not (self._stop and self._parts) or step % self._stride:
             return walk
-        self._confirm(walk, walk.found.distance <= ABOUT * float(self._threat.eps))
+        self._confirm(walk, walk.found.distance <= ABOUT * float(self._threat.eps), step)
         keep = going_on(self._settled[walk.rows], len(self._x))
         return walk if keep is None else walk.take(keep)
 
-    def end(self, walk: Walk) -> None:
-        """Take over what a walk has found; a point outside the ball may still lead to one inside."""
+    def end(self, walk: Walk, steps: int) -> None:
+        """Take over what a walk of so many steps has found; what lies outside the ball may lead inside."""
         self.nearest.take_over_rows_(walk.rows, walk.found)
-        self._confirm(walk, walk.found.distance.isfinite())
+        self._confirm(walk, walk.found.distance.isfinite(), steps)
+        self.ended(steps)
 
-    def _confirm(self, walk: Walk, claimed: Tensor) -> None:
+    def ended(self, steps: int) -> None:
+        """Count the steps of a walk that is over."""
+        self._taken += steps
+        if self._record is not None:
+            self._record.total = self._taken
+
+    def _confirm(self, walk: Walk, claimed: Tensor, step: int) -> None:
         """Project points onto the ball and judge them there: rounding may lose an error, or the ball."""
         if self._stop:
             claimed = claimed & ~self._settled[walk.rows]
@@ -80,5 +89,7 @@ class Hunt:
         wrong = walk.loss.take(index).wrong(point)
         distance = torch.where(wrong, self._threat.size(point.double() - x), torch.inf)
         self.inside.take_over_rows_(rows, Nearest(point, distance))
+        if self._record is not None:
+            self._record.note(rows[wrong], self._taken + step)
         if self._stop:
             self._settled[rows] |= wrong

@@ -94,6 +94,6 @@ def _differentiated(loss: LossFunction, point: Tensor) -> tuple[Tensor, Tensor]:
         raise InputError(
             "a loss that does not depend on the image",
             "a differentiable path from the image to the loss",
-            "remove detach(), no_grad() or numpy from the model, or use a gradient-free attack",
+            "remove detach(), no_grad() or numpy from the model, or use a gradient-free attack, as Square",
         )
     return value.detach(), gradient

@@ -1,4 +1,4 @@
-"""What gradient attacks share: climb, remember the best point of each example, leave settled ones alone."""
+"""What iterated attacks share: climb, remember the best point of each example, leave settled ones alone."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ class Search:
         loss: to be maximised; the search can stop early where it tells errors and can be restricted.
         x: clean images (N, C, H, W), float32.
         stop_early: whether to leave settled examples alone.
+        gradient: whether rules want one; without it the loss alone is asked for.
     """
 
-    def __init__(self, loss: LossFunction, x: Tensor, *, stop_early: bool) -> None:
+    def __init__(self, loss: LossFunction, x: Tensor, *, stop_early: bool, gradient: bool = True) -> None:
         self._loss, self._x = Watched(loss), x
-        self._stop = stop_early and self._loss.stoppable
+        self._stop, self._gradient = stop_early and self._loss.stoppable, gradient
         self._best = Point.none(x)
         self._settled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         # Without stopping, what the fast copy thinks best may take the place of a witness that is certain.
@@ -78,7 +79,7 @@ class Search:
         first, again = start.clone(), rule.take(every)
         at = self._at(rows, start, rule)
         for _ in range(steps):
-            point, gradient = at.loss.climb(at.x_adv)
+            point, gradient = self._point(at)
             self._note(at, point)
             at.rule.move_(at.x_adv, at.x, point.value, gradient)
         self._note(at, at.loss.look(at.x_adv))
@@ -103,7 +104,7 @@ class Search:
     def _climb(self, at: _Run, steps: int) -> None:
         """Climb, and ask the network itself at each claim."""
         for step in range(1, steps + 1):
-            point, gradient = at.loss.climb(at.x_adv)
+            point, gradient = self._point(at)
             value = point.value
             at.note_(point, only_standing=self._stop)
             if step % self._stride == 0:
@@ -129,6 +130,12 @@ class Search:
             self._shown[unseen] = True
         best.put_(self._certain.wrong & ~best.wrong, self._certain)
         return best.x
+
+    def _point(self, at: _Run) -> tuple[Point, Tensor]:
+        """The point of a run with its loss, and its gradient, or zeros in its place."""
+        if self._gradient:
+            return at.loss.climb(at.x_adv)
+        return at.loss.look(at.x_adv), at.x_adv.new_zeros(1).expand(len(at.x_adv))
 
     def _end(self, at: _Run, steps: int) -> None:
         """Look at the last point of a run."""

@@ -11,7 +11,7 @@ from harden.attacks.capture import replayed
 from harden.attacks.gradients import count_gradients
 from harden.attacks.point import Point
 from harden.attacks.protocol import graded_gradient, loss_and_gradient
-from harden.losses import GradedLoss, JudgedLoss, Loss, LossFunction, Steered
+from harden.losses import DivisibleLoss, GradedLoss, JudgedLoss, LossFunction, Steered
 
 
 @final
@@ -33,7 +33,17 @@ class Watched:
     @property
     def stoppable(self) -> bool:
         """Whether errors are told, and the loss can go on with some of its examples."""
-        return isinstance(self._loss, JudgedLoss) and isinstance(self._loss, Loss)
+        return self.tells and self.divisible
+
+    @property
+    def tells(self) -> bool:
+        """Whether errors are told."""
+        return isinstance(self._loss, JudgedLoss)
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the loss can go on with some of its examples."""
+        return isinstance(self._loss, DivisibleLoss)
 
     def climb(self, x: Tensor) -> tuple[Point, Tensor]:
         """The point x with its loss, and the loss's gradient there; results hold until the next call."""
@@ -56,7 +66,7 @@ class Watched:
 
     def take(self, index: Tensor) -> Watched:
         """The same for the examples at index, int64 (M,)."""
-        if not isinstance(self._loss, Loss):
+        if not isinstance(self._loss, DivisibleLoss):
             return self
         return Watched(self._loss.take(index))
 

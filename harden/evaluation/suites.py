@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from harden.attacks import APGD, FAB, PGD, Targeted
+from harden.attacks import APGD, FAB, PGD, Square, Targeted
 from harden.evaluation.attempts import Attempt
 from harden.losses import DLR, CrossEntropy, Margin
 
@@ -45,6 +45,7 @@ def standard(precision: torch.dtype = torch.float32) -> tuple[Attempt, ...]:
         Attempt("apgd-ce", APGD(steps=100), CrossEntropy, precision),
         Attempt("apgd-t", Targeted(APGD(steps=100)), DLR, precision),
         Attempt("fab-t", Targeted(FAB(steps=100)), Margin, precision),
+        Attempt("square", Square(queries=5000), Margin, precision),
     )
 
 
@@ -58,4 +59,5 @@ def thorough(precision: torch.dtype = torch.float32) -> tuple[Attempt, ...]:
         Attempt("apgd-dlr", APGD(steps=100, restarts=5), DLR, precision),
         Attempt("apgd-t", Targeted(APGD(steps=200, restarts=3)), DLR, precision),
         Attempt("fab-t", Targeted(FAB(steps=100, restarts=5)), Margin, precision),
+        Attempt("square", Square(queries=10_000), Margin, precision),
     )

@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from harden.kernels.loss_grad import LossGrad, cross_entropy_grad_, margin_grad_
+from harden.losses.divisible import DivisibleLoss
 from harden.losses.expected import EOT, Expected
+from harden.losses.labels import Labels
 from harden.losses.logits import (
     Classify,
     divergence,
@@ -32,10 +34,12 @@ __all__ = [
     "Classify",
     "CrossEntropy",
     "Divergence",
+    "DivisibleLoss",
     "Expected",
     "GradedLoss",
     "InfoNCE",
     "JudgedLoss",
+    "Labels",
     "Loss",
     "LossFunction",
     "Margin",

@@ -2,6 +2,7 @@
 
 from harden.models.classifier import Classifier
 from harden.models.copies import copied, float32_copy, names_a_type
+from harden.models.foreign import from_numpy
 from harden.models.frozen import frozen
 from harden.models.passes import PassMeter, counting
 from harden.models.prepared import FastCopy, Prepared, bfloat16_is_native, prepare
@@ -16,6 +17,7 @@ __all__ = [
     "copied",
     "counting",
     "float32_copy",
+    "from_numpy",
     "frozen",
     "names_a_type",
     "plain",

@@ -1,0 +1,92 @@
+"""RayS: a search by labels alone for the direction in which the boundary is nearest (2006.12792)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import Tensor
+
+from harden.attacks.checks import check_counts, check_draws
+from harden.attacks.nearest import Nearest
+from harden.attacks.protocol import searching
+from harden.attacks.rays_search import RaysSearch
+from harden.attacks.watching import Watched
+from harden.draws import Draws
+from harden.errors import InputError
+from harden.losses import LossFunction
+from harden.threats import Threat
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RayS:
+    """min over s in {-1, 1}^d of the radius r(s) at which the network errs on x + r s, cut by the box.
+
+    The search begins at s = (1, ..., 1), turns over one block of s after the other, first the whole, then
+    halves, quarters, down to single entries, and keeps a turn that brings the boundary nearer (Chen and Gu,
+    2006.12792). Whether it does is asked by one query at the best radius so far; only then a bisection on
+    [0, r] finds the new one. It asks the loss where the network errs (`judged`) and never for its height: so
+    masked gradients and scores don't hinder it, and a function that gives classes alone is enough
+    (`harden.losses.Labels`). It draws nothing at random.
+
+    r is the L-inf distance. In L2 and L1 the same sign directions are searched, at lengths r sqrt(d) and r d
+    before the box cuts them; sign vectors are poor directions there, so the attack is weaker, in L1 by much.
+
+    Guarantee: a result of a call lies in ball and box, and is x itself, bit for bit, where no error was found
+    in them. An example's result depends on the loss alone. More queries never find `nearest` further away.
+
+    Args:
+        queries: labels asked for, an image; one more looks at the image itself, and where the loss is steered
+            by a fast copy, one for each direction that the network has to confirm.
+        tolerance: at what L2 length of the interval a bisection ends, in pixel units; the authors' is 1e-3.
+        stop_early: leave an example alone once an error in the ball is found; otherwise go on to the nearest.
+
+    Raises:
+        InputError: queries below 1, or a tolerance that is not positive.
+    """
+
+    queries: int = 10_000
+    tolerance: float = 1e-3
+    stop_early: bool = True
+    gradient_free: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_counts(self.queries, 1, "write RayS(queries=10_000)", "queries")
+        if not self.tolerance > 0:
+            raise InputError(f"tolerance {self.tolerance}", "a positive length", "write RayS(tolerance=1e-3)")
+
+    def __call__(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
+        """Attack the images x (N, C, H, W), float32, and return x_adv of the same shape, without gradient.
+
+        Raises:
+            InputError: the loss tells no errors, or there are more or fewer draws than images.
+        """
+        return self._search(loss, x, threat, draws, within=True).x_adv
+
+    def nearest(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Nearest:
+        """Find the nearest error around each image (N, C, H, W), whatever the threat's eps.
+
+        The distance is in the threat's norm; every error lies in the threat's box.
+
+        Raises:
+            InputError: the loss tells no errors, or there are more or fewer draws than images.
+        """
+        return self._search(loss, x, threat, draws, within=False)
+
+    def _search(
+        self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws, *, within: bool
+    ) -> Nearest:
+        check_draws(draws, x)
+        watched = Watched(loss)
+        if not watched.tells:
+            raise InputError(
+                f"the loss {type(loss).__name__}, which tells no errors",
+                "a loss with judged(x)",
+                "use harden.losses.Margin(classify, y), or Labels(predict, y) where there are no scores",
+            )
+        if x.numel() == 0:
+            return Nearest(x.detach().clone(), x.new_zeros(len(x)).double())
+        with searching(x) as clean:
+            search = RaysSearch(watched, clean.contiguous(), threat, within=within)
+            return search.run(self.queries, self.tolerance, stop_early=within and self.stop_early)
