@@ -70,7 +70,8 @@ def hardened(fit: Fit) -> Classifier:
 @pytest.fixture
 def line() -> Classifier:
     """Two classes split at a pixel mean of 1/2: z = (0, sum(x) - 2) on images (1, 2, 2)."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    with torch.random.fork_rng():
+        network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     weights = {"1.weight": torch.tensor([[0.0] * 4, [1.0] * 4]), "1.bias": torch.tensor([0.0, -2.0])}
     network.load_state_dict(weights)
     return Classifier(network)
