@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, final
 
 import torch
@@ -26,18 +26,19 @@ Climb = Callable[[SteeringLoss, Tensor], tuple[Point, Tensor]]
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Replay:
-    """A captured climb: images and labels are copied in, results stay in its memory until the next call."""
+    """A captured climb: images, labels and targets are copied in, results stay until the next call."""
 
     x: Tensor
-    y: Tensor
+    given: dict[str, Tensor]
     graph: torch.cuda.CUDAGraph
     point: Point
     gradient: Tensor
 
-    def __call__(self, x: Tensor, y: Tensor) -> tuple[Point, Tensor]:
+    def __call__(self, x: Tensor, given: dict[str, Tensor]) -> tuple[Point, Tensor]:
         """Loss, errors and gradient at the images x of the shape that was captured."""
         self.x.copy_(x)
-        self.y.copy_(y)
+        for name, value in given.items():
+            self.given[name].copy_(value)
         self.graph.replay()
         with torch.enable_grad():
             count(len(x))  # Python, which counts passes elsewhere, does not run in a replay
@@ -47,23 +48,28 @@ class Replay:
 def replayed(loss: SteeringLoss, x: Tensor, climb: Climb) -> tuple[Point, Tensor] | None:
     """Climb by a CUDA graph where that can be done, else None.
 
-    It can for images on a CUDA device and a loss made of (classify, y) on a prepared network. A graph is
-    captured once for each kind of loss and shape, and kept with the network; one that can't be is told once.
+    It can for images on a CUDA device and a loss made of a prepared network and tensors (labels, targets). A
+    graph is captured once for each kind of loss and shape, and kept with the network; one that can't be is
+    told once.
     """
     classify: Any = getattr(loss, "classify", None)
-    if not x.is_cuda or not isinstance(classify, Prepared) or not _is_of_labels(loss):
+    given = tensors_of(loss)
+    if not x.is_cuda or not isinstance(classify, Prepared) or given is None:
         return None
     key = (type(loss), tuple(x.shape), x.stride())
     if key not in classify.replays:
-        classify.replays[key] = _captured(loss, x, climb, told=None in classify.replays.values())
+        told = None in classify.replays.values()
+        classify.replays[key] = _captured(loss, given, x, climb, told=told)
     replay: Any = classify.replays[key]
-    return None if replay is None else replay(x, _labels(loss))
+    return None if replay is None else replay(x, given)
 
 
-def _captured(loss: SteeringLoss, x: Tensor, climb: Climb, *, told: bool) -> Replay | None:
-    own_x, own_y = x.detach().clone(), _labels(loss).clone()
+def _captured(
+    loss: SteeringLoss, given: dict[str, Tensor], x: Tensor, climb: Climb, *, told: bool
+) -> Replay | None:
+    own_x, copies = x.detach().clone(), {name: value.clone() for name, value in given.items()}
     made: Any = loss
-    own: SteeringLoss = replace(made, y=own_y)
+    own: SteeringLoss = replace(made, **copies)
     try:
         with uncounted():
             apart = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch left it untyped
@@ -80,16 +86,12 @@ def _captured(loss: SteeringLoss, x: Tensor, climb: Climb, *, told: bool) -> Rep
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             _log.warning("the network can't be captured as a CUDA graph, attacks are slower: %s", reason)
         return None
-    return Replay(own_x, own_y, graph, point, gradient)
+    return Replay(own_x, copies, graph, point, gradient)
 
 
-def _is_of_labels(loss: object) -> bool:
-    """Whether a loss is made of (classify, y) and nothing else, so that other labels can be put in."""
-    names = tuple(getattr(loss, "__dataclass_fields__", ()))
-    return is_dataclass(loss) and names == ("classify", "y")
-
-
-def _labels(loss: SteeringLoss) -> Tensor:
-    y: Any = getattr(loss, "y")  # noqa: B009  # known by _is_of_labels, not by the type
-    labels: Tensor = y
-    return labels
+def tensors_of(loss: object) -> dict[str, Tensor] | None:
+    """What a loss is made of beside the network, to be copied into a graph; None where that is no tensor."""
+    if not is_dataclass(loss):
+        return None
+    given = {field.name: getattr(loss, field.name) for field in fields(loss) if field.name != "classify"}
+    return given if given and all(isinstance(value, Tensor) for value in given.values()) else None

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harden.attacks import APGD, PGD, Attack
-from harden.attacks.capture import replayed
+from harden.attacks import APGD, PGD, Attack, Targeted
+from harden.attacks.capture import replayed, tensors_of
 from harden.attacks.standing import filled_up
 from harden.draws import Draws
-from harden.losses import CrossEntropy, Margin, Steered
+from harden.losses import DLR, CrossEntropy, Expected, Margin, Steered
 from harden.models import Classifier, PassMeter, counting, prepare
 from harden.threats import L2, Linf, Threat
 
@@ -27,6 +27,22 @@ def test_on_a_cpu_nothing_is_captured(network: nn.Module, images: Tensor, labels
 
     assert replayed(CrossEntropy(prepared, labels), images, never) is None  # type: ignore[arg-type]
     assert prepared.replays == {}
+
+
+def test_labels_and_targets_are_what_a_graph_is_given(labels: Tensor) -> None:
+    def classify(x: Tensor) -> Tensor:
+        return x
+
+    target = (labels + 1) % 4
+    assert list(tensors_of(Margin(classify, labels)) or ()) == ["y"]
+    found = tensors_of(DLR(classify, labels).aimed(target))
+    assert found is not None
+    assert {name: value.tolist() for name, value in found.items()} == {
+        "y": labels.tolist(),
+        "target": target.tolist(),
+    }
+    assert tensors_of(Expected(Margin(classify, labels), 3)) is None
+    assert tensors_of(classify) is None
 
 
 @pytest.mark.parametrize(
@@ -51,7 +67,11 @@ def test_a_batch_shrinks_to_a_multiple_filled_up_with_settled_examples(
 @pytest.mark.cuda
 @NO_DEVICE
 @pytest.mark.parametrize("threat", [Linf("8/255"), L2("1/2")], ids=repr)
-@pytest.mark.parametrize("attack", [PGD(steps=9), PGD(steps=9, stop_early=False), APGD(steps=12)], ids=repr)
+@pytest.mark.parametrize(
+    "attack",
+    [PGD(steps=9), PGD(steps=9, stop_early=False), APGD(steps=12), Targeted(PGD(steps=5))],
+    ids=repr,
+)
 def test_a_replay_finds_what_eager_steps_find(
     attack: Attack, threat: Threat, network: nn.Module, images: Tensor, labels: Tensor
 ) -> None:
