@@ -1,0 +1,136 @@
+"""What an attempt may use: the network, another network, or the judge's scores alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from harden.attacks import APGD, PGD, RandomNoise, RayS, Square
+from harden.data import Splits
+from harden.errors import InputError
+from harden.evaluation import Attempt, Evaluation, TrustCheck, evaluate
+from harden.evaluation.worst_case import unchecked
+from harden.losses import CrossEntropy, Margin
+from harden.models import Classifier
+from harden.threats import Linf
+
+pytestmark = pytest.mark.usefixtures("rng_untouched")
+
+THREAT = Linf("0.1")
+Data = tuple[Tensor, Tensor]
+
+
+class Rounded(nn.Module):
+    """Rounds its input to a few grey levels, so that no gradient comes through."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network((x * 15).round() / 15)
+        return logits
+
+
+@pytest.fixture
+def data(digits: Splits) -> Data:
+    return digits.test.x[:80], digits.test.y[:80]
+
+
+def check(found: Evaluation, name: str) -> TrustCheck:
+    (one,) = (check for check in found.checks if check.name == name)
+    return one
+
+
+def test_what_another_network_finds_counts_where_the_evaluated_one_errs(
+    plain: Classifier, hardened: Classifier, data: Data
+) -> None:
+    transfer = Attempt("transfer", PGD(steps=20), CrossEntropy, source=plain)
+    found = unchecked(hardened, data, THREAT, [transfer])
+    white = unchecked(hardened, data, THREAT, [Attempt("white", PGD(steps=20), CrossEntropy)])
+    assert 0 < int(found.broken.sum()) < int(white.broken.sum())
+    with torch.no_grad():
+        answers = hardened.logits(found.witnesses.witness).argmax(1)
+    assert torch.equal(answers, found.witnesses.prediction)
+    assert bool((answers != found.witnesses.label).all())
+    assert "Sequential" in str(found.attempts[0].spec["source"])
+
+
+def test_transfer_breaks_what_masked_gradients_hide_and_the_number_is_not_trusted(
+    plain: Classifier, data: Data
+) -> None:
+    masked = Classifier(Rounded(plain.network))
+    blind = Attempt("white", APGD(steps=20), CrossEntropy)
+    transfer = Attempt("transfer", PGD(steps=20), CrossEntropy, source=plain)
+    found = evaluate(masked, data, THREAT, [blind, transfer])
+    assert found.status == "unreliable"
+    assert check(found, "black box beats white box").value > 0.1
+
+
+def test_black_boxes_ask_the_judge_alone(plain: Classifier, data: Data) -> None:
+    asked: list[int] = []
+
+    def judge(x: Tensor) -> Tensor:
+        assert not x.requires_grad
+        asked.append(len(x))
+        return torch.from_numpy(plain.logits(x).detach().numpy())
+
+    def gradients(x: Tensor) -> Tensor:
+        raise AssertionError("a black box looked at the network")
+
+    queries = 60
+    square = Attempt("square", Square(queries=queries), Margin, black_box=True)
+    found = unchecked(plain, data, THREAT, [square], judge=judge)
+    assert 5 < int(found.broken.sum()) < 80
+    assert found.attempts[0].spec["access"] == "scores of the judge"
+    # The clean images, the queries of what stood, the verdict.
+    assert 80 < sum(asked) <= 80 * (queries + 3)
+    white = unchecked(plain, data, THREAT, [Attempt("square", Square(queries=queries), Margin)])
+    assert abs(int(white.broken.sum()) - int(found.broken.sum())) <= 2
+    # Which query broke each is told.
+    assert bool((found.broken_at[found.broken] > 0).all())
+    assert int(found.broken_at.max()) <= queries + 1
+
+
+def test_labels_alone_suffice_for_rays(plain: Classifier, data: Data) -> None:
+    def judge(x: Tensor) -> Tensor:
+        # All that is left of the scores is which is the largest.
+        return nn.functional.one_hot(plain.logits(x).argmax(1), 10).float()
+
+    rays = Attempt("rays", RayS(queries=300), Margin, black_box=True)
+    found = unchecked(plain, (data[0][:30], data[1][:30]), THREAT, [rays], judge=judge)
+    assert int(found.broken.sum()) > 5
+    assert bool((found.broken_at[found.broken] > 0).all())
+
+
+def test_gradient_free_attacks_are_no_white_boxes() -> None:
+    assert Attempt("a", PGD()).is_white_box
+    for attack in (Square(), RayS(), RandomNoise()):
+        assert not Attempt("a", attack, Margin).is_white_box
+    assert not Attempt("a", PGD(), black_box=True).is_white_box
+
+
+def test_a_source_and_a_black_box_exclude_each_other(plain: Classifier) -> None:
+    with pytest.raises(InputError, match="leave black_box out"):
+        Attempt("a", PGD(), source=plain, black_box=True)
+
+
+def test_the_first_positions_alone_are_attacked_in_any_batches(plain: Classifier, data: Data) -> None:
+    few = Attempt("few", APGD(steps=10), Margin, only_first=25)
+    one, other = (unchecked(plain, data, THREAT, [few], batch_size=size) for size in (80, 9))
+    assert torch.equal(one.broken, other.broken)
+    assert not bool(one.broken[25:].any())
+    assert bool(one.broken[:25].any())
+    assert one.attempts[0].attempted == int(one.clean_correct[:25].sum())
+
+
+def test_broken_by_and_at_agree_with_the_records(plain: Classifier, data: Data) -> None:
+    first = Attempt("first", PGD(steps=3), CrossEntropy)
+    second = Attempt("second", APGD(steps=30), Margin)
+    found = unchecked(plain, data, THREAT, [first, second])
+    for place, record in enumerate(found.attempts):
+        assert int((found.broken_by == place).sum()) == record.broken > 0
+    assert torch.equal(found.broken_by >= 0, found.broken)
+    assert torch.equal(found.broken_at > 0, found.broken)
+    assert int(found.broken_at[found.broken_by == 0].max()) <= 3
