@@ -1,6 +1,8 @@
 """Measures a classifier: clean accuracy, and robust accuracy as the worst case over attacks."""
 
 from harden.evaluation.attempts import Attempt, pgd_suite
+from harden.evaluation.calibrated import CalibrationRecord, calibration_of
+from harden.evaluation.calibration import Calibration, Reliability, adaptive_ece, confidences
 from harden.evaluation.curve import Curve, accuracy_curve
 from harden.evaluation.decision import OperatingPoint, at_threshold, operating_point, thresholded
 from harden.evaluation.outcome import AttemptRecord, Evaluation, TrustCheck, Witnesses
@@ -10,15 +12,21 @@ from harden.evaluation.worst_case import evaluate
 __all__ = [
     "Attempt",
     "AttemptRecord",
+    "Calibration",
+    "CalibrationRecord",
     "Curve",
     "Evaluation",
     "OperatingPoint",
     "Phase",
+    "Reliability",
     "Standing",
     "TrustCheck",
     "Witnesses",
     "accuracy_curve",
+    "adaptive_ece",
     "at_threshold",
+    "calibration_of",
+    "confidences",
     "evaluate",
     "operating_point",
     "pgd_suite",
