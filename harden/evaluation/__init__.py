@@ -3,6 +3,13 @@
 from harden.evaluation.attempts import Attempt, pgd_suite
 from harden.evaluation.calibrated import CalibrationRecord, calibration_of
 from harden.evaluation.calibration import Calibration, Reliability, adaptive_ece, confidences
+from harden.evaluation.corruptions import (
+    Corruption,
+    CorruptionRecord,
+    accuracy_under_corruptions,
+    corrupted,
+    mean_accuracy,
+)
 from harden.evaluation.curve import Curve, accuracy_curve
 from harden.evaluation.decision import OperatingPoint, at_threshold, operating_point, thresholded
 from harden.evaluation.outcome import AttemptRecord, Evaluation, TrustCheck, Witnesses
@@ -14,6 +21,8 @@ __all__ = [
     "AttemptRecord",
     "Calibration",
     "CalibrationRecord",
+    "Corruption",
+    "CorruptionRecord",
     "Curve",
     "Evaluation",
     "OperatingPoint",
@@ -23,11 +32,14 @@ __all__ = [
     "TrustCheck",
     "Witnesses",
     "accuracy_curve",
+    "accuracy_under_corruptions",
     "adaptive_ece",
     "at_threshold",
     "calibration_of",
     "confidences",
+    "corrupted",
     "evaluate",
+    "mean_accuracy",
     "operating_point",
     "pgd_suite",
     "thresholded",
