@@ -114,6 +114,20 @@ def test_python_blocks_run_in_order(
     assert verify(["out"]) == 0
 
 
+def test_the_section_for_devices_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "evaluation.md").read_text()
+    section = page.partition("\n## For a device\n")[2].partition("\n## ")[0]
+    (code,) = [code for found, code in FENCE.findall(section) if found == "python"]
+    model = harden.Classifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)))
+    part = load("digits").test.batch(torch.arange(12))
+    loader = DataLoader(TensorDataset(part.x, (part.y >= 5).long()), batch_size=5)
+    names = {"harden": harden, "model": model, "test_loader": loader}
+    exec(compile(code, "For a device", "exec", dont_inherit=True), names)
+    printed = capsys.readouterr().out
+    assert "Rate(clean=" in printed
+    assert "pixelate" in printed
+
+
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_links_resolve(page: Path) -> None:
     for target in LINK.findall(_prose(page)):

@@ -140,6 +140,9 @@ def evaluate(
     steps: opt.Steps = 50,
     restarts: opt.Restarts = 3,
     bfloat16: opt.Bfloat16 = False,
+    decision_threshold: opt.DecisionThreshold = None,
+    calibration: opt.MeasureCalibration = False,
+    corruptions: opt.MeasureCorruptions = False,
     test_images: opt.TestImages = 0,
     batch_size: opt.Batch = 256,
     seed: opt.Seed = 0,
@@ -149,12 +152,14 @@ def evaluate(
     verbose: opt.Verbose = False,
 ) -> None:
     """Measure clean and robust accuracy on the test images; of a run's folder, the file decides."""
+    from harden.cli.beyond import Beyond
     from harden.cli.evaluate import Plan
     from harden.cli.evaluate import evaluate as command
     from harden.cli.specs import ModelSpec
 
     plan = Plan(norm, eps, steps, restarts, bfloat16, test_images, batch_size, seed, device)
-    _leave(command(ModelSpec.of(spec, weights, mean, std, head=head, output=output), data, plan, json_file))
+    model = ModelSpec.of(spec, weights, mean, std, head=head, output=output)
+    _leave(command(model, data, plan, json_file, Beyond(decision_threshold, calibration, corruptions)))
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -13,6 +15,8 @@ from harden.artefact.gated import first_images, judge_of
 from harden.artefact.loaded import Artefact
 from harden.artefact.parity import check_parity
 from harden.artefact.session import Session
+from harden.cli.beyond import Beyond, Subject, as_decided, measured, show
+from harden.cli.beyond import share_as_json as _share
 from harden.cli.console import Watch, console, write_json
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
@@ -20,9 +24,9 @@ from harden.data import Source, from_loader, load
 from harden.errors import ExportError, InputError
 from harden.evaluation import Attempt, Evaluation, Phase, pgd_suite
 from harden.evaluation import evaluate as measure
+from harden.losses import Classify
 from harden.models import Classifier, FastCopy
 from harden.models.devices import check_device
-from harden.statistics import Proportion
 from harden.threats import from_name
 from harden.training.fit import check_fit
 from harden.training.fitting import ran_out_of_memory
@@ -48,43 +52,61 @@ class Plan:
         return pgd_suite(self.steps, self.restarts, FastCopy(bfloat16=self.bfloat16).precision)
 
 
-def evaluate(spec: ModelSpec, data: str, plan: Plan, json_file: Path | None) -> int:
+def evaluate(
+    spec: ModelSpec, data: str, plan: Plan, json_file: Path | None, beyond: Beyond | None = None
+) -> int:
     """Measure a model on the test images; 1 where the number can't be trusted."""
     check_spec(spec)
+    beyond = beyond or Beyond()
     threat, attempts = from_name(plan.norm, plan.eps), plan.attempts()
     device = check_device(plan.device)
     splits = load(data)
+    beyond.check(splits.test.classes)
     model = spec.build(splits, plan.seed).to(device)
     check_fit(model, from_loader(splits.train, plan.batch_size))
-    judge, by = None, "torch"
+    judge: Classify = model.logits
+    by = "torch"
     source = from_loader(splits.test, plan.batch_size)
     if spec.folder is not None:
         session = Artefact(spec.folder).session
         _check_twin(spec.folder, model, session, source)
         judge, by = judge_of(session), f"{spec.folder}/model.onnx in onnxruntime"
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
+    decided, deciding = as_decided(beyond, model, judge)
+    with _fitting(plan.batch_size), Watch() as watch:
+        found = measure(
+            decided,
+            images,
+            threat,
+            attempts,
+            judge=deciding,
+            seed=plan.seed,
+            on_batch=lambda at: watch.phase(Phase.of("attack", at)),
+        )
+        more = measured(beyond, Subject(judge, deciding, images, plan.seed), found, watch)
+    _show(found, f"{splits.name} test, {threat}, decided by {by}", splits.test.classes)
+    show(more, splits.test.classes)
+    write_json(json_file, {**as_json(found, by, splits.test.classes), **more.as_json()})
+    return 0 if found.status == "ok" else 1
+
+
+@contextmanager
+def _fitting(batch_size: int) -> Iterator[None]:
+    """Say that batches are too large where memory runs out.
+
+    Raises:
+        InputError: it did.
+    """
     try:
-        with Watch() as watch:
-            found = measure(
-                model,
-                images,
-                threat,
-                attempts,
-                judge=judge,
-                seed=plan.seed,
-                on_batch=lambda at: watch.phase(Phase.of("attack", at)),
-            )
+        yield
     except (RuntimeError, MemoryError) as error:
         if not ran_out_of_memory(error):
             raise
         raise InputError(
-            f"batches of {plan.batch_size} images, which do not fit into memory",
+            f"batches of {batch_size} images, which do not fit into memory",
             "a batch that fits",
-            f"write --batch-size {max(plan.batch_size // 2, 1)}",
+            f"write --batch-size {max(batch_size // 2, 1)}",
         ) from None
-    _show(found, f"{splits.name} test, {threat}, decided by {by}", splits.test.classes)
-    write_json(json_file, as_json(found, by, splits.test.classes))
-    return 0 if found.status == "ok" else 1
 
 
 def check_spec(spec: ModelSpec) -> None:
@@ -157,16 +179,6 @@ def _worst_class(found: Evaluation, classes: tuple[str, ...]) -> dict[str, Any] 
         return None
     label, clean, robust = found.worst_class
     return {"label": label, "name": classes[label], "clean": _share(clean), "robust": _share(robust)}
-
-
-def _share(share: Proportion) -> dict[str, Any]:
-    return {
-        "value": share.value,
-        "count": share.count,
-        "n": share.n,
-        "interval": list(share.interval),
-        "confidence": share.confidence,
-    }
 
 
 def _show(found: Evaluation, title: str, classes: tuple[str, ...]) -> None:

@@ -95,6 +95,20 @@ Bfloat16 = Annotated[
 TestImages = Annotated[
     int, typer.Option("--test-images", help="Evaluate on a fixed stratified sample of this size; 0 for all.")
 ]
+DecisionThreshold = Annotated[
+    float | None,
+    typer.Option(
+        "--decision-threshold",
+        help="Of two classes: positive (the second class) from this probability on; attacks go by it too.",
+    ),
+]
+MeasureCalibration = Annotated[
+    bool,
+    typer.Option("--calibration", help="Also: how confidence and accuracy compare, clean and attacked."),
+]
+MeasureCorruptions = Annotated[
+    bool, typer.Option("--corruptions", help="Also: accuracy under noise, blur, compression and the like.")
+]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 Batch = Annotated[int, typer.Option("--batch-size", help="Images at a time.")]
