@@ -19,7 +19,7 @@ from harden.certificate import document, page, schema
 from harden.data import from_loader
 from harden.errors import InputError
 from harden.evaluation import Phase
-from harden.evaluation.worst_case import check_model, check_threat
+from harden.evaluation.judging import check_model, check_threat
 from harden.files import write_bytes, write_text
 from harden.locking import held_folder
 from harden.models import Classifier, float32_copy, plain

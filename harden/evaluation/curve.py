@@ -13,11 +13,12 @@ import torch
 from harden.data import Batch, from_loader
 from harden.draws import Draws, mix
 from harden.evaluation.attempts import Attempt
+from harden.evaluation.judging import classified
 from harden.evaluation.outcome import Evaluation
 from harden.evaluation.progress import Standing
 from harden.evaluation.steering import Steering
 from harden.evaluation.tally import Effort, Tally
-from harden.evaluation.worst_case import OnBatch, attacked, classified
+from harden.evaluation.worst_case import OnBatch, attacked
 from harden.losses import Classify
 from harden.models import Classifier, PassMeter, counting, frozen, plain
 from harden.pixels import check_pixels

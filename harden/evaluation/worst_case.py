@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from harden.attacks import metering
-from harden.data import Batch, from_loader
+from harden.data import Batch, Source, from_loader
 from harden.draws import Draws, mix
-from harden.errors import HardenError, InputError
+from harden.errors import InputError
 from harden.evaluation.attempts import Attempt, pgd_suite
+from harden.evaluation.judging import check_answer, check_model, check_threat, classified
 from harden.evaluation.outcome import Evaluation
 from harden.evaluation.progress import Standing
 from harden.evaluation.steering import Steering
 from harden.evaluation.tally import Effort, Tally
 from harden.evaluation.trust import zero_gradients
 from harden.losses import Classify
-from harden.models import Classifier, PassMeter, counting, frozen, names_a_type, plain
+from harden.models import Classifier, PassMeter, counting, frozen, plain
 from harden.pixels import check_pixels
 from harden.threats import Threat
 
@@ -62,45 +63,39 @@ def evaluate(
         InputError: the data are empty or not pixels in [0, 1]; labels exceed the classes; no attempts, no
             Classifier, no threat.
     """
+    attempts = pgd_suite() if attempts is None else tuple(attempts)
+    search = _search(model, judge, threat, attempts, seed)
+    return _evaluated(search, from_loader(data, batch_size), on_batch)
+
+
+def _search(
+    model: Classifier, judge: Classify | None, threat: Threat, attempts: tuple[Attempt, ...], seed: int
+) -> Search:
     check_model(model)
     check_threat(threat)
-    attempts = pgd_suite() if attempts is None else tuple(attempts)
     if not attempts:
         raise InputError("no attempts", "at least one attack", "write attempts=harden.evaluation.pgd_suite()")
-    source = from_loader(data, batch_size)
-    steering = Steering(model, model.logits if judge is None else judge)
-    search = Search(steering, threat, attempts, seed)
-    tally = Tally([Effort() for _ in attempts])
+    return Search(Steering(model, model.logits if judge is None else judge), threat, attempts, seed)
+
+
+def _evaluated(search: Search, source: Source, on_batch: OnBatch | None) -> Evaluation:
+    steering, tally = search.steering, Tally([Effort() for _ in search.attempts])
     started, meter, done = time.perf_counter(), PassMeter(), 0
-    with frozen(model), counting(meter), metering(tally.gradients):
+    with frozen(steering.model), counting(meter):
         for batch in source.epoch(None):
             # An example's id is its position, whatever ids the loader gives: so it is the same in any loader.
             ids = torch.arange(done, done + len(batch))
-            search.run(Batch(batch.x, batch.y, ids).to(model.device), tally)
+            placed = Batch(batch.x, batch.y, ids).to(steering.model.device)
+            with metering(tally.gradients):
+                search.run(placed, tally)
             done += len(batch)
             if on_batch is not None:
                 seconds = time.perf_counter() - started
                 on_batch(Standing(done, len(source), tally.standing / done, meter.passes, seconds))
     if not done:
         raise InputError("no examples", "at least one batch", "check the loader's data set and drop_last")
-    attempts = tuple(steering.as_run(attempt) for attempt in attempts)
-    return tally.result(threat, attempts, meter.passes, time.perf_counter() - started)
-
-
-def check_model(model: object) -> None:
-    """Raise InputError unless a model is a Classifier."""
-    if not isinstance(model, Classifier):
-        raise InputError(
-            f"a {type(model).__name__}",
-            "a harden.Classifier",
-            "write harden.Classifier(model, mean=..., std=...)",
-        )
-
-
-def check_threat(threat: object) -> None:
-    """Raise InputError unless a threat is one, and not its name, its eps or its class."""
-    if isinstance(threat, type) or not hasattr(threat, "eps"):
-        raise InputError(f"a threat {threat!r}", "Linf, L2 or L1", 'write threat=harden.Linf("8/255")')
+    attempts = tuple(steering.as_run(attempt) for attempt in search.attempts)
+    return tally.result(search.threat, attempts, meter.passes, time.perf_counter() - started)
 
 
 @final
@@ -173,48 +168,3 @@ def attacked(
     if bool(moved.any()):
         prediction[moved] = classified(steering.judge, x_adv[moved], batch.y[moved])
     return x_adv, prediction, int((~inside).sum())
-
-
-def check_answer(judge: Classify, x: Tensor, y: Tensor) -> None:
-    """Raise InputError unless a judge takes images x (N, C, H, W) and knows the labels y."""
-    try:
-        classified(judge, x, y)
-    except (HardenError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # a user's forward may raise anything
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        if names_a_type(error):
-            raise InputError(
-                f"a network that fails with float32 weights ({reason})",
-                "a forward that follows the type of its weights",
-                "write x.to(self.weight.dtype) instead of a fixed type",
-            ) from error
-        raise InputError(
-            f"images of shape {tuple(x.shape[1:])} that the network refuses ({reason})",
-            "images of the channels and size that it was built for, in batches of any size",
-            "resize them, build the network for them, or write x.shape[0] for a number in its forward",
-        ) from error
-
-
-@torch.no_grad()
-def classified(judge: Classify, x: Tensor, y: Tensor) -> Tensor:
-    """The judge's class of each image (N,), or -1 where a logit is not finite: it is right about nothing.
-
-    Raises:
-        InputError: a label of y is not one of the judge's classes.
-    """
-    logits = judge(x)
-    classes = logits.shape[1]
-    if classes == 1:
-        raise InputError(
-            "a network with one logit",
-            "a logit for each class",
-            "return torch.cat([torch.zeros_like(z), z], 1) for a sigmoid's logit z",
-        )
-    if int(y.max()) >= classes or int(y.min()) < 0:
-        seen = f"labels {int(y.min())} to {int(y.max())} for {classes} logits"
-        raise InputError(
-            seen, f"labels 0 to {classes - 1}", "check that model and data have the same classes"
-        )
-    prediction = logits.argmax(1)
-    return torch.where(logits.isfinite().all(1), prediction, torch.full_like(prediction, -1))

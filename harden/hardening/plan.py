@@ -13,7 +13,7 @@ from harden.artefact.loaded import Artefact
 from harden.data import Source, identity
 from harden.description import JSON, describe
 from harden.errors import InputError
-from harden.evaluation.worst_case import check_model, check_threat
+from harden.evaluation.judging import check_model, check_threat
 from harden.hardening.recipe import Recipe, described
 from harden.models import Classifier
 from harden.threats import Threat

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harden.data import Source
 from harden.errors import InputError
-from harden.evaluation.worst_case import check_answer
+from harden.evaluation.judging import check_answer
 from harden.models import Classifier, frozen
 from harden.pixels import check_pixels
 from harden.training.stage import Stage, StepRecord
