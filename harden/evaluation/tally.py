@@ -12,7 +12,7 @@ from torch import Tensor
 from harden.attacks import GradientMeter
 from harden.data import Batch
 from harden.evaluation.attempts import Attempt
-from harden.evaluation.outcome import AttemptRecord, Evaluation, Witnesses
+from harden.evaluation.outcome import AttemptRecord, Evaluation, TrustCheck, Witnesses
 from harden.evaluation.trust import ball_and_box, gradients_are_finite, gradients_exist
 from harden.statistics import Proportion
 from harden.threats import Threat
@@ -42,6 +42,7 @@ class Tally:
     outside: int = 0
     zero_gradients: int = 0
     gradients: GradientMeter = field(default_factory=GradientMeter)
+    checks: tuple[TrustCheck, ...] = ()
 
     def add(self, batch: Batch, predictions: Tensor, broken: Tensor) -> None:
         """Add a batch's verdicts."""
@@ -76,6 +77,7 @@ class Tally:
                 ball_and_box(self.outside),
                 gradients_exist(self.zero_gradients, right),
                 gradients_are_finite(self.gradients),
+                *self.checks,
             ),
             witnesses=self._witnesses(),
             passes=passes,

@@ -17,6 +17,7 @@ from harden.errors import InputError
 from harden.evaluation.attempts import Attempt, pgd_suite
 from harden.evaluation.judging import check_answer, check_model, check_threat, classified
 from harden.evaluation.outcome import Evaluation
+from harden.evaluation.probes import probed
 from harden.evaluation.progress import Standing
 from harden.evaluation.steering import Steering
 from harden.evaluation.tally import Effort, Tally
@@ -65,7 +66,24 @@ def evaluate(
     """
     attempts = pgd_suite() if attempts is None else tuple(attempts)
     search = _search(model, judge, threat, attempts, seed)
-    return _evaluated(search, from_loader(data, batch_size), on_batch)
+    return _evaluated(search, from_loader(data, batch_size), on_batch, checked=True)
+
+
+@plain()
+def unchecked(
+    model: Classifier,
+    data: object,
+    threat: Threat,
+    attempts: Sequence[Attempt],
+    *,
+    judge: Classify | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    on_batch: OnBatch | None = None,
+) -> Evaluation:
+    """As `evaluate`, without the trust checks that cost passes: to choose by, not to report."""
+    search = _search(model, judge, threat, tuple(attempts), seed)
+    return _evaluated(search, from_loader(data, batch_size), on_batch, checked=False)
 
 
 def _search(
@@ -78,7 +96,7 @@ def _search(
     return Search(Steering(model, model.logits if judge is None else judge), threat, attempts, seed)
 
 
-def _evaluated(search: Search, source: Source, on_batch: OnBatch | None) -> Evaluation:
+def _evaluated(search: Search, source: Source, on_batch: OnBatch | None, *, checked: bool) -> Evaluation:
     steering, tally = search.steering, Tally([Effort() for _ in search.attempts])
     started, meter, done = time.perf_counter(), PassMeter(), 0
     with frozen(steering.model), counting(meter):
@@ -86,8 +104,11 @@ def _evaluated(search: Search, source: Source, on_batch: OnBatch | None) -> Eval
             # An example's id is its position, whatever ids the loader gives: so it is the same in any loader.
             ids = torch.arange(done, done + len(batch))
             placed = Batch(batch.x, batch.y, ids).to(steering.model.device)
+            # Probes attack at other eps: their gradients are no sign of how the attempts fared.
             with metering(tally.gradients):
                 search.run(placed, tally)
+            if checked and not done:
+                tally.checks = probed(steering, search.threat, placed, search.seed)
             done += len(batch)
             if on_batch is not None:
                 seconds = time.perf_counter() - started

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from harden.data import Batch, Source
 from harden.draws import mix
 from harden.errors import DivergedError, InputError
-from harden.evaluation import evaluate
+from harden.evaluation.worst_case import unchecked
 from harden.models import Classifier, PassMeter, counting, plain
 from harden.objectives import Objective, Step, UpdatesWithStep
 from harden.threats import Threat
@@ -241,7 +241,7 @@ class StageRun:
             return record
         average = nullcontext() if self.average is None else self.average.applied(self.model)
         with average, counting(self.meter):
-            found = evaluate(
+            found = unchecked(
                 self.model,
                 validation.source,
                 validation.threat,

@@ -158,7 +158,19 @@ def _proof(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
 
 
 # The trust checks that version 1 demands.
-_THRESHOLDS = {"ball and box": 0.0, "zero gradients": 0.05, "finite gradients": 0.01}
+_THRESHOLDS = {
+    "ball and box": 0.0,
+    "zero gradients": 0.05,
+    "finite gradients": 0.01,
+    "randomised output": 0.0,
+    "batch composition": 0.0,
+    "softmax saturation": 0.05,
+    "unstable predictions": 0.02,
+    "eps zero": 0.0,
+    "huge eps": 0.0,
+    "non-monotone curve": 0.03,
+    "logit scale": 0.05,
+}
 
 
 def _status(predicate: dict[str, Any]) -> Iterator[str]:

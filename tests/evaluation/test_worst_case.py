@@ -14,6 +14,7 @@ from harden.data import Splits, from_loader
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Standing, evaluate, pgd_suite
+from harden.evaluation.worst_case import unchecked
 from harden.losses import CrossEntropy, LossFunction, Margin, Steered
 from harden.models import Classifier, PassMeter, counting
 from harden.threats import L1, L2, Linf, Threat
@@ -235,7 +236,7 @@ def test_an_unmoved_image_keeps_its_verdict_even_if_the_judge_wavers(line: Class
         logits = line.logits(x)
         return logits if len(calls) == 1 else -logits
 
-    found = evaluate(line, (GREYS, LABELS), THREAT, [attempt(nothing)], judge=wavering)
+    found = unchecked(line, (GREYS, LABELS), THREAT, [attempt(nothing)], judge=wavering)
     assert not found.broken.any()
     assert calls == [6]
 
@@ -451,7 +452,7 @@ def test_the_same_call_gives_the_same_bytes_and_another_seed_other_starts(
 def test_passes_are_counted_by_attempt_and_in_all(line: Classifier) -> None:
     suite = [Attempt("pgd", PGD(steps=3, keep_best=False)), attempt(nothing)]
     with counting(PassMeter()) as around:
-        found = evaluate(line, (GREYS, LABELS), THREAT, suite)
+        found = unchecked(line, (GREYS, LABELS), THREAT, suite)
     moved = 5  # from a random start every image that stands has moved
     pgd = 3 * 5 + moved / 3
     assert found.attempts[0].passes == pytest.approx(pgd)
