@@ -51,6 +51,16 @@ def metering(meter: GradientMeter) -> Iterator[GradientMeter]:
         _meters.reset(token)
 
 
+@contextmanager
+def unmetered() -> Iterator[None]:
+    """Let no attack inside the context count: its gradients are no part of what is reported."""
+    token = _meters.set(())
+    try:
+        yield
+    finally:
+        _meters.reset(token)
+
+
 def count_gradients(gradient: Tensor) -> None:
     """Count the gradients of one step; called where attacks get them."""
     for meter in _meters.get():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from harden.attacks import GradientMeter, metering
+from harden.attacks.gradients import unmetered
 from harden.attacks.record import StepRecord, recording
 from harden.data import Batch
 from harden.description import JSON
@@ -20,6 +21,8 @@ from harden.evaluation.attempts import Attempt
 from harden.evaluation.closing import closing
 from harden.evaluation.findings import BatchOutcome, Effort, Found, Signs
 from harden.evaluation.judging import answers, check_answer, classified, predicted
+from harden.evaluation.outcome import TrustCheck
+from harden.evaluation.probes import probed
 from harden.evaluation.steering import Steering
 from harden.evaluation.trust import has_gradient, zero_gradients
 from harden.models import PassMeter, counting
@@ -109,6 +112,7 @@ class BatchSearch:
         batch = self._clean(batch)
         with counting(PassMeter()) as meter, metering(GradientMeter()) as gradients:
             predictions, verdicts = self._look(batch)
+            probes = self._probed(batch)
             efforts = tuple(
                 self._try(number, attempt, batch, predictions, verdicts)
                 for number, attempt in enumerate(self._all())
@@ -124,7 +128,15 @@ class BatchSearch:
             signs=verdicts.signs,
             passes=meter.passes,
             seconds=time.perf_counter() - began,
+            checks=probes,
         )
+
+    def _probed(self, batch: Batch) -> tuple[TrustCheck, ...]:
+        """What probes say of the first batch; their gradients are not those of the attempts."""
+        if not self.closed or len(batch) == 0 or int(batch.index[0]) > 0:
+            return ()
+        with unmetered():
+            return probed(self._steering, self.threat, batch, self._seed)
 
     def _look(self, batch: Batch) -> tuple[Tensor, _Verdicts]:
         """The judge's classes of the clean images, and a clean slate."""

@@ -18,8 +18,8 @@ from harden.errors import InputError
 from harden.evaluation.asking import batches, still
 from harden.evaluation.blurs import DefocusBlur, GaussianBlur, MotionBlur
 from harden.evaluation.distortions import Brightness, Contrast, GaussianNoise, Jpeg, Pixelate, ShotNoise
-from harden.evaluation.progress import Phase
 from harden.evaluation.judging import classified
+from harden.evaluation.progress import Phase
 from harden.losses import Classify
 from harden.models import PassMeter, counting, plain
 from harden.pixels import check_pixels

@@ -26,7 +26,13 @@ def ball_and_box(outside: int) -> TrustCheck:
 def has_gradient(classify: Classify, x: Tensor, y: Tensor) -> bool:
     """Whether a path leads from images x (N, C, H, W) to the margin, which a gradient could take."""
     with torch.inference_mode(mode=False), torch.enable_grad():
-        return Margin(classify, y.clone())(x.clone().requires_grad_()).requires_grad
+        point = x.clone().requires_grad_()
+        value = Margin(classify, y.clone())(point)
+        if not value.requires_grad:
+            return False
+        # A margin may depend on weights and not on the image.
+        (gradient,) = torch.autograd.grad(value.sum(), point, allow_unused=True)
+        return gradient is not None
 
 
 def zero_gradients(classify: Classify, x: Tensor, y: Tensor) -> int:

@@ -1,0 +1,111 @@
+"""Defences that mask gradients, each of which has to be flagged by the check that was made for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harden.data import Splits
+from harden.evaluation import Evaluation, evaluate, pgd_suite
+from harden.models import Classifier
+from harden.threats import L2, Linf, Threat
+
+SUITE = pgd_suite(steps=5, restarts=1)
+THREAT = Linf("0.1")
+
+
+class Defended(nn.Module):
+    """A network with something done to its images before, and to its logits after it."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        before: Callable[[Tensor], Tensor] = lambda x: x,
+        after: Callable[[Tensor], Tensor] = lambda z: z,
+    ) -> None:
+        super().__init__()
+        self.network, self.before, self.after = network, before, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.after(self.network(self.before(x)))
+
+
+def quantised(x: Tensor) -> Tensor:
+    return (x * 16).round() / 16
+
+
+def dropped(x: Tensor) -> Tensor:
+    return functional.dropout(x, 0.2, training=True)
+
+
+def clamped(x: Tensor) -> Tensor:
+    """Black or white, by a clamp so steep that nearly every pixel lies where it is flat."""
+    return (1e4 * (x - 0.47)).clamp(0, 1)
+
+
+def by_cosines(x: Tensor) -> Tensor:
+    """Each 8 x 8 image's cosine transform, rounded as JPEG does, and back."""
+    places = torch.arange(8, dtype=torch.float32)
+    basis = torch.cos(math.pi / 8 * (places + 0.5) * places.view(-1, 1)) / 2
+    basis[0] /= math.sqrt(2)
+    coefficients = (basis @ (255 * x - 128) @ basis.T / 16).round() * 16
+    return ((basis.T @ coefficients @ basis + 128) / 255).clamp(0, 1)
+
+
+def normalised(x: Tensor) -> Tensor:
+    """By mean and deviation of the batch that is asked about."""
+    return (x - x.mean((0, 2, 3), keepdim=True)) / (x.std((0, 2, 3), keepdim=True) + 1e-3) * 0.38 + 0.31
+
+
+def evaluated(model: Classifier, digits: Splits, threat: Threat = THREAT, seed: int = 0) -> Evaluation:
+    return evaluate(model, (digits.test.x[:150], digits.test.y[:150]), threat, SUITE, seed=seed)
+
+
+def fired(found: Evaluation) -> set[str]:
+    return {check.name for check in found.checks if not check.passed}
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (quantised, {"zero gradients", "huge eps"}),
+        (dropped, {"randomised output"}),
+        (clamped, {"zero gradients", "huge eps"}),
+        (by_cosines, {"zero gradients", "huge eps"}),
+        (normalised, {"batch composition"}),
+    ],
+)
+def test_a_defence_before_the_network_is_flagged_by_the_check_that_is_made_for_it(
+    plain: Classifier, digits: Splits, before: Callable[[Tensor], Tensor], expected: set[str]
+) -> None:
+    with torch.random.fork_rng():  # dropout draws
+        torch.manual_seed(0)
+        found = evaluated(Classifier(Defended(plain.network, before)), digits)
+    assert found.clean.value > 0.5, "the defence leaves a classifier"
+    assert found.status == "unreliable"
+    assert expected <= fired(found)
+
+
+def test_a_temperature_is_flagged_by_saturation_and_by_scale(plain: Classifier, digits: Splits) -> None:
+    found = evaluated(Classifier(Defended(plain.network, after=lambda z: 1000 * z)), digits)
+    checks = {check.name: check for check in found.checks}
+    assert fired(found) == {"softmax saturation", "logit scale"}
+    assert checks["softmax saturation"].value > 0.9
+    assert checks["logit scale"].value > 0.2
+
+
+@pytest.mark.usefixtures("rng_untouched")
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_no_flag_is_raised_on_plain_and_hardened_networks(
+    plain: Classifier, hardened: Classifier, digits: Splits, seed: int
+) -> None:
+    for model in (plain, hardened):
+        for threat in (THREAT, L2("0.4")):
+            found = evaluated(model, digits, threat, seed)
+            assert found.status == "ok", fired(found)
+            assert found.robust.count < found.clean.count
