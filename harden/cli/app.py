@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -68,6 +69,7 @@ def run(
     class_weights: opt.ClassWeights = "none",
     budget: opt.Budget = "10min",
     lr: opt.LearningRate = 1e-3,
+    attacks: opt.Attacks = "pgd",
     steps: opt.Steps = 50,
     restarts: opt.Restarts = 3,
     bfloat16: opt.Bfloat16 = False,
@@ -108,6 +110,7 @@ def run(
         class_weights=class_weights,
         budget=budget,
         lr=lr,
+        attacks=attacks,
         steps=steps,
         restarts=restarts,
         bfloat16=bfloat16,
@@ -131,18 +134,21 @@ def evaluate(
     spec: Spec,
     data: opt.Data,
     norm: opt.Norm = "linf",
-    eps: opt.Eps = "8/255",
+    eps: opt.EpsList = "8/255",
     weights: opt.Weights = None,
     mean: opt.Mean = "",
     std: opt.Std = "",
     head: opt.Head = "",
     output: opt.Output = "",
+    attacks: opt.Attacks = "pgd",
     steps: opt.Steps = 50,
     restarts: opt.Restarts = 3,
     bfloat16: opt.Bfloat16 = False,
     decision_threshold: opt.DecisionThreshold = None,
     calibration: opt.MeasureCalibration = False,
     corruptions: opt.MeasureCorruptions = False,
+    minutes: opt.Minutes = None,
+    journal: opt.Journal = None,
     test_images: opt.TestImages = 0,
     batch_size: opt.Batch = 256,
     seed: opt.Seed = 0,
@@ -157,7 +163,8 @@ def evaluate(
     from harden.cli.evaluate import evaluate as command
     from harden.cli.specs import ModelSpec
 
-    plan = Plan(norm, eps, steps, restarts, bfloat16, test_images, batch_size, seed, device)
+    asked = Plan(norm, eps, steps, restarts, bfloat16, test_images, batch_size, seed, device)
+    plan = replace(asked, attacks=attacks, minutes=minutes, journal=journal)
     model = ModelSpec.of(spec, weights, mean, std, head=head, output=output)
     _leave(command(model, data, plan, json_file, Beyond(decision_threshold, calibration, corruptions)))
 
@@ -174,6 +181,7 @@ def export(
     std: opt.Std = "",
     head: opt.Head = "",
     output: opt.Output = "",
+    attacks: opt.Attacks = "pgd",
     steps: opt.Steps = 50,
     restarts: opt.Restarts = 3,
     bfloat16: opt.Bfloat16 = False,
@@ -188,7 +196,7 @@ def export(
     from harden.cli.export import export as command
     from harden.cli.specs import ModelSpec
 
-    plan = Plan(norm, eps, steps, restarts, bfloat16, test_images, 256, seed, "cpu")
+    plan = Plan(norm, eps, steps, restarts, bfloat16, test_images, 256, seed, "cpu", attacks)
     _leave(
         command(ModelSpec.of(spec, weights, mean, std, head=head, output=output), data, plan, out, json_file)
     )

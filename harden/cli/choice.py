@@ -31,6 +31,7 @@ class Choice:
     class_weights: str = "none"
     budget: str = "10min"
     lr: float = 1e-3
+    attacks: str = "pgd"
     steps: int = 50
     restarts: int = 3
     bfloat16: bool = False

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
-
-from rich.table import Table
+from typing import final
 
 from harden.artefact.folder import CHECKPOINT_FOLDER
 from harden.artefact.gated import first_images, judge_of
@@ -16,18 +14,21 @@ from harden.artefact.loaded import Artefact
 from harden.artefact.parity import check_parity
 from harden.artefact.session import Session
 from harden.cli.beyond import Beyond, Subject, as_decided, measured, show
-from harden.cli.beyond import share_as_json as _share
-from harden.cli.console import Watch, console, write_json
+from harden.cli.console import Watch, write_json
+from harden.cli.evaluated import show as show_evaluation
+from harden.cli.evaluated import show_curve
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
+from harden.cli.suites import suite_named
 from harden.data import Source, from_loader, load
 from harden.errors import ExportError, InputError
-from harden.evaluation import Attempt, Evaluation, Phase, pgd_suite
+from harden.evaluation import Attempt, Evaluation, Phase, robustness_curve
 from harden.evaluation import evaluate as measure
+from harden.evaluation.report import Report, curve_points
 from harden.losses import Classify
 from harden.models import Classifier, FastCopy
 from harden.models.devices import check_device
-from harden.threats import from_name
+from harden.threats import Threat, from_name
 from harden.training.fit import check_fit
 from harden.training.fitting import ran_out_of_memory
 
@@ -46,10 +47,41 @@ class Plan:
     batch_size: int
     seed: int
     device: str
+    attacks: str = "pgd"
+    minutes: float | None = None
+    journal: Path | None = None
 
     def attempts(self) -> tuple[Attempt, ...]:
         """The attacks."""
-        return pgd_suite(self.steps, self.restarts, FastCopy(bfloat16=self.bfloat16).precision)
+        precision = FastCopy(bfloat16=self.bfloat16).precision
+        return suite_named(self.attacks, self.steps, self.restarts, precision)
+
+    def threat(self) -> Threat:
+        """The one threat.
+
+        Raises:
+            InputError: there are several eps.
+        """
+        if "," in self.eps:
+            raise InputError(
+                f"--eps {self.eps}", "one eps", "write --eps 8/255; `harden evaluate` takes several"
+            )
+        return from_name(self.norm, self.eps)
+
+    def threats(self) -> tuple[Threat, ...]:
+        """One threat for each eps, as they are written.
+
+        Raises:
+            InputError: several eps with --minutes or --journal, which are for one.
+        """
+        found = tuple(from_name(self.norm, eps.strip()) for eps in self.eps.split(","))
+        if len(found) > 1 and (self.minutes is not None or self.journal is not None):
+            raise InputError(
+                f"--eps {self.eps} with --minutes or --journal",
+                "one eps for these",
+                "evaluate each eps by itself",
+            )
+        return found
 
 
 def evaluate(
@@ -58,7 +90,7 @@ def evaluate(
     """Measure a model on the test images; 1 where the number can't be trusted."""
     check_spec(spec)
     beyond = beyond or Beyond()
-    threat, attempts = from_name(plan.norm, plan.eps), plan.attempts()
+    threats, attempts = plan.threats(), plan.attempts()
     device = check_device(plan.device)
     splits = load(data)
     beyond.check(splits.test.classes)
@@ -74,20 +106,50 @@ def evaluate(
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
     decided, deciding = as_decided(beyond, model, judge)
     with _fitting(plan.batch_size), Watch() as watch:
+        curve = _measured(decided, images, threats, attempts, deciding, plan, watch)
+        found = curve[-1]
+        more = measured(beyond, Subject(judge, deciding, images, plan.seed), found, watch)
+    show_evaluation(found, f"{splits.name} test, {threats[-1]}, decided by {by}", splits.test.classes)
+    if len(curve) > 1:
+        show_curve(curve, f"{splits.name} test, {plan.norm}")
+    show(more, splits.test.classes)
+    points = {"curve": curve_points(curve)} if len(curve) > 1 else {}
+    report = Report.of(found, by, splits.test.classes, plan.seed, **points, **more.as_json())
+    write_json(json_file, report.model_dump(mode="json", exclude_unset=True))
+    return 0 if all(one.status == "ok" for one in curve) else 1
+
+
+def _measured(
+    model: Classifier,
+    images: Source,
+    threats: tuple[Threat, ...],
+    attempts: tuple[Attempt, ...],
+    judge: Classify,
+    plan: Plan,
+    watch: Watch,
+) -> tuple[Evaluation, ...]:
+    if len(threats) == 1:
         found = measure(
-            decided,
+            model,
             images,
-            threat,
+            threats[0],
             attempts,
-            judge=deciding,
+            judge=judge,
             seed=plan.seed,
+            minutes=plan.minutes,
+            journal=plan.journal,
             on_batch=lambda at: watch.phase(Phase.of("attack", at)),
         )
-        more = measured(beyond, Subject(judge, deciding, images, plan.seed), found, watch)
-    _show(found, f"{splits.name} test, {threat}, decided by {by}", splits.test.classes)
-    show(more, splits.test.classes)
-    write_json(json_file, {**as_json(found, by, splits.test.classes), **more.as_json()})
-    return 0 if found.status == "ok" else 1
+        return (found,)
+    return robustness_curve(
+        model,
+        images,
+        threats,
+        attempts,
+        judge=judge,
+        seed=plan.seed,
+        on_batch=lambda threat, at: watch.phase(Phase.of(f"attack at {threat.eps}", at)),
+    )
 
 
 @contextmanager
@@ -133,68 +195,3 @@ def _check_twin(folder: Path, model: Classifier, session: Session, source: Sourc
         raise InputError(
             seen, "the weights that the file was exported from", "run or export again"
         ) from error
-
-
-def as_json(found: Evaluation, by: str, classes: tuple[str, ...]) -> dict[str, Any]:
-    """An evaluation as JSON."""
-    return {
-        "status": found.status,
-        "threat": {"norm": found.threat.name, "eps": str(found.threat.eps), "bounds": found.threat.bounds},
-        "clean": _share(found.clean),
-        "robust": _share(found.robust) if found.status == "ok" else None,
-        "per_attack": {
-            record.name: {
-                "attempted": record.attempted,
-                "broken": record.broken,
-                "robust": _share(record.robust),
-                "passes": record.passes,
-                "seconds": record.seconds,
-                "spec": record.spec,
-            }
-            for record in found.attempts
-        },
-        "per_class": {
-            str(label): {"clean": _share(clean), "robust": _share(robust)}
-            for label, (clean, robust) in found.per_class().items()
-        },
-        "worst_class": _worst_class(found, classes),
-        "checks": {
-            check.name: {
-                "value": check.value,
-                "threshold": check.threshold,
-                "passed": check.passed,
-                "meaning": check.meaning,
-                "action": check.action,
-            }
-            for check in found.checks
-        },
-        "decided_by": by,
-        "passes": found.passes,
-        "seconds": found.seconds,
-    }
-
-
-def _worst_class(found: Evaluation, classes: tuple[str, ...]) -> dict[str, Any] | None:
-    if found.status != "ok":
-        return None
-    label, clean, robust = found.worst_class
-    return {"label": label, "name": classes[label], "clean": _share(clean), "robust": _share(robust)}
-
-
-def _show(found: Evaluation, title: str, classes: tuple[str, ...]) -> None:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in ("", "accuracy", "broken", "seconds"):
-        table.add_column(name, justify="right" if name in ("broken", "seconds") else "left")
-    table.add_row("clean", str(found.clean), "", "")
-    for record in found.attempts:
-        table.add_row(
-            f"and under {record.name}", str(record.robust), str(record.broken), f"{record.seconds:.1f}"
-        )
-    console.print(table)
-    if found.status == "ok":
-        console.print(f"robust accuracy at most {found.robust}", soft_wrap=True)
-        label, clean, robust = found.worst_class
-        console.print(f"worst class {classes[label]}: clean {clean}, robust at most {robust}", soft_wrap=True)
-    for check in found.checks:
-        if not check.passed:
-            console.print(f"unreliable: {check.meaning}: {check.value:.3g}; {check.action}", soft_wrap=True)

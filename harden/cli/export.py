@@ -15,7 +15,6 @@ from harden.cli.outcome import as_json, exit_code, print_artefact
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
 from harden.data import from_loader, load
-from harden.threats import from_name
 from harden.training.checkpoint import save_weights
 from harden.training.fit import check_fit
 
@@ -23,7 +22,7 @@ from harden.training.fit import check_fit
 def export(spec: ModelSpec, data: str, plan: Plan, out: Path, json_file: Path | None) -> int:
     """Export a model as it is, and certify the file."""
     check_spec(spec)
-    threat, attempts = from_name(plan.norm, plan.eps), plan.attempts()
+    threat, attempts = plan.threat(), plan.attempts()
     check_folder(out)
     check_apart(out, spec)
     splits = load(data)

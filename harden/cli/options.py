@@ -84,8 +84,22 @@ ClassWeights = Annotated[
 ]
 Budget = Annotated[str, typer.Option(help="10min | 300E (passes per training image) | 3epochs")]
 LearningRate = Annotated[float, typer.Option(help="Peak learning rate of AdamW.")]
-Steps = Annotated[int, typer.Option(help="Steps of each PGD in the evaluation.")]
-Restarts = Annotated[int, typer.Option(help="Restarts of each PGD in the evaluation.")]
+Attacks = Annotated[
+    str, typer.Option("--attacks", help="pgd | quick | standard (as AutoAttack) | thorough: what evaluates.")
+]
+Steps = Annotated[int, typer.Option(help="Steps of each PGD in the evaluation, with --attacks pgd.")]
+Restarts = Annotated[int, typer.Option(help="Restarts of each PGD in the evaluation, likewise.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option(help="End after so many minutes; what is finished by then is the result, and says so."),
+]
+Journal = Annotated[
+    Path | None,
+    typer.Option(help="A folder that keeps each finished batch; given again, the evaluation goes on."),
+]
+EpsList = Annotated[
+    str, typer.Option("--eps", help="Perturbation budget in pixel units of [0, 1]; several with commas.")
+]
 Bfloat16 = Annotated[
     bool,
     typer.Option(

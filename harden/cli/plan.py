@@ -14,6 +14,7 @@ from harden.cli.inputs import inputs_as_json, print_inputs
 from harden.cli.preparing import Ready, prepare
 from harden.cli.trial import EvaluationPace, evaluation_pace
 from harden.errors import InputError
+from harden.evaluation.cost import closing_passes, passes_at_most
 from harden.evaluation.probes import PASSES, PROBED
 from harden.hardening import stages
 from harden.models import float32_copy
@@ -97,12 +98,21 @@ def _passes(budget: Budget, measured: Pace, images: int) -> float:
 
 def _evaluation(choice: Choice, ready: Ready, evaluation: EvaluationPace) -> Estimate:
     """All attempts on all test images, as if none broke an image before the next; curve and probes too."""
-    suite = evaluation.per_image(choice.steps, choice.restarts)
+    suite = _suite(choice, ready, evaluation)
     curve = evaluation.per_image(_CURVE_STEPS, 1) / 2 * _CURVE_RUNGS
     models = 2 if ready.spec.weights or ready.spec.folder else 1
     probes = min(len(ready.test), PROBED) * PASSES * models
     passes = len(ready.test) * (suite * models + curve) + probes
     return Estimate("evaluation", passes, evaluation.passes, passes / evaluation.passes, True)
+
+
+def _suite(choice: Choice, ready: Ready, evaluation: EvaluationPace) -> float:
+    """Passes of all attempts on an image that none breaks: measured for PGD, counted for other suites."""
+    attempts, classes = ready.options.attempts, len(ready.test.classes)
+    if choice.attacks != "pgd":
+        return passes_at_most(attempts, classes)
+    closing = closing_passes(attempts, classes)
+    return evaluation.per_image(choice.steps, choice.restarts) + closing
 
 
 def _print_options(choice: Choice) -> None:

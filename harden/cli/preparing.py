@@ -15,10 +15,11 @@ from harden.cli.logs import Tracker, trackers
 from harden.cli.recipes import check_class_weights, class_weights, recipe
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
+from harden.cli.suites import suite_named
 from harden.data import Examples, Source, Splits, from_loader, leaks, load, unlabelled, without
 from harden.data.memory import ExamplesSource
 from harden.errors import InputError
-from harden.evaluation import Attempt, pgd_suite
+from harden.evaluation import Attempt
 from harden.hardening import Recipe
 from harden.models import Classifier, FastCopy
 from harden.models.devices import check_device
@@ -98,7 +99,7 @@ def read_options(choice: Choice) -> Options:
     """
     threat, budget = from_name(choice.norm, choice.eps), Budget.parse(choice.budget)
     copy = FastCopy(bfloat16=choice.bfloat16)
-    attempts = pgd_suite(choice.steps, choice.restarts, copy.precision)
+    attempts = suite_named(choice.attacks, choice.steps, choice.restarts, copy.precision)
     check_class_weights(choice.class_weights)
     made = recipe(choice.pretrain, choice.finetune, 1, beta=choice.beta, lr=choice.lr)
     if threat.eps == 0:

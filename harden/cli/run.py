@@ -81,6 +81,7 @@ def _run(choice: Choice) -> int:
 def _evaluation(choice: Choice, ready: Ready) -> dict[str, JSON]:
     """What the certificate depends on beside the weights."""
     asked: dict[str, JSON] = {
+        "attacks": choice.attacks,
         "steps": choice.steps,
         "restarts": choice.restarts,
         "bfloat16": choice.bfloat16,

@@ -13,6 +13,7 @@ from harden.evaluation.corruptions import (
 from harden.evaluation.curve import Curve, accuracy_curve
 from harden.evaluation.decision import OperatingPoint, at_threshold, operating_point, thresholded
 from harden.evaluation.distances import Distances, minimal_distances
+from harden.evaluation.ladder import robustness_curve
 from harden.evaluation.outcome import AttemptRecord, Evaluation, TrustCheck, Witnesses
 from harden.evaluation.progress import Phase, Standing
 from harden.evaluation.suites import pgd_suite, quick, standard, thorough
@@ -47,6 +48,7 @@ __all__ = [
     "operating_point",
     "pgd_suite",
     "quick",
+    "robustness_curve",
     "standard",
     "thorough",
     "thresholded",

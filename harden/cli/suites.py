@@ -1,0 +1,34 @@
+"""Suites of attacks by the names that the command line uses."""
+
+from __future__ import annotations
+
+import torch
+
+from harden.errors import InputError
+from harden.evaluation import Attempt, pgd_suite, quick, standard, thorough
+
+_NAMED = {"quick": quick, "standard": standard, "thorough": thorough}
+STEPS, RESTARTS = 50, 3
+
+
+def suite_named(
+    name: str, steps: int, restarts: int, precision: torch.dtype = torch.float32
+) -> tuple[Attempt, ...]:
+    """The attempts of --attacks NAME; --steps and --restarts are those of pgd.
+
+    Raises:
+        InputError: there is no such suite, or steps or restarts are given for one that has its own.
+    """
+    if name == "pgd":
+        return pgd_suite(steps, restarts, precision)
+    if name not in _NAMED:
+        raise InputError(
+            f"--attacks {name}", "pgd, quick, standard or thorough", "write --attacks standard, for instance"
+        )
+    if (steps, restarts) != (STEPS, RESTARTS):
+        raise InputError(
+            f"--steps {steps} --restarts {restarts} for --attacks {name}",
+            "a suite with steps and restarts of its own",
+            "leave them out, or write --attacks pgd",
+        )
+    return _NAMED[name](precision)
