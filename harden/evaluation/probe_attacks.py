@@ -17,6 +17,7 @@ from harden.draws import Draws
 from harden.errors import HardenError
 from harden.evaluation.attempts import Attempt, MakeLoss
 from harden.evaluation.judging import answers, predicted
+from harden.evaluation.outputs import Output
 from harden.evaluation.steering import Steering
 from harden.losses import Classify, CrossEntropy, LossFunction, Margin, margin
 from harden.threats import Threat
@@ -51,6 +52,11 @@ class Subject:
 
     def __len__(self) -> int:
         return len(self.batch)
+
+    @property
+    def scores(self) -> Tensor:
+        """The logits, or the logarithms of what the judge returns where that is probabilities: (N, K)."""
+        return self.logits.double().log() if self.steering.output is Output.PROBABILITIES else self.logits
 
     def take(self, rows: Tensor) -> Subject:
         """The same with the images at these positions, int64 (M,)."""
@@ -124,7 +130,7 @@ def gained_by_scale(subject: Subject) -> int:
     Both attacks start at the same points and climb the cross-entropy: of the logits as they are, and of the
     logits over the median of their absolute margin. Negative where the logits as they are serve better.
     """
-    typical = float(margin(subject.logits.double(), subject.batch.y).abs().median())
+    typical = float(margin(subject.scores.double(), subject.batch.y).abs().median())
     scale = typical if 0 < typical < float("inf") else 1.0
     left = [
         int(subject.kept(PGD(steps=STEPS), subject.threat, loss).sum())

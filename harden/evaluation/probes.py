@@ -81,7 +81,7 @@ def probed(steering: Steering, threat: Threat, batch: Batch, seed: int) -> tuple
     return (
         check(Probe.RANDOMISED, int(wavers.sum()), count),
         check(Probe.COMPOSITION, int(depends.sum()), count),
-        check(Probe.SATURATION, int(saturated(subject.logits, right.y).sum()), len(right)),
+        check(Probe.SATURATION, int(saturated(subject.scores, right.y).sum()), len(right)),
         check(Probe.UNSTABLE, _unless_few(_moved(subject)), len(right)),
         *_of_attacks(subject, near),
     )

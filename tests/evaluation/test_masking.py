@@ -99,6 +99,14 @@ def test_a_temperature_is_flagged_by_saturation_and_by_scale(plain: Classifier, 
     assert checks["logit scale"].value > 0.2
 
 
+def test_a_temperature_before_a_softmax_is_flagged_too(plain: Classifier, digits: Splits) -> None:
+    found = evaluated(Classifier(Defended(plain.network, after=lambda z: (1000 * z).softmax(1))), digits)
+    assert found.output == "probabilities"
+    assert "softmax saturation" in fired(found)
+    honest = evaluated(Classifier(Defended(plain.network, after=lambda z: z.softmax(1))), digits)
+    assert (honest.output, honest.status) == ("probabilities", "ok"), fired(honest)
+
+
 @pytest.mark.usefixtures("rng_untouched")
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_no_flag_is_raised_on_plain_and_hardened_networks(
