@@ -90,6 +90,7 @@ class Walk:
         loss: of these examples.
         threat: owns norm and box.
         found: the nearest points of this run.
+        trusting: whether a fast copy's word is enough for these, since the network is asked later.
     """
 
     rows: Tensor
@@ -98,6 +99,7 @@ class Walk:
     loss: Signed
     threat: Threat
     found: Nearest
+    trusting: bool = False
 
     def start_(self, direction: Tensor, distance: Tensor) -> None:
         """Go from x so far, float64 (M,), along a direction (M, C, H, W) of any length but zero."""
@@ -129,6 +131,7 @@ class Walk:
             self.loss.take(keep),
             self.threat,
             self.found.rows(keep),
+            self.trusting,
         )
 
     def _beyond(self, pace: Pace) -> Tensor:
@@ -150,11 +153,12 @@ class Walk:
         distance = self.threat.size(point.double() - self.x)
         if not self.loss.watched.steered:
             wrong = self.loss.wrong(point)
-        else:  # the network itself is asked where its answer counts: about the nearest claims
+        else:
             wrong = self.loss.claimed(point)
-            asked = (wrong & (distance < found.distance)).nonzero().squeeze(1)
-            if len(asked):
-                wrong[asked] = self.loss.take(asked).wrong(point[asked])
+            if not self.trusting:  # the network itself is asked where its answer counts: about nearest claims
+                asked = (wrong & (distance < found.distance)).nonzero().squeeze(1)
+                if len(asked):
+                    wrong[asked] = self.loss.take(asked).wrong(point[asked])
         found.take_over_(point, distance, wrong)
         return wrong
 

@@ -36,9 +36,9 @@ class FAB:
     linearises the margin to every class and goes to the nearest plane, for as many gradients as there are
     classes, this takes the class that leads. The paper ends with three cuts by interpolation.
 
-    A step costs a gradient and a forward, 4/3 passes. Of a loss that a fast copy steers, both are the copy's,
-    and the network itself is asked about each error that is nearer than those before: what is kept is an
-    error of the network.
+    A step costs a gradient and a forward, 4/3 passes. Of a loss that a fast copy steers, both are the copy's;
+    the network itself is asked about each error that counts: in `nearest` where it is nearer than those
+    before, as an attack where it lies in the ball.
 
     Guarantee: the result lies in the box, called as an attack also in the ball, as rational numbers; the
     network errs there; more restarts never find a greater distance nor lose a witness (with a loss that

@@ -53,7 +53,9 @@ class Hunt:
     def walk(self, rows: Tensor) -> Walk:
         """A walk of these examples that begins at their images."""
         x = self._x[rows]
-        return Walk(rows, x, x.clone(), self._loss.take(rows), self._threat, Nearest.none(x))
+        # Who stops looks for points of the ball alone, and shows each of them to the network.
+        trusting = self._stop and self._parts
+        return Walk(rows, x, x.clone(), self._loss.take(rows), self._threat, Nearest.none(x), trusting)
 
     def thinned(self, walk: Walk, step: int) -> Walk:
         """The walk without the examples that may be left alone after this step."""
@@ -87,6 +89,8 @@ class Hunt:
         point, x, rows = walk.found.x_adv[index], walk.x[index], walk.rows[index]
         self._threat.project_(point, x)
         wrong = walk.loss.take(index).wrong(point)
+        if walk.trusting:  # a claim that does not hold must not stand before those that would
+            walk.found.distance[index[~wrong]] = torch.inf
         distance = torch.where(wrong, self._threat.size(point.double() - x), torch.inf)
         self.inside.take_over_rows_(rows, Nearest(point, distance))
         if self._record is not None:
