@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from harden.certificate import schema
+from harden.errors import InputError
 from harden.evaluation import Evaluation
 from harden.statistics import Proportion
 from harden.threats import Threat
@@ -28,7 +29,11 @@ def threat_record(threat: Threat) -> schema.ThreatRecord:
     """The threat model."""
     norm = threat.name
     if norm not in ("linf", "l2", "l1"):
-        raise ValueError(f"norm {norm!r} has no place in the certificate's schema")
+        raise InputError(
+            f"a claim about {threat!r}",
+            "a threat with one eps: Linf, L2 or L1",
+            "certify against harden.Linf of the largest budget, and harden.evaluate against this one",
+        )
     eps = str(threat.eps)
     return schema.ThreatRecord(norm=norm, eps=eps, bounds=threat.bounds)  # type: ignore[arg-type]  # as checked
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from harden.artefact.certifying import Claim, OnPhase, predicate
+from harden.artefact.claims import threat_record
 from harden.artefact.folder import PAGE_FILE, check_folder, publish, staging
 from harden.artefact.gated import exported, first_images
 from harden.artefact.loaded import Artefact
@@ -60,6 +61,7 @@ def export(
         raise InputError(
             "a claim with eps 0", "a positive budget", 'write Linf("8/255"); clean accuracy is in it'
         )
+    threat_record(claim.threat)  # what no certificate can say is refused before the work
     source = from_loader(data, claim.batch_size)
     report = on_phase or _silent
     with held_folder(check_folder(folder)) as target:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from torch import Tensor
 
 from harden.attacks.boundary import Pace, Walk
 from harden.attacks.checks import check_counts, check_draws
 from harden.attacks.hunt import Hunt
-from harden.attacks.hyperplane import check_norm
+from harden.attacks.hyperplane import NORMS, check_norm
 from harden.attacks.nearest import Nearest
 from harden.attacks.protocol import searching
 from harden.draws import Draws
@@ -66,6 +66,7 @@ class FAB:
     eta: float = 1.05
     beta: float = 0.9
     stop_early: bool = True
+    norms: ClassVar[tuple[str, ...]] = NORMS
 
     def __post_init__(self) -> None:
         check_counts(self.steps, self.restarts, "write FAB(steps=100, restarts=1)")

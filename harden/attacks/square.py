@@ -18,7 +18,7 @@ from harden.draws import Draws
 from harden.errors import InputError
 from harden.kernels import copy_rows_
 from harden.losses import LossFunction
-from harden.threats import L1, L2, Linf, Threat
+from harden.threats import L1, L2, ChannelLinf, Linf, Threat
 
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Of 10,000 queries, those after which the share of an image's pixels that a square covers halves."""
@@ -78,7 +78,7 @@ class Square:
         """
         check_draws(draws, x)
         check_pictures(x)
-        if not isinstance(threat, Linf | L2 | L1):
+        if not isinstance(threat, Linf | ChannelLinf | L2 | L1):
             raise InputError(f"the threat {threat!r}", "Linf, L2 or L1", "use harden.attacks.PGD with it")
         if x.numel() == 0:
             return x.detach().clone()
@@ -120,7 +120,7 @@ class _Squares:
     """
 
     attack: Square
-    threat: Linf | L2 | L1
+    threat: Linf | ChannelLinf | L2 | L1
     draws: Draws
     best: Tensor
     height: Tensor
@@ -129,12 +129,12 @@ class _Squares:
     number: int = 0
 
     @classmethod
-    def begin(cls, attack: Square, threat: Linf | L2 | L1, x: Tensor, draws: Draws) -> _Squares:
+    def begin(cls, attack: Square, threat: Linf | ChannelLinf | L2 | L1, x: Tensor, draws: Draws) -> _Squares:
         """The proposals of a run around the images x."""
         low, high = x[..., :0], x[..., :0]
-        if isinstance(threat, Linf):
+        if isinstance(threat, Linf | ChannelLinf):
             eps = float(threat.eps)
-            low, high = x - eps, x + eps
+            low, high = x - eps, x + eps  # further than a channel may go; the projection cuts it
             threat.project_(low, x)
             threat.project_(high, x)
         return cls(attack, threat, draws, x.clone(), x.new_full((len(x),), -torch.inf), low, high)
@@ -142,7 +142,7 @@ class _Squares:
     def start(self, x: Tensor) -> Tensor:
         """The first point: stripes in L-inf, bumps of a fifth of the image's side elsewhere."""
         _, channels, height, width = x.shape
-        if isinstance(self.threat, Linf):
+        if isinstance(self.threat, Linf | ChannelLinf):
             upwards = self._uniform(channels * width).view(-1, channels, 1, width) >= 0.5
             return torch.where(upwards, self.high, self.low)
         side = max(min(height, width) // 5, 1)
@@ -159,7 +159,7 @@ class _Squares:
         copy_rows_(self.best, x_adv, higher)
         torch.where(higher, value, self.height, out=self.height)
         self.number += 1
-        if isinstance(self.threat, Linf):
+        if isinstance(self.threat, Linf | ChannelLinf):
             self._paint_(x_adv)
         else:
             self._transfer_(x_adv, x)

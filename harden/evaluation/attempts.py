@@ -14,6 +14,7 @@ from harden.description import JSON, describe
 from harden.errors import InputError
 from harden.losses import DLR, Classify, CrossEntropy, LossFunction, Margin
 from harden.models import Classifier
+from harden.threats import Threat
 
 MakeLoss = Callable[[Classify, Tensor], LossFunction]
 
@@ -62,6 +63,12 @@ class Attempt:
         """Whether the network itself is climbed; an attack without gradients says `gradient_free`."""
         blind = self.black_box or getattr(self.attack, "gradient_free", False)
         return self.source is None and not blind
+
+    def knows(self, threat: Threat) -> bool:
+        """Whether the attack can be made in the threat's norm; one that knows some alone says `norms`."""
+        inner = self.attack.attack if isinstance(self.attack, Targeted) else self.attack
+        norms = getattr(inner, "norms", None)
+        return norms is None or threat.name in norms
 
     def describe(self) -> dict[str, JSON]:
         """The attempt as JSON, for certificate and baseline."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from harden.evaluation.trust import has_gradient, zero_gradients
 from harden.models import PassMeter, counting
 from harden.pixels import check_pixels
 from harden.threats import Threat
+
+_log = logging.getLogger("harden")
 
 Clock = Callable[[], bool]
 """Whether time is up."""
@@ -73,7 +76,10 @@ class BatchSearch:
     ) -> None:
         self._steering, self._seed, self._is_over = steering, seed, is_over
         self.threat, self.closed = threat, closed
-        self._given = attempts
+        self._given = tuple(attempt for attempt in attempts if attempt.knows(threat))
+        for attempt in attempts:
+            if attempt not in self._given:
+                _log.warning("%s is left out: it knows no way in %r", attempt.name, threat)
         # What closes the attempts is known once a batch was seen.
         self._closing: tuple[Attempt, ...] | None = None if closed else ()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from harden.threats.budgets import Number, check_bounds
+from harden.threats.channels import ChannelLinf
 from harden.threats.l1 import L1
 from harden.threats.l2 import L2
 from harden.threats.linf import Linf
 from harden.threats.names import from_name
 from harden.threats.protocol import Threat
 
-__all__ = ["L1", "L2", "Linf", "Number", "Threat", "check_bounds", "from_name"]
+__all__ = ["L1", "L2", "ChannelLinf", "Linf", "Number", "Threat", "check_bounds", "from_name"]
