@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from harden.attacks import APGD, FGSM, RandomNoise, Targeted
 from harden.evaluation.attempts import Attempt
 from harden.losses import CrossEntropy, Margin
@@ -23,15 +25,16 @@ def closing(attempts: Sequence[Attempt], *, differentiable: bool) -> tuple[Attem
     One step from the image, ten random points, and on the first images Auto-PGD on the margin with twice as
     many steps as the longest attempt that climbs the network.
     """
-    noise = Attempt(NOISE, RandomNoise(samples=10), Margin)
+    # In the precision of the others: every precision is a copy of the network.
+    precision = attempts[-1].precision if attempts else torch.float32
+    noise = Attempt(NOISE, RandomNoise(samples=10), Margin, precision)
     if not differentiable:
         return (noise,)
-    found = (Attempt(ONE_STEP, FGSM(), CrossEntropy), noise)
+    found = (Attempt(ONE_STEP, FGSM(), CrossEntropy, precision), noise)
     climbing = [attempt for attempt in attempts if attempt.is_white_box]
     if not climbing:
         return found
     steps = min(max(LEAST, 2 * max(_steps(attempt.attack) for attempt in climbing)), MOST)
-    precision = climbing[-1].precision
     return (*found, Attempt(TWICE, APGD(steps=steps), Margin, precision, only_first=TWICE_ON))
 
 

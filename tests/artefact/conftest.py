@@ -44,9 +44,9 @@ def make_classifier() -> MakeClassifier:
 
 @pytest.fixture(scope="session")
 def make_claim() -> MakeClaim:
-    """A claim that is checked with few attack steps."""
+    """A claim that is checked with few attack steps, and with as many as it takes to be trusted."""
 
-    def make(threat: object = THREAT, before: Classifier | None = None, steps: int = 3) -> Claim:
+    def make(threat: object = THREAT, before: Classifier | None = None, steps: int = 10) -> Claim:
         return Claim(threat=threat, attempts=pgd_suite(steps, 1), before=before)  # type: ignore[arg-type]
 
     return make

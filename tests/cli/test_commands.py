@@ -110,8 +110,9 @@ def test_evaluate_of_a_folder_lets_the_file_decide(
         assert share["value"] == share["count"] / 40
         low, high = share["interval"]
         assert 0 <= low <= share["value"] <= high <= 1
-    assert set(said["per_attack"]) == {"pgd-3-ce", "pgd-3-margin"}
-    assert [a["spec"]["attack"]["steps"] for a in said["per_attack"].values()] == [3, 3]
+    assert {"pgd-3-ce", "pgd-3-margin"} < set(said["per_attack"])
+    specs = [said["per_attack"][name]["spec"] for name in ("pgd-3-ce", "pgd-3-margin")]
+    assert [spec["attack"]["steps"] for spec in specs] == [3, 3]
     assert said["seconds"] > 0
     assert said["passes"] > 0
     broken = sum(attack["broken"] for attack in said["per_attack"].values())

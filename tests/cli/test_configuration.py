@@ -154,7 +154,7 @@ def test_flags_come_before_the_file_and_the_file_before_defaults(
     assert (predicate.provenance.recipe or {})["budget"] == "2epochs"
     answer = harden("evaluate", "made", "--config", "harden.toml", "--json", "e.json")
     assert (answer.code, answer.err) == (0, "")
-    assert set(json.loads((tmp_path / "e.json").read_text())["per_attack"]) == {"pgd-4-ce", "pgd-4-margin"}
+    assert {"pgd-4-ce", "pgd-4-margin"} < set(json.loads((tmp_path / "e.json").read_text())["per_attack"])
 
 
 def test_no_file_is_read_unless_it_is_named(
