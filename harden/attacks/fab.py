@@ -55,9 +55,12 @@ class FAB:
         stop_early: as an attack, leave an example alone once an error is found in the ball, if the loss tells
             errors and can be restricted; otherwise go on to the nearest.
 
+        patience: as an attack that stops early: after how many steps of a run an example is left alone whose
+            nearest error is further away than so many times eps; (step, factor) pairs, none by default.
+
     Raises:
-        InputError: steps or restarts below 1, alpha_max outside [0, 1], eta below 1 or not finite, beta
-            outside (0, 1].
+        InputError: steps or restarts below 1, a factor of patience below 1, alpha_max outside [0, 1], eta
+            below 1 or not finite, beta outside (0, 1].
     """
 
     steps: int = 100
@@ -66,6 +69,7 @@ class FAB:
     eta: float = 1.05
     beta: float = 0.9
     stop_early: bool = True
+    patience: tuple[tuple[int, float], ...] = ()
     norms: ClassVar[tuple[str, ...]] = NORMS
 
     def __post_init__(self) -> None:
@@ -74,6 +78,12 @@ class FAB:
             raise InputError(f"alpha_max {self.alpha_max}", "a share in [0, 1]", "write FAB(alpha_max=0.1)")
         if not 1 <= self.eta < float("inf"):
             raise InputError(f"eta {self.eta}", "a factor of 1 or more", "write FAB(eta=1.05)")
+        if any(step < 1 or not factor >= 1 for step, factor in self.patience):
+            raise InputError(
+                f"patience {self.patience}",
+                "steps and factors of 1 or more",
+                "write FAB(patience=((30, 1.5),))",
+            )
         if not 0 < self.beta <= 1:
             raise InputError(f"beta {self.beta}", "a share in (0, 1]", "write FAB(beta=0.9)")
 
@@ -112,7 +122,7 @@ class FAB:
             return hunt.nearest
 
     def _run(self, hunt: Hunt, threat: Threat, draws: Draws) -> None:
-        pace = Pace(self.alpha_max, self.eta, self.beta)
+        pace, patience = Pace(self.alpha_max, self.eta, self.beta), dict(self.patience)
         for restart in range(self.restarts):
             rows = hunt.standing()
             if len(rows) == 0:
@@ -123,6 +133,7 @@ class FAB:
                 walk.start_(_direction(threat, walk, draws.fold(restart).take(rows)), radius)
             for step in range(1, self.steps + 1):
                 walk.step_(pace)
+                hunt.give_up(walk, patience.get(step))
                 walk = hunt.thinned(walk, step)
                 if len(walk.rows) == 0:
                     hunt.ended(step)

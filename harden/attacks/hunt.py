@@ -65,6 +65,13 @@ class Hunt:
         keep = going_on(self._settled[walk.rows], len(self._x))
         return walk if keep is None else walk.take(keep)
 
+    def give_up(self, walk: Walk, factor: float | None) -> None:
+        """Leave examples alone whose nearest error is further away than factor times eps; None: nobody."""
+        if factor is None or not (self._stop and self._parts):
+            return
+        far = walk.found.distance.isfinite() & (walk.found.distance > factor * float(self._threat.eps))
+        self._settled[walk.rows[far]] = True
+
     def end(self, walk: Walk, steps: int) -> None:
         """Take over what a walk of so many steps has found; what lies outside the ball may lead inside."""
         self.nearest.take_over_rows_(walk.rows, walk.found)

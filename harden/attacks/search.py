@@ -120,6 +120,14 @@ class Search:
         self._end(at, steps)
         self._write_back(at)
 
+    def stands(self, rows: Tensor) -> Tensor:
+        """Which of the examples at rows, int64 (M,), the next run has to look at: bool (M,)."""
+        return ~self._settled[rows] if self._stop else torch.ones_like(rows, dtype=torch.bool)
+
+    def best(self, rows: Tensor) -> Point:
+        """The best point so far of the examples at rows, int64 (M,)."""
+        return self._best.rows(rows)
+
     def found(self) -> Tensor:
         """The best image of each example, (N, C, H, W)."""
         if self._certain is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, final
 
 import torch
@@ -50,9 +51,12 @@ class Square:
         restarts: independent runs; the best is kept, per example.
         stop_early: leave an example alone once the network errs on it, if the loss tells.
         horizon: over how many queries p falls; `queries` by default.
+        patience: after how many queries of a run an image is left alone that has not come so far on the way
+            from its clean loss to 0, a share, for a loss that is negative up to an error, as the margin is;
+            (queries, share) pairs by rising queries, none by default.
 
     Raises:
-        InputError: queries, restarts or horizon below 1, or p outside (0, 1].
+        InputError: queries, restarts or horizon below 1, p outside (0, 1], or patience that is no such list.
     """
 
     queries: int = 5000
@@ -60,6 +64,7 @@ class Square:
     restarts: int = 1
     stop_early: bool = True
     horizon: int | None = None
+    patience: tuple[tuple[int, float], ...] = ()
     gradient_free: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -68,6 +73,13 @@ class Square:
             raise InputError(f"p {self.p}", "a share of the image's pixels in (0, 1]", "write Square(p=0.8)")
         if self.horizon is not None and self.horizon < 1:
             raise InputError(f"a horizon of {self.horizon} queries", "at least one", "leave it out")
+        places = [0, *(place for place, _ in self.patience)]
+        if any(a >= b for a, b in pairwise(places)) or any(not 0 <= share <= 1 for _, share in self.patience):
+            raise InputError(
+                f"patience {self.patience}",
+                "queries that rise from 1 on, and shares in [0, 1]",
+                "write Square(patience=((500, 0.5), (1000, 0.8)))",
+            )
 
     def __call__(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
         """Attack the images x (N, C, H, W), float32, and return x_adv of the same shape, without gradient.
@@ -87,13 +99,33 @@ class Square:
             search = Search(loss, clean, stop_early=self.stop_early, gradient=False)
             everything = search.standing()
             search.run(everything, clean.clone(), _Squares.begin(self, threat, clean, draws), 0)
+            at_first = search.best(everything).value
             for restart in range(self.restarts):
-                rows = search.standing()
-                if len(rows):
-                    near = clean[rows]
-                    rule = _Squares.begin(self, threat, near, draws.fold(restart).take(rows))
-                    search.run(rows, rule.start(near), rule, self.queries - 1)
+                self._run(search, clean, at_first, threat, draws.fold(restart))
             return search.found()
+
+    def _run(
+        self, search: Search, x: Tensor, at_first: Tensor, threat: Linf | ChannelLinf | L2 | L1, draws: Draws
+    ) -> None:
+        """One run, in parts where hopeless images are left alone between them."""
+        rows, done = search.standing(), 0
+        for place, least in (*self.patience, (self.queries, 0.0)):
+            ends = min(place, self.queries)
+            if len(rows) == 0 or ends <= done:
+                break
+            rule = _Squares.begin(self, threat, x[rows], draws.take(rows))
+            if done == 0:
+                search.run(rows, rule.start(x[rows]), rule, ends - 1)
+            else:
+                best = search.best(rows)
+                rule.go_on_(best.x, best.value, done)
+                search.run(rows, best.x.clone(), rule, ends - done)
+            done = ends
+            rows = rows[search.stands(rows)]
+            first = at_first[rows]
+            # Of a loss that is positive before an error nothing is known.
+            hopeless = (first < 0) & (search.best(rows).value < (1 - least) * first)
+            rows = rows[~hopeless] if least else rows
 
     def side(self, query: int, shape: torch.Size) -> int:
         """How many pixels a side the square before query number `query`, from 1, has on (N, C, H, W)."""
@@ -138,6 +170,10 @@ class _Squares:
             threat.project_(low, x)
             threat.project_(high, x)
         return cls(attack, threat, draws, x.clone(), x.new_full((len(x),), -torch.inf), low, high)
+
+    def go_on_(self, best: Tensor, height: Tensor, number: int) -> None:
+        """Go on from the best point of a run after so many queries."""
+        self.best, self.height, self.number = best.clone(), height.clone(), number - 1
 
     def start(self, x: Tensor) -> Tensor:
         """The first point: stripes in L-inf, bumps of a fifth of the image's side elsewhere."""
