@@ -98,25 +98,26 @@ def compared(case: Case, given: argparse.Namespace) -> dict[str, Any]:
         standard(torch.bfloat16 if bfloat16 else torch.float32),
         batch_size=given.batch,
     )
+    own = time.perf_counter() - start
     line: dict[str, Any] = {
         **case.described,
         "images": len(subject.x),
         "batch": given.batch,
         "bfloat16": bfloat16,
-        "ours": {"seconds": round(time.perf_counter() - start, 2), **_told(ours)},
+        "ours": {"seconds": round(own, 2), **_told(ours)},
     }
     if given.autoattack is None:
         return line
     start = time.perf_counter()
     x_adv = autoattack(subject, threat, given.autoattack, given.batch)
-    seconds = round(time.perf_counter() - start, 2)
+    seconds = time.perf_counter() - start
     theirs = broken_by(subject, threat, x_adv)
     mine = (ours.broken | ~ours.clean_correct).cpu()
     return {
         **line,
-        "theirs": {"seconds": seconds, "robust": round(1 - float(theirs.float().mean()), 4)},
+        "theirs": {"seconds": round(seconds, 2), "robust": round(1 - float(theirs.float().mean()), 4)},
         "difference_in_points": round(100 * float(theirs.float().mean() - mine.float().mean()), 2),
-        "seconds_ratio": round(line["ours"]["seconds"] / seconds, 3),
+        "seconds_ratio": round(own / seconds, 3),
         "only_ours_broke": (mine & ~theirs).nonzero().flatten().tolist(),
         "only_theirs_broke": (theirs & ~mine).nonzero().flatten().tolist(),
     }
