@@ -14,7 +14,7 @@ from harden.losses import DLR, CrossEntropy, Margin
 FAB_PATIENCE = ((10, 1.7), (20, 1.35), (30, 1.2))
 """When FAB in `standard` leaves an image alone: after so many steps, nearest error over eps."""
 
-SQUARE_PATIENCE = ((500, 0.5), (1000, 0.8))
+SQUARE_PATIENCE = ((500, 0.6), (1000, 0.85), (2000, 0.93))
 """When Square does: after so many queries, share of the way from the clean margin to 0. What either broke
 later in trials on digits and MNIST was at 1.53, 1.21 and 1.14 at most, and at 0.71 and 0.94 at least."""
 
