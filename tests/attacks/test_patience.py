@@ -84,8 +84,11 @@ def test_standard_is_patient_where_trials_say_so() -> None:
     square, fab = attacks["square"], getattr(attacks["fab-t"], "attack", None)
     assert isinstance(square, Square)
     assert isinstance(fab, FAB)
-    assert all(share <= 0.94 - 0.1 for queries, share in square.patience if queries >= 1000)
-    assert all(factor > 1.14 for _, factor in fab.patience)
+    # What was broken late had come so far by then (benchmarks/patience.py); further on, no less.
+    least = {500: 0.71, 1000: 0.94, 2000: 0.94}
+    assert all(share < least[queries] for queries, share in square.patience)
+    most = {10: 1.53, 20: 1.21, 30: 1.14}
+    assert all(factor > most[steps] for steps, factor in fab.patience)
 
 
 @pytest.mark.parametrize("patience", [((0, 0.5),), ((5, 0.5), (5, 0.6)), ((5, 1.5),), ((5, -0.1),)])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import reference
+from benchmarks import patience, reference
 from benchmarks.peering import cases
 from benchmarks.peering.trained import Place
 
@@ -75,3 +75,10 @@ def test_the_certified_network_is_read_as_its_authors_stored_it(tmp_path: Path) 
     assert (str(case.threat.eps), case.described["training"]) == ("1/10", "Wong & Kolter")
     with torch.no_grad():
         assert torch.equal(case.subject.theirs(case.subject.x), network.eval()(case.subject.x))
+
+
+def test_what_patience_rests_on_can_be_measured_again(capsys: pytest.CaptureFixture[str]) -> None:
+    assert patience.main(["--toy", "--norms", "linf"]) == 0
+    (line,) = (json.loads(text) for text in capsys.readouterr().out.splitlines() if text.startswith("{"))
+    assert {"square 500", "square 1000", "fab 10", "fab 20", "fab 30"} < set(line)
+    assert line["square 1000"]["late"] <= line["square 500"]["late"]
