@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import final
 
@@ -21,6 +22,7 @@ from harden.evaluation.progress import Standing
 from harden.evaluation.steering import Steering
 from harden.evaluation.suites import pgd_suite
 from harden.evaluation.tally import Tally
+from harden.locking import locked
 from harden.losses import Classify
 from harden.models import Classifier, frozen, plain
 from harden.threats import Threat
@@ -78,7 +80,7 @@ def evaluate(
     steering = Steering(model, model.logits if judge is None else judge)
     search = BatchSearch(steering, threat, attempts, seed, clock)
     kept = None if journal is None else Journal.opened(Path(journal), search.identity(), model)
-    with frozen(model):
+    with frozen(model), nullcontext() if journal is None else locked(Path(journal)):
         tally, left = _tallied(search, from_loader(data, batch_size), model, kept, on_batch)
     if not tally.n:
         raise _nothing(minutes)

@@ -189,6 +189,27 @@ def test_a_folder_of_other_things_and_damaged_files_are_refused(
         evaluate(plain, data, THREAT, SUITE, batch_size=SIZE, journal=folder)
 
 
+def test_one_process_at_a_time_writes_to_it(plain: Classifier, data: Data, tmp_path: Path) -> None:
+    interrupted(plain, data, tmp_path / "state", 17)
+    held = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from harden.locking import locked\n"
+        "with locked(Path(sys.argv[1])):\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    words = [sys.executable, "-c", held, str(tmp_path / "state")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="another process"):
+            evaluate(plain, data, THREAT, SUITE, batch_size=SIZE, journal=tmp_path / "state")
+        other.communicate("")
+    whole = evaluate(plain, data, THREAT, SUITE, batch_size=SIZE)
+    assert same(evaluate(plain, data, THREAT, SUITE, batch_size=SIZE, journal=tmp_path / "state"), whole)
+
+
 def test_the_plan_says_what_was_evaluated(plain: Classifier, data: Data, tmp_path: Path) -> None:
     interrupted(plain, data, tmp_path, 1)
     plan = json.loads((tmp_path / PLAN_FILE).read_text())
