@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,14 @@ from harden.data import Batch
 from harden.models import Classifier
 from harden.objectives import Step
 from harden.threats import Linf
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> Iterator[None]:
+    """Heads that an objective starts draw from the global generator: the same ones after any other test."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        yield
 
 
 @pytest.fixture
