@@ -42,7 +42,7 @@ class FAB:
 
     Guarantee: the result lies in the box, called as an attack also in the ball, as rational numbers; the
     network errs there; more restarts never find a greater distance nor lose a witness (with a loss that
-    answers alike in any batch).
+    answers alike in any batch, and without patience).
 
     Source: Croce and Hein, 1907.02044.
 
@@ -54,7 +54,6 @@ class FAB:
         beta: what is left of a change on which the network errs, before the next step; a share.
         stop_early: as an attack, leave an example alone once an error is found in the ball, if the loss tells
             errors and can be restricted; otherwise go on to the nearest.
-
         patience: as an attack that stops early: after how many steps of a run an example is left alone whose
             nearest error is further away than so many times eps; (step, factor) pairs, none by default.
 

@@ -43,7 +43,8 @@ class Square:
 
     Guarantee: the result lies in ball and box. It is, per example, the best of all points visited, the image
     itself included, as with `harden.attacks.PGD`: so more restarts, and with one `horizon` more queries,
-    never lose an error, nor a plain loss's height. An example's result depends on its draws and the loss.
+    never lose an error, nor a plain loss's height; with patience neither holds. An example's result depends
+    on its draws and the loss.
 
     Args:
         queries: of each restart; one more looks at the image itself.

@@ -14,6 +14,7 @@ from harden.description import JSON, describe
 from harden.errors import InputError
 from harden.losses import DLR, Classify, CrossEntropy, LossFunction, Margin
 from harden.models import Classifier
+from harden.models.snapshot import digest_of, tensors_of
 from harden.threats import Threat
 
 MakeLoss = Callable[[Classify, Tensor], LossFunction]
@@ -79,6 +80,7 @@ class Attempt:
         }
         if self.source is not None:
             said["source"] = self.source.describe()
+            said["source_weights"] = digest_of(tensors_of(self.source))
         if self.black_box:
             said["access"] = "scores of the judge"
         if self.only_first is not None:

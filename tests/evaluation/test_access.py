@@ -55,6 +55,9 @@ def test_what_another_network_finds_counts_where_the_evaluated_one_errs(
     assert torch.equal(answers, found.witnesses.prediction)
     assert bool((answers != found.witnesses.label).all())
     assert "Sequential" in str(found.attempts[0].spec["source"])
+    # A journal and a certificate tell one source from another by its weights.
+    other = Attempt("transfer", PGD(steps=20), CrossEntropy, source=hardened).describe()
+    assert other["source_weights"] != found.attempts[0].spec["source_weights"]
 
 
 def test_transfer_breaks_what_masked_gradients_hide_and_the_number_is_not_trusted(
