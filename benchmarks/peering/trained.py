@@ -35,12 +35,13 @@ OBJECTIVES: dict[str, Objective] = {"plain": Standard(), "robust": AdversarialTr
 @final
 @dataclass(slots=True)
 class Place:
-    """Where trained weights lie, what a training may cost and see, and how many images are attacked."""
+    """Where trained weights lie, what a training may cost and see and draw, how many images are attacked."""
 
     given: Path | None
     budget: str
     images: int
     training_images: int = 10_000
+    seed: int = 0
     _temporary: list[tempfile.TemporaryDirectory[str]] = field(default_factory=list)
 
     def __enter__(self) -> Place:
@@ -74,9 +75,10 @@ def trained(splits: Splits, kind: str, eps: float, place: Place) -> tuple[Subjec
     """The small CNN trained in one of the ways, on test images that it need not answer right; its digest."""
     channels, size, _ = splits.train.image_shape
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(place.seed)
         network: nn.Module = small(channels, size, len(splits.train.classes))
-    name = re.sub(r"\W+", "-", f"{splits.name}-{size}-{kind}-{eps:.4f}-{place.budget}")
+    seeded = f"-{place.seed}" if place.seed else ""
+    name = re.sub(r"\W+", "-", f"{splits.name}-{size}-{kind}-{eps:.4f}-{place.budget}{seeded}")
     path = place.folder / f"{name}.safetensors"
     chosen = sample(splits.test, min(place.images, len(splits.test)), 0)
     test = chosen.batch(torch.arange(len(chosen)))
@@ -88,6 +90,7 @@ def trained(splits: Splits, kind: str, eps: float, place: Place) -> tuple[Subjec
             threat=Linf(eps),
             recipe=Recipe(finetune=OBJECTIVES[kind], validations=0),
             budget=Budget.parse(place.budget),
+            seed=place.seed,
         )
         save_file({key: value.contiguous() for key, value in done.model.network.state_dict().items()}, path)
     network.load_state_dict(load_file(path))
