@@ -1,0 +1,83 @@
+"""A classifier's graph as a list of typed operations, and its execution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from harden.graph.operations import Operation
+
+BATCH = -1
+"""Stands in a shape for the size that the batch decides."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Port:
+    """The graph's one input or output: float32 of a shape, BATCH first."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation: where its inputs come from, what its output is called, and what it was in the file.
+
+    Args:
+        operation: its attributes, and the rule.
+        inputs: names of values: the graph's input, another node's output, or a constant.
+        output: its own name.
+        shape: of the output, BATCH (or a multiple of the batch) where the batch decides.
+        name: of the node in the file, or its output's where it has none.
+        kind: the ONNX operator.
+    """
+
+    operation: Operation
+    inputs: tuple[str, ...]
+    output: str
+    shape: tuple[int, ...]
+    name: str
+    kind: str
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """Nodes in an order in which each comes after what it needs.
+
+    Args:
+        input: the images, whatever shape and range they have in the file.
+        output: the logits.
+        nodes: what is computed, constants folded and dead ends left out.
+        constants: weights by name, float32 on the CPU.
+        batch: the one batch size that the file takes; None if any.
+    """
+
+    input: Port
+    output: Port
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, Tensor]
+    batch: int | None = None
+
+    def run(self, x: Tensor, constants: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Logits of a batch, differentiably: on the file's constants, or on others of the same names.
+
+        Args:
+            x: (N, ...) as `input` has it.
+            constants: on x's device and of its dtype.
+        """
+        return self.values(x, constants)[self.output.name]
+
+    def values(self, x: Tensor, constants: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Every node's output by name, and the input."""
+        weights = self.constants if constants is None else constants
+        values = {self.input.name: x}
+        for node in self.nodes:
+            given = (values[name] if name in values else weights[name] for name in node.inputs)
+            values[node.output] = node.operation(*given)
+        return values
