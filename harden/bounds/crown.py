@@ -1,0 +1,130 @@
+"""Intervals of every value of a network over regions of inputs, each made tight by a backward pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from harden.bounds.coefficients import Coefficients, Size, Whole, Window
+from harden.bounds.program import Program, Step
+from harden.bounds.region import Region
+from harden.bounds.relaxation import Relaxation
+from harden.bounds.rules import Affine, Interval, Rectifier
+
+MEMORY = 2**28
+"""Bytes of coefficients that one pass may carry, at the network's widest value."""
+
+
+def relaxed(
+    program: Program,
+    region: Region,
+    *,
+    parallel: bool = False,
+    rounding: bool = True,
+    backward: bool = True,
+    memory: int = MEMORY,
+) -> Relaxation:
+    """Bound every value of the network, from the images to the logits.
+
+    Interval arithmetic bounds all of them; what goes into a function that is not affine, and can be on both
+    sides of its kink, is bounded by CROWN besides, and the tighter of both is kept.
+
+    Args:
+        program: the network.
+        region: the inputs, N of them.
+        parallel: see `Relaxation`.
+        rounding: see `Relaxation`.
+        backward: whether CROWN refines; without it these are the intervals of interval arithmetic (IBP).
+        memory: bytes that coefficients may take.
+    """
+    found = Relaxation(program, region, {program.input: (region.lower, region.upper)}, parallel, rounding)
+    direct = _directly_reached(program) if region.centre is None else frozenset[str]()
+    wanted = _needed_signs(program)
+    for step in program.steps:
+        lower, upper = _interval(found, step)
+        if backward and step.name in program.bent and step.name not in direct:
+            lower, upper = _refined(found, step, (lower, upper), step.name in wanted, memory)
+        found.intervals[step.name] = lower, upper
+    return found
+
+
+def _interval(found: Relaxation, step: Step) -> Interval:
+    inputs = [found.intervals[name] for name in step.inputs]
+    if not isinstance(step.rule, Affine):
+        return step.rule.interval(*inputs[0])
+    lower, upper = step.rule.interval(*inputs)
+    if not found.rounding:
+        return lower, upper
+    charge = step.rule.charge(*inputs)
+    return lower - charge, upper + charge
+
+
+def _refined(found: Relaxation, step: Step, interval: Interval, sign_alone: bool, memory: int) -> Interval:
+    """The interval, and that of CROWN where it can matter, whichever end is tighter."""
+    lower, upper = (each.flatten(1).clone() for each in interval)
+    open_ = (lower < 0) & (upper > 0) if sign_alone else lower < upper
+    images, places = open_.nonzero(as_tuple=True)
+    for part in _parts(len(images), found.program, memory):
+        of, at = images[part], places[part]
+        unit = _unit(at, step.size, lower)
+        lower[of, at] = torch.maximum(lower[of, at], found.lower(step.name, unit, of))
+        minus = unit.with_(-unit.each)
+        upper[of, at] = torch.minimum(upper[of, at], -found.lower(step.name, minus, of))
+    shape = (len(lower), *step.size)
+    return lower.reshape(shape), upper.reshape(shape)
+
+
+def _unit(places: Tensor, size: Size, like: Tensor) -> Coefficients:
+    """Coefficients that single out one element each."""
+    if len(size) == 3:
+        return Window.unit(places, size, like)
+    each = like.new_zeros(len(places), math.prod(size))
+    each[torch.arange(len(places), device=like.device), places] = 1
+    return Whole(each.reshape(len(places), *size))
+
+
+def _parts(count: int, program: Program, memory: int) -> Iterator[slice]:
+    """So many bounds at a time that their coefficients fit."""
+    widest = max(math.prod(size) for size in (program.size, *(step.size for step in program.steps)))
+    most = max(1, memory // (8 * widest))
+    for start in range(0, count, most):
+        yield slice(start, start + most)
+
+
+def _directly_reached(program: Program) -> frozenset[str]:
+    """Values that one affine operation on the images gives, for which interval arithmetic is exact."""
+    return frozenset(
+        step.name
+        for step in program.steps
+        if isinstance(step.rule, Affine) and step.inputs == (program.input,)
+    )
+
+
+def _needed_signs(program: Program) -> frozenset[str]:
+    """Values that only rectifiers read: once their sign is settled, tighter bounds change nothing."""
+    readers: dict[str, list[Step]] = {}
+    for step in program.steps:
+        for name in step.inputs:
+            readers.setdefault(name, []).append(step)
+    return frozenset(
+        name for name, steps in readers.items() if all(isinstance(step.rule, Rectifier) for step in steps)
+    )
+
+
+def margins(found: Relaxation, labels: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The coefficients of logit_y - logit_j for every image and each other class j.
+
+    Returns:
+        (P, K) coefficients, (P,) images and (P,) classes j, P = N (K - 1).
+    """
+    image = torch.arange(len(labels)).repeat_interleave(classes)
+    other = torch.arange(classes).repeat(len(labels))
+    kept = other != labels[image]
+    image, other = image[kept], other[kept]
+    rows = torch.zeros(len(image), classes, dtype=found.region.lower.dtype)
+    rows[torch.arange(len(image)), labels[image]] = 1
+    rows[torch.arange(len(image)), other] = -1
+    return rows, image, other

@@ -1,0 +1,121 @@
+"""A graph with a rule for each of its operations: what bounds are computed on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from harden.bounds.coefficients import Size
+from harden.bounds.rules import Affine, Pooling, Rule, rule_of
+from harden.errors import InputError
+from harden.graph import BATCH, Graph, Node
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One operation with its rule.
+
+    Args:
+        name: of its output.
+        rule: what is known of it.
+        inputs: names of the values that it takes; constants are in the rule.
+        size: of the output, without the batch.
+    """
+
+    name: str
+    rule: Rule
+    inputs: tuple[str, ...]
+    size: Size
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """The steps from the images to the logits.
+
+    Args:
+        input: the images' name.
+        size: theirs, without the batch.
+        steps: each after what it needs.
+        output: the logits' name.
+        bent: names of the values that go into a function that is not affine: what tight bounds pay for.
+    """
+
+    input: str
+    size: Size
+    steps: tuple[Step, ...]
+    output: str
+    bent: frozenset[str]
+
+    @classmethod
+    def of(
+        cls,
+        graph: Graph,
+        constants: Mapping[str, Tensor] | None = None,
+        *,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> Program:
+        """The rules of a graph's operations, on its own constants or on others.
+
+        Raises:
+            InputError: an operation has no sound rule, or mixes the images of a batch; all are named.
+        """
+        weights = graph.constants if constants is None else constants
+        weights = {name: each.to(device=device, dtype=dtype) for name, each in weights.items()}
+        like = torch.zeros((), dtype=dtype, device=device)
+        sizes: dict[str, Size] = {graph.input.name: graph.input.shape[1:]}
+        steps, refused = [], []
+        for node in graph.nodes:
+            sizes[node.output] = node.shape[1:]
+            step = None if _mixes(node) else _step(node, weights, sizes, like)
+            if step is None:
+                refused.append(node)
+            else:
+                steps.append(step)
+        if refused:
+            raise _refusal(refused)
+        bent = frozenset(name for step in steps if not isinstance(step.rule, Affine) for name in step.inputs)
+        return cls(graph.input.name, graph.input.shape[1:], tuple(steps), graph.output.name, bent)
+
+    def until(self, name: str) -> tuple[Step, ...]:
+        """The steps up to the one that gives a value."""
+        for number, step in enumerate(self.steps):
+            if step.name == name:
+                return self.steps[: number + 1]
+        return ()
+
+
+def _step(node: Node, weights: Mapping[str, Tensor], sizes: Mapping[str, Size], like: Tensor) -> Step | None:
+    given = tuple(None if name in sizes else weights[name] for name in node.inputs)
+    names = tuple(name for name in node.inputs if name in sizes)
+    size = sizes[node.output]
+    rule = rule_of(node.operation, given, tuple(sizes[name] for name in names), size, like)
+    if rule is None or (not isinstance(rule, Affine | Pooling) and len(names) != 1):
+        return None
+    return Step(node.output, rule, names, size)
+
+
+def _mixes(node: Node) -> bool:
+    """Whether the batch is anywhere but first in the output."""
+    return not node.shape or node.shape[0] != BATCH or BATCH in node.shape[1:]
+
+
+def _refusal(nodes: list[Node]) -> InputError:
+    named: dict[str, list[str]] = {}
+    for node in nodes:
+        named.setdefault(node.kind, []).append(node.name)
+    shown = ", ".join(
+        f"{kind} ({names[0]}{f' and {len(names) - 1} more' if names[1:] else ''})"
+        for kind, names in sorted(named.items())
+    )
+    return InputError(
+        f"operations without a sound bound: {shown}",
+        "affine operations with constant weights, ReLU and its kin, sigmoid, tanh, erf, gelu, max pooling",
+        "evaluate the model by attacks instead (harden evaluate); they need no bounds",
+    )

@@ -1,0 +1,94 @@
+"""The inputs that bounds are about: a ball within the data's box, rounded outward."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import final
+
+import torch
+from torch import Tensor
+
+from harden.bounds.coefficients import Coefficients
+from harden.bounds.rounding import UNIT_64, gamma
+from harden.threats import L1, L2, Linf, Threat
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """Boxes [lower, upper], and around which points which ball, N of them.
+
+    Args:
+        lower: (N, ...) float64.
+        upper: (N, ...) float64.
+        centre: (N, ...), the ball's; None where the box is all.
+        eps: the ball's radius, rounded up.
+        dual: the order of the norm that is dual to the ball's: 2 of L2, infinity of L1.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    centre: Tensor | None = None
+    eps: float = 0.0
+    dual: float = 2.0
+
+    @classmethod
+    def around(cls, x: Tensor, threat: Threat) -> Region:
+        """The ball of a threat model around images (N, ...), within its box: it holds every float32 point.
+
+        Raises:
+            NotImplementedError: the threat is of another kind.
+        """
+        if not isinstance(threat, Linf | L2 | L1):
+            raise NotImplementedError(f"bounds for {threat}")
+        exact = x.detach().to(torch.float64)
+        eps = _above(threat.eps)
+        low, high = threat.bounds
+        step = torch.tensor(math.inf, dtype=torch.float64)
+        lower = torch.nextafter(exact - eps, -step).clamp(low, high)
+        upper = torch.nextafter(exact + eps, step).clamp(low, high)
+        lower, upper = torch.minimum(lower, exact), torch.maximum(upper, exact)
+        if isinstance(threat, Linf):
+            return cls(lower, upper)
+        return cls(lower, upper, exact, eps, 2.0 if isinstance(threat, L2) else math.inf)
+
+    def least(self, coefficients: Coefficients, image: Tensor) -> Tensor:
+        """The least coefficients . x over each region, rounded down: (P,).
+
+        Args:
+            coefficients: of P linear functions.
+            image: (P,), which region each is about.
+        """
+        a = coefficients.each.flatten(1)
+        lower = coefficients.seen(self.lower, image).flatten(1)
+        upper = coefficients.seen(self.upper, image).flatten(1)
+        centre, radius = (lower + upper) / 2, (upper - lower) / 2
+        rounded = 4 * gamma(a.shape[1] + 16, UNIT_64)
+        spread = radius + rounded * torch.maximum(lower.abs(), upper.abs())
+        found = _dot(a, centre) - _dot(a.abs(), spread)
+        if self.centre is None:
+            return found
+        at = coefficients.seen(self.centre, image).flatten(1)
+        reach = self.eps * torch.linalg.vector_norm(a, self.dual, dim=1) * (1 + rounded)
+        # The region lies in both: its least is at least the larger one.
+        return torch.maximum(found, _dot(a, at) - reach - rounded * _dot(a.abs(), at.abs()))
+
+    def take(self, index: Tensor) -> Region:
+        """Some of the regions."""
+        centre = None if self.centre is None else self.centre[index]
+        return Region(self.lower[index], self.upper[index], centre, self.eps, self.dual)
+
+    def __len__(self) -> int:
+        return len(self.lower)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(1)
+
+
+def _above(eps: Fraction) -> float:
+    """The nearest float64 that is not below eps."""
+    value = float(eps)
+    return value if Fraction(value) >= eps else math.nextafter(value, math.inf)

@@ -1,0 +1,149 @@
+"""Linear bounds carried back from any value of a network to its images: CROWN.
+
+Zhang et al., Efficient neural network robustness certification with general activation functions, arXiv
+1811.00866; the transposed view is that of Xu et al., arXiv 2002.12920. What is bounded here is what float32
+arithmetic gives in any order of summation, not the real-number network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+import torch
+from torch import Tensor
+
+from harden.bounds.coefficients import Coefficients, Whole, Window, added
+from harden.bounds.program import Program, Step
+from harden.bounds.region import Region
+from harden.bounds.rounding import UNIT_64, gamma
+from harden.bounds.rules import Affine, Interval, Lines, Pooling, Rectifier, Winners
+
+Slopes = Mapping[str, Tensor]
+"""By a rectifier's name, slopes of its lower lines, (P, *size): one set for each bound."""
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Relaxation:
+    """What is known so far of the values of N images: intervals, and the lines and charges that follow.
+
+    Args:
+        program: the network.
+        region: the inputs.
+        intervals: bounds of each value by name; one is set before anything that builds on it is asked for.
+        parallel: whether a rectifier's lower line has its upper line's slope (Wong & Kolter, 1711.00851)
+            rather than the one that leaves less area (CROWN).
+        rounding: whether what float32 and float64 round is included; without it bounds are about real
+            numbers, computed in float64, and prove nothing of a file.
+    """
+
+    program: Program
+    region: Region
+    intervals: dict[str, Interval]
+    parallel: bool = False
+    rounding: bool = True
+    _lines: dict[str, Lines | Winners] = field(default_factory=dict)
+    _charges: dict[str, Tensor] = field(default_factory=dict)
+
+    def lower(
+        self, start: str, coefficients: Coefficients, image: Tensor, slopes: Slopes | None = None
+    ) -> Tensor:
+        """Lower bounds of coefficients . value over the regions: (P,).
+
+        Args:
+            start: the value's name.
+            coefficients: of P bounds on the value, numbers that float32 holds exactly.
+            image: (P,), which of the N images each bound is about.
+            slopes: (P, *size) by rectifier; what is not there follows `parallel`.
+        """
+        pending = {start: coefficients}
+        total = coefficients.each.new_zeros(len(image))
+        size = total
+        for step in reversed(self.program.until(start)):
+            of_output = pending.pop(step.name, None)
+            if of_output is None:
+                continue
+            below = None if slopes is None else slopes.get(step.name)
+            of_inputs, more = self._back(step, of_output, image, below)
+            if self.rounding:
+                lost = _dot(of_output.each.abs(), of_output.seen(self._charge(step), image))
+                size = size + lost + more.abs()
+                more = more - lost * (1 + 2.0**-20)
+            total = total + more
+            for name, each in zip(step.inputs, of_inputs, strict=True):
+                pending[name] = added(pending[name], each) if name in pending else each
+        last = pending.get(self.program.input)
+        if last is not None:
+            least = self.region.least(last, image)
+            total, size = total + least, size + least.abs()
+        if not self.rounding:
+            return total
+        return total - gamma(4 * len(self.program.steps) + 16, UNIT_64) * size
+
+    def _back(
+        self, step: Step, of_output: Coefficients, image: Tensor, below: Tensor | None
+    ) -> tuple[tuple[Coefficients, ...], Tensor]:
+        """Coefficients of a step's inputs, and what the step adds to the bound, (P,)."""
+        rule = step.rule
+        if isinstance(rule, Affine):
+            more = _dot(of_output.each, of_output.seen(rule.offset, image))
+            if isinstance(of_output, Window) and rule.through is not None:
+                return rule.through(of_output), more
+            return tuple(Whole(each) for each in rule.transpose(of_output.whole().each)), more
+        lines = self._line(step)
+        if isinstance(lines, Winners):
+            carried, more = lines.carried_back(of_output.whole().each, image)
+            return (Whole(carried),), more
+        if below is not None:
+            of_output = of_output.whole()
+        low, high = of_output.each.clamp_min(0), of_output.each.clamp_max(0)
+        slope = of_output.seen(lines.below_slope, image)
+        if below is not None and isinstance(rule, Rectifier):
+            lower, upper = self.intervals[step.inputs[0]]
+            slope = torch.where(((lower < 0) & (upper > 0))[image], below, slope)
+        carried = low * slope + high * of_output.seen(lines.above_slope, image)
+        more = _dot(low, of_output.seen(lines.below_offset, image))
+        more = more + _dot(high, of_output.seen(lines.above_offset, image))
+        return (of_output.with_(carried),), more
+
+    def _line(self, step: Step) -> Lines | Winners:
+        if step.name not in self._lines:
+            lower, upper = self.intervals[step.inputs[0]]
+            rule = step.rule
+            if isinstance(rule, Pooling):
+                self._lines[step.name] = rule.winners(lower, upper)
+            elif isinstance(rule, Rectifier) and self.parallel:
+                self._lines[step.name] = rule.lines_with(lower, upper, rule.secant(lower, upper))
+            elif not isinstance(rule, Affine):
+                self._lines[step.name] = rule.lines(lower, upper)
+        return self._lines[step.name]
+
+    def _charge(self, step: Step) -> Tensor:
+        if step.name not in self._charges:
+            inputs = [self.intervals[name] for name in step.inputs]
+            if isinstance(step.rule, Affine):
+                self._charges[step.name] = step.rule.charge(*inputs)
+            else:
+                self._charges[step.name] = self._own_rounding(step, *inputs[0])
+        return self._charges[step.name]
+
+    def _own_rounding(self, step: Step, lower: Tensor, upper: Tensor) -> Tensor:
+        """What float64 loses in carrying coefficients back through lines, and in summing what they add."""
+        largest = torch.maximum(lower.abs(), upper.abs())
+        lines = self._line(step)
+        if isinstance(lines, Winners):
+            # A sum over at most all windows; the most that a window holds bounds every part.
+            most = largest.flatten(1).amax(1).reshape(-1, *(1,) * len(step.size))
+            return 4 * gamma(lines.certain[0].numel() + 16, UNIT_64) * most.expand(len(lower), *step.size)
+        steepest = torch.maximum(lines.below_slope.abs(), lines.above_slope.abs()).clamp_min(1.0)
+        offset = torch.maximum(lines.below_offset.abs(), lines.above_offset.abs())
+        return 4 * gamma(lower[0].numel() + 16, UNIT_64) * (steepest * largest + offset)
+
+
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    """Sums of products over all but the first dimension, (P,); an `other` of one row serves all."""
+    if len(other) == 1:
+        return one.flatten(1) @ other.flatten()
+    return (one * other).flatten(1).sum(1)

@@ -1,0 +1,142 @@
+"""The rules of sums, means and of what only moves values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from harden.bounds.coefficients import Size
+from harden.bounds.rules.affine import Affine, Map
+from harden.bounds.rules.weighted import Given, scaled
+from harden.graph.operations import (
+    Add,
+    AveragePool,
+    Concat,
+    Div,
+    Expand,
+    Gather,
+    Mul,
+    Neg,
+    Operation,
+    Pad,
+    ReduceMean,
+    ReduceSum,
+    Reshape,
+    Slice,
+    Sub,
+    Transpose,
+)
+
+
+def arithmetic(
+    operation: Operation, given: Given, sizes: tuple[Size, ...], size: Size, like: Tensor
+) -> Affine | None:
+    """Sums and differences of any two; products with a constant, quotients by one; the change of sign."""
+    match operation, given:
+        case Neg(), _:
+            return _unchanged(_negative, _same, 0, sizes, size, like)
+        case Add(), (None, None):
+            return _unchanged(torch.add, torch.add, 2, sizes, size, like)
+        case Sub(), (None, None):
+            return _unchanged(torch.sub, torch.add, 2, sizes, size, like)
+        case Add(), (Tensor() as offset, None) | (None, Tensor() as offset):
+            return _moved(1.0, offset, sizes, size)
+        case Sub(), (None, Tensor() as offset):
+            return _moved(1.0, -offset, sizes, size)
+        case Sub(), (Tensor() as offset, None):
+            return _moved(-1.0, offset, sizes, size)
+        case Mul(), (Tensor() as factor, None) | (None, Tensor() as factor):
+            return scaled(factor, like.new_zeros(1, *size), like.new_zeros(1, *size), sizes[0], size)
+        case Div(), (None, Tensor() as divisor):
+            return scaled(1 / divisor, like.new_zeros(1, *size), like.new_zeros(1, *size), sizes[0], size)
+    return None
+
+
+def averages(
+    operation: AveragePool | ReduceMean | ReduceSum, sizes: tuple[Size, ...], size: Size, like: Tensor
+) -> Affine:
+    """Sums and means over windows and axes."""
+    if isinstance(operation, AveragePool):
+        terms = math.prod(operation.kernel)
+    else:
+        terms = math.prod((1, *sizes[0])[axis] for axis in operation.axes)
+    return _unchanged(operation, operation, terms, sizes, size, like)
+
+
+def moving(
+    operation: Operation, given: Given, sizes: tuple[Size, ...], size: Size, like: Tensor
+) -> Affine | None:
+    """Values that change their place, and constants that come beside them."""
+    match operation:
+        case Reshape() | Transpose() | Slice() | Gather():
+            return _unchanged(operation, operation, 0, sizes, size, like)
+        case Pad(pads=pads):
+            return _beside(Pad(pads), operation(like.new_zeros(1, *sizes[0])), sizes, size)
+        case Concat():
+            without = _filled(operation, [each if each is None else 0 * each for each in given])
+            nothing = [like.new_zeros(1, *each) for each in sizes]
+            return _beside(without, _filled(operation, given)(*nothing), sizes, size)
+        case Expand() if given[0] is not None:  # a constant for each image
+            return _beside(partial(_nothing, size), operation(given[0], like.new_zeros(1)), sizes, size)
+        case Expand():
+            twice = partial(_on_itself, operation)
+            return _unchanged(twice, twice, 0, sizes[:1], size, like)
+    return None
+
+
+def _negative(x: Tensor) -> Tensor:
+    return -x
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def _nothing(size: Size, batch: Tensor) -> Tensor:
+    return batch.new_zeros(len(batch), *size)
+
+
+def _on_itself(operation: Expand, x: Tensor) -> Tensor:
+    return operation(x, x)
+
+
+def _filled(operation: Operation, given: Sequence[Tensor | None]) -> Map:
+    """The operation on values alone: its constants stand in their places, for each image."""
+
+    def run(*values: Tensor) -> Tensor:
+        rest = iter(values)
+        batch = len(values[0])
+        inputs = [next(rest) if each is None else each.expand(batch, *each.shape[1:]) for each in given]
+        return operation(*inputs)
+
+    return run
+
+
+def _unchanged(
+    linear: Map, spread: Map, terms: int, sizes: tuple[Size, ...], size: Size, like: Tensor
+) -> Affine:
+    """Without an offset, with weights of 1 at most."""
+    nothing = like.new_zeros(1, *size)
+    return Affine(linear, spread, nothing, nothing, terms, 1.0, sizes, size)
+
+
+def _moved(slope: float, offset: Tensor, sizes: tuple[Size, ...], size: Size) -> Affine:
+    """Add an offset to x or to -x, broadcast."""
+    offset = offset.expand(1, *size)
+
+    def linear(x: Tensor) -> Tensor:
+        return (slope * x).expand(len(x), *size)
+
+    def spread(x: Tensor) -> Tensor:
+        return x.expand(len(x), *size)
+
+    return Affine(linear, spread, offset, offset.abs(), 2, 1.0, sizes, size)
+
+
+def _beside(linear: Map, offset: Tensor, sizes: tuple[Size, ...], size: Size) -> Affine:
+    """Values that are moved, and constants beside them: nothing is rounded."""
+    return Affine(linear, linear, offset, offset.abs(), 0, 1.0, sizes, size)
