@@ -47,6 +47,7 @@ def parsed(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--train-for", default="90s", help="budget of each training")
     parser.add_argument("--images", type=int, default=1000, help="test images in rows weak and strength")
     parser.add_argument("--training-images", type=int, default=10_000, help="likewise")
+    parser.add_argument("--seeds", type=int, default=1, help="of the attacks in row strength")
     parser.add_argument("--record", action="store_true", help="add a line to results/peers.jsonl")
     parser.add_argument("--toy", action="store_true", help="1 round, 2 steps, batch 4: does it run at all?")
     return parser.parse_args(words)
@@ -75,7 +76,7 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
             elif row == "weak":
                 found[row] = evaluations.weak(given.data[0], place, setting, rounds)
             elif row == "strength":
-                found[row] = strength.strength(given.data, place, setting.steps)
+                found[row] = strength.strength(given.data, place, setting.steps, given.seeds)
             else:
                 found[row] = memory.memory(given.net, setting, toy)
     n = {"rounds": rounds, "steps": setting.steps, "batch": setting.batch}
