@@ -29,8 +29,9 @@ def strength(specs: list[str], place: Place, steps: int, seeds: int = 1) -> dict
     """For each data set, training and norm: robust accuracy of both attacks at an eps that tells them apart.
 
     That eps is the largest that leaves 40 % to a PGD-10. `difference` is in points, engine minus plain:
-    positive means that the engine is weaker; it is the mean over the seeds, which `differences` has singly. The plain loop counts an image as broken where any point that
-    it visited is misclassified, which is the harder standard; `plain_last` looks at its last point alone.
+    positive means that the engine is weaker; it is the mean over the seeds, which `differences` has singly.
+    The plain loop counts an image as broken where any point that it visited is misclassified, which is the
+    harder standard; `plain_last` looks at its last point alone.
     """
     found, absent = [], {}
     columns, without = engine.columns()
