@@ -112,19 +112,3 @@ def _needed_signs(program: Program) -> frozenset[str]:
     return frozenset(
         name for name, steps in readers.items() if all(isinstance(step.rule, Rectifier) for step in steps)
     )
-
-
-def margins(found: Relaxation, labels: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The coefficients of logit_y - logit_j for every image and each other class j.
-
-    Returns:
-        (P, K) coefficients, (P,) images and (P,) classes j, P = N (K - 1).
-    """
-    image = torch.arange(len(labels)).repeat_interleave(classes)
-    other = torch.arange(classes).repeat(len(labels))
-    kept = other != labels[image]
-    image, other = image[kept], other[kept]
-    rows = torch.zeros(len(image), classes, dtype=found.region.lower.dtype)
-    rows[torch.arange(len(image)), labels[image]] = 1
-    rows[torch.arange(len(image)), other] = -1
-    return rows, image, other

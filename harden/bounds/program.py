@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
@@ -82,6 +83,12 @@ class Program:
             raise _refusal(refused)
         bent = frozenset(name for step in steps if not isinstance(step.rule, Affine) for name in step.inputs)
         return cls(graph.input.name, graph.input.shape[1:], tuple(steps), graph.output.name, bent)
+
+    @property
+    def classes(self) -> int:
+        """How many logits there are."""
+        size = self.size if not self.steps else self.steps[-1].size
+        return math.prod(size)
 
     def until(self, name: str) -> tuple[Step, ...]:
         """The steps up to the one that gives a value."""

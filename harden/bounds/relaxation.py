@@ -82,6 +82,13 @@ class Relaxation:
             return total
         return total - gamma(4 * len(self.program.steps) + 16, UNIT_64) * size
 
+    def below_slope(self, step: Step) -> Tensor:
+        """Slopes (N, *size) of a rectifier's lower lines, as `parallel` says."""
+        lines = self._line(step)
+        if isinstance(lines, Winners):
+            raise TypeError(step.name)
+        return lines.below_slope
+
     def _back(
         self, step: Step, of_output: Coefficients, image: Tensor, below: Tensor | None
     ) -> tuple[tuple[Coefficients, ...], Tensor]:

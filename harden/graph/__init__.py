@@ -1,5 +1,7 @@
 """An ONNX file as a small list of typed operations, run differentiably in torch."""
 
 from harden.graph.graph import BATCH, Graph, Node, Port
+from harden.graph.network import GraphNetwork
+from harden.graph.reading import read
 
-__all__ = ["BATCH", "Graph", "Node", "Port"]
+__all__ = ["BATCH", "Graph", "GraphNetwork", "Node", "Port", "read"]

@@ -1,0 +1,153 @@
+"""Which images are proved to keep their label all over a region, the cheapest proof first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import final
+
+import torch
+from torch import Tensor
+
+from harden.bounds.coefficients import Whole
+from harden.bounds.crown import relaxed
+from harden.bounds.program import Program
+from harden.bounds.region import Region
+from harden.bounds.relaxation import Relaxation
+from harden.bounds.slopes import Climb
+from harden.errors import InputError
+from harden.threats import Threat
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How hard a proof is tried.
+
+    Args:
+        parallel: lower lines with the slopes of Wong & Kolter (1711.00851), else those of CROWN.
+        climb: the search for better slopes on what is not proved; None for none.
+        rounding: whether the bounds hold for float32 execution; without it they are about real numbers.
+        batch: images at a time.
+    """
+
+    parallel: bool = False
+    climb: Climb | None = field(default_factory=Climb)
+    rounding: bool = True
+    batch: int = 32
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Proofs:
+    """Lower bounds of min_j (logit_y - logit_j) over each image's region, and what gave them.
+
+    Args:
+        margins: (N,) float64; above 0 is a proof. -inf where no bound could be had.
+        seconds: what it took.
+    """
+
+    margins: Tensor
+    seconds: float
+
+    @property
+    def certified(self) -> Tensor:
+        """(N,) bool: no input of the region is answered by another class."""
+        return self.margins > 0
+
+
+def certify(program: Program, x: Tensor, y: Tensor, threat: Threat, method: Method | None = None) -> Proofs:
+    """Bound the worst margin of each image within a threat model.
+
+    Three tries, each on the images that the one before left open: intervals with one backward pass for the
+    margins, CROWN for every value, climbed slopes. Guarantee (with rounding): if a margin is above 0, then
+    for every float32 input of the region the file's float32 logits, summed in any order, with or without
+    fused multiply-adds and flushing of denormals, have their only maximum at y.
+
+    Args:
+        program: the network.
+        x: (N, ...) as the network takes them.
+        y: (N,) labels.
+        threat: Linf, L2 or L1, with the data's box.
+        method: how hard to try.
+
+    Raises:
+        InputError: images or labels do not fit the network, or are not finite.
+    """
+    method = method or Method()
+    _check(program, x, y)
+    start = time.monotonic()
+    with torch.no_grad():
+        parts = [_batch(program, x[part], y[part], threat, method) for part in _parts(len(x), method.batch)]
+    margins = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
+    return Proofs(margins, time.monotonic() - start)
+
+
+def worst_margins(found: Relaxation, labels: Tensor, climb: Climb | None = None) -> Tensor:
+    """Lower bounds of min_j (logit_y - logit_j), (N,)."""
+    rows, image = margin_rows(labels, found.program.classes, found.region.lower)
+    name, coefficients = found.program.output, Whole(rows)
+    if climb is None:
+        bounds = found.lower(name, coefficients, image)
+    else:
+        bounds = climb(found, name, coefficients, image)
+    worst = bounds.reshape(len(labels), -1).amin(1)
+    return torch.where(worst.isnan(), -torch.inf, worst)
+
+
+def _batch(program: Program, x: Tensor, y: Tensor, threat: Threat, method: Method) -> Tensor:
+    region, margins = Region.around(x, threat), torch.full((len(x),), -torch.inf, dtype=torch.float64)
+    left = torch.arange(len(x))
+    for backward in (False, True):
+        if not len(left):
+            break
+        found = relaxed(
+            program,
+            region.take(left),
+            parallel=method.parallel,
+            rounding=method.rounding,
+            backward=backward,
+        )
+        climb = method.climb if backward else None
+        margins[left] = torch.maximum(margins[left], worst_margins(found, y[left], climb))
+        left = left[margins[left] <= 0]
+    return margins
+
+
+def _parts(count: int, size: int) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, start + size)
+
+
+def _check(program: Program, x: Tensor, y: Tensor) -> None:
+    if tuple(x.shape[1:]) != program.size or len(x) != len(y):
+        raise InputError(
+            f"images {tuple(x.shape)} and {len(y)} labels",
+            f"images (N, {', '.join(map(str, program.size))}) and N labels",
+            "pass a batch as the network takes it",
+        )
+    if not bool(x.isfinite().all()):
+        raise InputError("images with NaN or infinity", "finite numbers", "look at how they were read")
+    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < program.classes:
+        raise InputError(
+            f"labels from {int(y.min())} to {int(y.max())}",
+            f"labels from 0 to {program.classes - 1}",
+            "pass the classes' numbers",
+        )
+
+
+def margin_rows(labels: Tensor, classes: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The coefficients of logit_y - logit_j for every image and each other class j, in order.
+
+    Returns:
+        (P, K) coefficients and (P,) images, P = N (K - 1).
+    """
+    image = torch.arange(len(labels), device=labels.device).repeat_interleave(classes)
+    other = torch.arange(classes, device=labels.device).repeat(len(labels))
+    kept = other != labels[image]
+    image, other = image[kept], other[kept]
+    rows = like.new_zeros(len(image), classes)
+    rows[torch.arange(len(image)), labels[image]] = 1
+    rows[torch.arange(len(image)), other] = -1
+    return rows, image

@@ -1,0 +1,114 @@
+"""Functions of one value, and the four operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from harden.graph.call import Call, Converter, Reading, UnsupportedError
+from harden.graph.operations import (
+    Abs,
+    Add,
+    Clip,
+    Div,
+    Erf,
+    Exp,
+    Gelu,
+    HardSigmoid,
+    HardSwish,
+    LeakyRelu,
+    Log,
+    Mul,
+    Neg,
+    Operation,
+    Pow,
+    Relu,
+    Sigmoid,
+    Softmax,
+    Sqrt,
+    Sub,
+    Tanh,
+)
+
+
+def _always(operation: Operation, inputs: int) -> Callable[[Call], list[Reading]]:
+    def convert(call: Call) -> list[Reading]:
+        return [(operation, tuple(range(inputs)))]
+
+    return convert
+
+
+def _leaky(call: Call) -> list[Reading]:
+    return [(LeakyRelu(_single(call.number("alpha", 0.01))), (0,))]
+
+
+def _prelu(call: Call) -> list[Reading]:
+    slopes = np.unique(call.constant(1))
+    if len(slopes) != 1:
+        raise UnsupportedError("slopes that differ from channel to channel")
+    return [(LeakyRelu(float(slopes[0])), (0,))]
+
+
+def _clip(call: Call) -> list[Reading]:
+    if call.opset < 11:
+        ends = [
+            _single(float(call.attributes[name])) if name in call.attributes else None
+            for name in ("min", "max")
+        ]
+    else:
+        ends = [call.scalar(at) if call.has(at) else None for at in (1, 2)]
+    return [(Clip(*ends), (0,))]
+
+
+def _hard_sigmoid(call: Call) -> list[Reading]:
+    return [(HardSigmoid(_single(call.number("alpha", 0.2)), _single(call.number("beta", 0.5))), (0,))]
+
+
+def _gelu(call: Call) -> list[Reading]:
+    kind = call.word("approximate", "none")
+    if kind not in ("none", "tanh"):
+        raise UnsupportedError(f"approximate={kind}")
+    return [(Gelu("tanh" if kind == "tanh" else "none"), (0,))]
+
+
+def _softmax(call: Call) -> list[Reading]:
+    axis = call.axis("axis", -1 if call.opset >= 13 else 1)
+    # Before opset 13 all dimensions from the axis on were one.
+    if call.opset < 13 and axis != call.rank - 1:
+        raise UnsupportedError(f"axis {axis} of {call.rank} dimensions in opset {call.opset}")
+    return [(Softmax(axis), (0,))]
+
+
+def _pow(call: Call) -> list[Reading]:
+    return [(Pow(call.scalar(1)), (0,))]
+
+
+def _single(value: float) -> float:
+    """An attribute as the runtime holds it: in float32."""
+    return float(np.float32(value))
+
+
+ELEMENTWISE: dict[str, Converter] = {
+    "Abs": _always(Abs(), 1),
+    "Add": _always(Add(), 2),
+    "Clip": _clip,
+    "Div": _always(Div(), 2),
+    "Erf": _always(Erf(), 1),
+    "Exp": _always(Exp(), 1),
+    "Gelu": _gelu,
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _always(HardSwish(), 1),
+    "LeakyRelu": _leaky,
+    "Log": _always(Log(), 1),
+    "Mul": _always(Mul(), 2),
+    "Neg": _always(Neg(), 1),
+    "PRelu": _prelu,
+    "Pow": _pow,
+    "Relu": _always(Relu(), 1),
+    "Sigmoid": _always(Sigmoid(), 1),
+    "Softmax": _softmax,
+    "Sqrt": _always(Sqrt(), 1),
+    "Sub": _always(Sub(), 2),
+    "Tanh": _always(Tanh(), 1),
+}

@@ -1,0 +1,163 @@
+"""Operators that move values: their shapes, axes and positions become attributes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from harden.graph.call import Call, Converter, Reading, UnsupportedError, shapes
+from harden.graph.graph import BATCH
+from harden.graph.operations import (
+    Concat,
+    Expand,
+    Gather,
+    Pad,
+    Reshape,
+    Slice,
+    Transpose,
+)
+from harden.graph.values import Known, Size, shape_of
+
+
+def _reshape(call: Call) -> list[Reading]:
+    target = call.values[1]
+    if not isinstance(target, Known):
+        raise UnsupportedError("a shape that depends on the images")
+    found = [
+        _resolved(np.atleast_1d(sizes).tolist(), shape, call.flag("allowzero"))
+        for sizes, shape in zip(target.arrays, shapes(call.values[0]), strict=True)
+    ]
+    return [(Reshape(_one_free(call, found)), (0,))]
+
+
+def _resolved(sizes: list[int], shape: Size, zero_is_zero: bool) -> Size:
+    """The shape that comes out of one that comes in: 0 keeps a size, -1 takes what is left."""
+    if not zero_is_zero:
+        sizes = [shape[at] if size == 0 and at < len(shape) else size for at, size in enumerate(sizes)]
+    rest = math.prod(size for size in sizes if size != -1)
+    return tuple(math.prod(shape) // max(rest, 1) if size == -1 else size for size in sizes)
+
+
+def _one_free(call: Call, found: list[Size]) -> Size:
+    try:
+        shape = shape_of(found, call.batches)
+    except ValueError as error:
+        raise UnsupportedError(str(error)) from error
+    if shape.count(BATCH) > 1:
+        raise UnsupportedError(f"a shape {shape} with the batch in two places")
+    return shape
+
+
+def _flatten(call: Call) -> list[Reading]:
+    axis = call.axis("axis", 1)
+    shape = shape_of(shapes(call.values[0]), call.batches)
+    front, back = shape[:axis], shape[axis:]
+    if BATCH in back:
+        raise UnsupportedError(f"axis {axis} before the batch's")
+    return [(Reshape((BATCH if BATCH in front else int(np.prod(front)), int(np.prod(back)))), (0,))]
+
+
+def _squeeze(call: Call) -> list[Reading]:
+    shape = shape_of(shapes(call.values[0]), call.batches)
+    axes = call.axes(1)
+    gone = [at for at, size in enumerate(shape) if size == 1] if axes is None else list(axes)
+    return [(Reshape(tuple(size for at, size in enumerate(shape) if at not in gone)), (0,))]
+
+
+def _unsqueeze(call: Call) -> list[Reading]:
+    shape = list(shape_of(shapes(call.values[0]), call.batches))
+    given = call.integers(1) if call.has(1) else call.numbers("axes", ())
+    rank = len(shape) + len(given)
+    for axis in sorted(axis + rank if axis < 0 else axis for axis in given):
+        shape.insert(axis, 1)
+    return [(Reshape(tuple(shape)), (0,))]
+
+
+def _identity(call: Call) -> list[Reading]:
+    if call.kind == "Dropout" and call.outputs > 1:
+        raise UnsupportedError("a mask as an output")
+    if call.kind == "Cast" and int(call.attributes.get("to", 1)) != 1:
+        raise UnsupportedError("a cast of images to another type than float32")
+    return [(Reshape(shape_of(shapes(call.values[0]), call.batches)), (0,))]
+
+
+def _transpose(call: Call) -> list[Reading]:
+    return [(Transpose(call.numbers("perm", tuple(reversed(range(call.rank))))), (0,))]
+
+
+def _concat(call: Call) -> list[Reading]:
+    return [(Concat(call.axis("axis", 0)), tuple(range(len(call.values))))]
+
+
+def _slice(call: Call) -> list[Reading]:
+    if call.opset < 10:
+        starts, ends = call.numbers("starts", ()), call.numbers("ends", ())
+        axes = call.axes(3) or tuple(range(len(starts)))
+        return [(Slice(axes, starts, ends, (1,) * len(starts)), (0,))]
+    starts, ends = call.integers(1), call.integers(2)
+    axes = call.axes(3) or tuple(range(len(starts)))
+    steps = call.integers(4) if call.has(4) else (1,) * len(starts)
+    return [(Slice(axes, starts, ends, steps), (0,))]
+
+
+def _split(call: Call) -> list[Reading]:
+    axis = call.axis("axis", 0)
+    size = call.shape[axis]
+    if call.has(1):
+        parts = call.integers(1)
+    elif "split" in call.attributes:
+        parts = call.numbers("split", ())
+    else:
+        each = -(-size // call.outputs)
+        parts = tuple(min(each, size - at * each) for at in range(call.outputs))
+    found: list[Reading] = []
+    start = 0
+    for part in parts:
+        found.append((Slice((axis,), (start,), (start + part,), (1,)), (0,)))
+        start += part
+    return found
+
+
+def _gather(call: Call) -> list[Reading]:
+    indices = call.constant(1)
+    places = tuple(int(number) for number in indices.flatten())
+    return [(Gather(call.axis("axis", 0), places, indices.shape), (0,))]
+
+
+def _pad(call: Call) -> list[Reading]:
+    call.only("mode", "constant")
+    pads = call.numbers("pads", ()) if call.opset < 11 else call.integers(1)
+    if call.opset < 11:
+        value = float(np.float32(call.number("value", 0)))
+    else:
+        value = call.scalar(2) if call.has(2) else 0.0
+    if call.has(3):
+        axes, rank = call.integers(3), call.rank
+        full = [0] * (2 * rank)
+        for at, axis in enumerate(axes):
+            full[axis % rank], full[rank + axis % rank] = pads[at], pads[len(axes) + at]
+        pads = tuple(full)
+    return [(Pad(pads, value), (0,))]
+
+
+def _expand(call: Call) -> list[Reading]:
+    return [(Expand(call.sizes(1)), (0, 0))]
+
+
+SHAPING: dict[str, Converter] = {
+    "Cast": _identity,
+    "Concat": _concat,
+    "Dropout": _identity,
+    "Expand": _expand,
+    "Flatten": _flatten,
+    "Gather": _gather,
+    "Identity": _identity,
+    "Pad": _pad,
+    "Reshape": _reshape,
+    "Slice": _slice,
+    "Split": _split,
+    "Squeeze": _squeeze,
+    "Transpose": _transpose,
+    "Unsqueeze": _unsqueeze,
+}

@@ -1,0 +1,75 @@
+"""Nodes that do not depend on the images: computed once, while the graph is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from harden.graph.call import UnsupportedError
+from harden.graph.values import Array, Known, Value
+
+
+def folded(
+    node: onnx.NodeProto, values: Sequence[Value | None], opset: int, batches: int
+) -> list[Known] | None:
+    """The node's outputs where all that it needs is known; None where it depends on the images.
+
+    ONNX's own reference implementation computes them.
+
+    Raises:
+        UnsupportedError: it fails on these inputs.
+    """
+    if node.op_type == "Shape":
+        return None if values[0] is None else [_shape(node, values[0])]
+    if any(not isinstance(value, Known) for value in values if value is not None):
+        return None
+    known = [value for value in values if isinstance(value, Known)]
+    if all(value.constant for value in known):
+        once = _computed(node, [value.arrays[0] for value in known], opset)
+        return [Known((array,) * batches) for array in once]
+    runs = [_computed(node, [value.arrays[at] for value in known], opset) for at in range(batches)]
+    return [Known(tuple(arrays)) for arrays in zip(*runs, strict=True)]
+
+
+def _shape(node: onnx.NodeProto, value: Value) -> Known:
+    shapes = [array.shape for array in value.arrays] if isinstance(value, Known) else value.shapes
+    ends = {attribute.name: attribute.i for attribute in node.attribute}
+    part = slice(ends.get("start", 0), ends.get("end"))
+    return Known(tuple(np.array(shape[part], dtype=np.int64) for shape in shapes))
+
+
+def _computed(node: onnx.NodeProto, arrays: list[Array], opset: int) -> list[Array]:
+    if node.op_type == "Constant":
+        return [_constant(node)]
+    names = [name for name in node.input if name]
+    try:
+        given = dict(zip(names, arrays, strict=True))
+        ports = [_port(name, array) for name, array in given.items()]
+        outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+        graph = helper.make_graph([node], "one", ports, outputs)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+        found: list[Any] = list(ReferenceEvaluator(model).run(None, given))
+    except Exception as error:  # the evaluator raises what numpy and its own operators raise
+        raise UnsupportedError(f"constants ({' '.join(str(error).split())[:120]})") from error
+    return [np.asarray(each) for each in found]
+
+
+def _port(name: str, array: Array) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+
+
+def _constant(node: onnx.NodeProto) -> Array:
+    attribute = node.attribute[0]
+    value = helper.get_attribute_value(attribute)
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    if attribute.name in ("value_int", "value_ints"):
+        return np.array(value, dtype=np.int64)
+    if attribute.name in ("value_float", "value_floats"):
+        return np.array(value, dtype=np.float32)
+    raise UnsupportedError(f"a constant of {attribute.name}")

@@ -1,0 +1,100 @@
+"""From a file, bytes or a parsed model to a model whose tensors are all inside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import onnx
+from onnx import external_data_helper, inliner
+
+from harden.certificate.runnable import check_runnable
+from harden.errors import InputError
+
+LARGEST_MODEL: Final = 2**31 - 1
+"""Bytes that protobuf can serialise."""
+
+
+def loaded(model: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
+    """The model, external data read and functions copied in.
+
+    Raises:
+        InputError: it can't be read, is no ONNX model, names files outside its own folder, or is one that no
+            runtime should be given.
+    """
+    if isinstance(model, onnx.ModelProto):
+        found, folder = model, None
+    else:
+        content, folder = (model, None) if isinstance(model, bytes) else _content(Path(model))
+        found = _parsed(content)
+    found = _with_data(found, folder)
+    if found.ByteSize() < LARGEST_MODEL:
+        check_runnable(found.SerializeToString())
+    return inliner.inline_local_functions(found) if found.functions else found
+
+
+def _content(path: Path) -> tuple[bytes, Path]:
+    try:
+        return path.read_bytes(), path.parent
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror})", "an ONNX model", "point to an existing file"
+        ) from error
+
+
+def _parsed(content: bytes) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except Exception as error:  # protobuf's exceptions differ between its versions
+        raise InputError(
+            f"a file that does not parse ({' '.join(str(error).split())})",
+            "an ONNX model",
+            "export it again",
+        ) from error
+    if not model.graph.node and not model.graph.output:
+        raise InputError("a file without a graph", "an ONNX model", "export it again")
+    return model
+
+
+def _with_data(model: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
+    """The model with the tensors that lie in other files of its folder."""
+    outside = [
+        tensor for tensor in model.graph.initializer if external_data_helper.uses_external_data(tensor)
+    ]
+    if not outside:
+        return model
+    if folder is None:
+        raise InputError(
+            f"the tensor {outside[0].name[:80]!r} in another file",
+            "a model whose tensors can be found",
+            "pass the path of the file instead of its content",
+        )
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    for tensor in copied.graph.initializer:
+        if external_data_helper.uses_external_data(tensor):
+            _read(tensor, folder)
+    return copied
+
+
+def _read(tensor: onnx.TensorProto, folder: Path) -> None:
+    place = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+    path = folder / place
+    # A stranger's file may name any other: /etc/passwd, or a link to it.
+    if not place or Path(place).is_absolute() or ".." in Path(place).parts or path.is_symlink():
+        raise InputError(
+            f"the tensor {tensor.name[:80]!r} in {place!r}",
+            "a plain file in the model's own folder",
+            "save the model again with its data beside it",
+        )
+    try:
+        external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+    except Exception as error:  # a missing or short file raises what the helper's release likes
+        raise InputError(
+            f"the tensor {tensor.name[:80]!r} in {place!r} ({' '.join(str(error).split())[:200]})",
+            "its data in that file",
+            "copy the file beside the model",
+        ) from error
+    tensor.data_location = onnx.TensorProto.DEFAULT
+    del tensor.external_data[:]

@@ -1,0 +1,45 @@
+"""A graph as a torch module."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from harden.graph.graph import Graph
+
+
+@final
+class GraphNetwork(nn.Module):
+    """The differentiable reading of an ONNX file: images to logits.
+
+    The file's constants are its buffers, so that it moves between devices and types and can be copied and
+    digested as any network. A file of one fixed batch size gets the images one batch of that size at a time.
+
+    Args:
+        graph: what `harden.graph.read` gave.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+        # Names in files hold dots and slashes, which a buffer's can't.
+        self._names = {name: f"constant_{number}" for number, name in enumerate(graph.constants)}
+        for name, buffer in self._names.items():
+            self.register_buffer(buffer, graph.constants[name].clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, K) of images (N, ...) as the file takes them."""
+        constants = {name: self.get_buffer(buffer) for name, buffer in self._names.items()}
+        size = self.graph.batch
+        if size is None or len(x) == size:
+            return self.graph.run(x, constants)
+        return torch.cat([self.graph.run(part, constants) for part in self._of_size(x, size)])[: len(x)]
+
+    def _of_size(self, x: Tensor, size: int) -> list[Tensor]:
+        parts = list(x.split(size))
+        missing = size - len(parts[-1])
+        if missing:  # the last image again, its logits dropped
+            parts[-1] = torch.cat([parts[-1], parts[-1][-1:].expand(missing, *x.shape[1:])])
+        return parts

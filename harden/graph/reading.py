@@ -1,0 +1,202 @@
+"""Reads an ONNX file into a list of typed operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper, numpy_helper
+from torch import Tensor
+
+from harden.errors import InputError
+from harden.graph.call import Call, UnsupportedError, shapes
+from harden.graph.converters import CONVERTERS
+from harden.graph.folding import folded
+from harden.graph.graph import BATCH, Graph, Node, Port
+from harden.graph.loading import loaded
+from harden.graph.operations import Expand, Operation
+from harden.graph.ports import input_port, output_name
+from harden.graph.values import SEVERAL, Computed, Known, Value, shape_of
+
+_OPSETS = range(7, 24)
+
+
+def read(model: str | Path | bytes | onnx.ModelProto) -> Graph:
+    """Read an ONNX classifier: one float32 input, a batch first, to one float32 output.
+
+    Constants are folded and what the output does not need is left out; shapes, axes and pads that the file
+    passes as tensors become attributes. Inputs and outputs may have any names, images any layout and range.
+
+    Args:
+        model: a file, its bytes, or the parsed model.
+
+    Raises:
+        InputError: it can't be read; it is no such classifier; operators or attributes are not supported, all
+            of which are named at once.
+    """
+    parsed = loaded(model)
+    opsets = {opset.domain: opset.version for opset in parsed.opset_import}
+    opset = opsets.get("", opsets.get("ai.onnx", 0))
+    if opset not in _OPSETS:
+        raise InputError(
+            f"a graph of opset {opset}",
+            f"opset {_OPSETS[0]} to {_OPSETS[-1]}",
+            "convert it with onnx.version_converter, or export it again",
+        )
+    port, fixed = input_port(parsed.graph)
+    reader = _Reader(opset, port, (fixed,) if fixed is not None else SEVERAL)
+    for tensor in parsed.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        reader.values[tensor.name] = Known((array,) * len(reader.batches))
+    for node in parsed.graph.node:
+        reader.take(node)
+    if reader.refusals:
+        raise _refusal(reader.refusals)
+    return reader.graph(output_name(parsed.graph), fixed)
+
+
+@final
+@dataclass(slots=True)
+class _Reader:
+    """What was read so far."""
+
+    opset: int
+    port: Port
+    batches: tuple[int, ...]
+    values: dict[str, Value] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+    constants: dict[str, Tensor] = field(default_factory=dict)
+    refusals: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        sizes = self.port.shape[1:]
+        self.values[self.port.name] = Computed(tuple((batch, *sizes) for batch in self.batches))
+
+    def take(self, node: onnx.NodeProto) -> None:
+        """Read one node; what it lacks is kept for the one error at the end."""
+        name = node.name or (node.output[0] if node.output else "")
+        if any(given and given not in self.values for given in node.input):
+            return  # it builds on a node that was refused already
+        values = [self.values[given] if given else None for given in node.input]
+        try:
+            known = folded(node, values, self.opset, len(self.batches))
+            if known is None:
+                self._convert(node, values, name)
+            else:
+                self.values.update(zip([output for output in node.output if output], known, strict=True))
+        except UnsupportedError as reason:
+            self.refusals.setdefault(f"{node.op_type} ({reason})", []).append(name)
+
+    def _convert(self, node: onnx.NodeProto, values: list[Value | None], name: str) -> None:
+        if node.op_type not in CONVERTERS:
+            raise UnsupportedError("no rule")
+        call = Call(
+            node.op_type,
+            {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute},
+            list(node.input),
+            values,
+            self.opset,
+            self.batches,
+            len([output for output in node.output if output]),
+        )
+        readings = CONVERTERS[node.op_type](call)
+        for output, (operation, at) in zip(node.output, readings, strict=False):
+            if output:
+                inputs = [(node.input[number], call.values[number]) for number in at]
+                self._add(operation, inputs, output, name, node.op_type)
+
+    def _add(
+        self,
+        operation: Operation,
+        inputs: Sequence[tuple[str, Value | None]],
+        output: str,
+        name: str,
+        kind: str,
+    ) -> None:
+        """One operation of the graph: what it computes is tried without numbers, for its shapes."""
+        names = tuple(self._named(given, value) for given, value in inputs)
+        found = []
+        for at, batch in enumerate(self.batches):
+            meta = [self._meta(given, at, batch) for given in names]
+            try:
+                found.append(tuple(operation(*meta).shape))
+            except (RuntimeError, ValueError, IndexError, TypeError) as error:
+                raise UnsupportedError(
+                    f"shapes {[tuple(each.shape) for each in meta]}: {error}"[:160]
+                ) from error
+        self.values[output] = Computed(tuple(found))
+        try:
+            shape = shape_of(found, self.batches)
+        except ValueError as error:
+            raise UnsupportedError(str(error)) from error
+        self.nodes.append(Node(operation, names, output, shape, name, kind))
+
+    def _named(self, name: str, value: Value | None) -> str:
+        """The name under which a value is found when the graph runs; constants are kept for it."""
+        if not isinstance(value, Known) or name in self.constants:
+            return name
+        array = value.arrays[0]
+        if not value.constant:
+            return self._for_each_image(name, value)
+        if array.dtype == np.float64 or array.dtype.kind not in "fiu":
+            raise UnsupportedError(f"a constant of {array.dtype}")
+        if array.dtype == np.float16:
+            raise UnsupportedError("float16")
+        numbers = torch.from_numpy(np.array(array))
+        tensor = numbers if array.dtype == np.float32 else numbers.to(torch.float32)
+        if not bool(tensor.isfinite().all()):
+            raise UnsupportedError(f"weights that are not finite ({name})")
+        self.constants[name] = tensor
+        return name
+
+    def _for_each_image(self, name: str, value: Known) -> str:
+        """A constant that is repeated for each image, such as a transformer's class token."""
+        shape = shape_of([array.shape for array in value.arrays], self.batches)
+        first = value.arrays[0][:1]
+        if shape[:1] != (BATCH,) or not all(
+            np.array_equal(array, np.broadcast_to(first, array.shape)) for array in value.arrays
+        ):
+            raise UnsupportedError(f"numbers that depend on the batch's size ({name})")
+        once, repeated = f"{name}.once", f"{name}.each"
+        if repeated not in self.values:
+            self.values[once] = Known((first,) * len(self.batches))
+            given = [(once, self.values[once]), (self.port.name, self.values[self.port.name])]
+            self._add(Expand(shape), given, repeated, name, "Expand")
+        return repeated
+
+    def _meta(self, name: str, at: int, batch: int) -> Tensor:
+        value = self.values.get(name)
+        shape = shapes(value)[at] if name not in self.constants else tuple(self.constants[name].shape)
+        return torch.empty(shape, device="meta")
+
+    def graph(self, output: str, fixed: int | None) -> Graph:
+        """What was read, without what the output does not need."""
+        needed, kept = {output}, []
+        for node in reversed(self.nodes):
+            if node.output in needed:
+                kept.append(node)
+                needed.update(node.inputs)
+        shapes_ = {node.output: node.shape for node in kept}
+        if output not in shapes_:
+            raise InputError(
+                "an output that does not depend on the input", "a classifier's logits", "export it again"
+            )
+        constants = {name: each for name, each in self.constants.items() if name in needed}
+        return Graph(self.port, Port(output, shapes_[output]), tuple(reversed(kept)), constants, fixed)
+
+
+def _refusal(refusals: dict[str, list[str]]) -> InputError:
+    shown = "; ".join(
+        f"{what} in {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}"
+        for what, names in sorted(refusals.items())
+    )
+    return InputError(
+        f"a graph with what can't be read: {shown}",
+        "layers, activations, pooling, normalisation and reshaping of an image classifier in float32",
+        "export it without them, or attack it as a black box through onnxruntime",
+    )
