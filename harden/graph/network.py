@@ -38,7 +38,7 @@ class GraphNetwork(nn.Module):
         return torch.cat([self.graph.run(part, constants) for part in self._of_size(x, size)])[: len(x)]
 
     def _of_size(self, x: Tensor, size: int) -> list[Tensor]:
-        parts = list(x.split(size))
+        parts = list(torch.split(x, size))
         missing = size - len(parts[-1])
         if missing:  # the last image again, its logits dropped
             parts[-1] = torch.cat([parts[-1], parts[-1][-1:].expand(missing, *x.shape[1:])])

@@ -57,7 +57,7 @@ def output_name(graph: onnx.GraphProto) -> str:
             "export the classifier alone",
         )
     _check_float32(graph.output[0])
-    return graph.output[0].name
+    return str(graph.output[0].name)
 
 
 def _check_float32(port: onnx.ValueInfoProto) -> None:
