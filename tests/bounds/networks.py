@@ -1,0 +1,181 @@
+"""Small networks as ONNX files, made without an exporter, and how onnxruntime runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+Array = NDArray[np.float32]
+LEVELS = (
+    onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+)
+
+
+class Builder:
+    """Adds one layer after the other; each takes the last value unless told otherwise."""
+
+    def __init__(self, shape: tuple[int, ...], seed: int = 0) -> None:
+        self.shape = shape
+        self.rng = np.random.default_rng(seed)
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.last = "image"
+
+    def add(self, kind: str, *inputs: str | Array, after: str | None = None, **attributes: object) -> str:
+        """A node on the last value, or on `after`, and on what is given."""
+        names = [self.last if after is None else after]
+        for given in inputs:
+            names.append(given if isinstance(given, str) else self.constant(given))
+        self.last = f"v{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, names, [self.last], **attributes))
+        return self.last
+
+    def constant(self, array: Array | NDArray[np.int64]) -> str:
+        """An initialiser."""
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(array), name))
+        return name
+
+    def normal(self, *shape: int, scale: float = 1.0) -> Array:
+        """Random weights."""
+        return (scale * self.rng.normal(size=shape)).astype(np.float32)
+
+    def dense(self, inputs: int, outputs: int) -> str:
+        """A layer of weights with variance 1 / inputs."""
+        weight = self.normal(inputs, outputs, scale=inputs**-0.5)
+        return self.add("Gemm", weight, self.normal(outputs, scale=0.1))
+
+    def conv(self, inputs: int, outputs: int, kernel: int = 3, **attributes: object) -> str:
+        """A two-dimensional convolution with a bias."""
+        group = int(str(attributes.get("group", 1)))
+        weight = self.normal(
+            outputs, inputs // group, kernel, kernel, scale=(inputs * kernel**2 / group) ** -0.5
+        )
+        return self.add("Conv", weight, self.normal(outputs, scale=0.1), **attributes)
+
+    def batch_norm(self, channels: int) -> str:
+        """Stored statistics and weights, none of them trivial."""
+        positive = np.abs(self.normal(channels)) + np.float32(0.2)
+        statistics = (
+            positive,
+            self.normal(channels),
+            self.normal(channels, scale=0.3),
+            positive[::-1].copy(),
+        )
+        return self.add("BatchNormalization", *statistics)
+
+    def model(self) -> onnx.ModelProto:
+        """The file."""
+        image = helper.make_tensor_value_info("image", 1, ["batch", *self.shape])
+        logits = helper.make_tensor_value_info(self.last, 1, None)
+        graph = helper.make_graph(self.nodes, "net", [image], [logits], self.constants)
+        found = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        return onnx.shape_inference.infer_shapes(found)
+
+
+def runtime(
+    model: onnx.ModelProto, level: onnxruntime.GraphOptimizationLevel = LEVELS[-1], threads: int = 1
+) -> Callable[[Array], Array]:
+    """The file as onnxruntime runs it."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+    def run(x: Array) -> Array:
+        found: Array = session.run(None, {"image": np.ascontiguousarray(x, dtype=np.float32)})[0]
+        return found
+
+    return run
+
+
+def dense_net(seed: int) -> Builder:
+    """6 -> 16 -> 16 -> 4."""
+    net = Builder((6,), seed)
+    for inputs, outputs in ((6, 16), (16, 16)):
+        net.dense(inputs, outputs)
+        net.add("Relu")
+    net.dense(16, 4)
+    return net
+
+
+def conv_net(seed: int) -> Builder:
+    """Two convolutions, one of them strided, BatchNorms, a dense layer."""
+    net = Builder((2, 6, 6), seed)
+    net.conv(2, 4, pads=[1, 1, 1, 1])
+    net.batch_norm(4)
+    net.add("Relu")
+    net.conv(4, 6, strides=[2, 2], pads=[0, 1, 1, 0])
+    net.add("Relu")
+    net.add("Flatten")
+    net.dense(6 * 9, 3)
+    return net
+
+
+def residual_net(seed: int) -> Builder:
+    """A block with a shortcut of its own stride, grouped convolutions, averaging."""
+    net = Builder((2, 6, 6), seed)
+    start = net.conv(2, 4, pads=[1, 1, 1, 1])
+    net.add("Relu")
+    net.conv(4, 4, pads=[1, 1, 1, 1], group=2)
+    net.batch_norm(4)
+    net.add("Relu")
+    branch = net.conv(4, 4, pads=[1, 1, 1, 1], dilations=[1, 1])
+    net.last = start
+    net.conv(4, 4, kernel=1)
+    net.add("Add", branch)
+    net.add("Relu")
+    net.add("GlobalAveragePool")
+    net.add("Flatten")
+    net.dense(4, 3)
+    return net
+
+
+def pooling_net(seed: int) -> Builder:
+    """Overlapping maxima with padding, then means."""
+    net = Builder((2, 7, 7), seed)
+    net.conv(2, 4, pads=[1, 1, 1, 1])
+    net.add("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    net.conv(4, 4)
+    net.add("Relu")
+    net.add("AveragePool", kernel_shape=[2, 2])
+    net.add("Flatten")
+    net.dense(4, 3)
+    return net
+
+
+def smooth_net(kind: str) -> Callable[[int], Builder]:
+    """Two layers of a function of one value."""
+
+    def build(seed: int) -> Builder:
+        net = Builder((5,), seed)
+        for inputs, outputs in ((5, 12), (12, 12)):
+            net.dense(inputs, outputs)
+            net.add(kind)
+        net.dense(12, 3)
+        return net
+
+    return build
+
+
+KINDS = {
+    "dense": dense_net,
+    "conv": conv_net,
+    "residual": residual_net,
+    "pooling": pooling_net,
+    **{
+        kind.lower(): smooth_net(kind)
+        for kind in ("Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid", "HardSwish", "Erf", "Abs")
+    },
+}
