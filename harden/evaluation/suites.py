@@ -50,7 +50,8 @@ def standard(precision: torch.dtype = torch.float32) -> tuple[Attempt, ...]:
     Auto-PGD of 100 steps on the cross-entropy from three starts (a start is chance, and a run of it is cheap
     beside the others), then towards each of the nine likeliest classes, the minimal-norm attack FAB towards
     the same, and Square, which needs no gradient, with 5,000 queries. FAB and Square leave images alone that
-    are far from an error after a tenth of the way. At most about 4,300 passes for an image that stands; most of them never get that far.
+    are far from an error after a tenth of the way. At most about 4,300 passes for an image that stands; most
+    of them never get that far.
     """
     return (
         Attempt("apgd-ce", APGD(steps=100, restarts=3), CrossEntropy, precision),
