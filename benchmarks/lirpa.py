@@ -3,9 +3,9 @@
     python benchmarks/lirpa.py --lirpa CHECKOUT --rounds 5 --record
 
 Claim: none; it measures. `difference` is the largest |ours - theirs| / max(|theirs|, 1) over all lower bounds
-of logit_y - logit_j; `times_as_long` is harden's time over auto_LiRPA's, the median of interleaved rounds, with
-bounds of every value from backward passes, without rounding. `with_rounding` is harden's time with it, over
-auto_LiRPA's, and `slack` the most that it costs a bound.
+of logit_y - logit_j, `lowest` and `highest` its ends with a sign. `times_as_long` is harden's time over
+auto_LiRPA's, the median of interleaved rounds, both with bounds of every value from backward passes, in real
+numbers. `with_rounding` is the same with what float32 rounds, and `slack` the most that it costs a bound.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ def networks() -> dict[str, nn.Module]:
     relu, flat = nn.ReLU, nn.Flatten
     wide = [nn.Linear(784, 256), relu(), nn.Linear(256, 256), relu(), nn.Linear(256, 10)]
     conv = [nn.Conv2d(1, 16, 4, 2, 1), relu(), nn.Conv2d(16, 32, 4, 2, 1), relu()]
-    pooled = [nn.Conv2d(1, 8, 3, 1, 1), relu(), nn.MaxPool2d(2), nn.Conv2d(8, 16, 3, 1, 1), relu()]
+    pooled = [nn.Conv2d(1, 8, 3, 1, 1), nn.MaxPool2d(2), relu(), nn.Conv2d(8, 16, 3, 1, 1)]
     return {
         "dense 2x256": nn.Sequential(flat(), *wide),
         "conv 16-32": nn.Sequential(*conv, flat(), nn.Linear(1568, 100), relu(), nn.Linear(100, 10)),
         "residual": nn.Sequential(
             nn.Conv2d(1, 8, 3, 1, 1), relu(), Residual(8, 16), Residual(16, 16), flat(), nn.Linear(784, 10)
         ),
-        "pooling": nn.Sequential(*pooled, nn.MaxPool2d(2), flat(), nn.Linear(784, 10)),
+        "pooling": nn.Sequential(*pooled, nn.MaxPool2d(2), relu(), flat(), nn.Linear(784, 10)),
     }
 
 
@@ -122,6 +122,10 @@ def compared(network: nn.Module, x: Tensor, given: argparse.Namespace) -> dict[s
     }
     if "theirs" in bounds:
         other = bounds["theirs"]
+        found["lowest"], found["highest"] = (
+            round(float(of((bounds["ours"] - other) / other.abs().clamp_min(1))), 15)
+            for of in (torch.min, torch.max)
+        )
         found["difference"] = float(((bounds["ours"] - other).abs() / other.abs().clamp_min(1)).max())
         for ratio, name in (("times_as_long", "ours"), ("with_rounding", "rounded")):
             both = zip(seconds[name], seconds["theirs"], strict=True)

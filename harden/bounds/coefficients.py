@@ -134,3 +134,10 @@ def _united(one: Window, other: Window, row: int, column: int) -> Window:
 
     each = framed(one, top, left) + framed(other, top - row, left - column)
     return Window(each, one.row - top, one.column - left, one.size)
+
+
+def dot(one: Tensor, other: Tensor) -> Tensor:
+    """Sums of products over all but the first dimension, (P,); an `other` of one row serves all."""
+    if len(other) == 1:
+        return one.flatten(1) @ other.flatten()
+    return (one * other).flatten(1).sum(1)

@@ -12,10 +12,12 @@ from harden.bounds.coefficients import Coefficients, Size, Whole, Window
 from harden.bounds.program import Program, Step
 from harden.bounds.region import Region
 from harden.bounds.relaxation import Relaxation
-from harden.bounds.rules import Affine, Interval, Rectifier
+from harden.bounds.rules import Affine, Interval, Pooling, Rectifier
 
-MEMORY = 2**28
-"""Bytes of coefficients that one pass may carry, at the network's widest value."""
+MEMORY = 2**25
+"""Bytes of coefficients that one pass may carry at the widest value: more leaves the caches, and is slow."""
+ALONE = 32
+"""Bounds an image from which on its own pass is cheaper."""
 
 
 def relaxed(
@@ -41,11 +43,11 @@ def relaxed(
         memory: bytes that coefficients may take.
     """
     found = Relaxation(program, region, {program.input: (region.lower, region.upper)}, parallel, rounding)
-    direct = _directly_reached(program) if region.centre is None else frozenset[str]()
+    refined = _worth_refining(program, box=region.centre is None)
     wanted = _needed_signs(program)
     for step in program.steps:
         lower, upper = _interval(found, step)
-        if backward and step.name in program.bent and step.name not in direct:
+        if backward and step.name in refined:
             lower, upper = _refined(found, step, (lower, upper), step.name in wanted, memory)
         found.intervals[step.name] = lower, upper
     return found
@@ -66,15 +68,30 @@ def _refined(found: Relaxation, step: Step, interval: Interval, sign_alone: bool
     """The interval, and that of CROWN where it can matter, whichever end is tighter."""
     lower, upper = (each.flatten(1).clone() for each in interval)
     open_ = (lower < 0) & (upper > 0) if sign_alone else lower < upper
-    images, places = open_.nonzero(as_tuple=True)
-    for part in _parts(len(images), found.program, memory):
-        of, at = images[part], places[part]
+    for of, at in _rounds(open_, found.program, memory):
         unit = _unit(at, step.size, lower)
         lower[of, at] = torch.maximum(lower[of, at], found.lower(step.name, unit, of))
         minus = unit.with_(-unit.each)
         upper[of, at] = torch.minimum(upper[of, at], -found.lower(step.name, minus, of))
     shape = (len(lower), *step.size)
     return lower.reshape(shape), upper.reshape(shape)
+
+
+def _rounds(wanted: Tensor, program: Program, memory: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images and places of the bounds that are wanted, so many at a time that their coefficients fit.
+
+    Where an image has many, they go by themselves: `image` is then one number, and what is known of that
+    image is read in place and not copied for each bound.
+    """
+    widest = max(math.prod(size) for size in (program.size, *(step.size for step in program.steps)))
+    most = max(1, memory // (8 * widest))
+    if int(wanted.sum()) >= ALONE * len(wanted):
+        for number, row in enumerate(wanted):
+            for places in torch.split(row.nonzero().flatten(), most):
+                yield torch.full((1,), number, device=wanted.device), places
+        return
+    for part in torch.split(wanted.nonzero(), most):
+        yield part[:, 0], part[:, 1]
 
 
 def _unit(places: Tensor, size: Size, like: Tensor) -> Coefficients:
@@ -86,21 +103,21 @@ def _unit(places: Tensor, size: Size, like: Tensor) -> Coefficients:
     return Whole(each.reshape(len(places), *size))
 
 
-def _parts(count: int, program: Program, memory: int) -> Iterator[slice]:
-    """So many bounds at a time that their coefficients fit."""
-    widest = max(math.prod(size) for size in (program.size, *(step.size for step in program.steps)))
-    most = max(1, memory // (8 * widest))
-    for start in range(0, count, most):
-        yield slice(start, start + most)
+def _worth_refining(program: Program, *, box: bool) -> frozenset[str]:
+    """Values that functions with kinks read and that interval arithmetic does not already bound well.
 
-
-def _directly_reached(program: Program) -> frozenset[str]:
-    """Values that one affine operation on the images gives, for which interval arithmetic is exact."""
-    return frozenset(
-        step.name
-        for step in program.steps
-        if isinstance(step.rule, Affine) and step.inputs == (program.input,)
-    )
+    It is exact for an affine operation on a box, and gives a function of one value its bounds over the
+    refined interval of what that function reads.
+    """
+    boxes = {program.input} if box else set[str]()
+    found = set()
+    for step in program.steps:
+        affine_of_box = isinstance(step.rule, Affine) and len(step.inputs) == 1 and step.inputs[0] in boxes
+        if affine_of_box and isinstance(step.rule, Affine) and not step.rule.terms:
+            boxes.add(step.name)  # moved, and a box still
+        if step.name in program.bent and isinstance(step.rule, Affine | Pooling) and not affine_of_box:
+            found.add(step.name)
+    return frozenset(found)
 
 
 def _needed_signs(program: Program) -> frozenset[str]:

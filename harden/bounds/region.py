@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.bounds.coefficients import Coefficients
+from harden.bounds.coefficients import Coefficients, dot
 from harden.bounds.rounding import UNIT_64, gamma
 from harden.threats import L1, L2, Linf, Threat
 
@@ -62,18 +62,22 @@ class Region:
             image: (P,), which region each is about.
         """
         a = coefficients.each.flatten(1)
-        lower = coefficients.seen(self.lower, image).flatten(1)
-        upper = coefficients.seen(self.upper, image).flatten(1)
-        centre, radius = (lower + upper) / 2, (upper - lower) / 2
-        rounded = 4 * gamma(a.shape[1] + 16, UNIT_64)
-        spread = radius + rounded * torch.maximum(lower.abs(), upper.abs())
-        found = _dot(a, centre) - _dot(a.abs(), spread)
+        size = a.abs()
+        centre = coefficients.seen((self.lower + self.upper) / 2, image).flatten(1)
+        spread = coefficients.seen(self._spread(a.shape[1]), image).flatten(1)
+        found = dot(a, centre) - dot(size, spread)
         if self.centre is None:
             return found
         at = coefficients.seen(self.centre, image).flatten(1)
+        rounded = 4 * gamma(a.shape[1] + 16, UNIT_64)
         reach = self.eps * torch.linalg.vector_norm(a, self.dual, dim=1) * (1 + rounded)
         # The region lies in both: its least is at least the larger one.
-        return torch.maximum(found, _dot(a, at) - reach - rounded * _dot(a.abs(), at.abs()))
+        return torch.maximum(found, dot(a, at) - reach - rounded * dot(size, at.abs()))
+
+    def _spread(self, terms: int) -> Tensor:
+        """Half the width of each box, and what a sum of so many terms rounds."""
+        largest = torch.maximum(self.lower.abs(), self.upper.abs())
+        return (self.upper - self.lower) / 2 + 4 * gamma(terms + 16, UNIT_64) * largest
 
     def take(self, index: Tensor) -> Region:
         """Some of the regions."""
@@ -82,10 +86,6 @@ class Region:
 
     def __len__(self) -> int:
         return len(self.lower)
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).sum(1)
 
 
 def _above(eps: Fraction) -> float:

@@ -14,7 +14,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.bounds.coefficients import Coefficients, Whole, Window, added
+from harden.bounds.coefficients import Coefficients, Whole, Window, added, dot
 from harden.bounds.program import Program, Step
 from harden.bounds.region import Region
 from harden.bounds.rounding import UNIT_64, gamma
@@ -55,11 +55,11 @@ class Relaxation:
         Args:
             start: the value's name.
             coefficients: of P bounds on the value, numbers that float32 holds exactly.
-            image: (P,), which of the N images each bound is about.
+            image: (P,), which of the N images each bound is about, or (1,), that of all.
             slopes: (P, *size) by rectifier; what is not there follows `parallel`.
         """
         pending = {start: coefficients}
-        total = coefficients.each.new_zeros(len(image))
+        total = coefficients.each.new_zeros(len(coefficients.each))
         size = total
         for step in reversed(self.program.until(start)):
             of_output = pending.pop(step.name, None)
@@ -68,7 +68,7 @@ class Relaxation:
             below = None if slopes is None else slopes.get(step.name)
             of_inputs, more = self._back(step, of_output, image, below)
             if self.rounding:
-                lost = _dot(of_output.each.abs(), of_output.seen(self._charge(step), image))
+                lost = dot(of_output.each.abs(), of_output.seen(self._charge(step), image))
                 size = size + lost + more.abs()
                 more = more - lost * (1 + 2.0**-20)
             total = total + more
@@ -95,14 +95,14 @@ class Relaxation:
         """Coefficients of a step's inputs, and what the step adds to the bound, (P,)."""
         rule = step.rule
         if isinstance(rule, Affine):
-            more = _dot(of_output.each, of_output.seen(rule.offset, image))
+            more = dot(of_output.each, of_output.seen(rule.offset, image))
             if isinstance(of_output, Window) and rule.through is not None:
                 return rule.through(of_output), more
             return tuple(Whole(each) for each in rule.transpose(of_output.whole().each)), more
         lines = self._line(step)
         if isinstance(lines, Winners):
-            carried, more = lines.carried_back(of_output.whole().each, image)
-            return (Whole(carried),), more
+            carried, more = lines.carried_back(of_output, image)
+            return (carried,), more
         if below is not None:
             of_output = of_output.whole()
         low, high = of_output.each.clamp_min(0), of_output.each.clamp_max(0)
@@ -110,10 +110,10 @@ class Relaxation:
         if below is not None and isinstance(rule, Rectifier):
             lower, upper = self.intervals[step.inputs[0]]
             slope = torch.where(((lower < 0) & (upper > 0))[image], below, slope)
-        carried = low * slope + high * of_output.seen(lines.above_slope, image)
-        more = _dot(low, of_output.seen(lines.below_offset, image))
-        more = more + _dot(high, of_output.seen(lines.above_offset, image))
-        return (of_output.with_(carried),), more
+        bent = low * slope + high * of_output.seen(lines.above_slope, image)
+        more = dot(low, of_output.seen(lines.below_offset, image))
+        more = more + dot(high, of_output.seen(lines.above_offset, image))
+        return (of_output.with_(bent),), more
 
     def _line(self, step: Step) -> Lines | Winners:
         if step.name not in self._lines:
@@ -147,10 +147,3 @@ class Relaxation:
         steepest = torch.maximum(lines.below_slope.abs(), lines.above_slope.abs()).clamp_min(1.0)
         offset = torch.maximum(lines.below_offset.abs(), lines.above_offset.abs())
         return 4 * gamma(lower[0].numel() + 16, UNIT_64) * (steepest * largest + offset)
-
-
-def _dot(one: Tensor, other: Tensor) -> Tensor:
-    """Sums of products over all but the first dimension, (P,); an `other` of one row serves all."""
-    if len(other) == 1:
-        return one.flatten(1) @ other.flatten()
-    return (one * other).flatten(1).sum(1)

@@ -168,6 +168,7 @@ def test_the_record_is_the_same_for_any_batch_size_and_number_of_threads(
     short = (
         Attempt("apgd-ce", APGD(steps=20), CrossEntropy),
         Attempt("apgd-t", Targeted(APGD(steps=10), classes=3), DLR),
+        Attempt("apgd-margin", APGD(steps=10, restarts=2), Margin),
         Attempt("fab-t", Targeted(FAB(steps=5), classes=3), Margin),
         Attempt("square", Square(queries=60), Margin),
     )

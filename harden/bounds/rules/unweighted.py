@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from harden.bounds.coefficients import Size
+from harden.bounds.coefficients import Size, Window
 from harden.bounds.rules.affine import Affine, Map
 from harden.bounds.rules.weighted import Given, scaled
 from harden.graph.operations import (
@@ -38,11 +39,11 @@ def arithmetic(
     """Sums and differences of any two; products with a constant, quotients by one; the change of sign."""
     match operation, given:
         case Neg(), _:
-            return _unchanged(_negative, _same, 0, sizes, size, like)
+            return _unchanged(_negative, _same, 0, sizes, size, like, (-1.0,))
         case Add(), (None, None):
-            return _unchanged(torch.add, torch.add, 2, sizes, size, like)
+            return _unchanged(torch.add, torch.add, 2, sizes, size, like, (1.0, 1.0))
         case Sub(), (None, None):
-            return _unchanged(torch.sub, torch.add, 2, sizes, size, like)
+            return _unchanged(torch.sub, torch.add, 2, sizes, size, like, (1.0, -1.0))
         case Add(), (Tensor() as offset, None) | (None, Tensor() as offset):
             return _moved(1.0, offset, sizes, size)
         case Sub(), (None, Tensor() as offset):
@@ -62,6 +63,9 @@ def averages(
     """Sums and means over windows and axes."""
     if isinstance(operation, AveragePool):
         terms = math.prod(operation.kernel)
+        if len(size) == 3 and not operation.ceil_mode and not any(operation.pads):
+            found = _unchanged(operation, operation, terms, sizes, size, like)
+            return replace(found, through=partial(_averaged, operation, sizes[0], like))
     else:
         terms = math.prod((1, *sizes[0])[axis] for axis in operation.axes)
     return _unchanged(operation, operation, terms, sizes, size, like)
@@ -117,11 +121,34 @@ def _filled(operation: Operation, given: Sequence[Tensor | None]) -> Map:
 
 
 def _unchanged(
-    linear: Map, spread: Map, terms: int, sizes: tuple[Size, ...], size: Size, like: Tensor
+    linear: Map,
+    spread: Map,
+    terms: int,
+    sizes: tuple[Size, ...],
+    size: Size,
+    like: Tensor,
+    signs: tuple[float, ...] = (),
 ) -> Affine:
-    """Without an offset, with weights of 1 at most."""
+    """Without an offset, with weights of 1 at most; with signs, those are all that it does to each input."""
     nothing = like.new_zeros(1, *size)
-    return Affine(linear, spread, nothing, nothing, terms, 1.0, sizes, size)
+    through = partial(_signed, signs) if signs and _maps(sizes, size) else None
+    return Affine(linear, spread, nothing, nothing, terms, 1.0, sizes, size, through=through)
+
+
+def _maps(sizes: tuple[Size, ...], size: Size) -> bool:
+    """Whether each element of a map comes from the same place of each input."""
+    return len(size) == 3 and all(each == size for each in sizes)
+
+
+def _signed(signs: tuple[float, ...], window: Window) -> tuple[Window, ...]:
+    return tuple(window.with_(sign * window.each) for sign in signs)
+
+
+def _averaged(operation: AveragePool, size_in: Size, like: Tensor, window: Window) -> tuple[Window]:
+    """The transpose of a mean over windows without padding: of a convolution, channel by channel."""
+    channels = size_in[0]
+    weight = like.new_full((channels, 1, *operation.kernel), 1 / math.prod(operation.kernel))
+    return (window.through(weight, operation.strides, operation.pads, (1, 1), channels, size_in),)
 
 
 def _moved(slope: float, offset: Tensor, sizes: tuple[Size, ...], size: Size) -> Affine:
@@ -134,7 +161,8 @@ def _moved(slope: float, offset: Tensor, sizes: tuple[Size, ...], size: Size) ->
     def spread(x: Tensor) -> Tensor:
         return x.expand(len(x), *size)
 
-    return Affine(linear, spread, offset, offset.abs(), 2, 1.0, sizes, size)
+    through = partial(_signed, (slope,)) if _maps(sizes, size) else None
+    return Affine(linear, spread, offset, offset.abs(), 2, 1.0, sizes, size, through=through)
 
 
 def _beside(linear: Map, offset: Tensor, sizes: tuple[Size, ...], size: Size) -> Affine:

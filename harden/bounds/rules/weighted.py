@@ -137,7 +137,12 @@ def scaled(slope: Tensor, offset: Tensor, offset_magnitude: Tensor, size_in: Siz
         sizes=(size_in,),
         size=size,
         transposed=(lambda flat: (flat * slope,)) if size_in == size else None,
+        through=partial(_stretched, slope.expand(1, *size)) if size_in == size and len(size) == 3 else None,
     )
+
+
+def _stretched(slope: Tensor, window: Window) -> tuple[Window]:
+    return (window.with_(window.each * window.seen(slope, torch.zeros(1, dtype=torch.int64))),)
 
 
 def _largest(weight: Tensor) -> float:
