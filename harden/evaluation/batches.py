@@ -23,7 +23,7 @@ from harden.evaluation.closing import closing
 from harden.evaluation.findings import BatchOutcome, Effort, Found, Signs
 from harden.evaluation.judging import answers, check_answer, classified, predicted
 from harden.evaluation.outcome import TrustCheck
-from harden.evaluation.probes import probed
+from harden.evaluation.probes import probed, rescaled
 from harden.evaluation.steering import Steering
 from harden.evaluation.trust import has_gradient, zero_gradients
 from harden.models import PassMeter, counting
@@ -123,6 +123,11 @@ class BatchSearch:
                 self._try(number, attempt, batch, predictions, verdicts)
                 for number, attempt in enumerate(self._all())
             )
+            if probes:
+                left = (verdicts.by < 0) | (verdicts.by >= len(self._given))  # by the attempts themselves
+                standing = left & (predictions == batch.y)
+                with unmetered():
+                    probes += (rescaled(self._steering, self.threat, batch, standing, self._seed),)
         verdicts.signs.gradients, verdicts.signs.not_finite = gradients.total, gradients.not_finite
         return BatchOutcome(
             labels=batch.y.cpu(),

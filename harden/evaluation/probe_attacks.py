@@ -124,19 +124,15 @@ def broken_at_zero(subject: Subject, rounding: float) -> int:
     return int((fell & ~ties(subject.logits, rounding)).sum())
 
 
-def gained_by_scale(subject: Subject) -> int:
-    """How many more images PGD-10 breaks when it climbs logits of a usual scale: 21 1/3 passes an image.
+def broken_at_scale(subject: Subject) -> int:
+    """How many images PGD-10 breaks that climbs the cross-entropy of logits of a usual scale: 10 2/3 passes.
 
-    Both attacks start at the same points and climb the cross-entropy: of the logits as they are, and of the
-    logits over the median of their absolute margin. Negative where the logits as they are serve better.
+    The logits are divided by the median of their absolute margin.
     """
     typical = float(margin(subject.scores.double(), subject.batch.y).abs().median())
     scale = typical if 0 < typical < float("inf") else 1.0
-    left = [
-        int(subject.kept(PGD(steps=STEPS), subject.threat, loss).sum())
-        for loss in (CrossEntropy, ScaledCrossEntropy(scale))
-    ]
-    return left[0] - left[1]
+    kept = subject.kept(PGD(steps=STEPS), subject.threat, ScaledCrossEntropy(scale))
+    return len(subject) - int(kept.sum())
 
 
 @final

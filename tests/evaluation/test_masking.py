@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harden.attacks import PGD
 from harden.data import Splits
-from harden.evaluation import Evaluation, evaluate, pgd_suite
+from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite
+from harden.losses import CrossEntropy
 from harden.models import Classifier
 from harden.threats import L2, Linf, Threat
 
@@ -62,8 +64,14 @@ def normalised(x: Tensor) -> Tensor:
     return (x - x.mean((0, 2, 3), keepdim=True)) / (x.std((0, 2, 3), keepdim=True) + 1e-3) * 0.38 + 0.31
 
 
-def evaluated(model: Classifier, digits: Splits, threat: Threat = THREAT, seed: int = 0) -> Evaluation:
-    return evaluate(model, (digits.test.x[:150], digits.test.y[:150]), threat, SUITE, seed=seed)
+def evaluated(
+    model: Classifier,
+    digits: Splits,
+    threat: Threat = THREAT,
+    seed: int = 0,
+    attempts: Sequence[Attempt] = SUITE,
+) -> Evaluation:
+    return evaluate(model, (digits.test.x[:150], digits.test.y[:150]), threat, attempts, seed=seed)
 
 
 def fired(found: Evaluation) -> set[str]:
@@ -92,9 +100,13 @@ def test_a_defence_before_the_network_is_flagged_by_the_check_that_is_made_for_i
 
 
 def test_a_temperature_is_flagged_by_saturation_and_by_scale(plain: Classifier, digits: Splits) -> None:
-    found = evaluated(Classifier(Defended(plain.network, after=lambda z: 1000 * z)), digits)
-    checks = {check.name: check for check in found.checks}
-    assert fired(found) == {"softmax saturation", "logit scale"}
+    """By scale where the attempts are misled: those on the margin are not."""
+    model = Classifier(Defended(plain.network, after=lambda z: 1000 * z))
+    found = evaluated(model, digits)
+    assert fired(found) == {"softmax saturation"}
+    misled = evaluated(model, digits, attempts=[Attempt("pgd-ce", PGD(steps=5), CrossEntropy)])
+    checks = {check.name: check for check in misled.checks}
+    assert {"softmax saturation", "logit scale"} <= fired(misled)
     assert checks["softmax saturation"].value > 0.9
     assert checks["logit scale"].value > 0.2
 
