@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from harden.graph.call import UnsupportedError
+from harden.graph.operations import DequantizeLinear
 from harden.graph.values import Array, Known, Value
 
 
@@ -46,6 +48,8 @@ def _shape(node: onnx.NodeProto, value: Value) -> Known:
 def _computed(node: onnx.NodeProto, arrays: list[Array], opset: int) -> list[Array]:
     if node.op_type == "Constant":
         return [_constant(node)]
+    if node.op_type == "DequantizeLinear":
+        return [_dequantised(node, arrays)]
     names = [name for name in node.input if name]
     try:
         given = dict(zip(names, arrays, strict=True))
@@ -57,6 +61,14 @@ def _computed(node: onnx.NodeProto, arrays: list[Array], opset: int) -> list[Arr
     except Exception as error:  # the evaluator raises what numpy and its own operators raise
         raise UnsupportedError(f"constants ({' '.join(str(error).split())[:120]})") from error
     return [np.asarray(each) for each in found]
+
+
+def _dequantised(node: onnx.NodeProto, arrays: list[Array]) -> Array:
+    """Weights as the runtime computes them; the reference implementation knows it only from opset 19 on."""
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+    x, *grid = (torch.from_numpy(np.array(array)) for array in arrays)
+    found: Array = DequantizeLinear(axis)(x, *grid).numpy()
+    return found
 
 
 def _port(name: str, array: Array) -> onnx.ValueInfoProto:

@@ -11,6 +11,14 @@ from harden.graph.graph import Graph
 
 
 @final
+class _Logits(nn.Module):
+    """What the graph returns, as a submodule that can be named."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+@final
 class GraphNetwork(nn.Module):
     """The differentiable reading of an ONNX file: images to logits.
 
@@ -23,6 +31,7 @@ class GraphNetwork(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
+        self.output = _Logits()
         self.graph = graph
         # Names in files hold dots and slashes, which a buffer's can't.
         self._names = {name: f"constant_{number}" for number, name in enumerate(graph.constants)}
@@ -34,8 +43,20 @@ class GraphNetwork(nn.Module):
         constants = {name: self.get_buffer(buffer) for name, buffer in self._names.items()}
         size = self.graph.batch
         if size is None or len(x) == size:
-            return self.graph.run(x, constants)
-        return torch.cat([self.graph.run(part, constants) for part in self._of_size(x, size)])[: len(x)]
+            return self._logits(self.graph.run(x, constants))
+        parts = [self.graph.run(part, constants) for part in self._of_size(x, size)]
+        return self._logits(torch.cat(parts)[: len(x)])
+
+    def get_classifier(self) -> nn.Module:
+        """What stands for the head, whose input a `Classifier` takes as features: the logits themselves.
+
+        Which of a file's values are features, no file says.
+        """
+        return self.output
+
+    def _logits(self, found: Tensor) -> Tensor:
+        logits: Tensor = self.output(found)
+        return logits
 
     def _of_size(self, x: Tensor, size: int) -> list[Tensor]:
         parts = list(torch.split(x, size))

@@ -1,0 +1,67 @@
+"""Graphs of one operator or a few, and how onnxruntime runs them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+Array = NDArray[Any]
+
+
+def one(
+    kind: str,
+    shape: tuple[int | str, ...],
+    *inputs: Array | None,
+    opset: int = 18,
+    first: int = 0,
+    **attributes: Any,
+) -> onnx.ModelProto:
+    """The operator on an image of a shape; constants follow it, or come before it up to `first`."""
+    names = [f"c{at}" if array is not None else "" for at, array in enumerate(inputs)]
+    constants = [
+        numpy_helper.from_array(array, name) for name, array in zip(names, inputs, strict=True) if name
+    ]
+    node = helper.make_node(kind, [*names[:first], "x", *names[first:]], ["y"], name="the node", **attributes)
+    return model([node], shape, constants, opset)
+
+
+def model(
+    nodes: list[onnx.NodeProto],
+    shape: tuple[int | str, ...],
+    constants: list[onnx.TensorProto] | None = None,
+    opset: int = 18,
+    output: str = "y",
+) -> onnx.ModelProto:
+    """A file from `x` to `y`."""
+    port = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, list(shape))
+    logits = helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "g", [port], [logits], constants or [])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+
+
+def constant(name: str, array: Array) -> onnx.TensorProto:
+    """An initialiser."""
+    return numpy_helper.from_array(array, name)
+
+
+def run(file: onnx.ModelProto, x: Array) -> Array:
+    """What onnxruntime says, unoptimised."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(
+        file.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    found: Array = session.run(None, {session.get_inputs()[0].name: x})[0]
+    return found
+
+
+def normal(*shape: int, seed: int = 0) -> Array:
+    """Random numbers."""
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
