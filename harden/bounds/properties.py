@@ -1,0 +1,98 @@
+"""Which clauses of a VNN-LIB property no input can satisfy: if it is all of them, the property holds."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from harden.bounds.certification import Method
+from harden.bounds.coefficients import Whole
+from harden.bounds.crown import relaxed
+from harden.bounds.program import Program
+from harden.bounds.region import Region
+from harden.bounds.vnnlib import Clause, Property
+from harden.errors import InputError
+
+
+def refuted(program: Program, given: Property, method: Method | None = None) -> tuple[bool, ...]:
+    """Say of each clause whether it is proved that no input of its box satisfies it.
+
+    A clause asks for an output with a . Y <= b in every row; it is refuted when in one row the lower bound of
+    a . Y over the box is above b. Guarantee: as `harden.bounds.certify`, for what the file computes in
+    float32. False says nothing.
+
+    Args:
+        program: the network; its input is taken in the order of its elements.
+        given: what a counterexample has to satisfy.
+        method: how hard to try.
+
+    Raises:
+        InputError: the property is about other numbers of inputs or outputs, an input has no bound, or a
+            coefficient is no number that float32 holds.
+    """
+    method = method or Method()
+    inputs = math.prod(program.size)
+    if (given.inputs, given.outputs) != (inputs, program.classes):
+        raise InputError(
+            f"a property of {given.inputs} inputs and {given.outputs} outputs",
+            f"{inputs} and {program.classes}, as the network has them",
+            "take the specification that belongs to this network",
+        )
+    with torch.no_grad():
+        return tuple(_refuted(program, clause, method) for clause in given.clauses)
+
+
+def _refuted(program: Program, clause: Clause, method: Method) -> bool:
+    lower, upper = _ends(clause.lower, up=False), _ends(clause.upper, up=True)
+    if bool((lower > upper).any()):
+        return True  # nothing lies in the box
+    if not clause.rows:
+        return False
+    region = Region(lower.reshape(1, *program.size), upper.reshape(1, *program.size))
+    rows = torch.tensor([[_held(number) for number in row] for row, _ in clause.rows], dtype=torch.float64)
+    limits = torch.tensor([_rounded(limit, up=True) for _, limit in clause.rows], dtype=torch.float64)
+    image = torch.zeros(len(rows), dtype=torch.int64)
+    for backward in (False, True):
+        found = relaxed(
+            program, region, parallel=method.parallel, rounding=method.rounding, backward=backward
+        )
+        bounds = found.lower(program.output, Whole(rows), image)
+        if bool((bounds > limits).any()):
+            return True
+    return False
+
+
+def _ends(bounds: tuple[Fraction | None, ...], *, up: bool) -> Tensor:
+    if None in bounds:
+        raise InputError(
+            f"X_{bounds.index(None)} without {'an upper' if up else 'a lower'} bound",
+            "a box",
+            "give every input both of its bounds",
+        )
+    return torch.tensor(
+        [_rounded(bound, up=up) for bound in bounds if bound is not None], dtype=torch.float64
+    )
+
+
+def _rounded(value: Fraction, *, up: bool) -> float:
+    """The nearest float64 on one side."""
+    found = float(value)
+    if up and Fraction(found) < value:
+        return math.nextafter(found, math.inf)
+    if not up and Fraction(found) > value:
+        return math.nextafter(found, -math.inf)
+    return found
+
+
+def _held(value: Fraction) -> float:
+    found = float(value)
+    if Fraction(found) != value or float(torch.tensor(found, dtype=torch.float32)) != found:
+        raise InputError(
+            f"the coefficient {value}",
+            "one that float32 holds",
+            "multiply its row so that it is a whole number",
+        )
+    return found

@@ -1,0 +1,75 @@
+"""VNN-LIB properties proved: the same answers as `certify`, and nothing that a point contradicts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from harden.bounds import Method, Program, certify
+from harden.bounds.properties import refuted
+from harden.bounds.vnnlib import parse
+from harden.errors import InputError
+from harden.graph import read
+from harden.threats import Linf
+from tests.bounds.networks import KINDS, runtime
+
+EPS = "1/64"
+
+
+def specification(x: torch.Tensor, y: int, classes: int) -> str:
+    """Some other class is ahead somewhere in the ball, cut to [0, 1]."""
+    lines = [f"(declare-const X_{at} Real)" for at in range(len(x))]
+    lines += [f"(declare-const Y_{at} Real)" for at in range(classes)]
+    for at, value in enumerate(x.double().tolist()):
+        lines.append(f"(assert (>= X_{at} {max(value - 1 / 64, 0):.25f}))")
+        lines.append(f"(assert (<= X_{at} {min(value + 1 / 64, 1):.25f}))")
+    others = " ".join(f"(and (>= Y_{at} Y_{y}))" for at in range(classes) if at != y)
+    return "\n".join([*lines, f"(assert (or {others}))"])
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv", "pooling"])
+def test_a_ball_as_a_property_has_the_answer_of_certify(kind: str) -> None:
+    built = KINDS[kind](0)
+    program = Program.of(read(built.model()))
+    x = torch.rand(8, *built.shape, generator=torch.Generator().manual_seed(0))
+    y = torch.from_numpy(runtime(built.model())(x.numpy()).argmax(1))
+    method = Method(climb=None)
+    certified = certify(program, x, y, Linf(EPS), method).certified.tolist()
+    found = [
+        all(refuted(program, parse(specification(image.flatten(), int(label), program.classes)), method))
+        for image, label in zip(x, y, strict=True)
+    ]
+    assert found == certified
+    assert sum(found) > 0
+
+
+def test_a_clause_that_a_point_satisfies_is_not_refuted() -> None:
+    built = KINDS["dense"](1)
+    model = built.model()
+    program, run = Program.of(read(model)), runtime(model)
+    names = " ".join(f"(declare-const X_{at} Real)" for at in range(6))
+    names += " ".join(f"(declare-const Y_{at} Real)" for at in range(4))
+    box = " ".join(f"(assert (>= X_{at} 0)) (assert (<= X_{at} 1))" for at in range(6))
+    points = np.random.default_rng(0).uniform(0, 1, (5000, 6)).astype(np.float32)
+    logits = run(points).astype(np.float64)
+    lowest = logits[:, 0].min()
+    assert refuted(program, parse(f"{names}{box}(assert (<= Y_0 {lowest:.9f}))")) == (False,)
+    assert refuted(program, parse(f"{names}{box}(assert (<= Y_0 {lowest - 100:.9f}))")) == (True,)
+    both = f"{names}{box}(assert (<= Y_0 {lowest:.9f}))(assert (<= Y_0 {lowest - 100:.9f}))"
+    assert refuted(program, parse(both)) == (True,)
+    assert refuted(program, parse(f"{names}{box}(assert (>= X_0 2))(assert (<= Y_0 0))")) == (True,)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    program = Program.of(read(KINDS["dense"](1).model()))
+    one = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (<= Y_0 0))"
+    with pytest.raises(InputError, match="1 inputs and 1 outputs; expected 6 and 4"):
+        refuted(program, parse(one))
+    names = " ".join(f"(declare-const X_{at} Real)" for at in range(6))
+    names += " ".join(f"(declare-const Y_{at} Real)" for at in range(4))
+    with pytest.raises(InputError, match="X_0 without a lower bound"):
+        refuted(program, parse(names + "(assert (<= Y_0 0))"))
+    box = " ".join(f"(assert (>= X_{at} 0)) (assert (<= X_{at} 1))" for at in range(6))
+    with pytest.raises(InputError, match="one that float32 holds"):
+        refuted(program, parse(names + box + "(assert (<= (* 0.1 Y_0) 0))"))
