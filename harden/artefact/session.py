@@ -18,7 +18,7 @@ INPUT, OUTPUT = "image", "logits"
 
 @final
 class Session:
-    """Runs an ONNX graph `image` (batch, C, H, W) -> `logits` (batch, K) in float32 on the CPU.
+    """Runs an ONNX graph of images (batch, C, H, W) -> logits (batch, K) in float32 on the CPU.
 
     What the runtime is given is what was looked at first: no other files, no loops, no endless functions
     (`harden.certificate.runnable`).
@@ -26,12 +26,14 @@ class Session:
     Args:
         model: the file, or its bytes.
         threads: of each operator; 1 by default, so that a result does not depend on the machine's cores.
+        exported: whether harden exported it: then input and output are `image` and `logits`, and the batch
+            is free. Another's file may have any names, and one batch size: it gets so many images at a time.
 
     Raises:
         InputError: it is no such graph, or the file cannot be read.
     """
 
-    def __init__(self, model: str | Path | bytes, *, threads: int = 1) -> None:
+    def __init__(self, model: str | Path | bytes, *, threads: int = 1, exported: bool = True) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -52,6 +54,9 @@ class Session:
             raise InputError(
                 f"{self._name} does not load ({_reason(error)})", "an ONNX model", "export it again"
             ) from error
+        self._exported = exported
+        self._batch: int | None = None
+        self._names = (INPUT, OUTPUT)
         self.image_shape, self.classes = self._ports()
 
     def _ports(self) -> tuple[tuple[int, int, int], int]:
@@ -65,16 +70,21 @@ class Session:
             raise InputError(
                 f"{self._name} with a name that is not UTF-8", "an ONNX model", "export it again"
             ) from error
-        if names == [INPUT, OUTPUT] and kinds == [_FLOAT, _FLOAT]:
+        known = names == [INPUT, OUTPUT] if self._exported else len(inputs) == len(outputs) == 1
+        if known and kinds == [_FLOAT, _FLOAT]:
             image, logits = shapes
             sizes = [*image[1:], *logits[1:]]
             if (len(image), len(logits)) == (4, 2) and all(type(s) is int and s > 0 for s in sizes):
                 channels, height, width, classes = sizes
+                self._names = (names[0], names[1])
+                if not self._exported and type(image[0]) is int:
+                    self._batch = image[0]
                 return (channels, height, width), classes
+        said = (INPUT, OUTPUT) if self._exported else ("images", "logits")
         raise InputError(
             f"{self._name} with inputs and outputs {names}, {kinds} of shapes {shapes}"[:400],
-            f"{INPUT} (batch, C, H, W) -> {OUTPUT} (batch, K), both of float32",
-            "use a model that harden exported",
+            f"{said[0]} (batch, C, H, W) -> {said[1]} (batch, K), both of float32",
+            "use a model that harden exported" if self._exported else "export the classifier alone, NCHW",
         )
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -87,8 +97,10 @@ class Session:
             seen, expected = f"images of shape {x.shape}", ", ".join(map(str, self.image_shape))
             raise InputError(seen, f"(N, {expected})", "pass a batch as the model was exported for")
         image = np.ascontiguousarray(x, dtype=np.float32)
+        if self._batch is not None and len(x) != self._batch:
+            return self._in_batches(image, self._batch)
         try:
-            found: Any = self._session.run([OUTPUT], {INPUT: image})[0]
+            found: Any = self._session.run([self._names[1]], {self._names[0]: image})[0]
         except Exception as error:  # onnxruntime again: a class for every kind of trouble
             raise InputError(
                 f"{self._name} does not run ({_reason(error)})", "an ONNX model", "export it again"
@@ -101,6 +113,15 @@ class Session:
                 "export it again with a free batch size",
             )
         return logits
+
+    def _in_batches(self, x: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+        """So many images at a time; the last one again where they do not fill a batch."""
+        if not len(x):
+            return np.zeros((0, self.classes), dtype=np.float32)
+        missing = -len(x) % size
+        filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)])
+        parts = [self(filled[at : at + size]) for at in range(0, len(filled), size)]
+        return np.concatenate(parts)[: len(x)]
 
 
 _FLOAT = "tensor(float)"

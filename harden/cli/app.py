@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 good, 1 the answer is bad, 2 usage or input, 70 our own fault.",
 )
-Spec = Annotated[str, typer.Argument(help="A run's folder, or a model as for --model.")]
+Spec = Annotated[str, typer.Argument(help="A run's folder, an ONNX file, or a model as for --model.")]
 Folder = Annotated[Path, typer.Argument(help="An artefact's folder.")]
 
 

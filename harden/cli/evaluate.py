@@ -13,6 +13,7 @@ from harden.artefact.gated import first_images, judge_of
 from harden.artefact.loaded import Artefact
 from harden.artefact.parity import check_parity
 from harden.artefact.session import Session
+from harden.cli.bare import bare, is_bare
 from harden.cli.beyond import Beyond, Subject, as_decided, measured, show
 from harden.cli.console import Watch, write_json
 from harden.cli.evaluated import show as show_evaluation
@@ -20,7 +21,7 @@ from harden.cli.evaluated import show_curve
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
 from harden.cli.suites import suite_named
-from harden.data import Source, from_loader, load
+from harden.data import Source, Splits, from_loader, load
 from harden.errors import ExportError, InputError
 from harden.evaluation import Attempt, Evaluation, Phase, robustness_curve
 from harden.evaluation import evaluate as measure
@@ -94,15 +95,10 @@ def evaluate(
     device = check_device(plan.device)
     splits = load(data)
     beyond.check(splits.test.classes)
-    model = spec.build(splits, plan.seed).to(device)
-    check_fit(model, from_loader(splits.train, plan.batch_size))
-    judge: Classify = model.logits
-    by = "torch"
     source = from_loader(splits.test, plan.batch_size)
-    if spec.folder is not None:
-        session = Artefact(spec.folder).session
-        _check_twin(spec.folder, model, session, source)
-        judge, by = judge_of(session), f"{spec.folder}/model.onnx in onnxruntime"
+    model, judge, by = _judged(spec, splits, source, plan)
+    model = model.to(device)
+    check_fit(model, from_loader(splits.train, plan.batch_size))
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
     decided, deciding = as_decided(beyond, model, judge)
     with _fitting(plan.batch_size), Watch() as watch:
@@ -117,6 +113,18 @@ def evaluate(
     report = Report.of(found, by, splits.test.classes, plan.seed, **points, **more.as_json())
     write_json(json_file, report.model_dump(mode="json", exclude_unset=True))
     return 0 if all(one.status == "ok" for one in curve) else 1
+
+
+def _judged(spec: ModelSpec, splits: Splits, source: Source, plan: Plan) -> tuple[Classifier, Classify, str]:
+    """The network that gives gradients, what decides, and that in words."""
+    if is_bare(spec):
+        return bare(spec, splits, source)
+    model = spec.build(splits, plan.seed)
+    if spec.folder is None:
+        return model, model.logits, "torch"
+    session = Artefact(spec.folder).session
+    _check_twin(spec.folder, model, session, source)
+    return model, judge_of(session), f"{spec.folder}/model.onnx in onnxruntime"
 
 
 def _measured(
@@ -178,7 +186,7 @@ def check_spec(spec: ModelSpec) -> None:
         InputError: it is.
     """
     path = Path(spec.spec)
-    if ":" not in spec.spec and len(path.parts) > 1 and not path.exists():
+    if ":" not in spec.spec and len(path.parts) > 1 and not path.exists() and not is_bare(spec):
         raise InputError(
             f"model {spec.spec!r}, where no folder is",
             "a run's folder, or small, torchvision:NAME or module:function",

@@ -41,7 +41,9 @@ def build_network(spec: str, data: Splits) -> nn.Module:
         return small_cnn(**fits)
     if spec.endswith(".onnx"):
         raise InputError(
-            f"{spec}, a bare ONNX file", "a model with gradients", "point to its run's folder instead"
+            f"{spec}, a bare ONNX file",
+            "a network whose weights can be trained",
+            "point to its run's folder, or use `harden evaluate`, which takes a file",
         )
     if kind == "torchvision" and name:
         return torchvision_network(name, fits["num_classes"], (channels, height, width))

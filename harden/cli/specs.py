@@ -65,7 +65,7 @@ class ModelSpec:
             InputError: there is no such model, or its weights do not fit.
         """
         if self.folder is not None:
-            if given := [option for option, value in self._options() if value]:
+            if given := self.given():
                 raise InputError(
                     f"{self.spec} with {' and '.join(given)}",
                     "a run's folder alone, which has its own",
@@ -96,6 +96,10 @@ class ModelSpec:
     def resolved(self) -> ModelSpec:
         """The spec itself, or the one that a run's folder remembers."""
         return self if self.folder is None else _stored(self.folder)
+
+    def given(self) -> list[str]:
+        """The options beside --model that were given."""
+        return [option for option, value in self._options() if value]
 
     def _options(self) -> list[tuple[str, object]]:
         """The options beside --model, as they are typed."""

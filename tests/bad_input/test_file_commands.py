@@ -65,7 +65,8 @@ COMMANDS = [
     ),
     (
         "run --model bare.onnx",
-        "bare.onnx, a bare ONNX file; expected a model with gradients; point to its run's folder instead",
+        "bare.onnx, a bare ONNX file; expected a network whose weights can be trained; point to its run's "
+        "folder, or use `harden evaluate`, which takes a file",
     ),
     ("run --out full", f"full holds ['thesis.tex']; expected an empty folder or an artefact; {OTHER_OUT}"),
     ("run --out /proc/out", f"/proc/out: …; expected a folder that can be written; {OTHER_OUT}"),
