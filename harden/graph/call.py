@@ -8,6 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
+from harden.graph.graph import BATCH
 from harden.graph.operations import Operation
 from harden.graph.values import Array, Computed, Known, Size, Value, by_batch
 
@@ -32,7 +33,7 @@ class Call:
         values: of its inputs, None where one is left out.
         opset: of ONNX's own operators.
         batches: the batch sizes that the graph is read for.
-        outputs: how many outputs are asked for.
+        outputs: how many outputs there are, up to the last that is asked for.
     """
 
     kind: str
@@ -123,12 +124,14 @@ class Call:
             raise UnsupportedError("a shape that depends on the images")
         lists = [np.atleast_1d(array).tolist() for array in value.arrays]
         try:
-            return tuple(
-                by_batch(entries, self.batches, first=not number)
-                for number, entries in enumerate(zip(*lists, strict=True))
-            )
+            columns = list(zip(*lists, strict=True))
+            found = tuple(by_batch(each, self.batches, first=not at) for at, each in enumerate(columns))
         except ValueError as error:
             raise UnsupportedError(str(error)) from error
+        for each, size in zip(columns, found, strict=True):
+            if size == BATCH and each != tuple(self.batches):
+                raise UnsupportedError(f"sizes {list(each)} for batches of {list(self.batches)}")
+        return found
 
     def axes(self, at: int) -> Size | None:
         """Dimensions of the first input, from an attribute or an input, from the front; None if not given."""

@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import helper, numpy_helper
+from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from harden.graph.call import UnsupportedError
+from harden.graph.loading import numbers
 from harden.graph.operations import DequantizeLinear
 from harden.graph.values import Array, Known, Value
+
+_RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
 
 
 def folded(
@@ -26,6 +31,8 @@ def folded(
     Raises:
         UnsupportedError: it fails on these inputs.
     """
+    if node.op_type in _RANDOM:
+        raise UnsupportedError("random numbers")
     if node.op_type == "Shape":
         return None if values[0] is None else [_shape(node, values[0])]
     if any(not isinstance(value, Known) for value in values if value is not None):
@@ -65,9 +72,17 @@ def _computed(node: onnx.NodeProto, arrays: list[Array], opset: int) -> list[Arr
 
 def _dequantised(node: onnx.NodeProto, arrays: list[Array]) -> Array:
     """Weights as the runtime computes them; the reference implementation knows it only from opset 19 on."""
-    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-    x, *grid = (torch.from_numpy(np.array(array)) for array in arrays)
-    found: Array = DequantizeLinear(axis)(x, *grid).numpy()
+    given = {attribute.name: attribute.i for attribute in node.attribute}
+    if given.get("block_size", 0):
+        raise UnsupportedError(f"block_size={given['block_size']}")
+    if len(arrays) < 2 or arrays[1].dtype != np.float32:
+        raise UnsupportedError("a scale that is not of float32")
+    # By way of numpy: torch knows no integers of four bits.
+    x, *grid = (torch.from_numpy(array.astype(np.float32)) for array in arrays)
+    try:
+        found: Array = DequantizeLinear(given.get("axis", 1))(x, *grid).numpy()
+    except (IndexError, RuntimeError) as error:
+        raise UnsupportedError(f"constants ({' '.join(str(error).split())[:120]})") from error
     return found
 
 
@@ -76,10 +91,12 @@ def _port(name: str, array: Array) -> onnx.ValueInfoProto:
 
 
 def _constant(node: onnx.NodeProto) -> Array:
+    if len(node.attribute) != 1:
+        raise UnsupportedError(f"{len(node.attribute)} attributes")
     attribute = node.attribute[0]
     value = helper.get_attribute_value(attribute)
     if isinstance(value, onnx.TensorProto):
-        return numpy_helper.to_array(value)
+        return numbers(value)
     if attribute.name in ("value_int", "value_ints"):
         return np.array(value, dtype=np.int64)
     if attribute.name in ("value_float", "value_floats"):

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Final
 
 import onnx
-from onnx import external_data_helper, inliner
+from onnx import external_data_helper, inliner, numpy_helper
 
 from harden.certificate.runnable import check_runnable
 from harden.errors import InputError
+from harden.graph.values import Array
 
 LARGEST_MODEL: Final = 2**31 - 1
 """Bytes that protobuf can serialise."""
@@ -33,12 +34,37 @@ def loaded(model: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
     return inliner.inline_local_functions(found) if found.functions else found
 
 
+def numbers(tensor: onnx.TensorProto) -> Array:
+    """A tensor of the file as an array.
+
+    Raises:
+        InputError: its bytes are not as many as its shape says, or of no known type.
+    """
+    try:
+        found: Array = numpy_helper.to_array(tensor)
+        if found.shape != tuple(tensor.dims):
+            raise ValueError(f"shape {list(tensor.dims)}")
+    except Exception as error:  # what the helper raises depends on what is wrong
+        raise InputError(
+            one_line(f"the tensor {tensor.name[:80]!r} that can't be read ({str(error)[:120]})"),
+            "as many numbers as its shape says",
+            "export the model again",
+        ) from error
+    return found
+
+
+def one_line(text: str) -> str:
+    """A stranger's words as they can be printed: names in a file may hold line breaks and worse."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
 def _content(path: Path) -> tuple[bytes, Path]:
     try:
         return path.read_bytes(), path.parent
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
+        reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"{path} cannot be read ({error.strerror})", "an ONNX model", "point to an existing file"
+            one_line(f"{path} cannot be read ({reason})"), "an ONNX model", "point to an existing file"
         ) from error
 
 
@@ -82,7 +108,8 @@ def _read(tensor: onnx.TensorProto, folder: Path) -> None:
     place = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
     path = folder / place
     # A stranger's file may name any other: /etc/passwd, or a link to it.
-    if not place or Path(place).is_absolute() or ".." in Path(place).parts or path.is_symlink():
+    outside = folder.resolve() not in path.resolve().parents
+    if not place or outside or ".." in Path(place).parts or path.is_symlink():
         raise InputError(
             f"the tensor {tensor.name[:80]!r} in {place!r}",
             "a plain file in the model's own folder",

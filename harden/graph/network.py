@@ -59,6 +59,8 @@ class GraphNetwork(nn.Module):
         return logits
 
     def _of_size(self, x: Tensor, size: int) -> list[Tensor]:
+        if not len(x):
+            return [x.new_zeros(size, *x.shape[1:])]  # its logits are all dropped
         parts = list(torch.split(x, size))
         missing = size - len(parts[-1])
         if missing:  # the last image again, its logits dropped

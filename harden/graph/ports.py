@@ -6,6 +6,7 @@ import onnx
 
 from harden.errors import InputError
 from harden.graph.graph import BATCH, Port
+from harden.graph.loading import one_line
 
 
 def input_port(graph: onnx.GraphProto) -> tuple[Port, int | None]:
@@ -18,7 +19,7 @@ def input_port(graph: onnx.GraphProto) -> tuple[Port, int | None]:
     inputs = [port for port in graph.input if port.name not in constants]
     if len(inputs) != 1:
         raise InputError(
-            f"a graph with {len(inputs)} inputs ({', '.join(port.name for port in inputs)[:120]})",
+            one_line(f"a graph with {len(inputs)} inputs ({', '.join(port.name for port in inputs)[:120]})"),
             "one, the images",
             "export the classifier alone",
         )
@@ -51,8 +52,10 @@ def output_name(graph: onnx.GraphProto) -> str:
     """
     if len(graph.output) != 1:
         raise InputError(
-            f"a graph with {len(graph.output)} outputs"
-            f" ({', '.join(port.name for port in graph.output)[:120]})",
+            one_line(
+                f"a graph with {len(graph.output)} outputs"
+                f" ({', '.join(port.name for port in graph.output)[:120]})"
+            ),
             "one, the logits",
             "export the classifier alone",
         )
@@ -63,5 +66,6 @@ def output_name(graph: onnx.GraphProto) -> str:
 def _check_float32(port: onnx.ValueInfoProto) -> None:
     kind = port.type.tensor_type.elem_type
     if kind != onnx.TensorProto.FLOAT:
-        named = onnx.TensorProto.DataType.Name(kind).lower() if kind else "no type"
+        known = kind in onnx.TensorProto.DataType.values()
+        named = onnx.TensorProto.DataType.Name(kind).lower() if known and kind else "no known type"
         raise InputError(f"{port.name!r} of {named}", "float32", "export the model in float32")

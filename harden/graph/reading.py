@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 import onnx
 import torch
-from onnx import helper, numpy_helper
+from onnx import helper
 from torch import Tensor
 
 from harden.errors import InputError
@@ -18,7 +18,7 @@ from harden.graph.call import Call, UnsupportedError, shapes
 from harden.graph.converters import CONVERTERS
 from harden.graph.folding import folded
 from harden.graph.graph import BATCH, Graph, Node, Port
-from harden.graph.loading import loaded
+from harden.graph.loading import loaded, numbers, one_line
 from harden.graph.operations import Expand, Operation
 from harden.graph.ports import input_port, output_name
 from harden.graph.values import SEVERAL, Computed, Known, Value, shape_of
@@ -51,8 +51,7 @@ def read(model: str | Path | bytes | onnx.ModelProto) -> Graph:
     port, fixed = input_port(parsed.graph)
     reader = _Reader(opset, port, (fixed,) if fixed is not None else SEVERAL)
     for tensor in parsed.graph.initializer:
-        array = numpy_helper.to_array(tensor)
-        reader.values[tensor.name] = Known((array,) * len(reader.batches))
+        reader.values[tensor.name] = Known((numbers(tensor),) * len(reader.batches))
     for node in parsed.graph.node:
         reader.take(node)
     if reader.refusals:
@@ -72,6 +71,7 @@ class _Reader:
     nodes: list[Node] = field(default_factory=list)
     constants: dict[str, Tensor] = field(default_factory=dict)
     refusals: dict[str, list[str]] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         sizes = self.port.shape[1:]
@@ -80,16 +80,22 @@ class _Reader:
     def take(self, node: onnx.NodeProto) -> None:
         """Read one node; what it lacks is kept for the one error at the end."""
         name = node.name or (node.output[0] if node.output else "")
-        if any(given and given not in self.values for given in node.input):
-            return  # it builds on a node that was refused already
+        missing = {given for given in node.input if given and given not in self.values}
+        if missing:
+            self.lost.update(node.output)
+            if not missing <= self.lost:  # else it builds on a node that was refused already
+                said = "an input that no node before it gives"
+                self.refusals.setdefault(f"{node.op_type} ({said})", []).append(name)
+            return
         values = [self.values[given] if given else None for given in node.input]
         try:
             known = folded(node, values, self.opset, len(self.batches))
             if known is None:
                 self._convert(node, values, name)
             else:
-                self.values.update(zip([output for output in node.output if output], known, strict=True))
+                self.values.update(zip([output for output in node.output if output], known, strict=False))
         except UnsupportedError as reason:
+            self.lost.update(node.output)
             self.refusals.setdefault(f"{node.op_type} ({reason})", []).append(name)
 
     def _convert(self, node: onnx.NodeProto, values: list[Value | None], name: str) -> None:
@@ -102,12 +108,16 @@ class _Reader:
             values,
             self.opset,
             self.batches,
-            len([output for output in node.output if output]),
+            max((at for at, output in enumerate(node.output, 1) if output), default=0),
         )
-        readings = CONVERTERS[node.op_type](call)
-        for output, (operation, at) in zip(node.output, readings, strict=False):
+        try:
+            readings = CONVERTERS[node.op_type](call)
+            taken = [[(node.input[at], values[at]) for at in places] for _, places in readings]
+        except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            # Inputs that are missing, attributes of another type: the file breaks ONNX's own rules.
+            raise UnsupportedError(f"inputs or attributes that do not fit: {error}"[:160]) from error
+        for output, (operation, _), inputs in zip(node.output, readings, taken, strict=False):
             if output:
-                inputs = [(node.input[number], call.values[number]) for number in at]
                 self._add(operation, inputs, output, name, node.op_type)
 
     def _add(
@@ -129,11 +139,11 @@ class _Reader:
                 raise UnsupportedError(
                     f"shapes {[tuple(each.shape) for each in meta]}: {error}"[:160]
                 ) from error
-        self.values[output] = Computed(tuple(found))
         try:
             shape = shape_of(found, self.batches)
         except ValueError as error:
             raise UnsupportedError(str(error)) from error
+        self.values[output] = Computed(tuple(found))
         self.nodes.append(Node(operation, names, output, shape, name, kind))
 
     def _named(self, name: str, value: Value | None) -> str:
@@ -156,10 +166,11 @@ class _Reader:
 
     def _for_each_image(self, name: str, value: Known) -> str:
         """A constant that is repeated for each image, such as a transformer's class token."""
-        shape = shape_of([array.shape for array in value.arrays], self.batches)
-        first = value.arrays[0][:1]
-        if shape[:1] != (BATCH,) or not all(
-            np.array_equal(array, np.broadcast_to(first, array.shape)) for array in value.arrays
+        first = value.arrays[0][:1] if value.arrays[0].ndim else value.arrays[0]
+        shape = (BATCH, *first.shape[1:])
+        if not all(
+            array.shape == (batch, *shape[1:]) and bool((array == first).all())
+            for array, batch in zip(value.arrays, self.batches, strict=True)
         ):
             raise UnsupportedError(f"numbers that depend on the batch's size ({name})")
         once, repeated = f"{name}.once", f"{name}.each"
@@ -186,6 +197,13 @@ class _Reader:
             raise InputError(
                 "an output that does not depend on the input", "a classifier's logits", "export it again"
             )
+        logits = shapes(self.values[output])
+        if any(shape[:1] != (batch,) for shape, batch in zip(logits, self.batches, strict=True)):
+            raise InputError(
+                f"an output of shape {list(logits[0])} for {self.batches[0]} images",
+                "logits for each image, the batch first",
+                "export the classifier with its batch kept",
+            )
         constants = {name: each for name, each in self.constants.items() if name in needed}
         return Graph(self.port, Port(output, shapes_[output]), tuple(reversed(kept)), constants, fixed)
 
@@ -196,7 +214,7 @@ def _refusal(refusals: dict[str, list[str]]) -> InputError:
         for what, names in sorted(refusals.items())
     )
     return InputError(
-        f"a graph with what can't be read: {shown}",
+        one_line(f"a graph with what can't be read: {shown}"),
         "layers, activations, pooling, normalisation and reshaping of an image classifier in float32",
         "export it without them, or attack it as a black box through onnxruntime",
     )

@@ -75,12 +75,14 @@ def _gelu(call: Call) -> list[Reading]:
 def _softmax(call: Call) -> list[Reading]:
     axis = call.axis("axis", -1 if call.opset >= 13 else 1)
     # Before opset 13 all dimensions from the axis on were one.
-    if call.opset < 13 and axis != call.rank - 1:
+    if call.opset < 13 and any(size != 1 for size in call.shape[axis + 1 :]):
         raise UnsupportedError(f"axis {axis} of {call.rank} dimensions in opset {call.opset}")
     return [(Softmax(axis), (0,))]
 
 
 def _pow(call: Call) -> list[Reading]:
+    if call.constant(1).ndim > call.rank:
+        raise UnsupportedError("an exponent of more dimensions than the value")
     return [(Pow(call.scalar(1)), (0,))]
 
 

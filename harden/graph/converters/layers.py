@@ -20,6 +20,8 @@ from harden.graph.operations import (
 )
 from harden.graph.values import Size
 
+_KINDS = {0: "uint8", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16"}
+"""Of a grid without a zero point, by ONNX's number."""
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "uint16": (0, 65535)}
 
 
@@ -82,6 +84,7 @@ def _reduce(call: Call) -> list[Reading]:
 
 def _batch_normalization(call: Call) -> list[Reading]:
     call.only("training_mode", 0)
+    call.only("spatial", 1)  # up to opset 8
     if call.outputs > 1:
         raise UnsupportedError("statistics as outputs")
     return [(BatchNormalization(_single(call.number("epsilon", 1e-5))), (0, 1, 2, 3, 4))]
@@ -96,7 +99,8 @@ def _layer_normalization(call: Call) -> list[Reading]:
 
 def _quantize(call: Call) -> list[Reading]:
     call.only("block_size", 0)
-    kind = str(call.constant(2).dtype) if call.has(2) else "uint8"
+    number = int(call.number("output_dtype", 0))
+    kind = str(call.constant(2).dtype) if call.has(2) else _KINDS.get(number, f"type {number}")
     if kind not in _RANGES:
         raise UnsupportedError(f"a grid of {kind}")
     return [(QuantizeLinear(*_RANGES[kind], axis=_channel(call)), _present(call))]
@@ -120,6 +124,9 @@ def _windows(call: Call, kernel: Size) -> tuple[Size, Size, Size]:
     dilations = call.numbers("dilations", (1,) * axes)
     pads = call.numbers("pads", (0,) * (2 * axes))
     automatic = call.word("auto_pad", "NOTSET")
+    if automatic.startswith("SAME") and any(size != 1 for size in dilations):
+        # onnxruntime refuses it in convolutions, and pools over other windows than ONNX says.
+        raise UnsupportedError(f"auto_pad={automatic} with dilations={list(dilations)}")
     if automatic in ("SAME_UPPER", "SAME_LOWER"):
         image = call.shape[2:]
         needed = [

@@ -61,7 +61,10 @@ def _flatten(call: Call) -> list[Reading]:
 def _squeeze(call: Call) -> list[Reading]:
     shape = shape_of(shapes(call.values[0]), call.batches)
     axes = call.axes(1)
-    gone = [at for at, size in enumerate(shape) if size == 1] if axes is None else list(axes)
+    # Without axes a batch that the file fixes at 1 goes too.
+    gone = [at for at, size in enumerate(call.shape) if size == 1] if axes is None else list(axes)
+    if any(call.shape[at] != 1 for at in gone):
+        raise UnsupportedError(f"axes {gone} of a shape {list(shape)}")
     return [(Reshape(tuple(size for at, size in enumerate(shape) if at not in gone)), (0,))]
 
 
@@ -77,6 +80,8 @@ def _unsqueeze(call: Call) -> list[Reading]:
 def _identity(call: Call) -> list[Reading]:
     if call.kind == "Dropout" and call.outputs > 1:
         raise UnsupportedError("a mask as an output")
+    if call.kind == "Dropout" and call.has(2) and bool(call.constant(2)):
+        raise UnsupportedError("training_mode=1")
     if call.kind == "Cast" and int(call.attributes.get("to", 1)) != 1:
         raise UnsupportedError("a cast of images to another type than float32")
     return [(Reshape(shape_of(shapes(call.values[0]), call.batches)), (0,))]
@@ -111,6 +116,8 @@ def _split(call: Call) -> list[Reading]:
     else:
         each = -(-size // call.outputs)
         parts = tuple(min(each, size - at * each) for at in range(call.outputs))
+    if sum(parts) != size or len(parts) != call.outputs:
+        raise UnsupportedError(f"{size} split into {list(parts)} for {call.outputs} outputs")
     found: list[Reading] = []
     start = 0
     for part in parts:
@@ -122,7 +129,11 @@ def _split(call: Call) -> list[Reading]:
 def _gather(call: Call) -> list[Reading]:
     indices = call.constant(1)
     places = tuple(int(number) for number in indices.flatten())
-    return [(Gather(call.axis("axis", 0), places, indices.shape), (0,))]
+    axis = call.axis("axis", 0)
+    size = call.shape[axis]
+    if not all(-size <= place < size for place in places):
+        raise UnsupportedError(f"indices outside the {size} of axis {axis}")
+    return [(Gather(axis, places, indices.shape), (0,))]
 
 
 def _pad(call: Call) -> list[Reading]:

@@ -8,7 +8,7 @@ from typing import final
 from torch import Tensor
 from torch.nn import functional
 
-from harden.graph.operations.windows import Sizes, padded, split
+from harden.graph.operations.windows import Sizes, as_torch_has_them, padded, rounded_up, split
 
 
 @final
@@ -83,16 +83,32 @@ class AveragePool:
     def __call__(self, x: Tensor) -> Tensor:
         """(N, C, ...) to (N, C, ...)."""
         begins, ends = split(self.pads)
-        rule = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)[len(self.kernel) - 1]
-        if begins == ends:
+        # torch itself pads by half a window at most, and alike on both sides.
+        if begins == ends and all(2 * pad <= size for pad, size in zip(begins, self.kernel, strict=True)):
+            rule = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)[len(self.kernel) - 1]
             return rule(x, self.kernel, self.strides, begins, self.ceil_mode, self.count_include_pad)
-        zeros = (0,) * len(self.kernel)
-        x, _ = padded(x, self.pads, 0.0)
-        mean: Tensor = rule(x, self.kernel, self.strides, zeros, self.ceil_mode, True)
-        if self.count_include_pad:
-            return mean
-        inside, _ = padded(x.new_ones(1, 1, *(_unpadded(x, self.pads))), self.pads, 0.0)
-        return mean / rule(inside, self.kernel, self.strides, zeros, self.ceil_mode, True)
+        image, pads = tuple(x.shape[2:]), self.pads
+        if self.ceil_mode:
+            pads = rounded_up(image, self.kernel, self.strides, pads, (1,) * len(image))
+        counted = x.new_ones(1, 1, *image)
+        if self.count_include_pad:  # what `ceil_mode` adds at the end does not count
+            counted = functional.pad(counted, as_torch_has_them(self.pads), value=1.0)
+            pads_left = (
+                *(0,) * len(image),
+                *(end - old for end, old in zip(split(pads)[1], ends, strict=True)),
+            )
+        else:
+            pads_left = pads
+        return self._summed(x, pads) / self._summed(counted, pads_left)
+
+    def _summed(self, x: Tensor, pads: Sizes) -> Tensor:
+        """The sum over each window, the padding 0."""
+        x = functional.pad(x, as_torch_has_them(pads))
+        if len(self.kernel) == 1:
+            kernel, strides = (*self.kernel, 1), (*self.strides, 1)
+            return functional.avg_pool2d(x[..., None], kernel, strides, divisor_override=1)[..., 0]
+        rule = functional.avg_pool2d if len(self.kernel) == 2 else functional.avg_pool3d
+        return rule(x, self.kernel, self.strides, divisor_override=1)
 
 
 @final
@@ -119,8 +135,3 @@ class ReduceSum:
     def __call__(self, x: Tensor) -> Tensor:
         """Any shape; the axes become 1, or go."""
         return x.sum(self.axes, keepdim=self.keepdims)
-
-
-def _unpadded(x: Tensor, pads: Sizes) -> list[int]:
-    begins, ends = split(pads)
-    return [size - begin - end for size, begin, end in zip(x.shape[2:], begins, ends, strict=True)]

@@ -8,7 +8,7 @@ from typing import final
 from torch import Tensor
 from torch.nn import functional
 
-from harden.graph.operations.windows import Sizes, padded, split
+from harden.graph.operations.windows import Sizes, as_torch_has_them, rounded_up, split
 
 
 @final
@@ -24,10 +24,14 @@ class MaxPool:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, C, ...) to (N, C, ...)."""
-        begins, ends = split(self.pads)
+        pads = self.pads
+        if self.ceil_mode:
+            pads = rounded_up(tuple(x.shape[2:]), self.kernel, self.strides, pads, self.dilations)
+        begins, ends = split(pads)
         # torch itself pads by half a window at most, and alike on both sides.
         if begins != ends or any(2 * pad > size for pad, size in zip(begins, self.kernel, strict=True)):
-            x, begins = padded(x, self.pads, float("-inf"))
+            x = functional.pad(x, as_torch_has_them(pads), value=float("-inf"))
+            begins = (0,) * len(begins)
         rule = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)[len(self.kernel) - 1]
-        pooled: Tensor = rule(x, self.kernel, self.strides, begins, self.dilations, self.ceil_mode)
+        pooled: Tensor = rule(x, self.kernel, self.strides, begins, self.dilations)
         return pooled

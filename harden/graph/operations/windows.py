@@ -22,6 +22,24 @@ def padded(x: Tensor, pads: Sizes, value: float) -> tuple[Tensor, Sizes]:
     return functional.pad(x, as_torch_has_them(pads), value=value), (0,) * len(begins)
 
 
+def rounded_up(image: Sizes, kernel: Sizes, strides: Sizes, pads: Sizes, dilations: Sizes) -> Sizes:
+    """Pads with which the windows that fit are those of `ceil_mode`: none begins in the padding at the end.
+
+    An end is negative where the last window does not reach the end of the image.
+    """
+    begins, ends = split(pads)
+    exact = []
+    for size, width, stride, begin, end, dilation in zip(
+        image, kernel, strides, begins, ends, dilations, strict=True
+    ):
+        reach = dilation * (width - 1) + 1
+        last = -(-(size + begin + end - reach) // stride)
+        if last * stride >= size + begin:
+            last -= 1
+        exact.append(last * stride + reach - size - begin)
+    return (*begins, *exact)
+
+
 def as_torch_has_them(pads: Sizes) -> list[int]:
     """Begin and end of the last dimension, then of the one before."""
     begins, ends = split(pads)
