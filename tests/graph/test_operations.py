@@ -32,6 +32,7 @@ for name, weight, attributes in (
 ):
     case(name, "Conv", IMAGE, weight, normal(len(weight)), **attributes)
 case("without a bias", "Conv", IMAGE, normal(5, 4, 3, 3))
+case("channel by channel", "Conv", IMAGE, normal(8, 1, 3, 3), normal(8), group=4, pads=[1, 1, 1, 1])
 case("in one dimension", "Conv", ("n", 4, 9), normal(5, 4, 3), normal(5), strides=[2], pads=[1, 0])
 case("in three", "Conv", ("n", 2, 4, 5, 4), normal(3, 2, 2, 2, 2), normal(3))
 for kind in ("MaxPool", "AveragePool"):
@@ -69,6 +70,9 @@ case("", "Dropout", IMAGE)
 case("", "PRelu", IMAGE, np.array([0.2], np.float32))
 case("", "Gelu", IMAGE, opset=20)
 case("tanh", "Gelu", IMAGE, opset=20, approximate="tanh")
+case("of one channel", "GlobalAveragePool", ("n", 1, 9))
+case("in one dimension", "GlobalMaxPool", ("n", 3, 9))
+case("without ends", "Clip", IMAGE)
 case("both ends", "Clip", IMAGE, np.float32(-0.3), np.float32(0.4))
 case("open below", "Clip", IMAGE, None, np.float32(0.4))
 case("open above", "Clip", IMAGE, np.float32(-0.3))
@@ -76,38 +80,59 @@ case("by attributes", "Clip", IMAGE, opset=7, min=-0.3, max=0.4)
 case("last axis", "Softmax", IMAGE, axis=-1)
 case("channels", "Softmax", IMAGE, axis=1)
 case("old", "Softmax", ("n", 9), axis=1, opset=11)
+case("old, of maps of one pixel", "Softmax", ("n", 9, 1, 1), axis=1, opset=11)
+case("without a bias", "LayerNormalization", IMAGE, normal(6))
 case("", "LayerNormalization", IMAGE, normal(6), normal(6), axis=-1)
 case("two axes", "LayerNormalization", IMAGE, normal(7, 6), axis=2, epsilon=1e-3)
 positive = np.abs(normal(4)) + 0.1
 case("", "BatchNormalization", IMAGE, normal(4), normal(4, seed=1), normal(4, seed=2), positive, epsilon=1e-3)
+for shape in (("n", 4), ("n", 4, 9)):
+    case(f"{len(shape)} dimensions", "BatchNormalization", shape, *(positive,) * 4)
+case("one bias", "Gemm", ("n", 6), normal(6, 5), normal(1), beta=0.5)
 case("", "Gemm", ("n", 6), normal(6, 5), normal(5))
 case("scaled", "Gemm", ("n", 6), normal(5, 6), normal(1, 5), alpha=0.5, beta=2.0, transB=1)
 case("without a bias", "Gemm", ("n", 6), normal(6, 5))
 case("", "MatMul", ("n", 3, 6), normal(6, 5))
+case("of maps", "MatMul", IMAGE, normal(4, 6, 5))
+case("constant before", "MatMul", ("n", 3, 6), normal(2, 3), first=1)
+case("old sum", "ReduceSum", IMAGE, axes=[-1], opset=11)
 case("old mean", "ReduceMean", IMAGE, axes=[2, 3], keepdims=0, opset=13)
 for kind in ("ReduceMean", "ReduceSum"):
     case("axes as input", kind, IMAGE, np.array([-1, 1], ints), keepdims=1)
     case("no dimensions kept", kind, IMAGE, np.array([1], ints), keepdims=0)
 case("attribute", "Pad", IMAGE, opset=10, pads=[0, 0, 1, 2, 0, 0, 0, 1], value=0.5)
 case("input", "Pad", IMAGE, np.array([0, 0, 1, 2, 0, 0, 0, 1], ints), np.float32(0.5))
+case("some axes", "Pad", IMAGE, np.array([1, 2, 0, 3], ints), None, np.array([-1, 1], ints))
 case("cut", "Pad", IMAGE, np.array([0, 0, -1, 0, 0, 0, 0, -2], ints))
 case("", "Flatten", IMAGE)
 case("by 0 and -1", "Reshape", IMAGE, np.array([0, 2, -1], ints))
+case("by -1 first", "Reshape", IMAGE, np.array([-1, 12, 14], ints))
+case("without zeros", "Reshape", IMAGE, np.array([-1, 168], ints), allowzero=1, opset=14)
 case("", "Transpose", IMAGE, perm=[0, 2, 3, 1])
 case("", "Squeeze", ("n", 1, 5, 1), np.array([3], ints))
 case("old", "Squeeze", ("n", 1, 5, 1), opset=11, axes=[1])
+case("old", "Unsqueeze", ("n", 5), opset=11, axes=[1, 3])
 case("", "Unsqueeze", ("n", 5), np.array([1, -1], ints))
 case("", "Concat", IMAGE, axis=1)
 case("steps", "Slice", IMAGE, *(np.array(v, ints) for v in ([1, 5], [7, -7], [2, 3], [2, -2])))
+case("backwards to the end", "Slice", IMAGE, *(np.array([v], ints) for v in (-1, -(2**63), 2, -1)))
+case("beyond the end", "Slice", IMAGE, *(np.array([v], ints) for v in (-99, 2**63 - 1, -1, 3)))
+case("without axes", "Slice", ("n", 6), np.array([0, 1], ints), np.array([99, 5], ints))
 case("old", "Slice", IMAGE, opset=9, starts=[1], ends=[-1], axes=[2])
 case("one", "Gather", IMAGE, np.array(-1, ints), axis=2)
 case("several", "Gather", IMAGE, np.array([[0, 2], [1, 1]], ints), axis=1)
+case("a list", "Gather", IMAGE, np.array([-1, 0, 2], ints), axis=-1)
+case("of more dimensions", "Expand", ("n", 1, 5), np.array([4, 1], ints))
 case("", "Expand", ("n", 1, 5), np.array([1, 4, 1], ints))
 for kind in ("Add", "Sub", "Mul", "Div"):
     case("constant after", kind, IMAGE, normal(4, 1, 1) + 2)
     case("constant before", kind, ("n", 6), normal(6) + 2, first=1)
-for kind in ("Exp",):
-    case("", kind, IMAGE)
+    case("one number", kind, IMAGE, np.float32(1.7))
+    case("one number before", kind, ("n", 6), np.float32(1.7), first=1)
+case("", "Exp", IMAGE)
+case("square", "Pow", IMAGE, np.float32(2))
+case("whole", "Pow", IMAGE, np.array([3], ints))
+case("to float32", "Cast", IMAGE, to=1)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -116,6 +141,7 @@ def test_it_computes_what_the_runtime_computes(name: str) -> None:
     graph = read(file)
     for batch in (1, 3):
         x = normal(batch, *shape, seed=batch)
+        x = np.where(np.abs(x) < 0.05, np.float32(0.05), x)  # some divide by it
         expected = run(file, x)
         x_torch = torch.from_numpy(x).requires_grad_()
         found = graph.run(x_torch)
@@ -141,3 +167,15 @@ def test_a_graph_runs_in_float64_on_constants_of_that_type() -> None:
     found = graph.run(x, {name: each.double() for name, each in graph.constants.items()})
     assert found.dtype == torch.float64
     assert float((found - graph.run(x.float())).abs().max()) < 1e-5
+
+
+def test_ends_that_cross_give_the_higher() -> None:
+    file = one("Clip", ("n", 5), np.float32(0.4), np.float32(-0.3))
+    x = normal(3, 5)
+    assert np.array_equal(read(file).run(torch.from_numpy(x)).numpy(), run(file, x))
+
+
+def test_a_squeeze_of_all_leaves_a_batch_that_is_free() -> None:
+    file = one("Squeeze", ("n", 2, 1, 5))
+    x = normal(3, 2, 1, 5)
+    assert np.array_equal(read(file).run(torch.from_numpy(x)).numpy(), run(file, x))
