@@ -80,11 +80,16 @@ def test_an_int8_network_agrees_with_the_runtime_and_can_be_climbed(tmp_path: Pa
     assert {"QuantizeLinear", "DequantizeLinear"} <= {node.kind for node in graph.nodes}
     test = digits.test.x[:200].clone().requires_grad_()
     found = GraphNetwork(graph)(test)
-    expected = run(onnx.load(int8), test.detach().numpy())
-    # A value within rounding of half a step may fall on its other side, which moves logits by a step or so.
-    apart = np.abs(found.detach().numpy() - expected).max(1)
-    assert float(np.mean(apart < 1e-4)) > 0.95
-    assert float(np.mean(found.detach().numpy().argmax(1) == expected.argmax(1))) > 0.99
+    logits = found.detach().numpy()
+    step = float(graph.constants[graph.nodes[-1].inputs[1]])  # of the grid that the logits lie on
+    # Sums in another order, or of integers where layers are fused: a value within rounding of half a step
+    # may fall on its other side, which moves a logit by a step, or by two where it happens in a layer before.
+    for fused, same in ((False, 0.99), (True, 0.9)):
+        expected = run(onnx.load(int8), test.detach().numpy(), fused)
+        steps = np.abs(logits - expected) / step
+        assert float(steps.max()) < 2.5
+        assert float(np.mean(steps.max(1) < 0.5)) >= same
+        assert float(np.mean(logits.argmax(1) == expected.argmax(1))) > 0.99
     loss = nn.functional.cross_entropy(found, digits.test.y[:200], reduction="sum")
     (gradient,) = torch.autograd.grad(loss, test)
     twin = nn.functional.cross_entropy(network(test), digits.test.y[:200], reduction="sum")
