@@ -8,7 +8,6 @@ from typing import Any, final
 
 import numpy as np
 
-from harden.graph.graph import BATCH
 from harden.graph.operations import Operation
 from harden.graph.values import Array, Computed, Known, Size, Value, by_batch
 
@@ -129,7 +128,7 @@ class Call:
         except ValueError as error:
             raise UnsupportedError(str(error)) from error
         for each, size in zip(columns, found, strict=True):
-            if size == BATCH and each != tuple(self.batches):
+            if size < 0 and each != tuple(self.batches):
                 raise UnsupportedError(f"sizes {list(each)} for batches of {list(self.batches)}")
         return found
 

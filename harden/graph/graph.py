@@ -11,7 +11,7 @@ from torch import Tensor
 from harden.graph.operations import Operation
 
 BATCH = -1
-"""Stands in a shape for the size that the batch decides."""
+"""Stands in a shape for the size of the batch; -k is k times that size."""
 
 
 @final
@@ -32,7 +32,7 @@ class Node:
         operation: its attributes, and the rule.
         inputs: names of values: the graph's input, another node's output, or a constant.
         output: its own name.
-        shape: of the output, BATCH (or a multiple of the batch) where the batch decides.
+        shape: of the output, BATCH (or a multiple of it: -2 is twice the batch) where the batch decides.
         name: of the node in the file, or its output's where it has none.
         kind: the ONNX operator.
     """

@@ -51,7 +51,7 @@ Value = Known | Computed
 
 
 def by_batch(entries: Sequence[int], batches: Sequence[int], first: bool) -> int:
-    """One size, as seen for each batch size: itself where it is the same, BATCH where it grows with it.
+    """One size, as seen for each batch size: itself where it is the same, k BATCH where it is k times it.
 
     Args:
         entries: what it was for each of the batch sizes.
@@ -67,12 +67,12 @@ def by_batch(entries: Sequence[int], batches: Sequence[int], first: bool) -> int
         return entries[0]
     times = entries[0] // batches[0]
     if times > 0 and all(entry == times * batch for entry, batch in zip(entries, batches, strict=True)):
-        return BATCH
+        return times * BATCH
     raise ValueError(f"sizes {list(entries)} for batches of {list(batches)}")
 
 
 def shape_of(shapes: Sequence[Size], batches: Sequence[int]) -> Size:
-    """A shape with BATCH where the batch decides.
+    """A shape with BATCH, or a multiple of it, where the batch decides.
 
     Raises:
         ValueError: a size follows the batch in another way, or the number of dimensions does.

@@ -44,6 +44,20 @@ def test_every_operator_without_a_rule_is_named_at_once() -> None:
         (one("PRelu", ("n", 2, 4), normal(2, 1)), "slopes that differ"),
         (one("Softmax", ("n", 2, 4), axis=1, opset=11), "axis 1 of 3 dimensions in opset 11"),
         (one("Cast", ("n", 4), to=TensorProto.INT64), "cast"),
+        (one("Dropout", ("n", 4), np.float32(0.5), np.array(True)), "training_mode=1"),
+        (one("BatchNormalization", ("n", 4), *[normal(4)] * 4, training_mode=1), "training_mode=1"),
+        (one("BatchNormalization", ("n", 4), *[normal(4)] * 4, opset=7, spatial=0), "spatial=0"),
+        (one("AveragePool", ("n", 1, 9), kernel_shape=[2], dilations=[2], opset=19), "dilations=[2]"),
+        (
+            one("MaxPool", ("n", 1, 9), kernel_shape=[2], dilations=[2], auto_pad="SAME_UPPER"),
+            "auto_pad=SAME_UPPER with dilations=[2]",
+        ),
+        (one("ReduceMean", ("n", 4), noop_with_empty_axes=1), "noop_with_empty_axes=1"),
+        (one("Gelu", ("n", 4), opset=20, approximate="sigmoid"), "approximate=sigmoid"),
+        (one("Pow", ("n", 4), np.float32(2), first=1), "input 1 that is not constant"),
+        (one("Add", ("n", 4), normal(4).astype(np.float64)), "float64"),
+        (one("Add", ("n", 4), normal(4).astype(np.float16)), "float16"),
+        (one("Relu", ("n", 4), opset=99), "opset 99"),
         (one("Add", ("n", 4), np.array([1, np.nan, 0, 0], np.float32)), "not finite"),
         (one("Gemm", ("n", 4), normal(5, 3)), "shapes"),
         (one("Relu", ("n", "c", 4)), "sizes that are known"),
@@ -69,6 +83,73 @@ def test_other_types_than_float32() -> None:
     file = model([node("Relu", ["x"], ["y"])], ("n", 4))
     file.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
     assert "'x' of float16; expected float32" in refusal(file)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        one("Gather", ("n", 4), np.array(0), axis=0),
+        one("ReduceMean", ("n", 4)),
+        one("Flatten", ("n", 4, 3), axis=2),
+        one("Squeeze", (1, 4, 1)),
+        one("Expand", (1, 4), np.array([3, 1])),
+        model([node("Concat", ["x", "x"], ["y"], axis=0)], ("n", 4)),
+    ],
+)
+def test_an_output_that_is_no_row_for_each_image(file: onnx.ModelProto) -> None:
+    assert "logits for each image, the batch first" in refusal(file)
+
+
+def test_random_numbers() -> None:
+    nodes = [node("RandomNormal", [], ["r"], shape=[1, 4]), node("Add", ["x", "r"], ["y"])]
+    assert "RandomNormal (random numbers)" in refusal(model(nodes, ("n", 4)))
+    nodes = [node("RandomUniformLike", ["x"], ["r"]), node("Add", ["x", "r"], ["y"])]
+    assert "RandomUniformLike (random numbers)" in refusal(model(nodes, ("n", 4)))
+
+
+BATCH_SIZE = [node("Shape", ["x"], ["sizes"]), node("Slice", ["sizes", "zero", "one"], ["size"])]
+NUMBERS = [constant(name, np.array([at])) for at, name in enumerate(("zero", "one", "two"))]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        # A division by the number of images.
+        ([node("Cast", ["size"], ["s"], to=1), node("Div", ["x", "s"], ["y"])], "Div (numbers that depend"),
+        (
+            [
+                node("Squeeze", ["size", "zero"], ["scalar"]),
+                node("Cast", ["scalar"], ["s"], to=1),
+                node("Mul", ["x", "s"], ["y"]),
+            ],
+            "Mul (numbers that depend",
+        ),
+        # A batch twice as long, and one longer by one.
+        (
+            [
+                node("Mul", ["size", "two"], ["twice"]),
+                node("Concat", ["twice", "one"], ["target"], axis=0),
+                node("ReduceMean", ["x", "zero"], ["mean"]),
+                node("Expand", ["mean", "target"], ["y"]),
+            ],
+            "Expand (sizes [4, 6, 10] for batches of [2, 3, 5])",
+        ),
+        (
+            [node("Concat", ["x", "c"], ["a"], axis=0), node("Flatten", ["a"], ["y"])],
+            "Concat (sizes [3, 4, 6]",
+        ),
+        (
+            [
+                node("Add", ["size", "one"], ["more"]),
+                node("ConstantOfShape", ["more"], ["none"]),
+                node("MatMul", ["none", "x"], ["y"]),
+            ],
+            "MatMul (numbers that depend",
+        ),
+    ],
+)
+def test_what_depends_on_the_size_of_the_batch(nodes: list[onnx.NodeProto], said: str) -> None:
+    assert said in refusal(model([*BATCH_SIZE, *nodes], ("n", 4), [*NUMBERS, constant("c", normal(1, 4))]))
 
 
 def test_an_output_that_ignores_the_image() -> None:

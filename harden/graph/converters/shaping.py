@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from harden.graph.call import Call, Converter, Reading, UnsupportedError, shapes
-from harden.graph.graph import BATCH
 from harden.graph.operations import (
     Concat,
     Expand,
@@ -40,41 +40,52 @@ def _resolved(sizes: list[int], shape: Size, zero_is_zero: bool) -> Size:
 
 
 def _one_free(call: Call, found: list[Size]) -> Size:
+    """What torch's reshape takes: -1 for the one size that follows the batch.
+
+    Raises:
+        UnsupportedError: two do, or one in another way than as a multiple.
+    """
     try:
         shape = shape_of(found, call.batches)
     except ValueError as error:
         raise UnsupportedError(str(error)) from error
-    if shape.count(BATCH) > 1:
+    free = [size for size in shape if size < 0]
+    if len(free) > 1:
         raise UnsupportedError(f"a shape {shape} with the batch in two places")
-    return shape
+    return tuple(max(size, -1) for size in shape)
+
+
+def _shaped(call: Call, rule: Callable[[Size], Size]) -> list[Reading]:
+    """A reshape to what a rule makes of the shape that comes in."""
+    return [(Reshape(_one_free(call, [rule(shape) for shape in shapes(call.values[0])])), (0,))]
 
 
 def _flatten(call: Call) -> list[Reading]:
     axis = call.axis("axis", 1)
-    shape = shape_of(shapes(call.values[0]), call.batches)
-    front, back = shape[:axis], shape[axis:]
-    if BATCH in back:
-        raise UnsupportedError(f"axis {axis} before the batch's")
-    return [(Reshape((BATCH if BATCH in front else int(np.prod(front)), int(np.prod(back)))), (0,))]
+    return _shaped(call, lambda shape: (math.prod(shape[:axis]), math.prod(shape[axis:])))
 
 
 def _squeeze(call: Call) -> list[Reading]:
-    shape = shape_of(shapes(call.values[0]), call.batches)
     axes = call.axes(1)
     # Without axes a batch that the file fixes at 1 goes too.
     gone = [at for at, size in enumerate(call.shape) if size == 1] if axes is None else list(axes)
     if any(call.shape[at] != 1 for at in gone):
-        raise UnsupportedError(f"axes {gone} of a shape {list(shape)}")
-    return [(Reshape(tuple(size for at, size in enumerate(shape) if at not in gone)), (0,))]
+        raise UnsupportedError(f"axes {gone} of a shape {list(call.shape)}")
+    return _shaped(call, lambda shape: tuple(size for at, size in enumerate(shape) if at not in gone))
 
 
 def _unsqueeze(call: Call) -> list[Reading]:
-    shape = list(shape_of(shapes(call.values[0]), call.batches))
     given = call.integers(1) if call.has(1) else call.numbers("axes", ())
-    rank = len(shape) + len(given)
-    for axis in sorted(axis + rank if axis < 0 else axis for axis in given):
-        shape.insert(axis, 1)
-    return [(Reshape(tuple(shape)), (0,))]
+    rank = call.rank + len(given)
+    axes = sorted(axis + rank if axis < 0 else axis for axis in given)
+
+    def rule(shape: Size) -> Size:
+        sizes = list(shape)
+        for axis in axes:
+            sizes.insert(axis, 1)
+        return tuple(sizes)
+
+    return _shaped(call, rule)
 
 
 def _identity(call: Call) -> list[Reading]:
@@ -84,7 +95,7 @@ def _identity(call: Call) -> list[Reading]:
         raise UnsupportedError("training_mode=1")
     if call.kind == "Cast" and int(call.attributes.get("to", 1)) != 1:
         raise UnsupportedError("a cast of images to another type than float32")
-    return [(Reshape(shape_of(shapes(call.values[0]), call.batches)), (0,))]
+    return _shaped(call, lambda shape: shape)
 
 
 def _transpose(call: Call) -> list[Reading]:
