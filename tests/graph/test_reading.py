@@ -77,6 +77,17 @@ def test_an_image_that_is_a_column() -> None:
     np.testing.assert_allclose(logits(file, x), x[:, :, 0] @ normal(8, 3), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_no_images_and_more_than_the_file_takes(size: int) -> None:
+    nodes = [node("Flatten", ["x"], ["f"]), node("MatMul", ["f", "w"], ["y"])]
+    file = model(nodes, (size, 784, 1), [constant("w", normal(784, 10))])
+    network = GraphNetwork(read(file))
+    assert tuple(network(torch.zeros(0, 784, 1)).shape) == (0, 10)
+    x = normal(7, 784, 1)
+    expected = np.concatenate([run(file, np.repeat(row[None], size, 0))[:1] for row in x])
+    np.testing.assert_allclose(network(torch.from_numpy(x)).numpy(), expected, rtol=1e-5, atol=1e-4)
+
+
 def test_channels_last() -> None:
     nodes = [
         node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
