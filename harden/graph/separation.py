@@ -92,8 +92,8 @@ def _gemm(node: Node, given: Sequence[Shape]) -> bool:
 def _matmul(node: Node, given: Sequence[Shape]) -> bool:
     x, y = given
     rank = len(node.shape)
-    if _value(x) and not _value(y):  # rows of x are images where it has no other dimension in front of them
-        return len(x) == rank and (len(y) <= 2 or _alike(y, rank))
+    if _value(x) and not _value(y):
+        return len(x) == rank >= 2 and (len(y) <= 2 or _alike(y, rank))
     return rank >= 3 and len(y) == rank and _alike(x, rank)
 
 
@@ -104,9 +104,9 @@ def _layer_normalization(node: Node, given: Sequence[Shape]) -> bool:
 
 
 def _axis(node: Node, given: Sequence[Shape]) -> bool:
-    operation, rank = node.operation, len(node.shape)
+    operation, rank = node.operation, len(given[0])
     one = isinstance(operation, Softmax | Gather | Concat) and operation.axis % rank > 0
-    return one and _broadcast(node, given)
+    return one and all(_alike(shape, rank) for shape in given)
 
 
 def _grid(node: Node, given: Sequence[Shape]) -> bool:
@@ -130,7 +130,7 @@ def _slice(node: Node, given: Sequence[Shape]) -> bool:
     if not isinstance(operation, Slice):
         return False
     parts = zip(operation.axes, operation.starts, operation.ends, operation.steps, strict=True)
-    return all(axis % rank or (start, step) == (0, 1) and end >= _END for axis, start, end, step in parts)
+    return all(axis % rank or ((start, step) == (0, 1) and end >= _END) for axis, start, end, step in parts)
 
 
 def _pad(node: Node, given: Sequence[Shape]) -> bool:

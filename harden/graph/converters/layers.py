@@ -120,6 +120,8 @@ def _channel(call: Call) -> int:
 def _windows(call: Call, kernel: Size) -> tuple[Size, Size, Size]:
     """Strides, pads and dilations, `auto_pad` resolved for the image's size."""
     axes = len(kernel)
+    if call.rank != axes + 2:  # torch would take the batch for the channels
+        raise UnsupportedError(f"a window of {axes} dimensions over {call.rank}")
     strides = call.numbers("strides", (1,) * axes)
     dilations = call.numbers("dilations", (1,) * axes)
     pads = call.numbers("pads", (0,) * (2 * axes))
