@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,9 @@ def folded(
     """
     if node.op_type in _RANDOM:
         raise UnsupportedError("random numbers")
-    if node.op_type == "Shape":
+    if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+        raise UnsupportedError("control flow")
+    if node.op_type in ("Shape", "Size"):
         return None if values[0] is None else [_shape(node, values[0])]
     if any(not isinstance(value, Known) for value in values if value is not None):
         return None
@@ -48,6 +51,8 @@ def folded(
 def _shape(node: onnx.NodeProto, value: Value) -> Known:
     shapes = [array.shape for array in value.arrays] if isinstance(value, Known) else value.shapes
     ends = {attribute.name: attribute.i for attribute in node.attribute}
+    if node.op_type == "Size":
+        return Known(tuple(np.array(math.prod(shape), dtype=np.int64) for shape in shapes))
     part = slice(ends.get("start", 0), ends.get("end"))
     return Known(tuple(np.array(shape[part], dtype=np.int64) for shape in shapes))
 

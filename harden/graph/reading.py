@@ -18,6 +18,7 @@ from harden.graph.call import Call, UnsupportedError, shapes
 from harden.graph.converters import CONVERTERS
 from harden.graph.folding import folded
 from harden.graph.graph import BATCH, Graph, Node, Port
+from harden.graph.liveness import live
 from harden.graph.loading import loaded, numbers, one_line
 from harden.graph.operations import Expand, Operation
 from harden.graph.ports import input_port, output_name
@@ -51,12 +52,15 @@ def read(model: str | Path | bytes | onnx.ModelProto) -> Graph:
     port, fixed = input_port(parsed.graph)
     reader = _Reader(opset, port, (fixed,) if fixed is not None else SEVERAL)
     for tensor in parsed.graph.initializer:
+        reader.taken.add(tensor.name)
         reader.values[tensor.name] = Known((numbers(tensor),) * len(reader.batches))
-    for node in parsed.graph.node:
+    reader.taken.update(name for node in parsed.graph.node for name in node.output)
+    output = output_name(parsed.graph)
+    for node in live(parsed.graph, output):
         reader.take(node)
     if reader.refusals:
         raise _refusal(reader.refusals)
-    return reader.graph(output_name(parsed.graph), fixed)
+    return reader.graph(output, fixed)
 
 
 @final
@@ -72,6 +76,8 @@ class _Reader:
     constants: dict[str, Tensor] = field(default_factory=dict)
     refusals: dict[str, list[str]] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
+    taken: set[str] = field(default_factory=set)
+    repeated: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         sizes = self.port.shape[1:]
@@ -173,12 +179,20 @@ class _Reader:
             for array, batch in zip(value.arrays, self.batches, strict=True)
         ):
             raise UnsupportedError(f"numbers that depend on the batch's size ({name})")
-        once, repeated = f"{name}.once", f"{name}.each"
-        if repeated not in self.values:
+        if name not in self.repeated:
+            once, each = self._fresh(f"{name}.once"), self._fresh(f"{name}.each")
             self.values[once] = Known((first,) * len(self.batches))
             given = [(once, self.values[once]), (self.port.name, self.values[self.port.name])]
-            self._add(Expand(shape), given, repeated, name, "Expand")
-        return repeated
+            self._add(Expand(shape), given, each, name, "Expand")
+            self.repeated[name] = each
+        return self.repeated[name]
+
+    def _fresh(self, name: str) -> str:
+        """A name that the file does not use; it may use any."""
+        while name in self.taken:
+            name += "'"
+        self.taken.add(name)
+        return name
 
     def _meta(self, name: str, at: int, batch: int) -> Tensor:
         value = self.values.get(name)

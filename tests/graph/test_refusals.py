@@ -29,7 +29,8 @@ def test_every_operator_without_a_rule_is_named_at_once() -> None:
         node("Det", ["a"], ["b"], name="the determinant"),
         node("Sin", ["x"], ["c"], name="one sine"),
         node("Sin", ["a"], ["d"], name="another"),
-        node("Add", ["c", "d"], ["y"]),
+        node("Add", ["c", "d"], ["e"]),
+        node("Mul", ["b", "e"], ["y"]),
     ]
     said = refusal(model(nodes, ("n", 3, 3)))
     assert "Det (no rule) in the determinant" in said

@@ -164,7 +164,13 @@ def _pad(call: Call) -> list[Reading]:
 
 
 def _expand(call: Call) -> list[Reading]:
-    return [(Expand(call.sizes(1)), (0, 0))]
+    sizes = call.sizes(1)
+    own = [shape[:1] == (batch,) for shape, batch in zip(shapes(call.values[0]), call.batches, strict=True)]
+    if min(sizes, default=0) < 0 and not all(own):  # it can't tell the batch's size
+        if len(call.batches) > 1:
+            raise UnsupportedError("what has no batch of its own, to the batch's size")
+        sizes = call.integers(1)
+    return [(Expand(sizes), (0, 0))]
 
 
 SHAPING: dict[str, Converter] = {
