@@ -13,7 +13,8 @@ from torch import Tensor
 from harden.bounds.coefficients import Size
 from harden.bounds.rules import Affine, Pooling, Rule, rule_of
 from harden.errors import InputError
-from harden.graph import BATCH, Graph, Node
+from harden.graph import Graph, Node
+from harden.graph.separation import mixing
 
 
 @final
@@ -72,9 +73,10 @@ class Program:
         like = torch.zeros((), dtype=dtype, device=device)
         sizes: dict[str, Size] = {graph.input.name: graph.input.shape[1:]}
         steps, refused = [], []
+        mixed = {node.output for node in mixing(graph)}
         for node in graph.nodes:
             sizes[node.output] = node.shape[1:]
-            step = None if _mixes(node) else _step(node, weights, sizes, like)
+            step = None if node.output in mixed else _step(node, weights, sizes, like)
             if step is None:
                 refused.append(node)
             else:
@@ -106,11 +108,6 @@ def _step(node: Node, weights: Mapping[str, Tensor], sizes: Mapping[str, Size], 
     if rule is None or (not isinstance(rule, Affine | Pooling) and len(names) != 1):
         return None
     return Step(node.output, rule, names, size)
-
-
-def _mixes(node: Node) -> bool:
-    """Whether the batch is anywhere but first in the output."""
-    return not node.shape or node.shape[0] != BATCH or BATCH in node.shape[1:]
 
 
 def _refusal(nodes: list[Node]) -> InputError:
