@@ -16,8 +16,8 @@ class UnsupportedError(Exception):
     """A node that can't be read, and why: collected, so that one error names all."""
 
 
-Reading = tuple[Operation, tuple[int, ...]]
-"""An operation, and which of the node's inputs it takes, by position."""
+Reading = tuple[Operation | Sequence[Operation], tuple[int, ...]]
+"""An operation, or several one on another, and which of the node's inputs the first takes, by position."""
 
 
 @final

@@ -71,13 +71,23 @@ class Graph:
             x: (N, ...) as `input` has it.
             constants: on x's device and of its dtype.
         """
-        return self.values(x, constants)[self.output.name]
+        last = {name: at for at, node in enumerate(self.nodes) for name in node.inputs}
+        values = {self.input.name: x}
+        for at, node in enumerate(self.nodes):
+            self._step(node, values, constants)
+            for name in node.inputs:  # else a large network's values would all be held to the end
+                if last[name] == at and name != self.output.name:
+                    values.pop(name, None)
+        return values[self.output.name]
 
     def values(self, x: Tensor, constants: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Every node's output by name, and the input."""
-        weights = self.constants if constants is None else constants
         values = {self.input.name: x}
         for node in self.nodes:
-            given = (values[name] if name in values else weights[name] for name in node.inputs)
-            values[node.output] = node.operation(*given)
+            self._step(node, values, constants)
         return values
+
+    def _step(self, node: Node, values: dict[str, Tensor], constants: Mapping[str, Tensor] | None) -> None:
+        weights = self.constants if constants is None else constants
+        given = [values[name] if name in values else weights[name] for name in node.inputs]
+        values[node.output] = node.operation(*given)

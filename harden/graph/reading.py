@@ -122,9 +122,14 @@ class _Reader:
         except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             # Inputs that are missing, attributes of another type: the file breaks ONNX's own rules.
             raise UnsupportedError(f"inputs or attributes that do not fit: {error}"[:160]) from error
-        for output, (operation, _), inputs in zip(node.output, readings, taken, strict=False):
+        for output, (operations, _), inputs in zip(node.output, readings, taken, strict=False):
+            *before, last = operations if isinstance(operations, Sequence) else (operations,)
+            for operation in before if output else ():
+                middle = self._fresh(f"{output}.before")
+                self._add(operation, inputs, middle, name, node.op_type)
+                inputs = [(middle, self.values[middle])]
             if output:
-                self._add(operation, inputs, output, name, node.op_type)
+                self._add(last, inputs, output, name, node.op_type)
 
     def _add(
         self,

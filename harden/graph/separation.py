@@ -11,26 +11,43 @@ from typing import Final
 
 from harden.graph.graph import BATCH, Graph, Node
 from harden.graph.operations import (
+    Abs,
     Add,
+    AveragePool,
     BatchNormalization,
+    Clip,
     Concat,
     Conv,
     DequantizeLinear,
     Div,
+    Erf,
+    Exp,
     Expand,
     Gather,
+    Gelu,
     Gemm,
+    HardSigmoid,
+    HardSwish,
     LayerNormalization,
+    LeakyRelu,
+    Log,
     MatMul,
+    MaxPool,
     Mul,
+    Neg,
     Pad,
+    Pow,
     QuantizeLinear,
     ReduceMean,
     ReduceSum,
+    Relu,
     Reshape,
+    Sigmoid,
     Slice,
     Softmax,
+    Sqrt,
     Sub,
+    Tanh,
     Transpose,
 )
 
@@ -58,8 +75,7 @@ def _apart(node: Node, shapes: dict[str, Shape], constants: dict[str, Shape]) ->
         return False
     rule = _RULES.get(type(node.operation))
     given = [shapes[name] if name in shapes else constants[name] for name in node.inputs]
-    # Functions of one value, and windows, which lie behind the channels.
-    return len(values) == len(given) == 1 if rule is None else rule(node, given)
+    return rule is not None and rule(node, given)
 
 
 def _batch_first(shape: Shape) -> bool:
@@ -142,10 +158,13 @@ def _expand(node: Node, given: Sequence[Shape]) -> bool:
 
 
 def _kept(node: Node, given: Sequence[Shape]) -> bool:
-    return len(given) == 1  # rows in their order: N before, N after, so each has what it had
+    """Functions of one value, windows, which lie behind the channels, and rows that stay in their order."""
+    return len(given) == 1
 
 
+_OF_ONE: Final = (Abs, Clip, Erf, Exp, Gelu, HardSigmoid, HardSwish, LeakyRelu, Log, Neg, Pow, Relu, Sigmoid)
 _RULES: Final[dict[object, _Rule]] = {
+    **dict.fromkeys((*_OF_ONE, AveragePool, MaxPool, Reshape, Sqrt, Tanh), _kept),
     Add: _broadcast,
     BatchNormalization: _weights,
     Concat: _axis,
@@ -162,7 +181,6 @@ _RULES: Final[dict[object, _Rule]] = {
     QuantizeLinear: _grid,
     ReduceMean: _axes,
     ReduceSum: _axes,
-    Reshape: _kept,
     Slice: _slice,
     Softmax: _axis,
     Sub: _broadcast,

@@ -43,7 +43,6 @@ def test_every_operator_without_a_rule_is_named_at_once() -> None:
     [
         (one("Pad", ("n", 2, 4), np.array([0, 0, 1, 0, 0, 1], np.int64), mode="reflect"), "mode=reflect"),
         (one("PRelu", ("n", 2, 4), normal(2, 1)), "slopes that differ"),
-        (one("Softmax", ("n", 2, 4), axis=1, opset=11), "axis 1 of 3 dimensions in opset 11"),
         (one("Cast", ("n", 4), to=TensorProto.INT64), "cast"),
         (one("Dropout", ("n", 4), np.float32(0.5), np.array(True)), "training_mode=1"),
         (one("BatchNormalization", ("n", 4), *[normal(4)] * 4, training_mode=1), "training_mode=1"),

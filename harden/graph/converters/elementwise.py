@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from harden.graph.call import Call, Converter, Reading, UnsupportedError
+from harden.graph.converters.sizes import reshape
 from harden.graph.operations import (
     Abs,
     Add,
@@ -74,10 +76,11 @@ def _gelu(call: Call) -> list[Reading]:
 
 def _softmax(call: Call) -> list[Reading]:
     axis = call.axis("axis", -1 if call.opset >= 13 else 1)
-    # Before opset 13 all dimensions from the axis on were one.
-    if call.opset < 13 and any(size != 1 for size in call.shape[axis + 1 :]):
-        raise UnsupportedError(f"axis {axis} of {call.rank} dimensions in opset {call.opset}")
-    return [(Softmax(axis), (0,))]
+    if call.opset >= 13 or all(size == 1 for size in call.shape[axis + 1 :]):
+        return [(Softmax(axis), (0,))]
+    # Before opset 13 all dimensions from the axis on were one, and all before it another.
+    flat = reshape(call, lambda shape: (math.prod(shape[:axis]), math.prod(shape[axis:])))
+    return [((flat, Softmax(1), reshape(call, lambda shape: shape)), (0,))]
 
 
 def _pow(call: Call) -> list[Reading]:

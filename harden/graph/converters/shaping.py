@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from harden.graph.call import Call, Converter, Reading, UnsupportedError, shapes
+from harden.graph.converters.sizes import one_free, reshape
+from harden.graph.graph import BATCH
 from harden.graph.operations import (
     Concat,
     Expand,
@@ -17,7 +19,7 @@ from harden.graph.operations import (
     Slice,
     Transpose,
 )
-from harden.graph.values import Known, Size, shape_of
+from harden.graph.values import Known, Size
 
 
 def _reshape(call: Call) -> list[Reading]:
@@ -28,7 +30,7 @@ def _reshape(call: Call) -> list[Reading]:
         _resolved(np.atleast_1d(sizes).tolist(), shape, call.flag("allowzero"))
         for sizes, shape in zip(target.arrays, shapes(call.values[0]), strict=True)
     ]
-    return [(Reshape(_one_free(call, found)), (0,))]
+    return [(Reshape(one_free(call, found)), (0,))]
 
 
 def _resolved(sizes: list[int], shape: Size, zero_is_zero: bool) -> Size:
@@ -39,25 +41,8 @@ def _resolved(sizes: list[int], shape: Size, zero_is_zero: bool) -> Size:
     return tuple(math.prod(shape) // max(rest, 1) if size == -1 else size for size in sizes)
 
 
-def _one_free(call: Call, found: list[Size]) -> Size:
-    """What torch's reshape takes: -1 for the one size that follows the batch.
-
-    Raises:
-        UnsupportedError: two do, or one in another way than as a multiple.
-    """
-    try:
-        shape = shape_of(found, call.batches)
-    except ValueError as error:
-        raise UnsupportedError(str(error)) from error
-    free = [size for size in shape if size < 0]
-    if len(free) > 1:
-        raise UnsupportedError(f"a shape {shape} with the batch in two places")
-    return tuple(max(size, -1) for size in shape)
-
-
 def _shaped(call: Call, rule: Callable[[Size], Size]) -> list[Reading]:
-    """A reshape to what a rule makes of the shape that comes in."""
-    return [(Reshape(_one_free(call, [rule(shape) for shape in shapes(call.values[0])])), (0,))]
+    return [(reshape(call, rule), (0,))]
 
 
 def _flatten(call: Call) -> list[Reading]:
@@ -138,6 +123,9 @@ def _split(call: Call) -> list[Reading]:
 
 
 def _gather(call: Call) -> list[Reading]:
+    indices_ = call.values[1]
+    if isinstance(indices_, Known) and not indices_.constant:
+        return _gather_in_each(call, indices_)
     indices = call.constant(1)
     places = tuple(int(number) for number in indices.flatten())
     axis = call.axis("axis", 0)
@@ -145,6 +133,24 @@ def _gather(call: Call) -> list[Reading]:
     if not all(-size <= place < size for place in places):
         raise UnsupportedError(f"indices outside the {size} of axis {axis}")
     return [(Gather(axis, places, indices.shape), (0,))]
+
+
+def _gather_in_each(call: Call, indices: Known) -> list[Reading]:
+    """From the values of all images in a row, the same places of each: what exporters make of a strided view.
+
+    Image n's are the P values from n P on, and its indices those of the first image and n P.
+    """
+    rows = [shape[0] // batch for shape, batch in zip(shapes(call.values[0]), call.batches, strict=True)]
+    first = indices.arrays[0][:1]
+    inside = first.ndim > 0 and bool(((first >= 0) & (first < rows[0])).all())
+    if call.rank != 1 or len(set(rows)) > 1 or not inside:
+        raise UnsupportedError("input 1 that is not constant")
+    for found, batch in zip(indices.arrays, call.batches, strict=True):
+        starts = rows[0] * np.arange(batch).reshape(batch, *(1,) * (first.ndim - 1))
+        if found.shape != (batch, *first.shape[1:]) or not np.array_equal(found, first + starts):
+            raise UnsupportedError("input 1 that follows the batch in another way")
+    places = tuple(int(number) for number in first.flatten())
+    return [((Reshape((BATCH, rows[0])), Gather(1, places, first.shape[1:])), (0,))]
 
 
 def _pad(call: Call) -> list[Reading]:

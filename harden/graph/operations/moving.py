@@ -65,7 +65,10 @@ class Slice:
         """Any shape."""
         for axis, start, end, step in zip(self.axes, self.starts, self.ends, self.steps, strict=True):
             kept = range(x.shape[axis])[start:end:step]
-            x = x.index_select(axis, torch.tensor(kept, dtype=torch.int64, device=x.device))
+            if step > 0:  # a view, and nothing to send to the device
+                x = x[(slice(None),) * (axis % x.dim()) + (slice(kept.start, kept.stop, step),)]
+            else:
+                x = x.index_select(axis, torch.tensor(kept, dtype=torch.int64, device=x.device))
         return x
 
 
