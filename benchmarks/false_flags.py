@@ -61,7 +61,8 @@ def measured(seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """Train both networks of a seed and evaluate each in every norm: which checks fired."""
     fired, robust = {}, {}
     sizes = (10, 64) if given.toy else (given.images, 10_000)
-    with Place(None, "7E" if given.toy else given.train_for, *sizes, seed=seed) as place:
+    budget = "7E" if given.toy else given.train_for
+    with Place(None, budget, sizes[0], sizes[1], seed=seed) as place:
         for case in cases.of([given.data], ["plain", "robust"], given.norms, place, None):
             subject, described = case.subject, case.described
             found = evaluate(

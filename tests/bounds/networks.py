@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,7 +30,7 @@ class Builder:
         self.constants: list[onnx.TensorProto] = []
         self.last = "image"
 
-    def add(self, kind: str, *inputs: str | Array, after: str | None = None, **attributes: object) -> str:
+    def add(self, kind: str, *inputs: str | Array, after: str | None = None, **attributes: Any) -> str:
         """A node on the last value, or on `after`, and on what is given."""
         names = [self.last if after is None else after]
         for given in inputs:
@@ -53,7 +54,7 @@ class Builder:
         weight = self.normal(inputs, outputs, scale=inputs**-0.5)
         return self.add("Gemm", weight, self.normal(outputs, scale=0.1))
 
-    def conv(self, inputs: int, outputs: int, kernel: int = 3, **attributes: object) -> str:
+    def conv(self, inputs: int, outputs: int, kernel: int = 3, **attributes: Any) -> str:
         """A two-dimensional convolution with a bias."""
         group = int(str(attributes.get("group", 1)))
         weight = self.normal(

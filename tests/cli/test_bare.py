@@ -43,7 +43,7 @@ def twin(digits: Splits) -> Classifier:
     optimiser = torch.optim.Adam(network.parameters(), 0.01)
     for _ in range(80):
         optimiser.zero_grad()
-        nn.functional.cross_entropy(network(x), y).backward()
+        torch.autograd.backward(nn.functional.cross_entropy(network(x), y))
         optimiser.step()
     return Classifier(network.eval())
 
@@ -93,7 +93,7 @@ def test_other_names_and_one_batch_size(harden: Harden, file: Path, tmp_path: Pa
     assert abs(one["robust"]["count"] - same["robust"]["count"]) <= 1
 
 
-class Images(CalibrationDataReader):
+class Images(CalibrationDataReader):  # type: ignore[misc]  # the package is untyped
     def __init__(self, x: NDArray[np.float32]) -> None:
         self.rows = iter([{"image": x}])
 

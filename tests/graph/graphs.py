@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 Array = NDArray[Any]
+Given = Array | np.generic
+"""An array, or a number of numpy's as a constant without dimensions."""
 
 
 def one(
     kind: str,
     shape: tuple[int | str, ...],
-    *inputs: Array | None,
+    *inputs: Given | None,
     opset: int = 18,
     first: int = 0,
     **attributes: Any,
@@ -24,7 +26,9 @@ def one(
     """The operator on an image of a shape; constants follow it, or come before it up to `first`."""
     names = [f"c{at}" if array is not None else "" for at, array in enumerate(inputs)]
     constants = [
-        numpy_helper.from_array(array, name) for name, array in zip(names, inputs, strict=True) if name
+        numpy_helper.from_array(np.asarray(array), name)
+        for name, array in zip(names, inputs, strict=True)
+        if name
     ]
     node = helper.make_node(kind, [*names[:first], "x", *names[first:]], ["y"], name="the node", **attributes)
     return model([node], shape, constants, opset)
@@ -44,9 +48,9 @@ def model(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
 
 
-def constant(name: str, array: Array) -> onnx.TensorProto:
+def constant(name: str, array: Given) -> onnx.TensorProto:
     """An initialiser."""
-    return numpy_helper.from_array(array, name)
+    return numpy_helper.from_array(np.asarray(array), name)
 
 
 def run(file: onnx.ModelProto, x: Array, fused: bool = False) -> Array:

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from harden.graph import read
-from tests.graph.graphs import Array, normal, one, run
+from tests.graph.graphs import Given, normal, one, run
 
 IMAGE = ("n", 4, 7, 6)
 ints = np.int64
 CASES: dict[str, tuple[onnx.ModelProto, tuple[int, ...]]] = {}
 
 
-def case(name: str, kind: str, shape: tuple[int | str, ...], *inputs: Array | None, **more: Any) -> None:
+def case(name: str, kind: str, shape: tuple[int | str, ...], *inputs: Given | None, **more: Any) -> None:
     CASES[f"{kind} {name}"] = (one(kind, shape, *inputs, **more), tuple(int(s) for s in shape[1:]))
 
 

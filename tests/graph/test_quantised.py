@@ -16,10 +16,10 @@ from harden.artefact.graph import trace
 from harden.data import load
 from harden.graph import GraphNetwork, read
 from harden.models import Classifier
-from tests.graph.graphs import Array, constant, model, normal, run
+from tests.graph.graphs import Array, Given, constant, model, normal, run
 
 
-def quantising(scale: Array, zero: Array, axis: int = 1) -> onnx.ModelProto:
+def quantising(scale: Given, zero: Given, axis: int = 1) -> onnx.ModelProto:
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], axis=axis),
         helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], axis=axis),
@@ -53,7 +53,7 @@ def test_the_gradient_goes_straight_through_inside_the_range_and_half_a_step_bey
     assert gradient[0, 0, : len(places)].tolist() == [0, 1, 1, 1, 1, 1, 0]
 
 
-class Images(CalibrationDataReader):
+class Images(CalibrationDataReader):  # type: ignore[misc]  # the package is untyped
     def __init__(self, x: torch.Tensor) -> None:
         self.rows = iter([{"image": x.numpy()}])
 
@@ -70,7 +70,7 @@ def test_an_int8_network_agrees_with_the_runtime_and_can_be_climbed(tmp_path: Pa
     optimiser = torch.optim.Adam(network.parameters(), 0.01)
     for _ in range(60):
         optimiser.zero_grad()
-        nn.functional.cross_entropy(network(x), y).backward()
+        torch.autograd.backward(nn.functional.cross_entropy(network(x), y))
         optimiser.step()
     plain, int8 = tmp_path / "plain.onnx", tmp_path / "int8.onnx"
     onnx.save(trace(Classifier(network), (1, 8, 8)), plain)

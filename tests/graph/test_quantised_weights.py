@@ -99,7 +99,7 @@ def test_grids_of_sixteen_bits(kind: type[np.int16] | type[np.uint16]) -> None:
 
 @pytest.mark.parametrize(("number", "low"), [(None, 0), (2, 0), (3, -128)])
 def test_a_grid_without_a_zero_point(number: int | None, low: int) -> None:
-    kind = {} if number is None else {"output_dtype": number}
+    kind: dict[str, Any] = {} if number is None else {"output_dtype": number}
     nodes = [
         node("QuantizeLinear", ["x", "scale"], ["q"], **kind),
         node("DequantizeLinear", ["q", "scale"], ["y"]),
