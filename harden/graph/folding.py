@@ -13,6 +13,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from harden.graph.call import UnsupportedError
+from harden.graph.exactness import roundings
 from harden.graph.loading import numbers
 from harden.graph.operations import DequantizeLinear
 from harden.graph.values import Array, Known, Value
@@ -34,6 +35,8 @@ def folded(
     """
     if node.op_type in _RANDOM:
         raise UnsupportedError("random numbers")
+    if node.op_type == "Dropout" and _drops(values):
+        raise UnsupportedError("training_mode=1")
     if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
         raise UnsupportedError("control flow")
     if node.op_type in ("Shape", "Size"):
@@ -42,10 +45,17 @@ def folded(
         return None
     known = [value for value in values if isinstance(value, Known)]
     if all(value.constant for value in known):
-        once = _computed(node, [value.arrays[0] for value in known], opset)
-        return [Known((array,) * batches) for array in once]
-    runs = [_computed(node, [value.arrays[at] for value in known], opset) for at in range(batches)]
-    return [Known(tuple(arrays)) for arrays in zip(*runs, strict=True)]
+        runs = [_computed(node, [value.arrays[0] for value in known], opset)] * batches
+    else:
+        runs = [_computed(node, [value.arrays[at] for value in known], opset) for at in range(batches)]
+    before, given = [value.roundings for value in known], [value.arrays[0] for value in known]
+    behind = roundings(node.op_type, before, given, runs[0])
+    return [Known(tuple(arrays), behind) for arrays in zip(*runs, strict=True)]
+
+
+def _drops(values: Sequence[Value | None]) -> bool:
+    mode = values[2] if len(values) > 2 else None
+    return isinstance(mode, Known) and bool(mode.arrays[0].any())
 
 
 def _shape(node: onnx.NodeProto, value: Value) -> Known:

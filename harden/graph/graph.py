@@ -56,6 +56,8 @@ class Graph:
         nodes: what is computed, constants folded and dead ends left out.
         constants: weights by name, float32 on the CPU.
         batch: the one batch size that the file takes; None if any.
+        rounded: constants that stand in no file but were folded, by arithmetic in which runtimes may differ:
+            what is computed from them here is no proof of what a runtime computes.
     """
 
     input: Port
@@ -63,6 +65,7 @@ class Graph:
     nodes: tuple[Node, ...]
     constants: Mapping[str, Tensor]
     batch: int | None = None
+    rounded: frozenset[str] = frozenset()
 
     def run(self, x: Tensor, constants: Mapping[str, Tensor] | None = None) -> Tensor:
         """Logits of a batch, differentiably: on the file's constants, or on others of the same names.

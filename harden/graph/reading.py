@@ -16,6 +16,7 @@ from torch import Tensor
 from harden.errors import InputError
 from harden.graph.call import Call, UnsupportedError, shapes
 from harden.graph.converters import CONVERTERS
+from harden.graph.exactness import MOST_ROUNDINGS
 from harden.graph.folding import folded
 from harden.graph.graph import BATCH, Graph, Node, Port
 from harden.graph.liveness import live
@@ -77,6 +78,7 @@ class _Reader:
     refusals: dict[str, list[str]] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
+    rounded: set[str] = field(default_factory=set)
     repeated: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -173,6 +175,8 @@ class _Reader:
         if not bool(tensor.isfinite().all()):
             raise UnsupportedError(f"weights that are not finite ({name})")
         self.constants[name] = tensor
+        if value.roundings > MOST_ROUNDINGS:
+            self.rounded.add(name)
         return name
 
     def _for_each_image(self, name: str, value: Known) -> str:
@@ -186,7 +190,7 @@ class _Reader:
             raise UnsupportedError(f"numbers that depend on the batch's size ({name})")
         if name not in self.repeated:
             once, each = self._fresh(f"{name}.once"), self._fresh(f"{name}.each")
-            self.values[once] = Known((first,) * len(self.batches))
+            self.values[once] = Known((first,) * len(self.batches), value.roundings)
             given = [(once, self.values[once]), (self.port.name, self.values[self.port.name])]
             self._add(Expand(shape), given, each, name, "Expand")
             self.repeated[name] = each
@@ -224,7 +228,8 @@ class _Reader:
                 "export the classifier with its batch kept",
             )
         constants = {name: each for name, each in self.constants.items() if name in needed}
-        return Graph(self.port, Port(output, shapes_[output]), tuple(reversed(kept)), constants, fixed)
+        port, rounded = Port(output, shapes_[output]), frozenset(self.rounded & needed)
+        return Graph(self.port, port, tuple(reversed(kept)), constants, fixed, rounded)
 
 
 def _refusal(refusals: dict[str, list[str]]) -> InputError:

@@ -25,9 +25,15 @@ SEVERAL = (2, 3, 5)
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
-    """Numbers that do not depend on the images: one array for each batch size that is read for."""
+    """Numbers that do not depend on the images: one array for each batch size that is read for.
+
+    Args:
+        arrays: those.
+        roundings: in a row behind them, 0 where they stand in the file (`exactness`).
+    """
 
     arrays: tuple[Array, ...]
+    roundings: int = 0
 
     @property
     def constant(self) -> bool:

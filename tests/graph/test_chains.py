@@ -31,11 +31,8 @@ def same(file: onnx.ModelProto, *shape: int) -> None:
         np.testing.assert_allclose(graph.run(torch.from_numpy(x)).numpy(), run(file, x), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("opset", [7, 11, 12])
-@pytest.mark.parametrize("axis", [1, 2, 3, -2])
+@pytest.mark.parametrize(("opset", "axis"), [(7, 1), (7, 2), (11, 1), (11, -2), (12, 2), (12, 3)])
 def test_softmax_before_opset_13_is_over_all_dimensions_from_its_axis_on(opset: int, axis: int) -> None:
-    if axis < 0 and opset < 11:
-        pytest.skip("negative axes came with opset 11")
     file = one("Softmax", ("n", 4, 3, 2), axis=axis, opset=opset)
     same(file, 4, 3, 2)
     sums = read(file).run(torch.from_numpy(normal(2, 4, 3, 2))).flatten(axis % 4).sum(-1)

@@ -58,6 +58,14 @@ def test_a_file_may_use_the_names_that_the_reader_would(names: tuple[str, str]) 
     same(file, 4)
 
 
+def test_a_constant_is_not_dropped_at_random() -> None:
+    nodes = [node("Dropout", ["c", "half", "yes"], ["d"]), node("Add", ["x", "d"], ["y"])]
+    constants = [constant("c", normal(4)), constant("half", np.array(0.5, np.float32))]
+    with pytest.raises(InputError, match=r"Dropout \(training_mode=1\) in d"):
+        read(model(nodes, ("n", 4), [*constants, constant("yes", np.array(True))]))
+    same(model(nodes, ("n", 4), [*constants, constant("yes", np.array(False))]), 4)
+
+
 def test_control_flow_is_refused_even_where_it_is_decided() -> None:
     out = helper.make_tensor_value_info("o", 1, None)
     branch = helper.make_graph([node("Constant", [], ["o"], value=constant("v", normal(4)))], "b", [], [out])
