@@ -68,6 +68,12 @@ class Program:
         Raises:
             InputError: an operation has no sound rule, or mixes the images of a batch; all are named.
         """
+        if constants is None and graph.rounded:
+            raise InputError(
+                f"constants that each runtime rounds its own way ({', '.join(sorted(graph.rounded)[:3])})",
+                "weights that are in the file as numbers",
+                "fold the file's constants (onnxruntime's offline optimisation does), and bound that file",
+            )
         weights = graph.constants if constants is None else constants
         weights = {name: each.to(device=device, dtype=dtype) for name, each in weights.items()}
         like = torch.zeros((), dtype=dtype, device=device)

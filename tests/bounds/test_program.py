@@ -44,6 +44,15 @@ def test_a_file_that_turns_its_batch_round_is_refused() -> None:
     assert "Slice (" in refusal(net)
 
 
+def test_constants_that_runtimes_round_differently_are_refused() -> None:
+    net = Builder((6,))
+    one = net.constant(net.normal(6, 6))
+    net.add("MatMul", net.normal(6, 4), after=one)
+    weight = net.last
+    net.add("MatMul", weight, after="image")
+    assert "each runtime rounds its own way" in refusal(net)
+
+
 @pytest.mark.parametrize(
     ("x", "y", "said"),
     [
