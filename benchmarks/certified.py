@@ -67,9 +67,7 @@ def main(words: list[str] | None = None) -> int:
         }
         print(json.dumps(line), flush=True)
         if given.record:
-            origin: dict[str, Any] = {"machine": provenance.machine(), "versions": provenance.versions(None)}
-            origin |= {"commit": provenance.commit(), "date": provenance.date()}
-            provenance.append(RECORD, {**line, **origin})
+            provenance.append(RECORD, {**line, **provenance.origin()})
     return 0
 
 

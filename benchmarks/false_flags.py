@@ -2,7 +2,8 @@
 
     python benchmarks/false_flags.py --data digits --seeds 20 --record
 
-Claim: at most one evaluation in 120 (20 seeds, plain and hardened, L-inf, L2 and L1) is called unreliable.
+Claim: at most one evaluation in 120 (20 seeds, plain and hardened, L-inf, L2 and L1) is called unreliable;
+the 120 are of 40 networks, and only these are independent.
 Each seed has its own initial weights, training and attacks. A network trained plainly is attacked at the eps
 that hardly anything is left at, a hardened one at the eps that half is left at. Seeds that are on record for
 the same commit, data, suite and budget are not measured again.
@@ -73,9 +74,7 @@ def measured(seed: int, given: argparse.Namespace) -> dict[str, Any]:
             robust[name] = found.robust.value
     line = {**_named(seed, given), "fired": fired, "robust": robust}
     if given.record:
-        provenance.append(
-            RECORD, {**line, "machine": provenance.machine(), "versions": provenance.versions(None)}
-        )
+        provenance.append(RECORD, {**provenance.origin(), **line})
     return line
 
 

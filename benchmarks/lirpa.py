@@ -92,9 +92,7 @@ def main(words: list[str] | None = None) -> int:
         line |= compared(network.eval(), x, given)
         print(json.dumps(line), flush=True)
         if given.record:
-            origin: dict[str, Any] = {"machine": provenance.machine(), "versions": provenance.versions(None)}
-            origin |= {"commit": provenance.commit(), "date": provenance.date()}
-            provenance.append(RECORD, {**line, **origin})
+            provenance.append(RECORD, {**line, **provenance.origin()})
     return 0
 
 
@@ -128,8 +126,9 @@ def compared(network: nn.Module, x: Tensor, given: argparse.Namespace) -> dict[s
         )
         found["difference"] = float(((bounds["ours"] - other).abs() / other.abs().clamp_min(1)).max())
         for ratio, name in (("times_as_long", "ours"), ("with_rounding", "rounded")):
-            both = zip(seconds[name], seconds["theirs"], strict=True)
-            found[ratio] = round(median(one / two for one, two in both), 3)
+            both = sorted(one / two for one, two in zip(seconds[name], seconds["theirs"], strict=True))
+            found[ratio] = round(median(both), 3)
+            found[f"{ratio}_spread"] = [round(both[0], 3), round(both[-1], 3)]
     return found
 
 

@@ -68,10 +68,7 @@ def main(words: list[str] | None = None) -> int:
     sizes = (12, 64) if given.toy else (given.images, given.training_images)
     told = {
         "threads": given.threads,
-        "machine": provenance.machine(),
-        "versions": provenance.versions(given.autoattack),
-        "commit": provenance.commit(),
-        "date": provenance.date(),
+        **provenance.origin(given.autoattack),
     }
     found = []
     with Place(given.cache, "7E" if given.toy else given.train_for, *sizes) as place:

@@ -76,6 +76,11 @@ def date() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
+def origin(autoattack: Path | None = None) -> dict[str, Any]:
+    """All of these, for a line of a record."""
+    return {"machine": machine(), "versions": versions(autoattack), "commit": commit(), "date": date()}
+
+
 def append(path: Path, line: dict[str, Any]) -> None:
     """Write one more JSON line."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -43,9 +43,8 @@ class Session:
         try:
             check_runnable(content)
         except InputError as error:
-            raise InputError(
-                f"{self._name} does not load: {error.seen}", error.expected, error.instead
-            ) from error
+            instead = error.instead if exported else "export the classifier as one file, its weights inside"
+            raise InputError(f"{self._name} does not load: {error.seen}", error.expected, instead) from error
         try:
             self._session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"], enable_fallback=0

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harden.bounds.coefficients import Whole
-from harden.bounds.crown import relaxed
+from harden.bounds.crown import at_once, relaxed
 from harden.bounds.program import Program
 from harden.bounds.region import Region
 from harden.bounds.relaxation import Relaxation
@@ -85,14 +85,18 @@ def certify(program: Program, x: Tensor, y: Tensor, threat: Threat, method: Meth
 
 
 def worst_margins(found: Relaxation, labels: Tensor, climb: Climb | None = None) -> Tensor:
-    """Lower bounds of min_j (logit_y - logit_j), (N,)."""
-    rows, image = margin_rows(labels, found.program.classes, found.region.lower)
-    name, coefficients = found.program.output, Whole(rows)
-    if climb is None:
-        bounds = found.lower(name, coefficients, image)
-    else:
-        bounds = climb(found, name, coefficients, image)
-    worst = bounds.reshape(len(labels), -1).amin(1)
+    """Lower bounds of min_j (logit_y - logit_j), (N,); -inf where there is none."""
+    program, bounds = found.program, []
+    rows, image = margin_rows(labels, program.classes, found.region.lower)
+    # A climb holds slopes and gradients beside the coefficients.
+    most = at_once(program) if climb is None else max(1, at_once(program) // 4)
+    for few, of in zip(torch.split(rows, most), torch.split(image, most), strict=True):
+        coefficients = Whole(few.reshape(-1, *program.logits))
+        if climb is None:
+            bounds.append(found.lower(program.output, coefficients, of))
+        else:
+            bounds.append(climb(found, program.output, coefficients, of))
+    worst = torch.cat(bounds).reshape(len(labels), -1).amin(1)
     return torch.where(worst.isnan(), -torch.inf, worst)
 
 
@@ -126,6 +130,10 @@ def _check(program: Program, x: Tensor, y: Tensor) -> None:
             f"images {tuple(x.shape)} and {len(y)} labels",
             f"images (N, {', '.join(map(str, program.size))}) and N labels",
             "pass a batch as the network takes it",
+        )
+    if program.classes < 2:
+        raise InputError(
+            f"a network with {program.classes} logit", "one for each class", "export z as the logits (0, z)"
         )
     if not bool(x.isfinite().all()):
         raise InputError("images with NaN or infinity", "finite numbers", "look at how they were read")

@@ -63,6 +63,8 @@ class Window:
 
     def seen(self, values: Tensor, image: Tensor) -> Tensor:
         """Values (N, C, H, W) where each window lies, (P, C, h, w); beyond the map, those at its edge."""
+        if len(image) == 1 < len(values):
+            values = values[image]
         count, (channels, height, width) = len(values), self.size
         rows, columns = self._places()
         at = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]

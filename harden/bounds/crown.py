@@ -12,6 +12,7 @@ from harden.bounds.coefficients import Coefficients, Size, Whole, Window
 from harden.bounds.program import Program, Step
 from harden.bounds.region import Region
 from harden.bounds.relaxation import Relaxation
+from harden.bounds.rounding import SMALLEST_32
 from harden.bounds.rules import Affine, Interval, Pooling, Rectifier
 
 MEMORY = 2**25
@@ -54,14 +55,14 @@ def relaxed(
 
 
 def _interval(found: Relaxation, step: Step) -> Interval:
-    inputs = [found.intervals[name] for name in step.inputs]
-    if not isinstance(step.rule, Affine):
-        return step.rule.interval(*inputs[0])
-    lower, upper = step.rule.interval(*inputs)
-    if not found.rounding:
-        return lower, upper
-    charge = step.rule.charge(*inputs)
-    return lower - charge, upper + charge
+    rule, inputs = step.rule, [found.intervals[name] for name in step.inputs]
+    if isinstance(rule, Affine):
+        lower, upper = rule.interval(*inputs)
+        lost = found.charge(step) if found.rounding else 0.0
+    else:
+        lower, upper = rule.interval(*inputs[0])
+        lost = SMALLEST_32 if found.rounding else 0.0  # where a denormal result is flushed
+    return lower - lost, upper + lost
 
 
 def _refined(found: Relaxation, step: Step, interval: Interval, sign_alone: bool, memory: int) -> Interval:
@@ -83,8 +84,7 @@ def _rounds(wanted: Tensor, program: Program, memory: int) -> Iterator[tuple[Ten
     Where an image has many, they go by themselves: `image` is then one number, and what is known of that
     image is read in place and not copied for each bound.
     """
-    widest = max(math.prod(size) for size in (program.size, *(step.size for step in program.steps)))
-    most = max(1, memory // (8 * widest))
+    most = at_once(program, memory)
     if int(wanted.sum()) >= ALONE * len(wanted):
         for number, row in enumerate(wanted):
             for places in torch.split(row.nonzero().flatten(), most):
@@ -92,6 +92,12 @@ def _rounds(wanted: Tensor, program: Program, memory: int) -> Iterator[tuple[Ten
         return
     for part in torch.split(wanted.nonzero(), most):
         yield part[:, 0], part[:, 1]
+
+
+def at_once(program: Program, memory: int = MEMORY) -> int:
+    """How many bounds' coefficients fit into so many bytes at the widest value."""
+    widest = max(math.prod(size) for size in (program.size, *(step.size for step in program.steps)))
+    return max(1, memory // (8 * widest))
 
 
 def _unit(places: Tensor, size: Size, like: Tensor) -> Coefficients:

@@ -13,8 +13,7 @@ from torch import Tensor
 from harden.bounds.coefficients import Size
 from harden.bounds.rules import Affine, Pooling, Rule, rule_of
 from harden.errors import InputError
-from harden.graph import Graph, Node
-from harden.graph.separation import mixing
+from harden.graph import Graph, Node, mixing
 
 
 @final
@@ -93,10 +92,14 @@ class Program:
         return cls(graph.input.name, graph.input.shape[1:], tuple(steps), graph.output.name, bent)
 
     @property
+    def logits(self) -> Size:
+        """The output's size, without the batch: all others go into it, so it comes last."""
+        return self.steps[-1].size if self.steps else self.size
+
+    @property
     def classes(self) -> int:
         """How many logits there are."""
-        size = self.size if not self.steps else self.steps[-1].size
-        return math.prod(size)
+        return math.prod(self.logits)
 
     def until(self, name: str) -> tuple[Step, ...]:
         """The steps up to the one that gives a value."""

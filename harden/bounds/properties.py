@@ -59,7 +59,7 @@ def _refuted(program: Program, clause: Clause, method: Method) -> bool:
         found = relaxed(
             program, region, parallel=method.parallel, rounding=method.rounding, backward=backward
         )
-        bounds = found.lower(program.output, Whole(rows), image)
+        bounds = found.lower(program.output, Whole(rows.reshape(-1, *program.logits)), image)
         if bool((bounds > limits).any()):
             return True
     return False

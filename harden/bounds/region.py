@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import final
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harden.bounds.coefficients import Coefficients, dot
 from harden.bounds.rounding import UNIT_64, gamma
+from harden.errors import InputError
 from harden.threats import L1, L2, Linf, Threat
 
 
@@ -33,16 +34,27 @@ class Region:
     centre: Tensor | None = None
     eps: float = 0.0
     dual: float = 2.0
+    _middle: Tensor = field(init=False)
+    _spread: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Half the width of each box, and what a sum over all inputs rounds.
+        largest = torch.maximum(self.lower.abs(), self.upper.abs())
+        rounded = 4 * gamma(math.prod(self.lower.shape[1:]) + 16, UNIT_64)
+        object.__setattr__(self, "_middle", (self.lower + self.upper) / 2)
+        object.__setattr__(self, "_spread", (self.upper - self.lower) / 2 + rounded * largest)
 
     @classmethod
     def around(cls, x: Tensor, threat: Threat) -> Region:
         """The ball of a threat model around images (N, ...), within its box: it holds every float32 point.
 
         Raises:
-            NotImplementedError: the threat is of another kind.
+            InputError: the threat is of another kind.
         """
         if not isinstance(threat, Linf | L2 | L1):
-            raise NotImplementedError(f"bounds for {threat}")
+            raise InputError(
+                f"bounds for {threat!r}", "Linf, L2 or L1", "write Linf with the largest of the channels' eps"
+            )
         exact = x.detach().to(torch.float64)
         eps = _above(threat.eps)
         low, high = threat.bounds
@@ -63,9 +75,8 @@ class Region:
         """
         a = coefficients.each.flatten(1)
         size = a.abs()
-        centre = coefficients.seen((self.lower + self.upper) / 2, image).flatten(1)
-        spread = coefficients.seen(self._spread(a.shape[1]), image).flatten(1)
-        found = dot(a, centre) - dot(size, spread)
+        found = dot(a, coefficients.seen(self._middle, image).flatten(1))
+        found = found - dot(size, coefficients.seen(self._spread, image).flatten(1))
         if self.centre is None:
             return found
         at = coefficients.seen(self.centre, image).flatten(1)
@@ -73,11 +84,6 @@ class Region:
         reach = self.eps * torch.linalg.vector_norm(a, self.dual, dim=1) * (1 + rounded)
         # The region lies in both: its least is at least the larger one.
         return torch.maximum(found, dot(a, at) - reach - rounded * dot(size, at.abs()))
-
-    def _spread(self, terms: int) -> Tensor:
-        """Half the width of each box, and what a sum of so many terms rounds."""
-        largest = torch.maximum(self.lower.abs(), self.upper.abs())
-        return (self.upper - self.lower) / 2 + 4 * gamma(terms + 16, UNIT_64) * largest
 
     def take(self, index: Tensor) -> Region:
         """Some of the regions."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from harden.bounds.coefficients import Coefficients, Whole, Window, added, dot
 from harden.bounds.program import Program, Step
 from harden.bounds.region import Region
-from harden.bounds.rounding import UNIT_64, gamma
+from harden.bounds.rounding import SMALLEST_32, UNIT_64, gamma
 from harden.bounds.rules import Affine, Interval, Lines, Pooling, Rectifier, Winners
 
 Slopes = Mapping[str, Tensor]
@@ -68,7 +68,7 @@ class Relaxation:
             below = None if slopes is None else slopes.get(step.name)
             of_inputs, more = self._back(step, of_output, image, below)
             if self.rounding:
-                lost = dot(of_output.each.abs(), of_output.seen(self._charge(step), image))
+                lost = dot(of_output.each.abs(), of_output.seen(self.charge(step), image))
                 size = size + lost + more.abs()
                 more = more - lost * (1 + 2.0**-20)
             total = total + more
@@ -127,7 +127,8 @@ class Relaxation:
                 self._lines[step.name] = rule.lines(lower, upper)
         return self._lines[step.name]
 
-    def _charge(self, step: Step) -> Tensor:
+    def charge(self, step: Step) -> Tensor:
+        """What |coefficient| of a step's output costs a bound, (N, *size): all that is rounded there."""
         if step.name not in self._charges:
             inputs = [self.intervals[name] for name in step.inputs]
             if isinstance(step.rule, Affine):
@@ -137,13 +138,17 @@ class Relaxation:
         return self._charges[step.name]
 
     def _own_rounding(self, step: Step, lower: Tensor, upper: Tensor) -> Tensor:
-        """What float64 loses in carrying coefficients back through lines, and in summing what they add."""
+        """What float64 loses in carrying coefficients back through lines, and in summing what they add.
+
+        And what a processor that flushes denormals makes of a result that is one.
+        """
         largest = torch.maximum(lower.abs(), upper.abs())
         lines = self._line(step)
         if isinstance(lines, Winners):
             # A sum over at most all windows; the most that a window holds bounds every part.
             most = largest.flatten(1).amax(1).reshape(-1, *(1,) * len(step.size))
-            return 4 * gamma(lines.certain[0].numel() + 16, UNIT_64) * most.expand(len(lower), *step.size)
+            own = 4 * gamma(lines.certain[0].numel() + 16, UNIT_64) * most
+            return SMALLEST_32 + own.expand(len(lower), *step.size)
         steepest = torch.maximum(lines.below_slope.abs(), lines.above_slope.abs()).clamp_min(1.0)
         offset = torch.maximum(lines.below_offset.abs(), lines.above_offset.abs())
-        return 4 * gamma(lower[0].numel() + 16, UNIT_64) * (steepest * largest + offset)
+        return SMALLEST_32 + 4 * gamma(lower[0].numel() + 16, UNIT_64) * (steepest * largest + offset)

@@ -25,7 +25,7 @@ class Climb:
 
     Args:
         steps: at most so many.
-        rate: of Adam, halved step by step to a tenth over the climb.
+        rate: of Adam, falling to a tenth over the climb.
         seconds: at most so long for one call; None for no limit.
     """
 
@@ -42,6 +42,9 @@ class Climb:
         slopes = self._at_first(found, start, image)
         if not slopes or not self.steps:
             return best
+        least = {
+            step.name: step.rule.alpha for step in found.program.steps if isinstance(step.rule, Rectifier)
+        }
         until = None if self.seconds is None else time.monotonic() + self.seconds
         left = (best <= 0).nonzero().flatten()
         for name in slopes:
@@ -53,14 +56,14 @@ class Climb:
                 break
             with torch.enable_grad():
                 bound = found.lower(start, coefficients, image[left], slopes)
-                (-bound.clamp_max(0)).sum().backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(-bound.clamp_max(0).sum())
             with torch.no_grad():
                 best[left] = torch.maximum(best[left], bound.detach())
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
                 optimiser.param_groups[0]["lr"] = self.rate * 0.1 ** ((step + 1) / self.steps)
                 for name, each in slopes.items():
-                    each.clamp_(_least(found, name), 1.0)
+                    each.clamp_(least[name], 1.0)
         if len(left):
             with torch.no_grad():
                 best[left] = torch.maximum(best[left], found.lower(start, coefficients, image[left], slopes))
@@ -75,8 +78,3 @@ class Climb:
                 if bool(((lower < 0) & (upper > 0)).any()):
                     slopes[step.name] = found.below_slope(step)[image].clone()
         return slopes
-
-
-def _least(found: Relaxation, name: str) -> float:
-    rule = next(step.rule for step in found.program.steps if step.name == name)
-    return rule.alpha if isinstance(rule, Rectifier) else 0.0

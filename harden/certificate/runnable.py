@@ -19,6 +19,8 @@ MOST_COPIES: Final = 4_000
 
 _MOST_LEVELS: Final = 64
 _LOOPS: Final = frozenset({"Loop", "Scan", "SequenceMap"})
+_ALL_GIVEN: Final = frozenset({"If", "Split"})
+"""Of any number of outputs, none of which may be left out: onnxruntime 1.31 loads one and then crashes."""
 _ONNX: Final = ("", "ai.onnx")
 
 _Key = tuple[str, str, str]
@@ -27,9 +29,9 @@ _Key = tuple[str, str, str]
 def check_runnable(data: bytes) -> None:
     """Refuses the bytes of an ONNX file that a runtime should not be given.
 
-    Guarantee for what passes: it names no other file, has no sparse tensor, uses ONNX's own operators and
-    functions in the file alone, runs each node at most once, and has at most MOST_NODES of them, of which at
-    most MOST_COPIES come out of functions.
+    Guarantee for what passes: it names no other file, has no sparse tensor, leaves out no output of a Split,
+    uses ONNX's own operators and functions in the file alone, runs each node at most once, and has at most
+    MOST_NODES of them, of which at most MOST_COPIES come out of functions.
 
     Raises:
         InputError: the bytes are not an ONNX model, or not such a one.
@@ -75,6 +77,8 @@ class _Inspection:
             raise _refusal(f"a graph with the operator {node.op_type!r} of {node.domain!r}")
         elif node.op_type in _LOOPS:
             raise _refusal(f"a graph with a {node.op_type}, which may run for ever")
+        elif node.op_type in _ALL_GIVEN and "" in node.output:
+            raise _refusal(f"a graph with a {node.op_type} without a name for each of its outputs")
         else:
             size = 1
         for tensor in _tensors(node.attribute):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+import torch
+
 from harden.artefact.folder import CHECKPOINT_FOLDER
 from harden.artefact.gated import first_images, judge_of
 from harden.artefact.loaded import Artefact
@@ -96,9 +98,7 @@ def evaluate(
     splits = load(data)
     beyond.check(splits.test.classes)
     source = from_loader(splits.test, plan.batch_size)
-    model, judge, by = _judged(spec, splits, source, plan)
-    model = model.to(device)
-    check_fit(model, from_loader(splits.train, plan.batch_size))
+    model, judge, by = _judged(spec, splits, source, plan, device)
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
     decided, deciding = as_decided(beyond, model, judge)
     with _fitting(plan.batch_size), Watch() as watch:
@@ -115,11 +115,15 @@ def evaluate(
     return 0 if all(one.status == "ok" for one in curve) else 1
 
 
-def _judged(spec: ModelSpec, splits: Splits, source: Source, plan: Plan) -> tuple[Classifier, Classify, str]:
+def _judged(
+    spec: ModelSpec, splits: Splits, source: Source, plan: Plan, device: torch.device
+) -> tuple[Classifier, Classify, str]:
     """The network that gives gradients, what decides, and that in words."""
     if is_bare(spec):
-        return bare(spec, splits, source)
-    model = spec.build(splits, plan.seed)
+        model, judge, by = bare(spec, splits, source)
+        return model.to(device), judge, by
+    model = spec.build(splits, plan.seed).to(device)
+    check_fit(model, from_loader(splits.train, plan.batch_size))
     if spec.folder is None:
         return model, model.logits, "torch"
     session = Artefact(spec.folder).session

@@ -125,9 +125,9 @@ class BatchSearch:
             )
             if probes:
                 left = (verdicts.by < 0) | (verdicts.by >= len(self._given))  # by the attempts themselves
-                standing = left & (predictions == batch.y)
+                right = predictions == batch.y
                 with unmetered():
-                    probes += (rescaled(self._steering, self.threat, batch, standing, self._seed),)
+                    probes += (rescaled(self._steering, self.threat, batch, right, left, self._seed),)
         verdicts.signs.gradients, verdicts.signs.not_finite = gradients.total, gradients.not_finite
         return BatchOutcome(
             labels=batch.y.cpu(),

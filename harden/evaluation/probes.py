@@ -100,7 +100,9 @@ def _of_attacks(subject: Subject, near: float) -> tuple[TrustCheck, ...]:
     )
 
 
-def rescaled(steering: Steering, threat: Threat, batch: Batch, standing: Tensor, seed: int) -> TrustCheck:
+def rescaled(
+    steering: Steering, threat: Threat, batch: Batch, right: Tensor, left: Tensor, seed: int
+) -> TrustCheck:
     """Try the attacks' result for the scale of logits: a cross-entropy of another scale must add nothing.
 
     Attacks on the margin and on the ratio do not depend on the scale; one on the cross-entropy of a network
@@ -110,17 +112,18 @@ def rescaled(steering: Steering, threat: Threat, batch: Batch, standing: Tensor,
         steering: the network, its fast copy and the judge.
         threat: the threat model.
         batch: the first batch, whose first 128 images are looked at.
-        standing: which of its images the judge got right and no attempt broke, bool (N,).
+        right: which of its images the judge got right, bool (N,).
+        left: which of its images no attempt broke, bool (N,).
         seed: of the random starts.
     """
-    count = min(len(batch), PROBED)
-    rows = standing[:count].nonzero().flatten()
+    n = int(right[:PROBED].sum())
+    rows = (right & left)[:PROBED].nonzero().flatten()
     if len(rows) == 0 or threat.eps == 0:
-        return check(Probe.SCALE, 0, count)
+        return check(Probe.SCALE, 0, n)
     few = Batch(batch.x[rows], batch.y[rows], batch.index[rows])
     logits = answers(steering.judge, few.x, few.y)
     subject = Subject(steering, threat, few, logits, Draws(mix(seed, _SEED), few.index))
-    return check(Probe.SCALE, _unless_few(broken_at_scale(subject)), count)
+    return check(Probe.SCALE, _unless_few(broken_at_scale(subject)), n)
 
 
 def _unless_few(count: int) -> int:

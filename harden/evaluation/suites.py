@@ -45,11 +45,11 @@ def quick(precision: torch.dtype = torch.float32) -> tuple[Attempt, ...]:
 
 
 def standard(precision: torch.dtype = torch.float32) -> tuple[Attempt, ...]:
-    """For a number that is to be compared: the four attacks of AutoAttack (Croce & Hein, 2003.01690).
+    """For a number that is to be compared: AutoAttack's kinds of attack (Croce & Hein, 2003.01690), and more.
 
     Auto-PGD of 100 steps on the cross-entropy, then towards each of the nine likeliest classes; on the margin
-    from three starts, in float32 whatever steers the others, for images that lie close to an error: there
-    bfloat16 hides what is left of the way. Then the minimal-norm attack FAB towards the same classes, and
+    from three starts, in float32 whatever steers the others, for images that lie so close to an error that
+    bfloat16 may round it away. Then the minimal-norm attack FAB towards the same classes, and
     Square, which needs no gradient, with 5,000 queries; both leave images alone that are far from an error
     after a tenth of the way. At most about 4,400 passes for an image that stands; most never get that far.
     """

@@ -28,7 +28,6 @@ class Call:
     Args:
         kind: the ONNX operator.
         attributes: by name, as Python values; strings are bytes.
-        names: of its inputs, "" where one is left out.
         values: of its inputs, None where one is left out.
         opset: of ONNX's own operators.
         batches: the batch sizes that the graph is read for.
@@ -37,7 +36,6 @@ class Call:
 
     kind: str
     attributes: Mapping[str, Any]
-    names: Sequence[str]
     values: Sequence[Value | None]
     opset: int
     batches: Sequence[int]
@@ -48,8 +46,8 @@ class Call:
         return at < len(self.values) and self.values[at] is not None
 
     def number(self, name: str, default: float) -> float:
-        """An attribute that is a number."""
-        return float(self.attributes.get(name, default))
+        """An attribute that is a number, as the runtime holds it: in float32."""
+        return float(np.float32(self.attributes.get(name, default)))
 
     def flag(self, name: str, default: int = 0) -> bool:
         """An attribute that is 0 or 1."""

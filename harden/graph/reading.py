@@ -112,7 +112,6 @@ class _Reader:
         call = Call(
             node.op_type,
             {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute},
-            list(node.input),
             values,
             self.opset,
             self.batches,

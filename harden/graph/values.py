@@ -13,7 +13,6 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from harden.errors import InputError
 from harden.graph.graph import BATCH
 
 Array = NDArray[Any]
@@ -87,13 +86,4 @@ def shape_of(shapes: Sequence[Size], batches: Sequence[int]) -> Size:
         raise ValueError(f"shapes {list(shapes)} for batches of {list(batches)}")
     return tuple(
         by_batch(entries, batches, first=not at) for at, entries in enumerate(zip(*shapes, strict=True))
-    )
-
-
-def refused(what: str, where: str) -> InputError:
-    """The error of a graph that is understood and not supported."""
-    return InputError(
-        f"{what} in {where}",
-        "an image classifier in float32 whose shapes follow from the batch's size",
-        "export it again with fixed image sizes, in float32",
     )

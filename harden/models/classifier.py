@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import final
 
 import torch
@@ -158,7 +159,9 @@ class Classifier(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the network's weights are."""
-        return next((weight.device for weight in self.network.parameters()), torch.device("cpu"))
+        # A network read from a file keeps its weights as buffers.
+        weights = chain(self.network.parameters(), self.network.buffers())
+        return next((weight.device for weight in weights), torch.device("cpu"))
 
     @property
     def _dtype(self) -> torch.dtype | None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from harden.bounds import Program, certify
+from harden.bounds import Program, Region, certify
 from harden.errors import InputError
 from harden.graph import read
-from harden.threats import Linf
+from harden.threats import ChannelLinf, Linf
 from tests.bounds.networks import Builder, dense_net
 
 
@@ -51,6 +51,43 @@ def test_constants_that_runtimes_round_differently_are_refused() -> None:
     weight = net.last
     net.add("MatMul", weight, after="image")
     assert "each runtime rounds its own way" in refusal(net)
+
+
+def test_what_divides_by_a_denormal_is_refused() -> None:
+    net = Builder((6,))
+    net.dense(6, 4)
+    net.add("Div", np.array([1, 1e-40, 1, 1], dtype=np.float32))
+    assert "Div (" in refusal(net)
+
+
+def test_logits_in_a_row_of_their_own() -> None:
+    """An output of (N, 1, K) has the bounds of (N, K)."""
+    flat, nested = dense_net(2), dense_net(2)
+    nested.add("Unsqueeze", ints(1))
+    x, y = torch.rand(4, 6, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3])
+    one, other = (
+        certify(Program.of(read(net.model())), x, y, Linf("1/50")).margins for net in (flat, nested)
+    )
+    torch.testing.assert_close(one, other)
+
+
+def test_one_logit_and_other_threats_are_refused() -> None:
+    net = Builder((6,))
+    net.dense(6, 1)
+    x, y = torch.zeros(1, 6), torch.zeros(1, dtype=torch.int64)
+    with pytest.raises(InputError, match=r"1 logit; expected one for each class"):
+        certify(Program.of(read(net.model())), x, y, Linf("0.1"))
+    with pytest.raises(InputError, match="expected Linf, L2 or L1"):
+        Region.around(torch.zeros(1, 2, 3, 3), ChannelLinf(["0.1", "0.2"]))
+
+
+def test_many_bounds_go_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = Program.of(read(dense_net(3).model()))
+    x = torch.rand(20, 6, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(20) % 4
+    whole = certify(program, x, y, Linf("1/10")).margins
+    monkeypatch.setattr("harden.bounds.certification.at_once", lambda program: 7)
+    torch.testing.assert_close(certify(program, x, y, Linf("1/10")).margins, whole)
 
 
 @pytest.mark.parametrize(

@@ -134,3 +134,14 @@ def test_sparse_tensors_and_operators_that_are_not_onnxs_are_refused() -> None:
 def test_what_is_no_onnx_is_refused() -> None:
     with pytest.raises(InputError, match="does not parse"):
         check_runnable(b"\xff" * 40)
+
+
+@pytest.mark.parametrize("outputs", [["", "s"], ["s", ""]])
+def test_a_split_that_leaves_out_an_output_is_refused(outputs: list[str]) -> None:
+    """onnxruntime 1.31 loads it, and dies of it: no exception, the process is gone."""
+    nodes = [
+        helper.make_node("Split", ["x"], outputs, axis=1, num_outputs=2),
+        helper.make_node("Relu", ["s"], ["y"]),
+    ]
+    with pytest.raises(InputError, match="Split without a name for each of its outputs"):
+        check_runnable(model(nodes).SerializeToString())

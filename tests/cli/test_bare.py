@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from torch import nn
 
 from harden.artefact.graph import trace
 from harden.attacks import PGD
@@ -23,6 +21,7 @@ from harden.graph import GraphNetwork, read
 from harden.losses import CrossEntropy
 from harden.models import Classifier
 from harden.threats import Linf
+from tests.fitted import fitted
 
 Harden = Callable[..., Any]
 ATTACK = ("--steps", "10", "--restarts", "1", "--test-images", "80", "--eps", "1/6")
@@ -35,17 +34,7 @@ def digits() -> Splits:
 
 @pytest.fixture(scope="module")
 def twin(digits: Splits) -> Classifier:
-    """A network that knows the digits, a little."""
-    torch.manual_seed(0)
-    layers = [nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 10)]
-    network = nn.Sequential(*layers)
-    x, y = digits.train.x[:800], digits.train.y[:800]
-    optimiser = torch.optim.Adam(network.parameters(), 0.01)
-    for _ in range(80):
-        optimiser.zero_grad()
-        torch.autograd.backward(nn.functional.cross_entropy(network(x), y))
-        optimiser.step()
-    return Classifier(network.eval())
+    return Classifier(fitted(digits, 80))
 
 
 @pytest.fixture(scope="module")
@@ -146,12 +135,18 @@ def test_what_does_not_fit(
     assert answer.err.count("\n") == 1
 
 
-def test_other_classes_and_operators_that_are_not_known(harden: Harden, file: Path, tmp_path: Path) -> None:
+def test_other_classes_files_in_two_and_unknown_operators(harden: Harden, file: Path, tmp_path: Path) -> None:
     x, y = np.random.default_rng(0).integers(0, 255, (20, 8, 8, 1), dtype=np.uint8), np.arange(20) % 4
     np.savez(tmp_path / "four.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     answer = harden("evaluate", file, "--data", f"npz:{tmp_path / 'four.npz'}")
     assert answer.code == 2
     assert "with 10 classes; expected 4" in answer.err
+    model = onnx.load(file)
+    onnx.save(model, tmp_path / "two.onnx", save_as_external_data=True, location="w", size_threshold=0)
+    answer = harden("evaluate", tmp_path / "two.onnx", "--data", "digits")
+    assert answer.code == 2
+    assert "in another file" in answer.err
+    assert "its weights inside" in answer.err
     model = onnx.load(file)
     model.graph.node[0].op_type = "Sin"
     onnx.save(model, tmp_path / "sine.onnx")

@@ -90,7 +90,7 @@ def test_an_evaluation_has_the_probes_of_its_first_batch(plain: Classifier, digi
     by = found.broken_by[:20]
     right = plain.logits(first.x).argmax(1) == first.y
     with frozen(plain), counting(PassMeter()) as scale:
-        check = rescaled(Steering(plain, plain.logits), THREAT, first, right & ((by < 0) | (by >= given)), 3)
+        check = rescaled(Steering(plain, plain.logits), THREAT, first, right, (by < 0) | (by >= given), 3)
     assert found.checks[-1] == check
     more += scale.passes
     assert found.passes == pytest.approx(without.passes + alone.passes + more) == around.passes

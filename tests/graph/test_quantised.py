@@ -16,6 +16,7 @@ from harden.artefact.graph import trace
 from harden.data import load
 from harden.graph import GraphNetwork, read
 from harden.models import Classifier
+from tests.fitted import fitted
 from tests.graph.graphs import Array, Given, constant, model, normal, run
 
 
@@ -63,15 +64,7 @@ class Images(CalibrationDataReader):  # type: ignore[misc]  # the package is unt
 
 def test_an_int8_network_agrees_with_the_runtime_and_can_be_climbed(tmp_path: Path) -> None:
     digits = load("digits")
-    torch.manual_seed(0)
-    layers = [nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 10)]
-    network = nn.Sequential(*layers)
-    x, y = digits.train.x[:600], digits.train.y[:600]
-    optimiser = torch.optim.Adam(network.parameters(), 0.01)
-    for _ in range(60):
-        optimiser.zero_grad()
-        torch.autograd.backward(nn.functional.cross_entropy(network(x), y))
-        optimiser.step()
+    network, x = fitted(digits, 60), digits.train.x
     plain, int8 = tmp_path / "plain.onnx", tmp_path / "int8.onnx"
     onnx.save(trace(Classifier(network), (1, 8, 8)), plain)
     settings = {"quant_format": QuantFormat.QDQ, "weight_type": QuantType.QInt8, "per_channel": True}

@@ -142,7 +142,8 @@ class Kinked:
         slopes = (abs((high - low) / (right - left)) for left, right, low, high in inner)
         steepest = max(abs(self.before), abs(self.after), 1.0, *slopes)
         # `_value` itself is computed in float64 from kinks near the origin.
-        own = SLACK * (steepest * largest + max(abs(value) for value in (*self.values, *self.kinks)))
+        offset = max(map(abs, self.values)) + steepest * max(map(abs, self.kinks))
+        own = SLACK * (steepest * largest + offset)
         if not self.terms:
             return own
-        return own + envelope(steepest * largest + max(map(abs, self.values)), self.terms, 2.0)
+        return own + envelope(steepest * largest + offset, self.terms, 2.0)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from harden.bounds.coefficients import Size, Window
+from harden.bounds.rounding import SMALLEST_32
 from harden.bounds.rules.affine import Affine, Map
 from harden.bounds.rules.weighted import Given, scaled
 from harden.graph.operations import (
@@ -39,7 +40,7 @@ def arithmetic(
     """Sums and differences of any two; products with a constant, quotients by one; the change of sign."""
     match operation, given:
         case Neg(), _:
-            return _unchanged(_negative, _same, 0, sizes, size, like, (-1.0,))
+            return _unchanged(_negative, _same, 1, sizes, size, like, (-1.0,))
         case Add(), (None, None):
             return _unchanged(torch.add, torch.add, 2, sizes, size, like, (1.0, 1.0))
         case Sub(), (None, None):
@@ -52,7 +53,8 @@ def arithmetic(
             return _moved(-1.0, offset, sizes, size)
         case Mul(), (Tensor() as factor, None) | (None, Tensor() as factor):
             return scaled(factor, like.new_zeros(1, *size), like.new_zeros(1, *size), sizes[0], size)
-        case Div(), (None, Tensor() as divisor):
+        case Div(), (None, Tensor() as divisor) if bool((divisor.abs() >= SMALLEST_32).all()):
+            # What divides by a denormal divides by 0 where those are flushed.
             return scaled(1 / divisor, like.new_zeros(1, *size), like.new_zeros(1, *size), sizes[0], size)
     return None
 

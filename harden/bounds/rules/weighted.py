@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harden.bounds.coefficients import Size, Window
+from harden.bounds.rounding import SMALLEST_32
 from harden.bounds.rules.affine import Affine
 from harden.graph.operations import BatchNormalization, Conv, Gemm
 
@@ -112,6 +113,8 @@ def batch_normalization(operation: BatchNormalization, given: Given, size: Size)
     scale, bias, mean, variance = given[1:]
     if given[0] is not None or scale is None or bias is None or mean is None or variance is None:
         return None
+    if not bool((variance + operation.epsilon >= SMALLEST_32).all()):
+        return None  # a root of a negative number, or of one that may be flushed to 0
     shaped = (1, -1, *(1,) * (len(size) - 1))
     slope = (scale / torch.sqrt(variance + operation.epsilon)).reshape(shaped)
     moved = mean.reshape(shaped) * slope

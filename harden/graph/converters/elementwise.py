@@ -42,7 +42,7 @@ def _always(operation: Operation, inputs: int) -> Callable[[Call], list[Reading]
 
 
 def _leaky(call: Call) -> list[Reading]:
-    return [(LeakyRelu(_single(call.number("alpha", 0.01))), (0,))]
+    return [(LeakyRelu(call.number("alpha", 0.01)), (0,))]
 
 
 def _prelu(call: Call) -> list[Reading]:
@@ -54,17 +54,14 @@ def _prelu(call: Call) -> list[Reading]:
 
 def _clip(call: Call) -> list[Reading]:
     if call.opset < 11:
-        ends = [
-            _single(float(call.attributes[name])) if name in call.attributes else None
-            for name in ("min", "max")
-        ]
+        ends = [call.number(name, 0) if name in call.attributes else None for name in ("min", "max")]
     else:
         ends = [call.scalar(at) if call.has(at) else None for at in (1, 2)]
     return [(Clip(*ends), (0,))]
 
 
 def _hard_sigmoid(call: Call) -> list[Reading]:
-    return [(HardSigmoid(_single(call.number("alpha", 0.2)), _single(call.number("beta", 0.5))), (0,))]
+    return [(HardSigmoid(call.number("alpha", 0.2), call.number("beta", 0.5)), (0,))]
 
 
 def _gelu(call: Call) -> list[Reading]:
@@ -87,11 +84,6 @@ def _pow(call: Call) -> list[Reading]:
     if call.constant(1).ndim > call.rank:
         raise UnsupportedError("an exponent of more dimensions than the value")
     return [(Pow(call.scalar(1)), (0,))]
-
-
-def _single(value: float) -> float:
-    """An attribute as the runtime holds it: in float32."""
-    return float(np.float32(value))
 
 
 ELEMENTWISE: dict[str, Converter] = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from harden.graph.call import Call, Converter, Reading, UnsupportedError, shapes
 from harden.graph.operations import (
     AveragePool,
@@ -87,13 +85,13 @@ def _batch_normalization(call: Call) -> list[Reading]:
     call.only("spatial", 1)  # up to opset 8
     if call.outputs > 1:
         raise UnsupportedError("statistics as outputs")
-    return [(BatchNormalization(_single(call.number("epsilon", 1e-5))), (0, 1, 2, 3, 4))]
+    return [(BatchNormalization(call.number("epsilon", 1e-5)), (0, 1, 2, 3, 4))]
 
 
 def _layer_normalization(call: Call) -> list[Reading]:
     if call.outputs > 1:
         raise UnsupportedError("statistics as outputs")
-    found = LayerNormalization(call.axis("axis", -1), _single(call.number("epsilon", 1e-5)))
+    found = LayerNormalization(call.axis("axis", -1), call.number("epsilon", 1e-5))
     return [(found, _present(call))]
 
 
@@ -141,10 +139,6 @@ def _windows(call: Call, kernel: Size) -> tuple[Size, Size, Size]:
     elif automatic == "VALID":
         pads = (0,) * (2 * axes)
     return strides, pads, dilations
-
-
-def _single(value: float) -> float:
-    return float(np.float32(value))
 
 
 LAYERS: dict[str, Converter] = {

@@ -155,11 +155,10 @@ def _gather_in_each(call: Call, indices: Known) -> list[Reading]:
 
 def _pad(call: Call) -> list[Reading]:
     call.only("mode", "constant")
-    pads = call.numbers("pads", ()) if call.opset < 11 else call.integers(1)
     if call.opset < 11:
-        value = float(np.float32(call.number("value", 0)))
+        pads, value = call.numbers("pads", ()), call.number("value", 0)
     else:
-        value = call.scalar(2) if call.has(2) else 0.0
+        pads, value = call.integers(1), call.scalar(2) if call.has(2) else 0.0
     if call.has(3):
         axes, rank = call.integers(3), call.rank
         full = [0] * (2 * rank)
