@@ -9,7 +9,7 @@ from harden.data import Splits
 
 
 def fitted(digits: Splits, steps: int) -> nn.Sequential:
-    """A convolution, pooling and a dense layer after so many steps on 800 images, trained by no code under test."""
+    """A convolution, pooling, a dense layer, after some steps on 800 images; no code under test trains it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers = [nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 10)]
