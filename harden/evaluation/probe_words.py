@@ -65,7 +65,7 @@ _WORDS: dict[Probe, tuple[float, str, str]] = {
     ),
     Probe.SCALE: (
         0.05,
-        "share of the first images that PGD breaks after all attacks, once the logits' scale is removed",
+        "share of correctly classified images that PGD breaks after all attacks, once logits are rescaled",
         "divide the logits by a temperature, and attack the margin or DLR, which do not saturate",
     ),
 }
