@@ -143,3 +143,30 @@ def test_climbed_slopes_are_never_lower_and_mostly_higher() -> None:
         assert bool((after >= before).all())
         open_ = before <= 0
         assert bool((after[open_] > before[open_] + 1e-3).float().mean() > 0.5)
+
+
+@pytest.mark.parametrize("kind", ["dense", "residual"])
+def test_the_batch_changes_no_margin(kind: str) -> None:
+    built = KINDS[kind](2)
+    graph = read(built.model())
+    program, x = Program.of(graph), _images(built.shape, 7, 2)
+    y = graph.run(x).argmax(1)
+    margins = [
+        certify(program, x, y, Linf("1/20"), Method(batch=size, climb=None)).margins for size in (7, 3, 1)
+    ]
+    for other in margins[1:]:
+        torch.testing.assert_close(other, margins[0], rtol=1e-9, atol=1e-9)
+
+
+def test_a_climb_that_is_out_of_time_gives_what_there_was() -> None:
+    built = KINDS["conv"](1)
+    graph = read(built.model())
+    program, x = Program.of(graph), _images(built.shape, 8, 1)
+    y = graph.run(x).argmax(1)
+    found = [
+        certify(program, x, y, Linf("1/10"), Method(climb=climb)).margins
+        for climb in (None, Climb(seconds=0.0), Climb())
+    ]
+    torch.testing.assert_close(found[1], found[0])
+    assert bool((found[2] >= found[0] - 1e-12).all())
+    assert bool((found[2] > found[0]).any())
