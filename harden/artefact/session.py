@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any, final
@@ -19,6 +20,8 @@ INPUT, OUTPUT = "image", "logits"
 @final
 class Session:
     """Runs an ONNX graph of images (batch, C, H, W) -> logits (batch, K) in float32 on the CPU.
+
+    A file that harden did not export may take images of other layouts, (batch, ...).
 
     What the runtime is given is what was looked at first: no other files, no loops, no endless functions
     (`harden.certificate.runnable`).
@@ -58,7 +61,7 @@ class Session:
         self._names = (INPUT, OUTPUT)
         self.image_shape, self.classes = self._ports()
 
-    def _ports(self) -> tuple[tuple[int, int, int], int]:
+    def _ports(self) -> tuple[tuple[int, ...], int]:
         """(C, H, W) and K, from the one input and the one output that there may be."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         try:
@@ -72,18 +75,19 @@ class Session:
         known = names == [INPUT, OUTPUT] if self._exported else len(inputs) == len(outputs) == 1
         if known and kinds == [_FLOAT, _FLOAT]:
             image, logits = shapes
-            sizes = [*image[1:], *logits[1:]]
-            if (len(image), len(logits)) == (4, 2) and all(type(s) is int and s > 0 for s in sizes):
-                channels, height, width, classes = sizes
+            sizes, ranks = [*image[1:], *logits[1:]], (len(image), len(logits))
+            fits = ranks == (4, 2) if self._exported else min(ranks) >= 2
+            if fits and all(type(s) is int and s > 0 for s in sizes):
                 self._names = (names[0], names[1])
                 if not self._exported and type(image[0]) is int:
                     self._batch = image[0]
-                return (channels, height, width), classes
+                return tuple(image[1:]), math.prod(logits[1:])
         said = (INPUT, OUTPUT) if self._exported else ("images", "logits")
         raise InputError(
             f"{self._name} with inputs and outputs {names}, {kinds} of shapes {shapes}"[:400],
-            f"{said[0]} (batch, C, H, W) -> {said[1]} (batch, K), both of float32",
-            "use a model that harden exported" if self._exported else "export the classifier alone, NCHW",
+            f"{said[0]} (batch, {'C, H, W' if self._exported else '...'}) -> {said[1]} (batch, K), "
+            "both of float32",
+            "use a model that harden exported" if self._exported else "export the classifier alone",
         )
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -92,7 +96,7 @@ class Session:
         Raises:
             InputError: x has another shape, or the file does not run or gives something else.
         """
-        if x.ndim != 4 or x.shape[1:] != self.image_shape:
+        if x.shape[1:] != self.image_shape or not x.ndim:
             seen, expected = f"images of shape {x.shape}", ", ".join(map(str, self.image_shape))
             raise InputError(seen, f"(N, {expected})", "pass a batch as the model was exported for")
         image = np.ascontiguousarray(x, dtype=np.float32)
@@ -105,13 +109,13 @@ class Session:
                 f"{self._name} does not run ({_reason(error)})", "an ONNX model", "export it again"
             ) from error
         logits = np.asarray(found, dtype=np.float32)
-        if logits.shape != (len(x), self.classes):
+        if len(logits) != len(x) or logits.size != len(x) * self.classes:
             raise InputError(
                 f"{self._name} gives {logits.shape} for {len(x)} images",
                 f"logits ({len(x)}, {self.classes})",
                 "export it again with a free batch size",
             )
-        return logits
+        return logits.reshape(len(x), self.classes)
 
     def _in_batches(self, x: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         """So many images at a time; the last one again where they do not fill a batch."""

@@ -30,12 +30,24 @@ class Method:
         climb: the search for better slopes on what is not proved; None for none.
         rounding: whether the bounds hold for float32 execution; without it they are about real numbers.
         batch: images at a time.
+        backward: whether CROWN bounds every value; without it intervals do, and CROWN the margins alone.
     """
 
     parallel: bool = False
     climb: Climb | None = field(default_factory=Climb)
     rounding: bool = True
     batch: int = 32
+    backward: bool = True
+
+    def __str__(self) -> str:
+        """The method in words, as reports name it."""
+        if not self.backward:
+            found = "interval bounds, one linear pass for the margins"
+        else:
+            slopes = "the slopes of Wong and Kolter" if self.parallel else "adaptive slopes"
+            climbed = "" if self.climb is None else ", climbed"
+            found = f"CROWN, {slopes}{climbed}"
+        return f"{found}; {'deployed float32' if self.rounding else 'real numbers, no proof of a file'}"
 
 
 @final
@@ -103,7 +115,7 @@ def worst_margins(found: Relaxation, labels: Tensor, climb: Climb | None = None)
 def _batch(program: Program, x: Tensor, y: Tensor, threat: Threat, method: Method) -> Tensor:
     region, margins = Region.around(x, threat), torch.full((len(x),), -torch.inf, dtype=torch.float64)
     left = torch.arange(len(x))
-    for backward in (False, True):
+    for backward in (False, True)[: 1 + method.backward]:
         if not len(left):
             break
         found = relaxed(

@@ -34,6 +34,17 @@ def refuted(program: Program, given: Property, method: Method | None = None) -> 
             coefficient is no number that float32 holds.
     """
     method = method or Method()
+    check_fits(program, given)
+    with torch.no_grad():
+        return tuple(_refuted(program, clause, method) for clause in given.clauses)
+
+
+def check_fits(program: Program, given: Property) -> None:
+    """Refuse a property of another network.
+
+    Raises:
+        InputError: it is about other numbers of inputs or outputs, or an input has no bound.
+    """
     inputs = math.prod(program.size)
     if (given.inputs, given.outputs) != (inputs, program.classes):
         raise InputError(
@@ -41,8 +52,35 @@ def refuted(program: Program, given: Property, method: Method | None = None) -> 
             f"{inputs} and {program.classes}, as the network has them",
             "take the specification that belongs to this network",
         )
-    with torch.no_grad():
-        return tuple(_refuted(program, clause, method) for clause in given.clauses)
+    for clause in given.clauses:
+        for bounds, side in ((clause.lower, "a lower"), (clause.upper, "an upper")):
+            if None in bounds:
+                raise InputError(
+                    f"X_{bounds.index(None)} without {side} bound",
+                    "a box",
+                    "give every input both of its bounds",
+                )
+
+
+def check_boxes(given: Property) -> None:
+    """Refuse a property that no input can be about: it would hold of every network.
+
+    Raises:
+        InputError: no input lies in any of its boxes.
+    """
+    if given.clauses and all(_is_empty(clause) for clause in given.clauses):
+        raise InputError(
+            "an empty box: an input whose lower bound is above its upper one",
+            "a box that holds an input",
+            "look at the bounds of X in the specification",
+        )
+
+
+def _is_empty(clause: Clause) -> bool:
+    return any(
+        low is not None and high is not None and low > high
+        for low, high in zip(clause.lower, clause.upper, strict=True)
+    )
 
 
 def _refuted(program: Program, clause: Clause, method: Method) -> bool:
@@ -66,12 +104,6 @@ def _refuted(program: Program, clause: Clause, method: Method) -> bool:
 
 
 def _ends(bounds: tuple[Fraction | None, ...], *, up: bool) -> Tensor:
-    if None in bounds:
-        raise InputError(
-            f"X_{bounds.index(None)} without {'an upper' if up else 'a lower'} bound",
-            "a box",
-            "give every input both of its bounds",
-        )
     return torch.tensor(
         [_rounded(bound, up=up) for bound in bounds if bound is not None], dtype=torch.float64
     )

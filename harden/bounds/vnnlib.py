@@ -46,12 +46,14 @@ class Property:
     Args:
         inputs: how many X there are.
         outputs: how many Y.
-        clauses: in disjunction.
+        clauses: in disjunction; strict comparisons stand in them with their edge.
+        asserted: the assertions as they were written, which `harden.bounds.assignment` evaluates.
     """
 
     inputs: int
     outputs: int
     clauses: tuple[Clause, ...]
+    asserted: tuple[Expression, ...] = ()
 
 
 def parse(text: str) -> Property:
@@ -65,6 +67,7 @@ def parse(text: str) -> Property:
     """
     declared: set[str] = set()
     formulas: list[list[list[Linear]]] = []
+    asserted = []
     for expression in _expressions(text):
         match expression:
             case ["declare-const", str() as name, "Real"] | ["declare-fun", str() as name, [], "Real"]:
@@ -73,10 +76,11 @@ def parse(text: str) -> Property:
                 declared.add(name)
             case ["assert", body]:
                 formulas.append(_alternatives(body, declared))
+                asserted.append(body)
             case _:
                 raise _refusal(f"{_shown(expression)}", "declare-const and assert")
     inputs, outputs = _count(declared, "X"), _count(declared, "Y")
-    return Property(inputs, outputs, _clauses(formulas, inputs, outputs))
+    return Property(inputs, outputs, _clauses(formulas, inputs, outputs), tuple(asserted))
 
 
 def _clauses(formulas: list[list[list[Linear]]], inputs: int, outputs: int) -> tuple[Clause, ...]:

@@ -170,6 +170,37 @@ def evaluate(
 
 
 @app.command()
+def certify(
+    spec: Annotated[str, typer.Argument(help="An ONNX file, or a run's folder.")],
+    data: opt.DataToProve = "",
+    vnnlib: opt.Vnnlib = None,
+    norm: opt.Norm = "linf",
+    eps: opt.Eps = "8/255",
+    method: opt.ProofMethod = "alpha-crown",
+    radius_steps: opt.RadiusSteps = 4,
+    attacks: opt.ProofAttacks = "quick",
+    minutes: opt.ProofMinutes = None,
+    witness: opt.Witness = None,
+    journal: opt.Journal = None,
+    test_images: opt.TestImages = 0,
+    batch_size: opt.Batch = 256,
+    seed: opt.Seed = 0,
+    config: opt.Config = None,
+    json_file: opt.Json = None,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Prove of each test image, or of a VNN-LIB property, what holds for the file in float32."""
+    from harden.cli.certify import Plan
+    from harden.cli.certify import certify as command
+    from harden.cli.property import Question
+    from harden.cli.property import decide as other
+
+    plan = Plan(norm, eps, method, radius_steps, attacks, minutes, journal, test_images, batch_size, seed)
+    question = Question.of(data, vnnlib, witness, (method, minutes, seed))
+    _leave(command(spec, data, plan, json_file) if question is None else other(spec, question, json_file))
+
+
+@app.command()
 def export(
     spec: Spec,
     data: opt.Data,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 import numpy as np
 import torch
@@ -27,12 +29,60 @@ def is_bare(spec: ModelSpec) -> bool:
     return spec.spec.endswith(".onnx") and ":" not in spec.spec
 
 
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Bare:
+    """A file that was read and fits the data.
+
+    Args:
+        path: the file.
+        graph: what is in it.
+        session: its execution.
+        model: its differentiable reading.
+    """
+
+    path: Path
+    graph: Graph
+    session: Session
+    model: Classifier
+
+    @classmethod
+    def of(cls, path: Path, splits: Splits, source: Source) -> Bare:
+        """Read a file and hold its reading against the runtime's.
+
+        Raises:
+            InputError: the file can't be read, is for other images or classes, or its reading does not
+                compute what the runtime does.
+        """
+        graph = read(path)
+        if graph.input.shape[1:] != splits.test.image_shape:
+            raise InputError(
+                f"{path} for images {graph.input.shape[1:]}",
+                f"images {splits.test.image_shape}, (C, H, W), as the data has them",
+                "bring images and file to one size and layout",
+            )
+        session = Session(path, exported=False)
+        if session.classes != len(splits.test.classes):
+            raise InputError(
+                f"{path} with {session.classes} classes",
+                f"{len(splits.test.classes)}, as the data has",
+                "evaluate it on the data of its task",
+            )
+        model = Classifier(GraphNetwork(graph))
+        _check_reading(path, graph, model, session, source)
+        return cls(path, graph, session, model)
+
+    @property
+    def judge(self) -> Classify:
+        """The runtime: images to logits."""
+        return judge_of(self.session)
+
+
 def bare(spec: ModelSpec, splits: Splits, source: Source) -> tuple[Classifier, Classify, str]:
     """The differentiable reading of a file, the runtime as a judge, and what decides, in words.
 
     Raises:
-        InputError: the file can't be read, is for other images or classes, or its reading does not compute
-            what the runtime does.
+        InputError: as `Bare.of`, or there are options that are for networks of other kinds.
     """
     if given := spec.given():
         raise InputError(
@@ -40,24 +90,8 @@ def bare(spec: ModelSpec, splits: Splits, source: Source) -> tuple[Classifier, C
             "a file alone, which has its own",
             "leave these options out",
         )
-    path = Path(spec.spec)
-    graph = read(path)
-    if graph.input.shape[1:] != splits.test.image_shape:
-        raise InputError(
-            f"{path} for images {graph.input.shape[1:]}",
-            f"images {splits.test.image_shape}, (C, H, W), as the data has them",
-            "bring images and file to one size and layout",
-        )
-    session = Session(path, exported=False)
-    if session.classes != len(splits.test.classes):
-        raise InputError(
-            f"{path} with {session.classes} classes",
-            f"{len(splits.test.classes)}, as the data has",
-            "evaluate it on the data of its task",
-        )
-    model = Classifier(GraphNetwork(graph))
-    _check_reading(path, graph, model, session, source)
-    return model, judge_of(session), f"{path} in onnxruntime, white box through its own graph"
+    file = Bare.of(Path(spec.spec), splits, source)
+    return file.model, file.judge, f"{file.path} in onnxruntime, white box through its own graph"
 
 
 def _check_reading(path: Path, graph: Graph, model: Classifier, session: Session, source: Source) -> None:

@@ -101,7 +101,7 @@ def evaluate(
     model, judge, by = _judged(spec, splits, source, plan, device)
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
     decided, deciding = as_decided(beyond, model, judge)
-    with _fitting(plan.batch_size), Watch() as watch:
+    with fitting(plan.batch_size), Watch() as watch:
         curve = _measured(decided, images, threats, attempts, deciding, plan, watch)
         found = curve[-1]
         more = measured(beyond, Subject(judge, deciding, images, plan.seed), found, watch)
@@ -165,7 +165,7 @@ def _measured(
 
 
 @contextmanager
-def _fitting(batch_size: int) -> Iterator[None]:
+def fitting(batch_size: int) -> Iterator[None]:
     """Say that batches are too large where memory runs out.
 
     Raises:

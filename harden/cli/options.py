@@ -123,6 +123,32 @@ MeasureCalibration = Annotated[
 MeasureCorruptions = Annotated[
     bool, typer.Option("--corruptions", help="Also: accuracy under noise, blur, compression and the like.")
 ]
+DataToProve = Annotated[
+    str,
+    typer.Option("--data", help="As for evaluate: the test images to prove; or else give --vnnlib."),
+]
+Vnnlib = Annotated[
+    Path | None,
+    typer.Option("--vnnlib", help="A VNN-LIB 1.0 property; the last line says unsat, sat or unknown."),
+]
+Witness = Annotated[
+    Path | None,
+    typer.Option("--witness", callback=_writable, help="Where to write a counterexample (.npy), if sat."),
+]
+ProofMethod = Annotated[
+    str, typer.Option("--method", help="ibp | crown | alpha-crown: how hard a proof is tried.")
+]
+RadiusSteps = Annotated[
+    int,
+    typer.Option("--radius-steps", help="Steps of the bisection of each image's radius; 0 for eps alone."),
+]
+ProofAttacks = Annotated[
+    str, typer.Option("--attacks", help="pgd | quick | standard | thorough: what looks for counterexamples.")
+]
+ProofMinutes = Annotated[
+    float | None,
+    typer.Option("--minutes", help="End the search for proofs after so many minutes; 5 with --vnnlib."),
+]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 Batch = Annotated[int, typer.Option("--batch-size", help="Images at a time.")]

@@ -1,0 +1,104 @@
+"""What was proved as JSON, with a schema: what `harden certify --json` writes."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, Self, final
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from harden.description import describe
+from harden.evaluation.proofs import VERDICTS, Proved
+from harden.evaluation.report import Share, Threatened
+
+LIMITS: Final = (
+    "A proof holds for this file in float32, sums in any order, with or without fused multiply-adds and "
+    "flushing of denormals. It does not cover TF32, bfloat16, float16 or integer arithmetic, Winograd or FFT "
+    "convolutions, or a runtime that replaces functions by cruder ones.",
+    "It is about these images and this threat model: other images, other perturbations and a shift of the "
+    "distribution are not covered.",
+    "Unknown means that neither a proof nor a counterexample was found; it is counted as not certified.",
+)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Counts(_Part):
+    """Images by verdict."""
+
+    certified: int
+    falsified: int
+    unknown: int
+
+
+class RadiusPoint(_Part):
+    """Certified accuracy at one radius."""
+
+    eps: str
+    certified: Share
+
+
+@final
+class ProofReport(_Part):
+    """Per image and in sum what is proved, what is broken and what is unknown.
+
+    `certified` is a lower bound of robust accuracy by proof, `robust` the upper bound that attacks give; null
+    where a trust check fired. `verdicts` and `radii` are lists of n, in the order of the data; a radius is
+    a fraction of the pixels' unit at which the image is proved, at most the threat's eps, "0" where none is.
+    """
+
+    n: int
+    threat: Threatened
+    clipped_to: tuple[float, float]
+    clean: Share
+    certified: Share
+    robust: Share | None
+    status: Literal["ok", "unreliable"]
+    counts: Counts
+    verdicts: list[Literal["certified", "falsified", "unknown"]]
+    radii: list[str]
+    curve: list[RadiusPoint]
+    method: str
+    settings: dict[str, JsonValue]
+    attacks: list[str]
+    complete: bool
+    left: int
+    seconds: float
+    sha256: str
+    seed: int
+    limits: list[str]
+
+    @classmethod
+    def of(cls, proved: Proved, sha256: str, seed: int) -> Self:
+        """Proofs as a report.
+
+        Args:
+            proved: what was proved and broken.
+            sha256: of the file.
+            seed: of the attacks' random starts.
+        """
+        found, search = proved.found, proved.search
+        trusted, verdicts = found.status == "ok", proved.verdicts
+        return cls(
+            n=len(verdicts),
+            threat=Threatened(norm=found.threat.name, eps=str(found.threat.eps), bounds=found.threat.bounds),
+            clipped_to=found.threat.bounds,
+            clean=Share.of(found.clean),
+            certified=Share.of(proved.at_least(proved.top)),
+            robust=Share.of(found.robust) if trusted else None,
+            status="ok" if trusted else "unreliable",
+            counts=Counts(**{name: verdicts.count(name) for name in VERDICTS}),
+            verdicts=verdicts,  # type: ignore[arg-type]  # words that pydantic checks
+            radii=[str(radius) for radius in proved.radii],
+            curve=[RadiusPoint(eps=str(eps), certified=Share.of(share)) for eps, share in proved.curve],
+            method=str(search.method),
+            settings=describe(search),  # type: ignore[arg-type]  # a dictionary, which pydantic checks
+            attacks=[record.name for record in found.attempts],
+            complete=found.complete and not proved.left,
+            left=found.left + proved.left,
+            seconds=found.seconds + proved.seconds,
+            sha256=sha256,
+            seed=seed,
+            limits=list(LIMITS),
+        )

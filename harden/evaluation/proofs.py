@@ -1,0 +1,250 @@
+"""What is proved of each image, beside what attacks have broken: certified, falsified or unknown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import final
+
+import torch
+from torch import Tensor
+
+from harden.bounds import Method, Program, certify
+from harden.data import from_loader
+from harden.errors import InputError
+from harden.evaluation.outcome import Evaluation
+from harden.evaluation.progress import Standing
+from harden.evaluation.proof_journal import ProofJournal
+from harden.statistics import Proportion
+
+OnProof = Callable[[Standing], None]
+VERDICTS = ("certified", "falsified", "unknown")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How proofs are looked for.
+
+    Args:
+        method: of each proof.
+        steps: of the bisection of each image's radius; radii are multiples of eps / 2^steps.
+        minutes: how long it may take; what is proved by then is the result. None for no limit.
+
+    Raises:
+        InputError: steps out of 0..16, or minutes that are not positive.
+    """
+
+    method: Method = field(default_factory=Method)
+    steps: int = 4
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.steps <= 16:
+            raise InputError(f"{self.steps} steps of bisection", "0 to 16", "write 4 for sixteenths of eps")
+        if self.minutes is not None and not self.minutes > 0:
+            raise InputError(f"{self.minutes} minutes", "a positive number", "write minutes=5")
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Proved:
+    """An evaluation, and for each of its images the largest radius at which a proof was found.
+
+    Attributes:
+        found: the evaluation: what attacks broke at the threat's eps.
+        levels: proved radii in units of eps / 2^steps, int64 (n,); 0 where nothing was proved. What is
+            proved at a radius holds at every smaller one: its ball lies within.
+        search: how proofs were looked for.
+        seconds: what it took.
+        left: images that stand, and that time did not suffice to try at eps.
+    """
+
+    found: Evaluation
+    levels: Tensor
+    search: Search
+    seconds: float
+    left: int = 0
+
+    @property
+    def top(self) -> int:
+        """The level of eps itself."""
+        return 1 << self.search.steps
+
+    @property
+    def certified(self) -> Tensor:
+        """True where every input of the ball of radius eps is proved to be classified right: bool (n,)."""
+        return self.levels.eq(self.top)
+
+    @property
+    def verdicts(self) -> list[str]:
+        """Of each image one of VERDICTS; falsified: an attack broke it, or it is wrong as it is."""
+        falsified = ~self.found.robust_correct
+        return [
+            "certified" if proved else "falsified" if fell else "unknown"
+            for proved, fell in zip(self.certified.tolist(), falsified.tolist(), strict=True)
+        ]
+
+    @property
+    def radii(self) -> list[Fraction]:
+        """The largest proved radius of each image, 0 where there is none."""
+        return [self.radii_at(index) for index in range(len(self.levels))]
+
+    def radii_at(self, index: int) -> Fraction:
+        """The largest proved radius of one image."""
+        return self.found.threat.eps * Fraction(int(self.levels[index]), self.top)
+
+    def at_least(self, level: int) -> Proportion:
+        """Certified accuracy at radius level * eps / 2^steps, with its exact interval."""
+        return Proportion.of((self.levels >= level).tolist())
+
+    @property
+    def curve(self) -> tuple[tuple[Fraction, Proportion], ...]:
+        """Certified accuracy over the radius, from the smallest radius above 0 up to eps."""
+        unit = self.found.threat.eps / self.top
+        return tuple((unit * level, self.at_least(level)) for level in range(1, self.top + 1))
+
+
+def prove(
+    program: Program,
+    data: object,
+    found: Evaluation,
+    search: Search | None = None,
+    *,
+    batch_size: int = 256,
+    journal: ProofJournal | None = None,
+    on_proof: OnProof | None = None,
+) -> Proved:
+    """Look for a proof at eps for each image that attacks left standing, and for each image's largest radius.
+
+    First all that stand at eps; then, by bisection, smaller radii for what was not proved there. Images that
+    are wrong as they are have radius 0.
+
+    Args:
+        program: the file's operations.
+        data: what was evaluated, in the same order.
+        found: the evaluation of the same file on the same data.
+        search: how hard to look.
+        batch_size: images at a time, where data brings no batches of its own.
+        journal: keeps each finished part, so that an interrupted search can go on.
+        on_proof: called after each part with the `Standing` so far.
+
+    Raises:
+        InputError: the images do not fit the program.
+        RuntimeError: a witness lies within a proved radius, which is a fault of harden's.
+    """
+    search, began = search or Search(), time.monotonic()
+    x, y = _images(data, found, batch_size)
+    levels = _Levels(program, x, y, found, search, journal, on_proof)
+    levels.run()
+    proved = Proved(found, levels.low, search, time.monotonic() - began, levels.left())
+    _check_agreement(proved)
+    return proved
+
+
+@final
+class _Levels:
+    """The bisection: `low` is proved, `high` is not."""
+
+    def __init__(
+        self,
+        program: Program,
+        x: Tensor,
+        y: Tensor,
+        found: Evaluation,
+        search: Search,
+        journal: ProofJournal | None,
+        on_proof: OnProof | None,
+    ) -> None:
+        self._program, self._x, self._y, self._found = program, x, y, found
+        self._search, self._journal, self._on_proof = search, journal, on_proof
+        self._began, self._done = time.monotonic(), 0
+        top = 2**search.steps
+        self.low = torch.zeros(len(y), dtype=torch.int64)
+        self._high = torch.where(found.clean_correct, top + 1, 1)
+        self._high = torch.where(found.robust_correct, self._high, self._high.clamp(max=top))
+
+    def run(self) -> None:
+        """Bisect until every image's radius is settled, or time is up."""
+        top = 2**self._search.steps
+        standing = self._found.robust_correct.nonzero().flatten()
+        if not self._at(top, standing):
+            return
+        for _ in range(self._search.steps):
+            middle = (self.low + self._high) // 2
+            open_ = self._high - self.low > 1
+            for level in sorted(set(middle[open_].tolist()), reverse=True):
+                if not self._at(level, (open_ & (middle == level)).nonzero().flatten()):
+                    return
+
+    def left(self) -> int:
+        """Standing images that were not tried at eps."""
+        top = 2**self._search.steps
+        return int(((self._high == top + 1) & (self.low < top)).sum())
+
+    def _at(self, level: int, ids: Tensor) -> bool:
+        """Try these images at a level; False where time was up before all were tried."""
+        for part in _parts(ids, self._search.method.batch):
+            kept = None if self._journal is None else self._journal.read(level, part)
+            if kept is None:
+                if self._late():
+                    return False
+                kept = self._proved(level, part)
+                if self._journal is not None:
+                    self._journal.write(level, part, kept)
+            self.low[part[kept]] = level
+            self._high[part[~kept]] = level
+            self._tell()
+        return True
+
+    def _proved(self, level: int, part: Tensor) -> Tensor:
+        threat = self._found.threat.scaled(Fraction(level, 2**self._search.steps))
+        return certify(self._program, self._x[part], self._y[part], threat, self._search.method).certified
+
+    def _tell(self) -> None:
+        if self._on_proof is None:
+            return
+        settled = int((self._high - self.low <= 1).sum())
+        share = float((self.low == 2**self._search.steps).double().mean())
+        self._on_proof(Standing(settled, len(self._y), share, 0.0, time.monotonic() - self._began))
+
+    def _late(self) -> bool:
+        minutes = self._search.minutes
+        return minutes is not None and time.monotonic() - self._began > 60 * minutes
+
+
+def _check_agreement(proved: Proved) -> None:
+    """Hold every witness against what was proved of its image: one within that radius can't be."""
+    found = proved.found.witnesses
+    if not len(found):
+        return
+    sizes = proved.found.threat.size(found.witness.double() - found.original.double())
+    for index, size in zip(found.index.tolist(), sizes.tolist(), strict=True):
+        radius = float(proved.radii_at(index))
+        if size < radius * (1 - 2.0**-20):
+            raise RuntimeError(
+                f"image {index} is proved within {radius} and broken at {size}: a fault of harden's bounds"
+            )
+
+
+def _parts(ids: Tensor, size: int) -> Iterator[Tensor]:
+    if len(ids):
+        yield from torch.split(ids, size)
+
+
+def _images(data: object, found: Evaluation, batch_size: int) -> tuple[Tensor, Tensor]:
+    """The evaluated images, as the evaluation saw them."""
+    images, labels = [], []
+    for batch in from_loader(data, batch_size).epoch(None):
+        images.append(batch.x.float().clamp(*found.threat.bounds).cpu())
+        labels.append(batch.y.cpu())
+        if sum(map(len, labels)) >= len(found.labels):
+            break
+    x, y = torch.cat(images)[: len(found.labels)], torch.cat(labels)[: len(found.labels)]
+    if not torch.equal(y, found.labels.cpu()):
+        raise InputError(
+            "labels that the evaluation did not have", "the same data", "pass what was evaluated"
+        )
+    return x, y

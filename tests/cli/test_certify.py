@@ -1,0 +1,200 @@
+"""harden certify: proofs of images and of VNN-LIB properties of a file, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from harden.artefact.graph import trace
+from harden.data import load
+from harden.evaluation.proof_report import ProofReport
+from harden.models import Classifier
+from tests.bounds.networks import Builder, dense_net
+from tests.fitted import fitted
+
+Harden = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("certify") / "model.onnx"
+    onnx.save(trace(Classifier(fitted(load("digits"), 60)), (1, 8, 8)), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("certify") / "small.onnx"
+    onnx.save(dense_net(0).model(), path)
+    return path
+
+
+def property_of(path: Path, half_width: float, rows: str) -> Path:
+    """A box around (0.5, ...) of the small network, and rows."""
+    lines = [f"(declare-const X_{at} Real)" for at in range(6)]
+    lines += [f"(declare-const Y_{at} Real)" for at in range(4)]
+    for at in range(6):
+        lines.append(f"(assert (>= X_{at} {0.5 - half_width}))(assert (<= X_{at} {0.5 + half_width}))")
+    path.write_text("\n".join([*lines, f"(assert {rows})"]))
+    return path
+
+
+def run(path: Path, x: Any) -> Any:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": x})[0]
+
+
+def others(path: Path) -> str:
+    """Some other class is ahead."""
+    y = int(run(path, np.full((1, 6), 0.5, np.float32)).argmax())
+    return "(or " + " ".join(f"(and (>= Y_{at} Y_{y}))" for at in range(4) if at != y) + ")"
+
+
+WORDS = ("--data", "digits", "--norm", "linf", "--test-images", "40")
+
+
+def test_images_are_proved_broken_or_unknown(harden: Harden, file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "proofs.json"
+    words = (*WORDS, "--eps", "1/24", "--method", "crown", "--radius-steps", "2", "--json", out)
+    answer = harden("certify", file, *words)
+    assert answer.code == 0, answer.err
+    report = ProofReport.model_validate_json(out.read_text())
+    assert report.n == len(report.verdicts) == len(report.radii) == 40
+    assert 0 < report.certified.count == report.verdicts.count("certified") < 40
+    assert report.robust is not None
+    assert report.certified.count <= report.robust.count <= report.clean.count
+    assert {Fraction(radius) for radius in report.radii} <= {Fraction(level, 96) for level in range(5)}
+    assert "at least: proved" in answer.out
+    assert "clipped to the data's domain, [0, 1]" in answer.out
+    again = harden("certify", file, *words[:-1], tmp_path / "again.json")
+    assert again.code == 0
+    one, other = (json.loads(path.read_text()) for path in (out, tmp_path / "again.json"))
+    assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_other_norms(harden: Harden, file: Path, tmp_path: Path, norm: str) -> None:
+    out = tmp_path / "proofs.json"
+    words = ("--data", "digits", "--test-images", "20", "--norm", norm, "--radius-steps", "0")
+    answer = harden("certify", file, *words, "--eps", "1/20", "--method", "crown", "--json", out)
+    assert answer.code == 0, answer.err
+    said = json.loads(out.read_text())
+    assert said["threat"]["norm"] == norm
+    assert 10 < said["certified"]["count"] < 20
+
+
+def test_a_journal_goes_on_and_belongs_to_one_command(harden: Harden, file: Path, tmp_path: Path) -> None:
+    words = (*WORDS, "--eps", "1/24", "--method", "ibp", "--radius-steps", "1", "--journal", tmp_path / "j")
+    first = harden("certify", file, *words, "--json", tmp_path / "one.json")
+    assert first.code == 0, first.err
+    second = harden("certify", file, *words, "--json", tmp_path / "two.json", "--minutes", "1e-7")
+    assert second.code == 0, second.err
+    one, two = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
+    assert one["radii"] == two["radii"]
+    assert two["complete"]
+    other = harden("certify", file, *words[:-2], "--seed", "1", *words[-2:])
+    assert other.code == 2
+    assert "another seed" in other.err
+
+
+def test_time_that_does_not_suffice_is_said(harden: Harden, file: Path, tmp_path: Path) -> None:
+    answer = harden(
+        "certify", file, *WORDS, "--eps", "1/24", "--minutes", "1e-7", "--json", tmp_path / "f.json"
+    )
+    assert answer.code == 0
+    assert "time was up" in answer.out
+    said = json.loads((tmp_path / "f.json").read_text())
+    assert (said["complete"], said["counts"]["certified"]) == (False, 0)
+    assert said["left"] == said["robust"]["count"]
+
+
+@pytest.mark.parametrize(("half_width", "expected"), [(0.001, "unsat"), (5.0, "sat")])
+def test_the_last_line_is_the_answer(
+    harden: Harden, small: Path, tmp_path: Path, half_width: float, expected: str
+) -> None:
+    spec = property_of(tmp_path / "p.vnnlib", half_width, others(small))
+    witness, out = tmp_path / "w.npy", tmp_path / "f.json"
+    answer = harden("certify", small, "--vnnlib", spec, "--witness", witness, "--json", out)
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[-1] == expected
+    said = json.loads(out.read_text())
+    assert said["answer"] == expected
+    assert witness.exists() == (expected == "sat")
+    if expected == "sat":
+        x = np.load(witness)
+        assert (x.shape, x.dtype) == ((1, 6), np.float32)
+        assert float(np.abs(x - 0.5).max()) <= 5
+        centre = run(small, np.full((1, 6), 0.5, np.float32)).argmax()
+        logits = run(small, x)[0]
+        assert max(np.delete(logits, centre)) >= logits[centre]
+        assert logits.tolist() == said["output"]
+
+
+def test_unknown_is_an_answer(harden: Harden, small: Path, tmp_path: Path) -> None:
+    """The largest output over the box is somewhere between what attacks reach and what intervals bound."""
+    points = np.random.default_rng(0).uniform(0.2, 0.8, (4000, 6)).astype(np.float32)
+    above = float(run(small, points)[:, 0].max()) * 1.5 + 0.3
+    spec = property_of(tmp_path / "p.vnnlib", 0.3, f"(>= Y_0 {above})")
+    answer = harden("certify", small, "--vnnlib", spec, "--method", "ibp")
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[-1] == "unknown"
+
+
+def unsupported(path: Path) -> Path:
+    net = Builder((6,))
+    net.dense(6, 4)
+    net.add("Softmax", axis=1)
+    onnx.save(net.model(), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        ((), "neither --data nor --vnnlib"),
+        (("--data", "digits", "--vnnlib", "{p}"), "both --data and --vnnlib"),
+        (("--data", "digits", "--witness", "{tmp}/w.npy"), "--witness for images"),
+        (("--vnnlib", "{tmp}/gone.vnnlib"), "No such file"),
+        (("--vnnlib", "{empty}"), "an empty box"),
+        (("--vnnlib", "{p}", "--minutes", "0"), "--minutes 0"),
+        (("--vnnlib", "{p}", "--method", "magic"), "--method magic"),
+        (("--vnnlib", "{p}"), "a property of 6 inputs and 4 outputs; expected 64 and 10"),
+        (("--data", "digits", "--radius-steps", "99"), "99 steps of bisection"),
+        (("--data", "digits", "--eps", "2"), "eps"),
+    ],
+)
+def test_what_makes_no_sense(
+    harden: Harden, file: Path, tmp_path: Path, words: tuple[str, ...], seen: str
+) -> None:
+    places = {
+        "p": property_of(tmp_path / "p.vnnlib", 0.1, "(>= Y_0 1)"),
+        "empty": property_of(tmp_path / "e.vnnlib", -0.1, "(>= Y_0 1)"),
+        "tmp": tmp_path,
+    }
+    answer = harden("certify", file, *(word.format(**places) for word in words))
+    assert answer.code == 2
+    assert seen in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_an_operator_without_a_bound_is_named(harden: Harden, tmp_path: Path) -> None:
+    path = unsupported(tmp_path / "soft.onnx")
+    spec = property_of(tmp_path / "p.vnnlib", 0.1, "(>= Y_0 1)")
+    answer = harden("certify", path, "--vnnlib", spec)
+    assert answer.code == 2
+    assert "Softmax (v1)" in answer.err
+    assert "harden evaluate" in answer.err
+
+
+def test_a_model_that_is_no_file(harden: Harden) -> None:
+    answer = harden("certify", "small", "--data", "digits")
+    assert answer.code == 2
+    assert "expected an ONNX file or a run's folder" in answer.err
