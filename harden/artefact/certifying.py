@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,14 @@ from harden.artefact.origin import Origin, provenance
 from harden.artefact.parity import Parity
 from harden.artefact.session import Session
 from harden.attacks import PGD
+from harden.bounds import Program
 from harden.certificate import schema
 from harden.data import Source
 from harden.data.digests import digest
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, accuracy_curve, evaluate, pgd_suite
+from harden.evaluation.proofs import Proved, Search, prove
+from harden.graph import read
 from harden.losses import Margin
 from harden.models import Classifier
 from harden.threats import Threat
@@ -44,6 +48,7 @@ class Claim:
         split: what the evaluated images are, in words.
         unseen: whether they were compared with the training images and none is equal to one.
         batch_size: images at a time, where the data bring no batches of their own.
+        search: how proofs are looked for; None for no proofs.
     """
 
     threat: Threat
@@ -55,6 +60,7 @@ class Claim:
     split: str = "as given"
     unseen: bool = False
     batch_size: int = 256
+    search: Search | None = None
 
 
 def predicate(
@@ -88,26 +94,46 @@ def predicate(
         on_batch=lambda at: report(Phase.of("accuracy over eps", at)),
     )
     found = curve.found
+    proved = _proved(folder / schema.MODEL_FILE, source, found, claim, report)
     return schema.Predicate(
         status="ok" if found.status == "ok" else "unreliable",
         threat=claims.threat_record(claim.threat),
         data=_data_record(source, found, names, claim),
-        bracket=claims.bracket(found),
+        bracket=claims.bracket(found, proved),
         clean=claims.proportion(found.clean),
-        verdicts=claims.verdicts(found),
+        verdicts=claims.verdicts(found, proved),
         comparison=_comparison(source, claim, report),
         attacks=claims.attacks(found),
         classes=claims.classes(found, names),
         checks=claims.checks(found),
         curve=claims.curve(CURVE_ATTEMPT.name, curve.points),
+        proof=claims.proof(proved),
         parity=schema.ParityRecord(
             tolerance=parity.tolerance, max_error=parity.max_error, batches=parity.batches
         ),
         evidence=write_evidence(folder / schema.EVIDENCE_FILE, found.witnesses),
         provenance=provenance(claim.origin, found.passes, found.seconds, model.device),
-        bits=claims.bits(found),
+        bits=claims.bits(found, proved),
         history=claim.origin.history,
         gallery=gallery(found, names),
+    )
+
+
+def _proved(file: Path, source: Source, found: Evaluation, claim: Claim, report: OnPhase) -> Proved | None:
+    """Proofs, where they are asked for and the file's operations have bounds: else a warning, and none."""
+    if claim.search is None:
+        return None
+    try:
+        program = Program.of(read(file))
+    except InputError as error:
+        logging.getLogger("harden").warning("no proof was tried: %s", error)
+        return None
+    return prove(
+        program,
+        source,
+        found,
+        claim.search,
+        on_proof=lambda at: report(Phase("prove", at.done, at.total)),
     )
 
 

@@ -8,8 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from harden.certificate import schema
+from harden.description import describe
 from harden.errors import InputError
 from harden.evaluation import Evaluation
+from harden.evaluation.proofs import Proved
 from harden.statistics import Proportion
 from harden.threats import Threat
 
@@ -38,26 +40,49 @@ def threat_record(threat: Threat) -> schema.ThreatRecord:
     return schema.ThreatRecord(norm=norm, eps=eps, bounds=threat.bounds)  # type: ignore[arg-type]  # as checked
 
 
-def bits(found: Evaluation) -> schema.Bits:
-    """One bit for each example; none is certified as long as nothing was proved."""
+def bits(found: Evaluation, proved: Proved | None = None) -> schema.Bits:
+    """One bit for each example; none is certified where nothing was proved at eps."""
+    nothing = found.robust_correct & ~found.robust_correct
     return schema.Bits(
         n=len(found.labels),
         clean_correct=_packed(found.clean_correct),
         robust_correct=_packed(found.robust_correct),
-        certified=_packed(found.robust_correct & ~found.robust_correct),
+        certified=_packed(nothing if proved is None else proved.certified),
     )
 
 
-def bracket(found: Evaluation) -> schema.Bracket:
-    """[0, robust accuracy]: the lower end is 0 of n until a proof is tried."""
-    nothing = Proportion(0, found.robust.n)
-    return schema.Bracket(certified=proportion(nothing), robust=proportion(found.robust), method=None)
+def bracket(found: Evaluation, proved: Proved | None = None) -> schema.Bracket:
+    """[certified, robust accuracy]: the lower end is 0 of n until a proof is tried at eps."""
+    lower, method = Proportion(0, found.robust.n), None
+    if proved is not None and proved.top in proved.search.tried:
+        lower, method = proved.at_least(proved.top), str(proved.search.method)
+    return schema.Bracket(certified=proportion(lower), robust=proportion(found.robust), method=method)
 
 
-def verdicts(found: Evaluation) -> schema.Verdicts:
-    """How many examples are falsified, and of how many nothing is known."""
+def verdicts(found: Evaluation, proved: Proved | None = None) -> schema.Verdicts:
+    """How many examples are certified and falsified, and of how many nothing is known."""
     standing = found.robust.count
-    return schema.Verdicts(certified=0, falsified=found.robust.n - standing, unknown=standing)
+    certified = 0 if proved is None else int(proved.certified.sum())
+    return schema.Verdicts(
+        certified=certified, falsified=found.robust.n - standing, unknown=standing - certified
+    )
+
+
+def proof(proved: Proved | None) -> schema.ProofRecord | None:
+    """Certified accuracy at the radii that were tried."""
+    if proved is None:
+        return None
+    unit = proved.found.threat.eps / proved.top
+    return schema.ProofRecord(
+        method=str(proved.search.method),
+        settings=describe(proved.search),  # type: ignore[arg-type]  # a dictionary, which pydantic checks
+        points=tuple(
+            schema.ProofPoint(eps=str(unit * level), certified=proportion(proved.at_least(level)))
+            for level in proved.search.tried
+        ),
+        complete=not proved.left,
+        seconds=proved.seconds,
+    )
 
 
 def attacks(found: Evaluation) -> tuple[schema.AttackRecord, ...]:

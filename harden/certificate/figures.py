@@ -10,7 +10,7 @@ from typing import Final, TypeVar, final
 from markupsafe import Markup
 
 from harden.certificate.charts import PERCENT, Axis, Series, axis, line_chart
-from harden.certificate.schema import Curve, HistoryPoint
+from harden.certificate.schema import Curve, HistoryPoint, ProofRecord
 from harden.certificate.sealed import Certificate
 
 T = TypeVar("T")
@@ -30,8 +30,8 @@ class Stage:
     thinned: int | None
 
 
-def curve_chart(curve: Curve, eps: str) -> Markup:
-    """Draws robust accuracy over eps with its intervals, and a line at the threat's eps."""
+def curve_chart(curve: Curve, eps: str, proof: ProofRecord | None = None) -> Markup:
+    """Draws robust accuracy over eps with its intervals, what is proved, and a line at the threat's eps."""
     points = sorted(curve.points, key=lambda p: Fraction(p.eps))
     places = [float(Fraction(p.eps)) for p in points]
     budget = float(Fraction(eps))
@@ -43,8 +43,20 @@ def curve_chart(curve: Curve, eps: str) -> Markup:
         [p.robust.interval[0] for p in points],
         [p.robust.interval[1] for p in points],
     )
-    return line_chart(
-        "Accuracy over eps", f"{len(points)} points", x, PERCENT, [line], (budget, f"eps {eps}")
+    lines, shown = [line], f"{len(points)} points by attack"
+    if proof is not None:
+        lines.append(_proved(proof))
+        shown = f"{shown}, {len(proof.points)} by proof"
+    return line_chart("Accuracy over eps", shown, x, PERCENT, lines, (budget, f"eps {eps}"))
+
+
+def _proved(proof: ProofRecord) -> Series:
+    return Series(
+        "certified",
+        "certified",
+        [(float(Fraction(p.eps)), p.certified.value) for p in proof.points],
+        [p.certified.interval[0] for p in proof.points],
+        [p.certified.interval[1] for p in proof.points],
     )
 
 

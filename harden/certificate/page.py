@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from harden.certificate import charts, words
 from harden.certificate.figures import curve_chart, stages
-from harden.certificate.schema import ClassRecord, Pair
+from harden.certificate.schema import ClassRecord, Pair, Predicate
 from harden.certificate.sealed import Certificate
 
 LARGEST: Final = 200_000
@@ -56,7 +56,9 @@ def _render(certificate: Certificate, gallery: list[Pair]) -> str:
             p=predicate,
             gallery=gallery,
             classes=_weakest(predicate.classes),
-            curve=None if predicate.curve is None else curve_chart(predicate.curve, predicate.threat.eps),
+            curve=None
+            if predicate.curve is None
+            else curve_chart(predicate.curve, predicate.threat.eps, predicate.proof),
             stages=stages(certificate),
             fired=[check for check in predicate.checks if not check.passed],
             recipe=text if len(text) <= _MOST_RECIPE else "",
@@ -101,3 +103,9 @@ def _compact(spec: dict[str, Any]) -> str:
 @cache
 def _file(name: str) -> str:
     return (resources.files("harden.certificate") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _curve(predicate: Predicate) -> Markup | None:
+    if predicate.curve is None:
+        return None
+    return curve_chart(predicate.curve, predicate.threat.eps, predicate.proof)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictBool, model_validator
@@ -169,6 +170,33 @@ class Bracket(Model):
             raise ValueError("the bracket is upside down; expected certified <= robust on the same n images")
         if self.method is None and self.certified.count:
             raise ValueError(f"{self.certified.count} certified without a method; name the method of proof")
+        return self
+
+
+class ProofPoint(Model):
+    """Certified accuracy at radius `eps`: the share of all images that are proved there."""
+
+    eps: Eps
+    certified: Proportion
+
+
+class ProofRecord(Model):
+    """What was proved by `method`, with its `settings`, at the radii that were tried, by rising radius.
+
+    What is proved at a radius holds within it. `complete` is false where time was up before all was tried.
+    """
+
+    method: str
+    settings: dict[str, JsonValue]
+    points: Annotated[tuple[ProofPoint, ...], Field(min_length=1)]
+    complete: bool
+    seconds: Amount
+
+    @model_validator(mode="after")
+    def _falls(self) -> Self:
+        for one, other in pairwise(self.points):
+            if Fraction(one.eps) >= Fraction(other.eps) or one.certified.count < other.certified.count:
+                raise ValueError(f"certified accuracy rises from radius {one.eps} to {other.eps}")
         return self
 
 

@@ -23,6 +23,8 @@ from harden.certificate.records import (
     Model,
     Png,
     Positive,
+    ProofPoint,
+    ProofRecord,
     Proportion,
     Share,
     ThreatRecord,
@@ -51,6 +53,8 @@ __all__ = [
     "Pair",
     "ParityRecord",
     "Predicate",
+    "ProofPoint",
+    "ProofRecord",
     "Proportion",
     "Provenance",
     "Seal",
@@ -203,6 +207,7 @@ class Predicate(Model):
     classes: tuple[ClassRecord, ...]
     checks: tuple[Check, ...] = ()
     curve: Curve | None = None
+    proof: ProofRecord | None = None
     parity: ParityRecord
     evidence: EvidenceRecord
     provenance: Provenance

@@ -62,7 +62,7 @@ def summary(statement: Statement, seal: str) -> str:
     p = statement.predicate
     lines = [f"Robustness certificate for {p.data.name}, {p.data.split} split, {ball(statement)}"]
     if p.status == "ok":
-        proof = f"by proof ({p.bracket.method})" if p.bracket.method else "no proof was attempted"
+        proof = f"by proof ({p.bracket.method})" if p.bracket.method else "no proof was attempted at this eps"
         lines += [
             f"  at least  {in_full(p.bracket.certified)}  certified accuracy, {proof}",
             f"  at most   {in_full(p.bracket.robust)}  robust accuracy, by attack",
@@ -75,6 +75,8 @@ def summary(statement: Statement, seal: str) -> str:
         f"{p.verdicts.falsified} falsified of {p.data.n}",
         f"  clean     {in_full(p.clean)}",
     ]
+    if p.proof is not None:
+        lines += [f"  proved    {in_full(one.certified)} at radius {one.eps}" for one in p.proof.points]
     if p.comparison is not None:
         lines += _before(p.comparison)
     lines += [f"  {attack.name}: {in_full(attack.robust)} left standing" for attack in p.attacks]

@@ -42,7 +42,7 @@ def demo(
     json_file: opt.Json = None,
     verbose: opt.Verbose = False,
 ) -> None:
-    """Do the whole job on scikit-learn's handwritten digits, in about a minute."""
+    """Do the whole job on scikit-learn's handwritten digits, in about a minute and a half."""
     from harden.cli.demo import demo as command
 
     _leave(command(out, seed, json_file))

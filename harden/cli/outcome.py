@@ -34,6 +34,9 @@ def print_artefact(artefact: Artefact) -> None:
     table.add_row("exported file", _cell(predicate.clean), robust, proved)
     console.print(table)
     console.print("at most: what attacks left standing; at least: what was proved")
+    for point in () if predicate.proof is None else predicate.proof.points:
+        share = _whole(point.certified)
+        console.print(f"proved for every change up to {point.eps}: {share}", soft_wrap=True)
     worst = _worst_class(artefact)
     if worst is not None:
         console.print(
@@ -62,6 +65,7 @@ def as_json(artefact: Artefact) -> dict[str, Any]:
         "clean": predicate.clean.model_dump(mode="json"),
         "robust": predicate.bracket.robust.model_dump(mode="json") if predicate.status == "ok" else None,
         "certified": predicate.bracket.certified.model_dump(mode="json"),
+        "proof": predicate.proof.model_dump(mode="json") if predicate.proof else None,
         "worst_class": worst.model_dump(mode="json") if (worst := _worst_class(artefact)) else None,
         "before": other.model_dump(mode="json") if other else None,
         "stages": [stage.model_dump(mode="json") for stage in predicate.provenance.stages],

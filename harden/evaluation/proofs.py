@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import final
 
 import torch
@@ -32,20 +33,33 @@ class Search:
         method: of each proof.
         steps: of the bisection of each image's radius; radii are multiples of eps / 2^steps.
         minutes: how long it may take; what is proved by then is the result. None for no limit.
+        levels: in place of the bisection, the radii to try, rising, in units of eps / 2^steps; an image is
+            tried at one when it was proved at the one before.
 
     Raises:
-        InputError: steps out of 0..16, or minutes that are not positive.
+        InputError: steps out of 0..16, minutes that are not positive, or levels that do not rise from 1 to
+            2^steps at most.
     """
 
     method: Method = field(default_factory=Method)
     steps: int = 4
     minutes: float | None = None
+    levels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.steps <= 16:
             raise InputError(f"{self.steps} steps of bisection", "0 to 16", "write 4 for sixteenths of eps")
         if self.minutes is not None and not self.minutes > 0:
             raise InputError(f"{self.minutes} minutes", "a positive number", "write minutes=5")
+        rising = all(one < other for one, other in pairwise((0, *self.levels, 1 + (1 << self.steps))))
+        if not rising:
+            seen = f"levels {self.levels} of {self.steps} steps"
+            raise InputError(seen, f"rising ones from 1 to {1 << self.steps}", "write levels=(1, 2)")
+
+    @property
+    def tried(self) -> tuple[int, ...]:
+        """The levels at which images may have been tried."""
+        return self.levels or tuple(range(1, 1 + (1 << self.steps)))
 
 
 @final
@@ -168,7 +182,10 @@ class _Levels:
 
     def run(self) -> None:
         """Bisect until every image's radius is settled, or time is up."""
-        top = 2**self._search.steps
+        top = 1 << self._search.steps
+        if self._search.levels:
+            self._rise(self._search.levels)
+            return
         standing = self._found.robust_correct.nonzero().flatten()
         if not self._at(top, standing):
             return
@@ -179,9 +196,18 @@ class _Levels:
                 if not self._at(level, (open_ & (middle == level)).nonzero().flatten()):
                     return
 
+    def _rise(self, levels: tuple[int, ...]) -> None:
+        """Try each level on what was proved at the one before."""
+        for before, level in pairwise((0, *levels)):
+            open_ = (self.low == before) & (self._high > level)
+            if not self._at(level, open_.nonzero().flatten()):
+                return
+
     def left(self) -> int:
-        """Standing images that were not tried at eps."""
-        top = 2**self._search.steps
+        """Standing images that were not tried at eps, or at the first level."""
+        if self._search.levels:
+            return int(((self._high > self._search.levels[0]) & (self.low == 0)).sum())
+        top = 1 << self._search.steps
         return int(((self._high == top + 1) & (self.low < top)).sum())
 
     def _at(self, level: int, ids: Tensor) -> bool:
@@ -200,14 +226,16 @@ class _Levels:
         return True
 
     def _proved(self, level: int, part: Tensor) -> Tensor:
-        threat = self._found.threat.scaled(Fraction(level, 2**self._search.steps))
+        threat = self._found.threat.scaled(Fraction(level, (1 << self._search.steps)))
         return certify(self._program, self._x[part], self._y[part], threat, self._search.method).certified
 
     def _tell(self) -> None:
         if self._on_proof is None:
             return
         settled = int((self._high - self.low <= 1).sum())
-        share = float((self.low == 2**self._search.steps).double().mean())
+        if self._search.levels:
+            settled = int(((self._high <= self._search.tried[-1]) | (self.low > 0)).sum())
+        share = float((self.low == (1 << self._search.steps)).double().mean())
         self._on_proof(Standing(settled, len(self._y), share, 0.0, time.monotonic() - self._began))
 
     def _late(self) -> bool:

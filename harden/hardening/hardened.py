@@ -18,6 +18,7 @@ from harden.description import JSON
 from harden.draws import mix
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite
+from harden.evaluation.proofs import Search
 from harden.files import write_text
 from harden.hardening.recipe import Recipe
 from harden.models import Classifier
@@ -79,6 +80,7 @@ class Hardened:
         compare: Mapping[str, Classifier] | None = None,
         split: str = "as given",
         notes: Mapping[str, str] | None = None,
+        search: Search | None = None,
         on_phase: OnPhase | None = None,
     ) -> Artefact:
         """Write the parity-checked ONNX file with certificate, evidence, page, history and checkpoint.
@@ -92,6 +94,7 @@ class Hardened:
                 default; none with an empty mapping.
             split: what the data are, for the certificate ("test").
             notes: texts to keep beside the weights in checkpoint/, by file name.
+            search: how proofs are looked for, `harden.evaluation.proofs.Search`; none are by default.
             on_phase: called with the `Phase` as the work goes on.
 
         Raises:
@@ -114,6 +117,7 @@ class Hardened:
             seed=self._attack_seed,
             split=split,
             unseen=self.images is not None,
+            search=search,
         )
 
         def write_beside(place: Path) -> None:

@@ -218,6 +218,15 @@ _PAIR = record(
     }
 )
 _POINT = record({"eps": _EPS, "robust": _PROPORTION})
+_PROOF = record(
+    {
+        "method": _TEXT,
+        "settings": mapping(anything),
+        "points": several(record({"eps": _EPS, "certified": _PROPORTION}), 1),
+        "complete": one_of(True, False),
+        "seconds": _AMOUNT,
+    }
+)
 _ARRAY = record({"dtype": _TEXT, "shape": several(_COUNT)})
 PREDICATE: Rule = record(
     {
@@ -243,6 +252,7 @@ PREDICATE: Rule = record(
         ),
         "checks": several(_CHECK),
         "curve": optional(record({"attack": _TEXT, "points": several(_POINT, 1)})),
+        "proof": optional(_PROOF),
         "parity": record(
             {"tolerance": _AMOUNT, "max_error": _AMOUNT, "batches": several(whole(1)), "inputs": _TEXT}
         ),

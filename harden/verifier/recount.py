@@ -61,7 +61,7 @@ def recount(predicate: dict[str, Any], flags: Flagged) -> list[Finding]:
         ),
         finding("attacks", CERTIFICATE, _attacks(predicate, flags), "what attacks broke adds up"),
         finding("classes", CERTIFICATE, _classes(predicate, flags), "classes add up to the whole"),
-        finding("proof", CERTIFICATE, _proof(predicate, flags), "nothing is claimed as proved"),
+        finding("proof", CERTIFICATE, _proof(predicate, flags), _proved(predicate)),
         finding(
             "status", CERTIFICATE, _status(predicate), f"status {predicate['status']} follows from the checks"
         ),
@@ -153,10 +153,39 @@ def _classes(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
 
 
 def _proof(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
-    # Version 1 ships no proof, so a claim of one cannot be checked again and must not pass.
-    method = predicate["bracket"]["method"]
-    if method is not None or flags.certified.any():
-        yield f"{int(flags.certified.sum())} certified by {method!r}, but the file carries no proof"
+    method, proof = predicate["bracket"]["method"], predicate["proof"]
+    own, proved = Fraction(predicate["threat"]["eps"]), int(flags.certified.sum())
+    points = {} if proof is None else {Fraction(p["eps"]): p["certified"] for p in proof["points"]}
+    if own not in points:
+        if method is not None or proved:
+            yield f"{proved} certified by {method!r} at eps {own}, where no proof was tried"
+    elif method != proof["method"] or points[own]["count"] != proved:
+        yield f"{proved} certified by {method!r}, the proof says {points[own]['count']}"
+    shares = list(points.values())
+    if any(a >= b for a, b in pairwise(points)) or len(points) != len(proof["points"] if proof else ()):
+        yield "radii of the proof are not rising"
+    if any(a["count"] < b["count"] for a, b in pairwise(shares)):
+        yield "certified accuracy rises with the radius"
+    for eps, share in points.items():
+        most = _standing(predicate, eps)
+        if share["n"] != len(flags.clean) or share["count"] > most:
+            yield f"{share['count']} of {share['n']} certified at radius {eps}, where {most} stand"
+
+
+def _standing(predicate: dict[str, Any], eps: Fraction) -> int:
+    """Images that attacks left standing at the largest eps up to this one that the curve tells of."""
+    points = predicate["curve"]["points"] if predicate["curve"] is not None else []
+    counts = [p["robust"]["count"] for p in points if Fraction(p["eps"]) <= eps]
+    return int(min([predicate["clean"]["count"], *counts]))
+
+
+def _proved(predicate: dict[str, Any]) -> str:
+    """What is said of proofs where nothing is wrong: they are not done again here."""
+    proof = predicate["proof"]
+    if proof is None:
+        return "nothing is claimed as proved"
+    shown = ", ".join(f"{p['certified']['count']} at radius {p['eps']}" for p in proof["points"])
+    return f"certified as stated, and not proved again here (harden certify does): {shown}"
 
 
 # The trust checks that version 1 demands.

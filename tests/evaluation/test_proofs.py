@@ -179,7 +179,29 @@ def test_a_journal_of_something_else_is_refused(content: str, seen: str, tmp_pat
     assert path.read_text() == content
 
 
-@pytest.mark.parametrize("wrong", [{"steps": -1}, {"steps": 17}, {"minutes": 0.0}, {"minutes": -1.0}])
+def test_given_levels_are_tried_one_after_the_other(
+    program: Program, data: Data, found: Evaluation, proved: Proved
+) -> None:
+    rising = prove(program, data, found, replace(SEARCH, levels=(2, 4)))
+    least = proved.levels.clamp(max=4)
+    assert rising.levels.tolist() == [0 if level < 2 else 2 if level < 4 else 4 for level in least.tolist()]
+    assert (rising.search.tried, rising.left) == ((2, 4), 0)
+    none = prove(program, data, found, replace(SEARCH, levels=(2,), minutes=1e-9))
+    assert none.left == int(found.clean_correct.sum())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": -1},
+        {"steps": 17},
+        {"minutes": 0.0},
+        {"minutes": -1.0},
+        {"levels": (0, 1)},
+        {"levels": (2, 2)},
+        {"levels": (17,)},
+    ],
+)
 def test_a_search_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         Search(**wrong)
