@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harden.artefact.graph import deployed
-from harden.artefact.session import Session
 from harden.errors import ExportError, HardenError
 from harden.models import Classifier
 from harden.training.fitting import ran_out_of_memory
@@ -36,8 +35,21 @@ class Parity:
     batches: tuple[int, ...]
 
 
+class Runtime(Protocol):
+    """A graph as it is executed."""
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(C, H, W)."""
+        ...
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits (N, K) of images (N, C, H, W)."""
+        ...
+
+
 @torch.no_grad()
-def check_parity(model: Classifier, session: Session, x: Tensor) -> Parity:
+def check_parity(model: Classifier, session: Runtime, x: Tensor) -> Parity:
     """Compare a graph with the network it was traced from, on images x (N, C, H, W), clean and adversarial.
 
     With y64 from a float64 copy of the network and y32 from a float32 one, the graph's logits z must satisfy
@@ -89,7 +101,7 @@ def _reference(model: Classifier, image: Tensor) -> tuple[NDArray[np.float64], f
     return y64, own
 
 
-def _answer(session: Session, image: Tensor, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _answer(session: Runtime, image: Tensor, shape: tuple[int, ...]) -> NDArray[np.float32]:
     try:
         answer = session(image.numpy())
     except HardenError as error:

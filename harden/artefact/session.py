@@ -59,7 +59,12 @@ class Session:
         self._exported = exported
         self._batch: int | None = None
         self._names = (INPUT, OUTPUT)
-        self.image_shape, self.classes = self._ports()
+        self._image_shape, self.classes = self._ports()
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape of one image, (C, H, W) in what harden exported."""
+        return self._image_shape
 
     def _ports(self) -> tuple[tuple[int, ...], int]:
         """(C, H, W) and K, from the one input and the one output that there may be."""

@@ -153,18 +153,21 @@ def evaluate(
     batch_size: opt.Batch = 256,
     seed: opt.Seed = 0,
     device: opt.Device = "cpu",
+    twin: opt.Twin = "",
+    black_box: opt.BlackBox = False,
     config: opt.Config = None,
     json_file: opt.Json = None,
     verbose: opt.Verbose = False,
 ) -> None:
     """Measure clean and robust accuracy on the test images; of a run's folder, the file decides."""
+    from harden.cli.access import Allowed
     from harden.cli.beyond import Beyond
     from harden.cli.evaluate import Plan
     from harden.cli.evaluate import evaluate as command
     from harden.cli.specs import ModelSpec
 
     asked = Plan(norm, eps, steps, restarts, bfloat16, test_images, batch_size, seed, device)
-    plan = replace(asked, attacks=attacks, minutes=minutes, journal=journal)
+    plan = replace(asked, attacks=attacks, minutes=minutes, journal=journal, allowed=Allowed(twin, black_box))
     model = ModelSpec.of(spec, weights, mean, std, head=head, output=output)
     _leave(command(model, data, plan, json_file, Beyond(decision_threshold, calibration, corruptions)))
 

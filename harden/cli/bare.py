@@ -8,6 +8,8 @@ from typing import final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from harden.artefact.gated import first_images, judge_of
 from harden.artefact.parity import check_parity
@@ -17,8 +19,8 @@ from harden.data import Source, Splits
 from harden.errors import ExportError, InputError
 from harden.graph import Graph, GraphNetwork, read
 from harden.graph.operations import QuantizeLinear
-from harden.losses import Classify
 from harden.models import Classifier
+from harden.models.arranged import Arranged, Arrangement, Opaque
 
 ALIKE = 0.8
 """The least share of images that a quantised file and its reading have to answer alike."""
@@ -32,87 +34,92 @@ def is_bare(spec: ModelSpec) -> bool:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Bare:
-    """A file that was read and fits the data.
+    """A file that fits the data.
 
     Args:
         path: the file.
-        graph: what is in it.
-        session: its execution.
-        model: its differentiable reading.
+        session: its execution, on inputs as the file takes them.
+        arrangement: from images to such inputs.
     """
 
     path: Path
-    graph: Graph
     session: Session
-    model: Classifier
+    arrangement: Arrangement
 
     @classmethod
-    def of(cls, path: Path, splits: Splits, source: Source) -> Bare:
-        """Read a file and hold its reading against the runtime's.
+    def of(cls, path: Path, splits: Splits) -> Bare:
+        """Load a file into the runtime.
 
         Raises:
-            InputError: the file can't be read, is for other images or classes, or its reading does not
-                compute what the runtime does.
+            InputError: it does not load, or is for other images or classes.
         """
-        graph = read(path)
-        if graph.input.shape[1:] != splits.test.image_shape:
+        session = Session(path, exported=False)
+        arrangement = Arrangement.between(splits.test.image_shape, session.image_shape)
+        if arrangement is None:
             raise InputError(
-                f"{path} for images {graph.input.shape[1:]}",
-                f"images {splits.test.image_shape}, (C, H, W), as the data has them",
+                f"{path} for images {session.image_shape}",
+                f"images {splits.test.image_shape}, (C, H, W), as the data has them, or channels last",
                 "bring images and file to one size and layout",
             )
-        session = Session(path, exported=False)
         if session.classes != len(splits.test.classes):
             raise InputError(
                 f"{path} with {session.classes} classes",
                 f"{len(splits.test.classes)}, as the data has",
                 "evaluate it on the data of its task",
             )
-        model = Classifier(GraphNetwork(graph))
-        _check_reading(path, graph, model, session, source)
-        return cls(path, graph, session, model)
+        return cls(path, session, arrangement)
 
     @property
-    def judge(self) -> Classify:
+    def image_shape(self) -> tuple[int, ...]:
+        """Of the images, as the data have them."""
+        return self.arrangement.image
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits (N, K) of images (N, C, H, W)."""
+        found: NDArray[np.float32] = self.judge(torch.from_numpy(x)).numpy()
+        return found
+
+    def judge(self, x: Tensor) -> Tensor:
         """The runtime: images to logits."""
-        return judge_of(self.session)
+        return judge_of(self.session)(self.arrangement(x))
 
+    def reading(self, source: Source) -> tuple[Graph, Classifier]:
+        """The file's graph, and it as a classifier, held against what the runtime computes.
 
-def bare(spec: ModelSpec, splits: Splits, source: Source) -> tuple[Classifier, Classify, str]:
-    """The differentiable reading of a file, the runtime as a judge, and what decides, in words.
+        Raises:
+            UnreadableError: there are operations that are not known.
+            InputError: the reading computes something else.
+        """
+        graph = read(self.path)
+        model = Classifier(Arranged(GraphNetwork(graph), self.arrangement))
+        self._check(graph, model, source)
+        return graph, model
 
-    Raises:
-        InputError: as `Bare.of`, or there are options that are for networks of other kinds.
-    """
-    if given := spec.given():
-        raise InputError(
-            f"{spec.spec} with {' and '.join(given)}",
-            "a file alone, which has its own",
-            "leave these options out",
-        )
-    file = Bare.of(Path(spec.spec), splits, source)
-    return file.model, file.judge, f"{file.path} in onnxruntime, white box through its own graph"
+    def opaque(self) -> Classifier:
+        """The runtime as a classifier without gradients."""
+        return Classifier(Opaque(self.judge))
 
-
-def _check_reading(path: Path, graph: Graph, model: Classifier, session: Session, source: Source) -> None:
-    """Refuse gradients of one network with verdicts of another: the number would flatter."""
-    x, _ = first_images(source)
-    if any(isinstance(node.operation, QuantizeLinear) for node in graph.nodes):
-        # A value near half a step may be rounded to either side, and logits differ by a step.
+    def _check(self, graph: Graph, model: Classifier, source: Source) -> None:
+        """Refuse gradients of one network with verdicts of another: the number would flatter."""
+        x, _ = first_images(source)
         with torch.no_grad():
-            alike = model.logits(x).argmax(1).numpy() == session(x.numpy()).argmax(1)
-        if float(np.mean(alike)) < ALIKE:
-            raise _not_alike(path, f"{int(alike.sum())} of {len(alike)} answers alike")
-        return
-    try:
-        check_parity(model, session, x)
-    except ExportError as error:
-        raise _not_alike(path, error.seen) from error
+            theirs = self.judge(x)
+        if any(isinstance(node.operation, QuantizeLinear) for node in graph.nodes):
+            # A value near half a step may be rounded to either side, and logits differ by a step.
+            with torch.no_grad():
+                alike = model.logits(x).argmax(1) == theirs.argmax(1)
+            if float(alike.double().mean()) < ALIKE:
+                raise _not_alike(self.path, f"{int(alike.sum())} of {len(alike)} answers alike")
+            return
+        try:
+            check_parity(model, self, x)
+        except ExportError as error:
+            raise _not_alike(self.path, error.seen) from error
 
 
 def _not_alike(path: Path, seen: str) -> InputError:
     return InputError(
         f"{path}, whose reading computes something else ({seen})",
         "what onnxruntime computes",
-        "report it, with the file; attack it as a black box meanwhile",
+        "report it, with the file; meanwhile attack it with --black-box",
     )

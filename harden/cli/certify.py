@@ -73,13 +73,14 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
     attempts = suite_named(plan.attacks, STEPS, RESTARTS)
     splits = load(data)
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
-    file = Bare.of(path, splits, from_loader(splits.test, plan.batch_size))
-    program = Program.of(file.graph)
+    file = Bare.of(path, splits)
+    graph, model = file.reading(from_loader(splits.test, plan.batch_size))
+    program = Program.of(graph)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     attack_journal = None if plan.journal is None else plan.journal / _ATTACK_JOURNAL
     with fitting(plan.batch_size), Watch() as watch:
         found = evaluate(
-            file.model,
+            model,
             images,
             threat,
             attempts,
@@ -93,6 +94,7 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
             images,
             found,
             search,
+            arrange=file.arrangement,
             journal=_journal(plan, sha256, digest(images.epoch(None)), threat),
             on_proof=lambda at: watch.phase(Phase("prove", at.done, at.total)),
         )

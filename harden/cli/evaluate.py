@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
-
-import torch
 
 from harden.artefact.folder import CHECKPOINT_FOLDER
 from harden.artefact.gated import first_images, judge_of
 from harden.artefact.loaded import Artefact
 from harden.artefact.parity import check_parity
 from harden.artefact.session import Session
-from harden.cli.bare import bare, is_bare
+from harden.cli.access import MEANING, Access, Allowed, of_file
+from harden.cli.bare import is_bare
 from harden.cli.beyond import Beyond, Subject, as_decided, measured, show
-from harden.cli.console import Watch, write_json
+from harden.cli.console import Watch, console, write_json
 from harden.cli.evaluated import show as show_evaluation
 from harden.cli.evaluated import show_curve
 from harden.cli.sampling import evaluated_images
@@ -53,6 +52,7 @@ class Plan:
     attacks: str = "pgd"
     minutes: float | None = None
     journal: Path | None = None
+    allowed: Allowed = field(default_factory=Allowed)
 
     def attempts(self) -> tuple[Attempt, ...]:
         """The attacks."""
@@ -98,37 +98,44 @@ def evaluate(
     splits = load(data)
     beyond.check(splits.test.classes)
     source = from_loader(splits.test, plan.batch_size)
-    model, judge, by = _judged(spec, splits, source, plan, device)
+    access = _judged(spec, splits, source, plan, attempts)
+    model, judge = access.model.to(device), access.judge
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
     decided, deciding = as_decided(beyond, model, judge)
     with fitting(plan.batch_size), Watch() as watch:
-        curve = _measured(decided, images, threats, attempts, deciding, plan, watch)
+        curve = _measured(decided, images, threats, access.attempts, deciding, plan, watch)
         found = curve[-1]
         more = measured(beyond, Subject(judge, deciding, images, plan.seed), found, watch)
-    show_evaluation(found, f"{splits.name} test, {threats[-1]}, decided by {by}", splits.test.classes)
+    title = f"{splits.name} test, {threats[-1]}, decided by {access.by}"
+    show_evaluation(found, title, splits.test.classes)
+    console.print(f"evidence level {access.level}: {MEANING[access.level]}", soft_wrap=True)
     if len(curve) > 1:
         show_curve(curve, f"{splits.name} test, {plan.norm}")
     show(more, splits.test.classes)
     points = {"curve": curve_points(curve)} if len(curve) > 1 else {}
-    report = Report.of(found, by, splits.test.classes, plan.seed, **points, **more.as_json())
+    told = {"evidence": access.level, **points, **more.as_json()}
+    report = Report.of(found, access.by, splits.test.classes, plan.seed, **told)
     write_json(json_file, report.model_dump(mode="json", exclude_unset=True))
     return 0 if all(one.status == "ok" for one in curve) else 1
 
 
 def _judged(
-    spec: ModelSpec, splits: Splits, source: Source, plan: Plan, device: torch.device
-) -> tuple[Classifier, Classify, str]:
-    """The network that gives gradients, what decides, and that in words."""
+    spec: ModelSpec, splits: Splits, source: Source, plan: Plan, attempts: tuple[Attempt, ...]
+) -> Access:
+    """The network that gives gradients, what decides, and the attacks that are possible."""
     if is_bare(spec):
-        model, judge, by = bare(spec, splits, source)
-        return model.to(device), judge, by
-    model = spec.build(splits, plan.seed).to(device)
+        return of_file(spec, plan.allowed, splits, source, attempts)
+    if plan.allowed != Allowed():
+        raise InputError(
+            f"--twin or --black-box for {spec.spec}", "an ONNX file by itself", "leave these options out"
+        )
+    model = spec.build(splits, plan.seed).to(check_device(plan.device))
     check_fit(model, from_loader(splits.train, plan.batch_size))
     if spec.folder is None:
-        return model, model.logits, "torch"
+        return Access(model, model.logits, "torch", attempts, "A")
     session = Artefact(spec.folder).session
     _check_twin(spec.folder, model, session, source)
-    return model, judge_of(session), f"{spec.folder}/model.onnx in onnxruntime"
+    return Access(model, judge_of(session), f"{spec.folder}/model.onnx in onnxruntime", attempts, "A")
 
 
 def _measured(

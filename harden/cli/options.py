@@ -149,6 +149,17 @@ ProofMinutes = Annotated[
     float | None,
     typer.Option("--minutes", help="End the search for proofs after so many minutes; 5 with --vnnlib."),
 ]
+Twin = Annotated[
+    str,
+    typer.Option(
+        help="Of an ONNX file: another model, as for --model, whose gradients attacks climb too; the options "
+        "for models are then its own."
+    ),
+]
+BlackBox = Annotated[
+    bool,
+    typer.Option("--black-box", help="Of an ONNX file: leave its graph unread, ask it for scores alone."),
+]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 Batch = Annotated[int, typer.Option("--batch-size", help="Images at a time.")]

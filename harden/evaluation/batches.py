@@ -82,6 +82,8 @@ class BatchSearch:
                 _log.warning("%s is left out: it knows no way in %r", attempt.name, threat)
         # What closes the attempts is known once a batch was seen.
         self._closing: tuple[Attempt, ...] | None = None if closed else ()
+        # Attacks that ask the judge alone are not misled by what the network's gradient looks like.
+        self._climbs = any(attempt.is_white_box for attempt in self._given)
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -123,7 +125,7 @@ class BatchSearch:
                 self._try(number, attempt, batch, predictions, verdicts)
                 for number, attempt in enumerate(self._all())
             )
-            if probes:
+            if probes and self._climbs:
                 left = (verdicts.by < 0) | (verdicts.by >= len(self._given))  # by the attempts themselves
                 right = predictions == batch.y
                 with unmetered():
@@ -147,7 +149,7 @@ class BatchSearch:
         if not self.closed or len(batch) == 0 or int(batch.index[0]) > 0:
             return ()
         with unmetered():
-            return probed(self._steering, self.threat, batch, self._seed)
+            return probed(self._steering, self.threat, batch, self._seed, climbs=self._climbs)
 
     def _look(self, batch: Batch) -> tuple[Tensor, _Verdicts]:
         """The judge's classes of the clean images, and a clean slate."""
@@ -156,8 +158,9 @@ class BatchSearch:
             torch.full_like(batch.y, -1),
             torch.zeros_like(batch.y),
         )
-        model = self._steering.model.logits
-        verdicts.signs.zero_gradients = zero_gradients(model, batch.x[right], batch.y[right])
+        if self._climbs:
+            model = self._steering.model.logits
+            verdicts.signs.zero_gradients = zero_gradients(model, batch.x[right], batch.y[right])
         return predictions, verdicts
 
     def _met(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import final
 
 import torch
 from torch import Tensor
 
-from harden.attacks import PGD
+from harden.attacks import PGD, Square
 from harden.data import Batch
 from harden.draws import Draws
 from harden.errors import HardenError
@@ -25,6 +25,8 @@ from harden.threats import Threat
 HUGE_STEPS, STEPS = 20, 10
 STEP_SIZE = 0.25
 """Of the huge eps: four steps cross the box, and sixteen are left to look around in it."""
+
+QUERIES_A_STEP = 50
 
 FACTORS = (Fraction(1, 2), Fraction(1), Fraction(2))
 
@@ -42,6 +44,8 @@ class Subject:
         batch: images (N, C, H, W) in the threat's box that the judge gets right.
         logits: what the judge says of them (N, K).
         draws: of the random starts.
+        climbs: whether attempts climb the network; else the probes' attacks ask the judge alone as well, by
+            Square with as many queries as a PGD of so many steps is worth.
     """
 
     steering: Steering
@@ -49,6 +53,7 @@ class Subject:
     batch: Batch
     logits: Tensor
     draws: Draws
+    climbs: bool = True
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -61,7 +66,7 @@ class Subject:
     def take(self, rows: Tensor) -> Subject:
         """The same with the images at these positions, int64 (M,)."""
         few = Batch(self.batch.x[rows], self.batch.y[rows], self.batch.index[rows])
-        return Subject(self.steering, self.threat, few, self.logits[rows], self.draws.take(rows))
+        return replace(self, batch=few, logits=self.logits[rows], draws=self.draws.take(rows))
 
     def kept(self, attack: PGD, threat: Threat, loss: MakeLoss = Margin) -> Tensor:
         """Which images the judge still gets right after an attack, bool (N,).
@@ -71,8 +76,12 @@ class Subject:
         """
         x, y = self.batch.x, self.batch.y
         try:
-            climbed, start = self.steering.loss(Attempt("probe", attack, loss), self.batch)
-            x_adv = attack(climbed, start, threat, self.draws).detach().to(x)
+            made = Attempt("probe", attack, loss)
+            if not self.climbs:
+                square = Square(queries=QUERIES_A_STEP * attack.steps)
+                made = Attempt("probe", square, loss, black_box=True)
+            climbed, start = self.steering.loss(made, self.batch)
+            x_adv = made.attack(climbed, start, threat, self.draws).detach().to(x)
             x_adv = x_adv.clone(memory_format=torch.contiguous_format)
             threat.project_(x_adv, x)
             right = predicted(answers(self.steering.judge, x_adv, y)) == y

@@ -47,7 +47,9 @@ UNDERFLOW = math.log(torch.finfo(torch.float32).tiny)
 _SEED = 0x70726F6265
 
 
-def probed(steering: Steering, threat: Threat, batch: Batch, seed: int) -> tuple[TrustCheck, ...]:
+def probed(
+    steering: Steering, threat: Threat, batch: Batch, seed: int, *, climbs: bool = True
+) -> tuple[TrustCheck, ...]:
     """Probe the network and the attack on the first images of an evaluation's first batch.
 
     Cost, on an image that every attack leaves standing and with the network as its own judge: 1 pass for
@@ -65,6 +67,7 @@ def probed(steering: Steering, threat: Threat, batch: Batch, seed: int) -> tuple
         batch: images (N, C, H, W) with labels that the judge knows; the first 128 are looked at, and of most
             probes those that the judge gets right.
         seed: of the random starts.
+        climbs: whether attempts climb the network; see `Subject`.
     """
     count = min(len(batch), PROBED)
     x = batch.x[:count].float().clamp(*threat.bounds)
@@ -77,7 +80,7 @@ def probed(steering: Steering, threat: Threat, batch: Batch, seed: int) -> tuple
     rows = (predicted(judge.logits) == first.y).nonzero().flatten()
     right = Batch(first.x[rows], first.y[rows], first.index[rows])
     draws = Draws(mix(seed, _SEED), right.index)
-    subject = Subject(steering, threat, right, judge.logits[rows], draws)
+    subject = Subject(steering, threat, right, judge.logits[rows], draws, climbs)
     return (
         check(Probe.RANDOMISED, int(wavers.sum()), count),
         check(Probe.COMPOSITION, int(depends.sum()), count),

@@ -128,6 +128,7 @@ def prove(
     search: Search | None = None,
     *,
     batch_size: int = 256,
+    arrange: Callable[[Tensor], Tensor] | None = None,
     journal: ProofJournal | None = None,
     on_proof: OnProof | None = None,
 ) -> Proved:
@@ -142,6 +143,8 @@ def prove(
         found: the evaluation of the same file on the same data.
         search: how hard to look.
         batch_size: images at a time, where data brings no batches of its own.
+        arrange: from images to the program's inputs, the same numbers in another order; as they are by
+            default.
         journal: keeps each finished part, so that an interrupted search can go on.
         on_proof: called after each part with the `Standing` so far.
 
@@ -151,6 +154,7 @@ def prove(
     """
     search, began = search or Search(), time.monotonic()
     x, y = _images(data, found, batch_size)
+    x = x if arrange is None else arrange(x)
     levels = _Levels(program, x, y, found, search, journal, on_proof)
     levels.run()
     proved = Proved(found, levels.low, search, time.monotonic() - began, levels.left())

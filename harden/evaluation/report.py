@@ -99,7 +99,11 @@ class CurvePoint(_Part):
 
 @final
 class Report(_Part):
-    """All that an evaluation found. Without trust (`status`) there is no headline: `robust` is null."""
+    """All that an evaluation found. Without trust (`status`) there is no headline: `robust` is null.
+
+    `evidence` says what attacks went by: A the gradients of what decides, B another network's and scores,
+    C scores alone.
+    """
 
     status: Literal["ok", "unreliable"]
     complete: bool
@@ -115,6 +119,7 @@ class Report(_Part):
     checks: dict[str, Checked]
     per_example: PerExample
     decided_by: str
+    evidence: Literal["A", "B", "C"] = "A"
     seed: int
     passes: float
     seconds: float

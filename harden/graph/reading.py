@@ -28,6 +28,11 @@ from harden.graph.values import SEVERAL, Computed, Known, Value, shape_of
 _OPSETS = range(7, 24)
 
 
+@final
+class UnreadableError(InputError):
+    """A file whose operations are not all known: a runtime may run it all the same."""
+
+
 def read(model: str | Path | bytes | onnx.ModelProto) -> Graph:
     """Read an ONNX classifier: one float32 input, a batch first, to one float32 output.
 
@@ -38,8 +43,8 @@ def read(model: str | Path | bytes | onnx.ModelProto) -> Graph:
         model: a file, its bytes, or the parsed model.
 
     Raises:
-        InputError: it can't be read; it is no such classifier; operators or attributes are not supported, all
-            of which are named at once.
+        UnreadableError: operators or attributes are not supported; all are named at once.
+        InputError: it can't be loaded, or is no such classifier.
     """
     parsed = loaded(model)
     opsets = {opset.domain: opset.version for opset in parsed.opset_import}
@@ -231,12 +236,12 @@ class _Reader:
         return Graph(self.port, port, tuple(reversed(kept)), constants, fixed, rounded)
 
 
-def _refusal(refusals: dict[str, list[str]]) -> InputError:
+def _refusal(refusals: dict[str, list[str]]) -> UnreadableError:
     shown = "; ".join(
         f"{what} in {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}"
         for what, names in sorted(refusals.items())
     )
-    return InputError(
+    return UnreadableError(
         one_line(f"a graph with what can't be read: {shown}"),
         "layers, activations, pooling, normalisation and reshaping of an image classifier in float32",
         "export it without them, or attack it as a black box through onnxruntime",

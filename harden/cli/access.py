@@ -1,0 +1,110 @@
+"""What an evaluation of an ONNX file may use, and what its number is worth: evidence level A, B or C."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal, final
+
+from harden.attacks import Square
+from harden.cli.bare import Bare
+from harden.cli.specs import ModelSpec
+from harden.data import Source, Splits
+from harden.errors import InputError
+from harden.evaluation import Attempt
+from harden.graph import UnreadableError
+from harden.losses import Classify, Margin
+from harden.models import Classifier
+
+Level = Literal["A", "B", "C"]
+MEANING: Final[dict[Level, str]] = {
+    "A": "white box: attacks climb the gradients of what decides",
+    "B": "transfer and black box: attacks climb another network, and ask the file for scores",
+    "C": "black box alone: attacks ask the file for scores, and know no gradient",
+}
+QUERIES: Final = 5000
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Access:
+    """What attacks go by.
+
+    Args:
+        model: what gives gradients, or the runtime, which gives none.
+        judge: what decides.
+        by: that in words.
+        attempts: the attacks, fitted to what they may use.
+        level: of the evidence.
+    """
+
+    model: Classifier
+    judge: Classify
+    by: str
+    attempts: tuple[Attempt, ...]
+    level: Level
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What the options allow beside the file itself.
+
+    Args:
+        twin: another model to climb, as for --model; "" for none.
+        black_box: leave the file's graph unread.
+    """
+
+    twin: str = ""
+    black_box: bool = False
+
+
+def of_file(
+    spec: ModelSpec,
+    allowed: Allowed,
+    splits: Splits,
+    source: Source,
+    attempts: tuple[Attempt, ...],
+) -> Access:
+    """Read a file's graph, or do without.
+
+    Raises:
+        InputError: the file or the twin does not fit, or there are options that are for neither.
+    """
+    given = spec.given()
+    if given and not allowed.twin:
+        raise InputError(
+            f"{spec.spec} with {' and '.join(given)}",
+            "a file alone, which has its own",
+            "leave these options out, or name the model that they are for with --twin",
+        )
+    file = Bare.of(Path(spec.spec), splits)
+    twin = None if not allowed.twin else replace(spec, spec=allowed.twin).build(splits)
+    transferred = () if twin is None else tuple(_transferred(each, twin) for each in attempts)
+    blind = _blind(attempts)
+    level: Level = "C" if twin is None else "B"
+    if allowed.black_box:
+        why = "as was asked"
+    else:
+        try:
+            _, model = file.reading(source)
+        except UnreadableError as error:
+            why = error.seen
+        else:
+            by = f"{file.path} in onnxruntime, white box through its own graph"
+            return Access(model, file.judge, by, (*attempts, *transferred), "A")
+    by = f"{file.path} in onnxruntime, without its graph ({why})"
+    return Access(file.opaque(), file.judge, by, (*transferred, *blind), level)
+
+
+def _transferred(attempt: Attempt, twin: Classifier) -> Attempt:
+    return replace(attempt, name=f"{attempt.name}-transfer", source=twin, black_box=False)
+
+
+def _blind(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    """Those of the suite that need no gradient; Square where there is none."""
+    own = [each for each in attempts if getattr(each.attack, "gradient_free", False)]
+    if own:
+        return tuple(replace(each, black_box=True, source=None) for each in own)
+    return (Attempt("square", Square(queries=QUERIES), Margin, black_box=True),)

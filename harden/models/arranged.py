@@ -1,0 +1,109 @@
+"""Images in the order in which a file takes them: channels first or last, or in one row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor, nn
+
+Shape = tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """From images (N, C, H, W) to inputs (N, *size) that hold the same numbers.
+
+    Args:
+        image: (C, H, W).
+        size: of one input.
+        channels_last: whether channels move behind height and width first.
+    """
+
+    image: Shape
+    size: Shape
+    channels_last: bool = False
+
+    @classmethod
+    def between(cls, image: Shape, size: Shape) -> Arrangement | None:
+        """How images (C, H, W) become inputs of a size; None where that is not plain.
+
+        A row of numbers is plain for one channel alone: with several, it may begin with all of one channel
+        or with all channels of one pixel, and no file says which.
+        """
+        channels, height, width = image
+        if size == image:
+            return cls(image, size)
+        if size == (height, width, channels):
+            return cls(image, size, channels_last=True)
+        row = [number for number in size if number != 1]
+        if channels == 1 and row in ([height * width], [height, width]):
+            return cls(image, size)
+        return None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The inputs (N, *size)."""
+        found = x.movedim(1, -1) if self.channels_last else x
+        return found.reshape(len(x), *self.size)
+
+
+@final
+class Arranged(nn.Module):
+    """A network that takes images in another order.
+
+    Args:
+        network: on inputs (N, *size).
+        arrangement: from images to such inputs.
+    """
+
+    def __init__(self, network: nn.Module, arrangement: Arrangement) -> None:
+        super().__init__()
+        self.network = network
+        self.arrangement = arrangement
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, K) of images (N, C, H, W)."""
+        logits: Tensor = self.network(self.arrangement(x))
+        return logits
+
+    def get_classifier(self) -> nn.Module:
+        """The network's own head."""
+        head: nn.Module = self.network.get_classifier()  # type: ignore[operator]  # ours have one
+        return head
+
+
+@final
+class _Logits(nn.Module):
+    """What a runtime returns, as a submodule that can be named."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+@final
+class Opaque(nn.Module):
+    """A classifier that answers and has no gradients: a runtime, seen as a network.
+
+    Args:
+        classify: images (N, C, H, W) to logits (N, K).
+    """
+
+    def __init__(self, classify: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.output = _Logits()
+        self._classify = classify
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, K), without a path back to x."""
+        logits: Tensor = self.output(self._classify(x.detach()))
+        return logits
+
+    def get_classifier(self) -> nn.Module:
+        """What stands for the head: the logits themselves."""
+        return self.output
+
+    def __deepcopy__(self, memo: object) -> Opaque:
+        """Itself: a runtime can't be copied, and has no weights that a copy could change."""
+        return self
