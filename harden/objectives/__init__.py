@@ -1,12 +1,17 @@
 """Objectives: what training minimises. `objective(state, batch, step) -> loss`; none brings its own loop."""
 
 from harden.objectives.adversarial import TRADES, AdversarialTraining
+from harden.objectives.certified import CROWNIBP, IBP, MTLIBP, SABR, WarmUp
 from harden.objectives.moco import MoCo
 from harden.objectives.protocol import Objective, Step, UpdatesWithStep
 from harden.objectives.simclr import SimCLR
 from harden.objectives.supervised import LinearProbe, Standard
 
 __all__ = [
+    "CROWNIBP",
+    "IBP",
+    "MTLIBP",
+    "SABR",
     "TRADES",
     "AdversarialTraining",
     "LinearProbe",
@@ -16,4 +21,5 @@ __all__ = [
     "Standard",
     "Step",
     "UpdatesWithStep",
+    "WarmUp",
 ]

@@ -25,6 +25,7 @@ class Step:
         threat: the threat model at this moment; its eps ramps up from 0.
         seed: the stage's seed.
         generator: for views, on the batch's device.
+        share: of its full eps that the threat has at this moment, in [0, 1].
     """
 
     number: int
@@ -32,6 +33,7 @@ class Step:
     threat: Threat
     seed: int
     generator: torch.Generator
+    share: float = 1.0
 
     def draws(self, index: Tensor) -> Draws:
         """Random starts for the examples with these ids, new at every step: ids int64 (N,)."""

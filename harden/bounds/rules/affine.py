@@ -47,8 +47,8 @@ class Affine:
 
     def interval(self, *inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Bounds of the output over boxes, in exact arithmetic: `charge` holds what rounding adds."""
-        centre = self.linear(*[(lower + upper) / 2 for lower, upper in inputs]) + self.offset
-        radius = self.spread(*[(upper - lower) / 2 for lower, upper in inputs])
+        centre = self.linear(*[(lower + upper) * 0.5 for lower, upper in inputs]) + self.offset
+        radius = self.spread(*[(upper - lower) * 0.5 for lower, upper in inputs])
         return centre - radius, centre + radius
 
     def charge(self, *inputs: tuple[Tensor, Tensor]) -> Tensor:
