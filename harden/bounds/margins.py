@@ -1,4 +1,4 @@
-"""Lower bounds of all margins by interval arithmetic, the last layer left out: what training minimises.
+"""Intervals and lower bounds of all margins, cheap and differentiable: what certified training minimises.
 
 The difference of two logits is itself affine in what the last layer reads. Bounded directly, it does not pay
 twice for what both logits have in common (Gowal et al., arXiv 1810.12715, section 3).
@@ -11,8 +11,10 @@ from torch import Tensor
 
 from harden.bounds.certification import margin_rows
 from harden.bounds.coefficients import Whole
+from harden.bounds.program import Program
+from harden.bounds.region import Region
 from harden.bounds.relaxation import Relaxation
-from harden.bounds.rules import Affine
+from harden.bounds.rules import Affine, Interval
 
 
 def interval_margins(found: Relaxation, labels: Tensor) -> Tensor:
@@ -27,17 +29,14 @@ def interval_margins(found: Relaxation, labels: Tensor) -> Tensor:
     """
     program = found.program
     rows, _ = margin_rows(labels, program.classes, found.region.lower)
-    each, name, total = rows.reshape(-1, *program.logits), program.output, rows.new_zeros(len(rows))
-    for step in reversed(program.steps):
-        if step.name != name:
-            break
-        if not isinstance(step.rule, Affine) or len(step.inputs) != 1:
-            break
-        total = total + (each * step.rule.offset).flatten(1).sum(1)
-        (each,), (name,) = step.rule.transpose(each), step.inputs
+    each, total = rows.reshape(-1, *program.logits), rows.new_zeros(len(rows))
+    rules, name = affine_end(program)
+    for rule in rules:
+        total = total + (each * rule.offset).flatten(1).sum(1)
+        (each,) = rule.transpose(each)
     lower, upper = (end.flatten(1)[:, :, None] for end in found.intervals[name])
     weight = each.reshape(len(labels), program.classes - 1, -1)
-    least = weight @ ((lower + upper) / 2) - weight.abs() @ ((upper - lower) / 2)
+    least = weight @ ((lower + upper) * 0.5) - weight.abs() @ ((upper - lower) * 0.5)
     return least[..., 0] + total.reshape(len(labels), -1)
 
 
@@ -51,3 +50,43 @@ def linear_margins(found: Relaxation, labels: Tensor) -> Tensor:
 def worst_logits(margins: Tensor) -> Tensor:
     """Logits (N, K) whose softmax is the worst that margins (N, K - 1) allow: the label's, 0, comes first."""
     return torch.cat((margins.new_zeros(len(margins), 1), -margins), 1)
+
+
+def affine_end(program: Program) -> tuple[list[Affine], str]:
+    """The affine rules at the end, the last first, and the value that they start from."""
+    rules: list[Affine] = []
+    name = program.output
+    for step in reversed(program.steps):
+        if step.name != name or not isinstance(step.rule, Affine) or len(step.inputs) != 1:
+            break
+        rules.append(step.rule)
+        (name,) = step.inputs
+    return rules, name
+
+
+def propagated(program: Program, lower: Tensor, upper: Tensor) -> Relaxation:
+    """Interval arithmetic alone, without rounding, over boxes (N, ...): differentiable, in their dtype.
+
+    The same bounds as `relaxed(..., rounding=False, backward=False)`, in less time: between two functions
+    that are not affine a value is carried as centre and radius, and gets bounds only where they are read: by
+    such functions, by `interval_margins`, and of the logits.
+    """
+    found = Relaxation(program, Region(lower, upper), {program.input: (lower, upper)}, rounding=False)
+    wanted = program.bent | {program.output, affine_end(program)[1]}
+    balls: dict[str, Interval] = {}
+    for step in program.steps:
+        rule = step.rule
+        if not isinstance(rule, Affine):
+            found.intervals[step.name] = rule.interval(*found.intervals[step.inputs[0]])
+            continue
+        given = [balls[name] if name in balls else _centred(*found.intervals[name]) for name in step.inputs]
+        centre = rule.linear(*(ball[0] for ball in given)) + rule.offset
+        radius = rule.spread(*(ball[1] for ball in given))
+        balls[step.name] = centre, radius
+        if step.name in wanted:
+            found.intervals[step.name] = centre - radius, centre + radius
+    return found
+
+
+def _centred(lower: Tensor, upper: Tensor) -> Interval:
+    return (lower + upper) * 0.5, (upper - lower) * 0.5

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from harden.errors import InputError
+from harden.graph.absorbing import absorbed
 from harden.graph.graph import Graph
 from harden.graph.operations import BatchNormalization
 from harden.graph.reading import read
@@ -27,7 +28,7 @@ _ROUNDING: Final = 1e-3
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class LiveGraph:
-    """The operations of a network in inference mode, on live weights; BatchNorms stay what they are.
+    """The operations of a network in inference mode, on live weights, and on any BatchNorm statistics.
 
     Args:
         graph: its constants are those of the moment at which it was traced.
@@ -54,7 +55,7 @@ class LiveGraph:
         own = {WEIGHTS + name: name for name, _ in _tensors(model)}
         graph = read(exported(model, image_shape, optimised=False), moving=frozenset(own))
         weights = {name: own[name] for name in graph.constants if name in own}
-        found = cls(graph, weights, _norms(graph, weights))
+        found = cls(absorbed(graph), weights, _norms(graph, weights))
         found._check(model, image_shape)
         return found
 

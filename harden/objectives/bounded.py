@@ -9,8 +9,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from harden.bounds import Program, Region
-from harden.bounds.crown import relaxed
+from harden.bounds import Program
+from harden.bounds.margins import propagated
 from harden.bounds.relaxation import Relaxation
 from harden.errors import InputError
 from harden.graph import Graph
@@ -46,10 +46,10 @@ class Seen:
         return Seen(self.graph, constants, self.logits.detach())
 
     def bounds(self, lower: Tensor, upper: Tensor) -> Relaxation:
-        """Intervals of every value over boxes (N, ...), in float32, with gradients for the weights."""
+        """Intervals over boxes (N, ...), in float32, with gradients for the weights."""
         count(2 * len(lower))  # centres and radii both go through the network
         program = Program.of(self.graph, self.constants, dtype=lower.dtype, device=lower.device)
-        return relaxed(program, Region(lower, upper), rounding=False, backward=False)
+        return propagated(program, lower, upper)
 
 
 @final
