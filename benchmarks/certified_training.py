@@ -97,6 +97,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--record", action="store_true", help=f"add a line to results/{RECORD.name}")
     given = parser.parse_args(words)
     torch.set_num_threads(given.threads)
+    origin = provenance.origin()  # of the code that runs: the tree may change meanwhile
     splits, began = load(given.data), time.perf_counter()
     recipe = Recipe(
         finetune=OBJECTIVES[given.objective],
@@ -138,7 +139,7 @@ def main(words: list[str] | None = None) -> int:
     line.update(certified(hardened.model, test.x, test.y, Linf("0.1")))
     print(json.dumps(line), flush=True)
     if given.record:
-        provenance.append(RECORD, {**line, **provenance.origin()})
+        provenance.append(RECORD, {**line, **origin})
     return 0
 
 
