@@ -3,7 +3,7 @@
 from harden.objectives.adversarial import TRADES, AdversarialTraining
 from harden.objectives.certified import CROWNIBP, IBP, MTLIBP, SABR, WarmUp
 from harden.objectives.moco import MoCo
-from harden.objectives.protocol import Objective, Step, UpdatesWithStep
+from harden.objectives.protocol import ChecksFirst, Objective, Step, UpdatesWithStep
 from harden.objectives.simclr import SimCLR
 from harden.objectives.supervised import LinearProbe, Standard
 
@@ -14,6 +14,7 @@ __all__ = [
     "SABR",
     "TRADES",
     "AdversarialTraining",
+    "ChecksFirst",
     "LinearProbe",
     "MoCo",
     "Objective",

@@ -82,6 +82,17 @@ def bounded_graph(model: Classifier, image_shape: tuple[int, int, int]) -> LiveG
     return found
 
 
+def check_bounded(model: Classifier, image_shape: tuple[int, int, int], threat: Threat) -> None:
+    """Look at threat and network before any training.
+
+    Raises:
+        InputError: the threat is not L-inf, or an operation has no rule.
+        ExportError: torch can't trace the network.
+    """
+    _check_threat(threat)
+    bounded_graph(model, image_shape)
+
+
 def bounded_state(state: nn.Module) -> BoundedState:
     """The state as what `start` of a certified objective made.
 
@@ -99,14 +110,18 @@ def box(x: Tensor, threat: Threat, share: float = 1.0) -> tuple[Tensor, Tensor]:
     Raises:
         InputError: the threat is not L-inf.
     """
+    radius, (low, high) = share * float(_check_threat(threat).eps), threat.bounds
+    return (x - radius).clamp(low, high), (x + radius).clamp(low, high)
+
+
+def _check_threat(threat: Threat) -> Linf:
     if not isinstance(threat, Linf):
         raise InputError(
             f"certified training against {threat!r}",
             "an L-inf threat: intervals are boxes",
             'write Linf("0.1"), or train by attacks (TRADES) and certify afterwards',
         )
-    radius, (low, high) = share * float(threat.eps), threat.bounds
-    return (x - radius).clamp(low, high), (x + radius).clamp(low, high)
+    return threat
 
 
 @torch.no_grad()
@@ -114,9 +129,11 @@ def draw_for_intervals_(model: Classifier) -> None:
     """Draw weights anew so that intervals keep their width (Shi et al., arXiv 2103.17268, section 4.2).
 
     Normal with standard deviation sqrt(2 pi) / n for n inputs; biases 0; BatchNorms as when they are made.
-    Uses torch's global generator.
+    Layers that are held still stay what they are. Uses torch's global generator.
     """
     for part in model.network.modules():
+        if not all(weight.requires_grad for weight in part.parameters(recurse=False)):
+            continue
         if isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
             inputs = math.prod(part.weight.shape[1:])
             part.weight.normal_(0.0, math.sqrt(2 * math.pi) / inputs)

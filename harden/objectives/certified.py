@@ -15,11 +15,19 @@ from harden.errors import InputError
 from harden.losses import CrossEntropy
 from harden.models import Classifier
 from harden.models.passes import count
-from harden.objectives.bounded import BoundedState, Seen, bounded_state, box, draw_for_intervals_
+from harden.objectives.bounded import (
+    BoundedState,
+    Seen,
+    bounded_state,
+    box,
+    check_bounded,
+    draw_for_intervals_,
+)
 from harden.objectives.protocol import Step
 from harden.objectives.supervised import augmented
 from harden.objectives.tightness import warm_up_penalty
 from harden.objectives.weighting import ClassWeights, checked_weights, cross_entropy, weighted_mean
+from harden.threats import Threat
 from harden.views import View
 
 TRAINING_ATTACK: Final = PGD(steps=8, step_size=0.25, keep_best=False)
@@ -88,6 +96,10 @@ class IBP:
         object.__setattr__(self, "class_weights", checked_weights(self.class_weights))
         _check_share("clean", self.clean)
 
+    def check(self, model: Classifier, image_shape: tuple[int, int, int], threat: Threat) -> None:
+        """Refuse a threat that is not L-inf and a network that can't be bounded, before any training."""
+        check_bounded(model, image_shape, threat)
+
     def start(self, model: Classifier, n: int) -> nn.Module:
         """The classifier, with its weights drawn anew unless `warm_up` says otherwise."""
         return self.warm_up.start(model)
@@ -128,6 +140,10 @@ class CROWNIBP:
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_weights", checked_weights(self.class_weights))
         _check_share("end", self.end, most=1.0)
+
+    def check(self, model: Classifier, image_shape: tuple[int, int, int], threat: Threat) -> None:
+        """As IBP."""
+        check_bounded(model, image_shape, threat)
 
     def start(self, model: Classifier, n: int) -> nn.Module:
         """As IBP."""
@@ -175,6 +191,10 @@ class SABR:
         if not 0 < self.tau <= 1:
             raise InputError(f"tau {self.tau}", "a share in (0, 1]", "write SABR(tau=0.4)")
 
+    def check(self, model: Classifier, image_shape: tuple[int, int, int], threat: Threat) -> None:
+        """As IBP."""
+        check_bounded(model, image_shape, threat)
+
     def start(self, model: Classifier, n: int) -> nn.Module:
         """As IBP."""
         return self.warm_up.start(model)
@@ -218,6 +238,10 @@ class MTLIBP:
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_weights", checked_weights(self.class_weights))
         _check_share("alpha", self.alpha, most=1.0)
+
+    def check(self, model: Classifier, image_shape: tuple[int, int, int], threat: Threat) -> None:
+        """As IBP."""
+        check_bounded(model, image_shape, threat)
 
     def start(self, model: Classifier, n: int) -> nn.Module:
         """As IBP."""

@@ -59,6 +59,15 @@ class Objective(Protocol):
 
 
 @runtime_checkable
+class ChecksFirst(Protocol):
+    """An objective that can say before any training what it can't train."""
+
+    def check(self, model: Classifier, image_shape: tuple[int, int, int], threat: Threat) -> None:
+        """Raise an InputError where the network or the threat is unfit; the model stays as it is."""
+        ...
+
+
+@runtime_checkable
 class UpdatesWithStep(Protocol):
     """A state that has something to do after each step of the optimiser (a momentum encoder, a queue)."""
 
