@@ -129,14 +129,17 @@ def draw_for_intervals_(model: Classifier) -> None:
     """Draw weights anew so that intervals keep their width (Shi et al., arXiv 2103.17268, section 4.2).
 
     Normal with standard deviation sqrt(2 pi) / n for n inputs; biases 0; BatchNorms as when they are made.
-    Layers that are held still stay what they are. Uses torch's global generator.
+    Layers that are held still stay what they are. The draws follow from the seed that torch was set to, as
+    the loop does for each stage, and leave torch's own generator alone.
     """
+    generator = torch.Generator().manual_seed(torch.initial_seed())
     for part in model.network.modules():
         if not all(weight.requires_grad for weight in part.parameters(recurse=False)):
             continue
         if isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
             inputs = math.prod(part.weight.shape[1:])
-            part.weight.normal_(0.0, math.sqrt(2 * math.pi) / inputs)
+            drawn = torch.randn(part.weight.shape, generator=generator)
+            part.weight.copy_(drawn * (math.sqrt(2 * math.pi) / inputs))
             if part.bias is not None:
                 part.bias.zero_()
         elif isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
