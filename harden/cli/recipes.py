@@ -63,7 +63,7 @@ def recipe(
         finetune=_required("--finetune", finetune, known),
         optimiser=AdamW(lr),
         pretrain_optimiser=AdamW(lr),
-        # The attack that chooses among weights prefers those from before eps was full, which prove less.
+        # A validation chooses by what an attack can't break, which is not what can be proved.
         validations=0 if finetune in certified else 10,
     )
 

@@ -10,19 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harden.artefact.graph import trace
-from harden.bounds import Method, Program, certify
 from harden.bounds.margins import interval_margins, linear_margins
-from harden.data import Batch, from_loader, load
+from harden.data import Batch
 from harden.errors import InputError
-from harden.graph import read
 from harden.graph.live import LiveGraph
 from harden.models import Classifier, PassMeter, counting
 from harden.models.snapshot import put_tensors, tensors_of
 from harden.objectives import CROWNIBP, IBP, MTLIBP, SABR, Objective, Step, WarmUp, bounded
 from harden.objectives.bounded import bounded_graph, bounded_state, box
 from harden.threats import L2, Linf
-from harden.training import AdamW, Budget, Stage, train
+from tests.objectives.certified_networks import KINDS, classifier
 
 Array = NDArray[np.float64]
 KEEP = WarmUp(redraw=False, penalty=0.0)
@@ -34,59 +31,6 @@ OBJECTIVES: list[Objective] = [
 ]
 TRACED: dict[str, LiveGraph] = {}
 NAMES = ["ibp", "crown-ibp", "sabr", "mtl-ibp"]
-
-
-def dense() -> nn.Module:
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(36, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3)
-    )
-
-
-def convolutional() -> nn.Module:
-    layers = nn.ReLU(), nn.Flatten(), nn.Linear(36, 6), nn.ReLU(), nn.Linear(6, 3)
-    return nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1), *layers)
-
-
-def normed() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1, bias=False),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(36, 8, bias=False),
-        nn.BatchNorm1d(8),
-        nn.ReLU(),
-        nn.Linear(8, 3),
-    )
-
-
-class Residual(nn.Module):
-    """A sum of two paths, a weight that is transposed on its way, and an average at the end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1, bias=False)
-        self.norm, self.head = nn.BatchNorm2d(4), nn.Linear(4, 3)
-        self.mixing = nn.Parameter(torch.eye(4) + 0.1 * torch.randn(4, 4))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = functional.relu(self.first(x))
-        x = x + functional.leaky_relu(self.norm(self.second(x)), 0.1)
-        return self.head(functional.relu(x.mean((2, 3)) @ self.mixing.T))  # type: ignore[no-any-return]
-
-
-KINDS: dict[str, Callable[[], nn.Module]] = {
-    "dense": dense,
-    "convolutional": convolutional,
-    "normed": normed,
-    "residual": Residual,
-}
-
-
-def classifier(kind: str) -> Classifier:
-    torch.manual_seed(5)
-    return Classifier(KINDS[kind](), mean=(0.4,), std=(0.3,))
 
 
 @pytest.fixture(autouse=True)
@@ -302,26 +246,3 @@ def test_refuses_what_it_can_not_bound(objective: Objective, batch: Batch, step:
 def test_refuses_shares_out_of_range(make: Callable[[], object]) -> None:
     with pytest.raises(InputError, match="expected a"):
         make()
-
-
-def test_digits_are_certified_after_a_short_training() -> None:
-    splits = load("digits")
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(16, 16, 3, stride=2, padding=1),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(256, 64),
-        nn.ReLU(),
-        nn.Linear(64, 10),
-    )
-    model = Classifier(network)
-    stage = Stage("finetune", IBP(), Budget.parse("6epochs"), AdamW(5e-3, 0.0), validations=0, average=0.9)
-    for _ in train(stage, model, from_loader(splits.train, 64), Linf("0.03")):
-        pass
-    graph = read(trace(model, (1, 8, 8)))
-    test = splits.test.batch(torch.arange(100))
-    proofs = certify(Program.of(graph), test.x, test.y, Linf("0.02"), Method(climb=None))
-    assert float(proofs.certified.float().mean()) > 0.5
