@@ -1,45 +1,14 @@
-"""From a Classifier to an ONNX graph: traced in float32, normalisation inside, no trace of the machine."""
+"""From a Classifier to the ONNX graph that is shipped: normalisation inside, no trace of the machine."""
 
 from __future__ import annotations
 
-import io
-import logging
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Any, cast, final
+from typing import Any
 
 import onnx
-import torch
-from torch import Tensor, nn
 
-from harden.artefact.session import INPUT, OUTPUT
-from harden.errors import ExportError, HardenError
-from harden.models import Classifier, copied, names_a_type
-from harden.training.fitting import ran_out_of_memory
-
-OPSET = 18
-TRACE_BATCH = 2  # a batch of 1 would be taken for a constant
-
-
-@final
-class Deployed(nn.Module):
-    """What the graph computes: image -> logits, normalisation included, without harden's own checks."""
-
-    def __init__(self, model: Classifier) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits (N, K) of images (N, C, H, W) in [0, 1]."""
-        return self.model.bare_logits(image)
-
-
-def deployed(model: Classifier, dtype: torch.dtype = torch.float32) -> Deployed:
-    """A copy for inference on the CPU, freed from torch.compile and DataParallel."""
-    module = Deployed(copied(model)).cpu().to(dtype).eval()
-    return module.requires_grad_(False)
+from harden.errors import ExportError
+from harden.graph.tracing import OPSET, exported
+from harden.models import Classifier
 
 
 def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelProto:
@@ -50,28 +19,7 @@ def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelPro
         ExportError: the network fails in float32 or on such images, torch can't trace it, or gave another
             opset than was asked for.
     """
-    module = deployed(model)
-    example = torch.rand(TRACE_BATCH, *image_shape, generator=torch.Generator().manual_seed(0))
-    _run(module, example)
-    try:
-        with _quiet():
-            program = torch.onnx.export(
-                module,
-                (example,),
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                opset_version=OPSET,
-                dynamo=True,
-                verbose=False,
-            )
-    except Exception as error:  # the exporter's own classes differ from release to release
-        raise ExportError(
-            f"a network that torch.onnx can't trace ({type(error).__name__}: {_reason(error)})",
-            "a forward without data-dependent control flow and with any batch size",
-            "use torch.where instead of if, x.shape[0] instead of a number",
-        ) from error
-    graph = cast(onnx.ModelProto, program.model_proto)  # type: ignore[union-attr]  # None without dynamo
+    graph = exported(model, image_shape)
     _strip(graph)
     found = {opset.domain: opset.version for opset in graph.opset_import}
     if found.get("", found.get("ai.onnx")) != OPSET:
@@ -80,29 +28,6 @@ def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelPro
         )
     onnx.checker.check_model(graph, full_check=True)
     return graph
-
-
-def _run(module: Deployed, example: Tensor) -> None:
-    """Run the network once in plain torch: what fails here is not the exporter's doing."""
-    try:
-        module(example)
-    except HardenError:
-        raise
-    except Exception as error:  # a user's forward may raise anything
-        if ran_out_of_memory(error):
-            raise
-        reason = _reason(error)
-        if names_a_type(error):
-            raise ExportError(
-                f"a network that fails with float32 weights ({reason})",
-                "a forward that follows the type of its weights",
-                "write x.to(self.weight.dtype) instead of a fixed type",
-            ) from error
-        raise ExportError(
-            f"a network that fails on {len(example)} images of shape {tuple(example.shape[1:])} ({reason})",
-            "images that it was built for, in batches of any size",
-            "resize them, or write x.shape instead of numbers in the network's forward",
-        ) from error
 
 
 def _strip(part: Any) -> None:
@@ -115,24 +40,3 @@ def _strip(part: Any) -> None:
         if field.message_type is not None:
             for each in [value] if hasattr(value, "ListFields") else value:
                 _strip(each)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's reports off the terminal: what went wrong is said once, in our words."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of what lies behind the exporter's own words, without colours."""
-    cause = error.__cause__ or error
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(cause))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0][:160] if lines else "no message"

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harden.artefact.graph import deployed
 from harden.errors import ExportError, HardenError
+from harden.graph.tracing import deployed
 from harden.models import Classifier
-from harden.training.fitting import ran_out_of_memory
+from harden.models.memory import ran_out_of_memory
 
 BATCHES = (1, 3, 5)
 _NETWORK_ERRORS = 8.0

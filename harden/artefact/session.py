@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from harden.certificate.runnable import check_runnable
 from harden.errors import InputError
-
-INPUT, OUTPUT = "image", "logits"
+from harden.graph.tracing import INPUT, OUTPUT
 
 
 @final

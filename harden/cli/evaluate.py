@@ -30,9 +30,9 @@ from harden.evaluation.report import Report, curve_points
 from harden.losses import Classify
 from harden.models import Classifier, FastCopy
 from harden.models.devices import check_device
+from harden.models.memory import ran_out_of_memory
 from harden.threats import Threat, from_name
 from harden.training.fit import check_fit
-from harden.training.fitting import ran_out_of_memory
 
 
 @final

@@ -77,7 +77,13 @@ DropLeaks = Annotated[
 Norm = Annotated[str, typer.Option(help="linf | l2 | l1")]
 Eps = Annotated[str, typer.Option(help="Perturbation budget in pixel units of [0, 1], such as 8/255.")]
 Pretrain = Annotated[str, typer.Option(help="none | simclr | moco | acl (attacked views)")]
-Finetune = Annotated[str, typer.Option(help="trades | madry | standard | probe (the head alone)")]
+Finetune = Annotated[
+    str,
+    typer.Option(
+        help="trades | madry | standard | probe (the head alone) | ibp | crown-ibp | sabr | mtl-ibp "
+        "(certified, L-inf alone; they draw the weights anew where nothing was pretrained)"
+    ),
+]
 Beta = Annotated[float, typer.Option(help="TRADES' weight of robustness.")]
 ClassWeights = Annotated[
     str, typer.Option(help="none | balanced (by the counts of the training images) | W,W,... for each class")

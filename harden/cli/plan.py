@@ -18,8 +18,9 @@ from harden.evaluation.cost import closing_passes, passes_at_most
 from harden.evaluation.probes import PASSES, PROBED
 from harden.hardening import stages
 from harden.models import float32_copy
+from harden.models.memory import ran_out_of_memory
 from harden.training import Budget, Stage
-from harden.training.fitting import Pace, pace, peak_memory, ran_out_of_memory
+from harden.training.fitting import Pace, pace, peak_memory
 
 _CURVE_STEPS, _CURVE_RUNGS = 20, 5
 

@@ -25,7 +25,7 @@ from harden.models import Classifier, FastCopy
 from harden.models.devices import check_device
 from harden.threats import Threat, from_name
 from harden.training import Budget
-from harden.training.fit import check_fit, check_repeatable
+from harden.training.fit import check_fit, check_objective, check_repeatable
 
 _log = logging.getLogger("harden")
 
@@ -147,6 +147,7 @@ def prepare(choice: Choice) -> Ready:
     test = evaluated_images(splits, choice.test_images)
     model = spec.build(splits, choice.seed)
     check_fit(model, from_loader(splits.train, choice.batch_size))
+    check_objective(made.finetune, model, from_loader(splits.train, choice.batch_size), options.threat)
     # The export would refuse it too, with the whole budget spent.
     check_repeatable(model, from_loader(splits.train, choice.batch_size))
     others = None if made.pretrain is None else _unlabelled(choice, splits)

@@ -12,7 +12,20 @@ from harden.data import balanced_weights
 from harden.errors import InputError
 from harden.hardening import Recipe
 from harden.models import FastCopy
-from harden.objectives import TRADES, AdversarialTraining, LinearProbe, MoCo, Objective, SimCLR, Standard
+from harden.objectives import (
+    CROWNIBP,
+    IBP,
+    MTLIBP,
+    SABR,
+    TRADES,
+    AdversarialTraining,
+    LinearProbe,
+    MoCo,
+    Objective,
+    SimCLR,
+    Standard,
+    WarmUp,
+)
 from harden.objectives.adversarial import FAST
 from harden.training import AdamW
 from harden.views import DIGITS, LIGHT, NATURAL, Views
@@ -42,11 +55,16 @@ def recipe(
         raise InputError(f"--lr {lr:g}", "a positive learning rate", "write --lr 0.001")
     views = DIGITS if channels == 1 else NATURAL
     light = None if channels == 1 else LIGHT
+    # Weights that were pretrained are kept.
+    certified = _certified(light, class_weights, WarmUp(redraw=pretrain == "none"))
+    known = _finetuning(light, beta, class_weights, steering) | certified
     return Recipe(
         pretrain=_chosen("--pretrain", pretrain, _pretraining(views)),
-        finetune=_required("--finetune", finetune, _finetuning(light, beta, class_weights, steering)),
+        finetune=_required("--finetune", finetune, known),
         optimiser=AdamW(lr),
         pretrain_optimiser=AdamW(lr),
+        # A validation chooses by what an attack can't break, which is not what can be proved.
+        validations=0 if finetune in certified else 10,
     )
 
 
@@ -67,6 +85,17 @@ def _finetuning(
         "madry": lambda: AdversarialTraining(views=views, class_weights=weights, steering=steering),
         "standard": lambda: Standard(views=views, class_weights=weights),
         "probe": lambda: LinearProbe(class_weights=weights),
+    }
+
+
+def _certified(
+    views: Views | None, weights: tuple[float, ...], warm_up: WarmUp
+) -> dict[str, Callable[[], Objective]]:
+    return {
+        "ibp": lambda: IBP(warm_up=warm_up, views=views, class_weights=weights),
+        "crown-ibp": lambda: CROWNIBP(warm_up=warm_up, views=views, class_weights=weights),
+        "sabr": lambda: SABR(warm_up=warm_up, views=views, class_weights=weights),
+        "mtl-ibp": lambda: MTLIBP(warm_up=warm_up, views=views, class_weights=weights),
     }
 
 

@@ -22,8 +22,8 @@ from harden.description import JSON
 from harden.errors import InputError
 from harden.hardening import finished, harden, job_of, plan_of
 from harden.models import Classifier
+from harden.models.memory import ran_out_of_memory
 from harden.training import Checkpoints, StepRecord
-from harden.training.fitting import ran_out_of_memory
 
 _EVALUATED_AT_A_TIME = 256
 

@@ -16,7 +16,7 @@ from harden.graph.call import UnsupportedError
 from harden.graph.exactness import roundings
 from harden.graph.loading import numbers
 from harden.graph.operations import DequantizeLinear
-from harden.graph.values import Array, Known, Value
+from harden.graph.values import Array, Computed, Known, Value
 
 _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
@@ -41,6 +41,10 @@ def folded(
         raise UnsupportedError("control flow")
     if node.op_type in ("Shape", "Size"):
         return None if values[0] is None else [_shape(node, values[0])]
+    if node.op_type == "CastLike" and isinstance(values[0], Known) and isinstance(values[1], Computed):
+        # All that depends on the images is float32.
+        arrays = tuple(each.astype(np.float32) for each in values[0].arrays)
+        return [Known(arrays, values[0].roundings)]
     if any(not isinstance(value, Known) for value in values if value is not None):
         return None
     known = [value for value in values if isinstance(value, Known)]

@@ -58,6 +58,7 @@ class Graph:
         batch: the one batch size that the file takes; None if any.
         rounded: constants that stand in no file but were folded, by arithmetic in which runtimes may differ:
             what is computed from them here is no proof of what a runtime computes.
+        derived: how constants follow from others, in order, where `read` was told which ones move.
     """
 
     input: Port
@@ -66,6 +67,7 @@ class Graph:
     constants: Mapping[str, Tensor]
     batch: int | None = None
     rounded: frozenset[str] = frozenset()
+    derived: tuple[Node, ...] = ()
 
     def run(self, x: Tensor, constants: Mapping[str, Tensor] | None = None) -> Tensor:
         """Logits of a batch, differentiably: on the file's constants, or on others of the same names.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
@@ -26,6 +26,7 @@ from harden.graph.ports import input_port, output_name
 from harden.graph.values import SEVERAL, Computed, Known, Value, shape_of
 
 _OPSETS = range(7, 24)
+_Converted = tuple[str, Sequence[Operation], list[tuple[str, Value | None]]]
 
 
 @final
@@ -33,7 +34,7 @@ class UnreadableError(InputError):
     """A file whose operations are not all known: a runtime may run it all the same."""
 
 
-def read(model: str | Path | bytes | onnx.ModelProto) -> Graph:
+def read(model: str | Path | bytes | onnx.ModelProto, *, moving: frozenset[str] = frozenset()) -> Graph:
     """Read an ONNX classifier: one float32 input, a batch first, to one float32 output.
 
     Constants are folded and what the output does not need is left out; shapes, axes and pads that the file
@@ -41,6 +42,7 @@ def read(model: str | Path | bytes | onnx.ModelProto) -> Graph:
 
     Args:
         model: a file, its bytes, or the parsed model.
+        moving: names of initialisers that will change: `derived` tells what follows from them.
 
     Raises:
         UnreadableError: operators or attributes are not supported; all are named at once.
@@ -56,7 +58,7 @@ def read(model: str | Path | bytes | onnx.ModelProto) -> Graph:
             "convert it with onnx.version_converter, or export it again",
         )
     port, fixed = input_port(parsed.graph)
-    reader = _Reader(opset, port, (fixed,) if fixed is not None else SEVERAL)
+    reader = _Reader(opset, port, (fixed,) if fixed is not None else SEVERAL, moving=set(moving))
     for tensor in parsed.graph.initializer:
         reader.taken.add(tensor.name)
         reader.values[tensor.name] = Known((numbers(tensor),) * len(reader.batches))
@@ -85,6 +87,8 @@ class _Reader:
     taken: set[str] = field(default_factory=set)
     rounded: set[str] = field(default_factory=set)
     repeated: dict[str, str] = field(default_factory=dict)
+    moving: set[str] = field(default_factory=set)
+    derived: list[Node] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         sizes = self.port.shape[1:]
@@ -106,12 +110,15 @@ class _Reader:
             if known is None:
                 self._convert(node, values, name)
             else:
+                if node.op_type not in ("Shape", "Size") and self.moving.intersection(node.input):
+                    self._derive(node, values, name)
                 self.values.update(zip([output for output in node.output if output], known, strict=False))
         except UnsupportedError as reason:
             self.lost.update(node.output)
             self.refusals.setdefault(f"{node.op_type} ({reason})", []).append(name)
 
-    def _convert(self, node: onnx.NodeProto, values: list[Value | None], name: str) -> None:
+    def _converted(self, node: onnx.NodeProto, values: list[Value | None]) -> Iterator[_Converted]:
+        """For each output its name, what is computed for it one on another, and of which inputs."""
         if node.op_type not in CONVERTERS:
             raise UnsupportedError("no rule")
         call = Call(
@@ -129,13 +136,28 @@ class _Reader:
             # Inputs that are missing, attributes of another type: the file breaks ONNX's own rules.
             raise UnsupportedError(f"inputs or attributes that do not fit: {error}"[:160]) from error
         for output, (operations, _), inputs in zip(node.output, readings, taken, strict=False):
-            *before, last = operations if isinstance(operations, Sequence) else (operations,)
-            for operation in before if output else ():
+            if output:
+                several = operations if isinstance(operations, Sequence) else (operations,)
+                yield output, several, inputs
+
+    def _convert(self, node: onnx.NodeProto, values: list[Value | None], name: str) -> None:
+        for output, (*before, last), inputs in self._converted(node, values):
+            for operation in before:
                 middle = self._fresh(f"{output}.before")
                 self._add(operation, inputs, middle, name, node.op_type)
                 inputs = [(middle, self.values[middle])]
-            if output:
-                self._add(last, inputs, output, name, node.op_type)
+            self._add(last, inputs, output, name, node.op_type)
+
+    def _derive(self, node: onnx.NodeProto, values: list[Value | None], name: str) -> None:
+        """A constant that follows from weights that move: how, beside the number that it is now."""
+        for output, (*before, last), inputs in self._converted(node, values):
+            names = tuple(self._named(given, value) for given, value in inputs)
+            for operation in before:
+                middle = self._fresh(f"{output}.before")
+                self.derived.append(Node(operation, names, middle, (), name, node.op_type))
+                names = (middle,)
+            self.derived.append(Node(last, names, output, (), name, node.op_type))
+            self.moving.add(output)
 
     def _add(
         self,
@@ -231,9 +253,15 @@ class _Reader:
                 "logits for each image, the batch first",
                 "export the classifier with its batch kept",
             )
+        derived = []
+        for node in reversed(self.derived):
+            if node.output in needed:
+                derived.append(node)
+                needed.update(node.inputs)
         constants = {name: each for name, each in self.constants.items() if name in needed}
         port, rounded = Port(output, shapes_[output]), frozenset(self.rounded & needed)
-        return Graph(self.port, port, tuple(reversed(kept)), constants, fixed, rounded)
+        nodes = tuple(reversed(kept))
+        return Graph(self.port, port, nodes, constants, fixed, rounded, tuple(reversed(derived)))
 
 
 def _refusal(refusals: dict[str, list[str]]) -> UnreadableError:

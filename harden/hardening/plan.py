@@ -17,6 +17,7 @@ from harden.evaluation.judging import check_model, check_threat
 from harden.hardening.recipe import Recipe, described
 from harden.models import Classifier
 from harden.models.snapshot import digest_of, tensors_of
+from harden.objectives import WarmUp
 from harden.threats import Threat
 from harden.training import Budget
 from harden.training.checkpoints import PLAN_FILE, check_same, is_unfinished, read_plan
@@ -64,6 +65,12 @@ def check_request(model: object, threat: Threat, recipe: Recipe, unlabelled: obj
     if threat.eps == 0:
         raise InputError(
             "a threat with eps 0", "a budget to harden against", 'write Linf("8/255"), for instance'
+        )
+    if recipe.pretrain is not None and _draws_anew(recipe):
+        raise InputError(
+            "pretraining before an objective that draws the weights anew",
+            "one of both",
+            "write warm_up=WarmUp(redraw=False) to go on from the pretrained weights, or pretrain=None",
         )
     if unlabelled is not None and recipe.pretrain is None:
         raise InputError(
@@ -121,3 +128,8 @@ def finished(folder: str | Path, plan: Mapping[str, JSON]) -> Artefact | None:
     artefact = Artefact(folder)
     sweep(Path(folder))
     return artefact
+
+
+def _draws_anew(recipe: Recipe) -> bool:
+    warm_up = getattr(recipe.finetune, "warm_up", None)
+    return isinstance(warm_up, WarmUp) and warm_up.redraw

@@ -25,7 +25,7 @@ from harden.threats import Threat
 from harden.training import Budget, Checkpoints, StepRecord, Validation, train
 from harden.training.account import Account
 from harden.training.checkpoints import Keeper
-from harden.training.fit import check_budget, check_fit
+from harden.training.fit import check_budget, check_fit, check_objective
 
 OnStep = Callable[[StepRecord], None]
 
@@ -75,6 +75,7 @@ def harden(
     if device is not None:
         hardened.to(check_device(device))
     check_fit(hardened, job.source)
+    check_objective(job.recipe.finetune, hardened, job.source, threat)
     if checkpoints is None:
         return _run(job, hardened, None, on_step)
     with held_folder(Path(checkpoints.folder)):

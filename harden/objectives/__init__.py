@@ -1,14 +1,20 @@
 """Objectives: what training minimises. `objective(state, batch, step) -> loss`; none brings its own loop."""
 
 from harden.objectives.adversarial import TRADES, AdversarialTraining
+from harden.objectives.certified import CROWNIBP, IBP, MTLIBP, SABR, WarmUp
 from harden.objectives.moco import MoCo
-from harden.objectives.protocol import Objective, Step, UpdatesWithStep
+from harden.objectives.protocol import ChecksFirst, Objective, Step, UpdatesWithStep
 from harden.objectives.simclr import SimCLR
 from harden.objectives.supervised import LinearProbe, Standard
 
 __all__ = [
+    "CROWNIBP",
+    "IBP",
+    "MTLIBP",
+    "SABR",
     "TRADES",
     "AdversarialTraining",
+    "ChecksFirst",
     "LinearProbe",
     "MoCo",
     "Objective",
@@ -16,4 +22,5 @@ __all__ = [
     "Standard",
     "Step",
     "UpdatesWithStep",
+    "WarmUp",
 ]

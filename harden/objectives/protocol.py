@@ -25,6 +25,7 @@ class Step:
         threat: the threat model at this moment; its eps ramps up from 0.
         seed: the stage's seed.
         generator: for views, on the batch's device.
+        share: of its full eps that the threat has at this moment, in [0, 1].
     """
 
     number: int
@@ -32,6 +33,7 @@ class Step:
     threat: Threat
     seed: int
     generator: torch.Generator
+    share: float = 1.0
 
     def draws(self, index: Tensor) -> Draws:
         """Random starts for the examples with these ids, new at every step: ids int64 (N,)."""
@@ -53,6 +55,15 @@ class Objective(Protocol):
 
     def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
         """The loss of a batch, a scalar."""
+        ...
+
+
+@runtime_checkable
+class ChecksFirst(Protocol):
+    """An objective that can say before any training what it can't train."""
+
+    def check(self, model: Classifier, image_shape: tuple[int, int, int], threat: Threat) -> None:
+        """Raise an InputError where the network or the threat is unfit; the model stays as it is."""
         ...
 
 

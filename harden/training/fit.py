@@ -11,7 +11,9 @@ from harden.data import Source
 from harden.errors import InputError
 from harden.evaluation.judging import check_answer
 from harden.models import Classifier, frozen
+from harden.objectives import ChecksFirst, Objective
 from harden.pixels import check_pixels
+from harden.threats import Threat
 from harden.training.stage import Stage, StepRecord
 
 _ROUNDING = 64 * 2.0**-23
@@ -38,6 +40,17 @@ def check_fit(model: Classifier, source: Source) -> None:
             "examples of at least two classes",
             "check how labels are read, or whether the set is sorted by class and was cut",
         )
+
+
+def check_objective(objective: Objective, model: Classifier, source: Source, threat: Threat) -> None:
+    """Ask an objective that knows what it can't train; of others nothing is asked.
+
+    Raises:
+        InputError: the network or the threat is unfit for it.
+    """
+    if isinstance(objective, ChecksFirst):
+        channels, height, width = next(iter(source.epoch(None))).x.shape[1:]
+        objective.check(model, (channels, height, width), threat)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ import torch
 from harden.data import Source
 from harden.errors import DivergedError, InputError
 from harden.models import Classifier, float32_copy
+from harden.models.memory import ran_out_of_memory
 from harden.threats import Threat
 from harden.training.averaging import weights_of
 from harden.training.loop import train
@@ -24,7 +25,6 @@ from harden.training.stage import Stage
 
 _PROBE_STEPS = 2  # the optimiser's own memory comes with the first
 _MEASURED_STEPS, _MEASURED_SECONDS = 6, 4.0
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "ALLOC_FAILED", "out of memory")
 _log = logging.getLogger("harden")
 
 
@@ -97,13 +97,6 @@ def largest_fitting(stages: Sequence[Stage], model: Classifier, source: Resizabl
                 "write another --device, or take a smaller network or smaller images",
             )
     return size
-
-
-def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on CPU or on a device."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
 
 
 def peak_memory(device: torch.device) -> int:

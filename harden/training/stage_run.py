@@ -196,9 +196,10 @@ class StageRun:
 
     def _step(self, batch: Batch, number: int, progress: float) -> StepRecord:
         stage = self.stage
-        threat = self.threat.scaled(min(1.0, progress / stage.ramp) if stage.ramp > 0 else 1.0)
+        share = min(1.0, progress / stage.ramp) if stage.ramp > 0 else 1.0
+        threat = self.threat.scaled(share)
         generator = torch.Generator(batch.x.device).manual_seed(mix(self.seed, 2, number) >> 1)
-        step = Step(number, progress, threat, mix(self.seed, 3), generator)
+        step = Step(number, progress, threat, mix(self.seed, 3), generator, share)
         rate = stage.optimiser.lr * learning_rate(progress, stage.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = rate

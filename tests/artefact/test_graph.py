@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harden.artefact.graph import OPSET, _strip, deployed, trace
+from harden.artefact.graph import _strip, trace
 from harden.artefact.parity import check_parity
 from harden.artefact.session import Session
 from harden.errors import ExportError
+from harden.graph.tracing import OPSET, deployed
 from harden.models import Classifier
 from harden.models.reference import small_cnn
 

@@ -66,6 +66,7 @@ def test_runs_json_says_what_the_certificate_says(finished: Path) -> None:
         ("simclr", "trades", ["SimCLR", "TRADES"]),
         ("none", "madry", ["AdversarialTraining"]),
         ("simclr", "probe", ["SimCLR", "LinearProbe"]),
+        ("none", "ibp", ["IBP"]),
     ],
 )
 def test_recipes_go_through_the_same_command(

@@ -13,6 +13,10 @@ from harden.data import Batch
 from harden.description import describe, restore
 from harden.models import Classifier, PassMeter, counting
 from harden.objectives import (
+    CROWNIBP,
+    IBP,
+    MTLIBP,
+    SABR,
     TRADES,
     AdversarialTraining,
     LinearProbe,
@@ -21,6 +25,7 @@ from harden.objectives import (
     SimCLR,
     Standard,
     Step,
+    WarmUp,
 )
 from harden.views import LIGHT, NATURAL, Views
 
@@ -40,10 +45,15 @@ OBJECTIVES: list[Objective] = [
     SimCLR(attack=PGD_5, views=LIGHT, hidden=6, width=4),
     MoCo(queue=30, hidden=6, width=4),
     MoCo(momentum=0.9, queue=5, attack=PGD_5, hidden=6, width=4),
+    IBP(clean=0.2, views=LIGHT),
+    CROWNIBP(end=0.5, class_weights=WEIGHTS),
+    SABR(tau=0.3, attack=PGD_5),
+    MTLIBP(alpha=0.5, warm_up=WarmUp(redraw=False)),
 ]
 WEIGHED = ["standard-weighed", "probe-weighed", "madry-weighed", "trades-weighed"]
 CONTRASTIVE = ["simclr", "simclr-adv", "moco", "moco-adv"]
-NAMES = ["standard", "probe", "madry", "trades", *WEIGHED, *CONTRASTIVE]
+CERTIFIED = ["ibp", "crown-ibp", "sabr", "mtl-ibp"]
+NAMES = ["standard", "probe", "madry", "trades", *WEIGHED, *CONTRASTIVE, *CERTIFIED]
 THIRD = 1 / 3
 
 

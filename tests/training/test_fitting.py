@@ -12,10 +12,11 @@ from harden.data import Examples
 from harden.data.memory import ExamplesSource
 from harden.errors import InputError
 from harden.models import Classifier
+from harden.models.memory import ran_out_of_memory
 from harden.objectives import TRADES, SimCLR, Standard
 from harden.threats import Linf
 from harden.training import Budget, Stage
-from harden.training.fitting import largest_fitting, pace, peak_memory, ran_out_of_memory
+from harden.training.fitting import largest_fitting, pace, peak_memory
 from harden.views import DIGITS
 
 THREAT = Linf("1/10")

@@ -45,7 +45,10 @@ def certify_at_eps(p: dict[str, Any], method: str | None = "CROWN") -> int:
 
 
 def test_a_proof_at_a_smaller_radius_is_stated(artefact: Path, forge: Forge) -> None:
-    forge(artefact, lambda fields: with_proof(fields, ("1/40", 3), ("1/20", 2)) and None)
+    def edit(fields: dict[str, Any]) -> None:
+        with_proof(fields, ("1/40", 3), ("1/20", 2))
+
+    forge(artefact, edit)
     found = verify(artefact)
     assert [check.name for check in found.checks if not check.passed] == []
     (said,) = [check.detail for check in found.checks if check.name == "proof"]

@@ -27,7 +27,7 @@ class Affine:
         offset: (1, ...), what the inputs 0 give.
         offset_magnitude: (1, ...), the sum of the magnitudes that the offset is made of.
         terms: products that each output sums; 0 where values are only moved, and nothing is rounded.
-        largest_weight: the largest |weight|.
+        largest_weight: the largest |weight|; a tensor where it is computed, read by `charge` alone.
         sizes: of the inputs, without the batch.
         size: of the output, likewise.
         through: the transpose of L on windows of a map, where they stay windows.
@@ -39,7 +39,7 @@ class Affine:
     offset: Tensor
     offset_magnitude: Tensor
     terms: int
-    largest_weight: float
+    largest_weight: float | Tensor
     sizes: tuple[Size, ...]
     size: Size
     transposed: Callable[[Tensor], tuple[Tensor, ...]] | None = None
@@ -47,8 +47,8 @@ class Affine:
 
     def interval(self, *inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Bounds of the output over boxes, in exact arithmetic: `charge` holds what rounding adds."""
-        centre = self.linear(*[(lower + upper) / 2 for lower, upper in inputs]) + self.offset
-        radius = self.spread(*[(upper - lower) / 2 for lower, upper in inputs])
+        centre = self.linear(*[(lower + upper) * 0.5 for lower, upper in inputs]) + self.offset
+        radius = self.spread(*[(upper - lower) * 0.5 for lower, upper in inputs])
         return centre - radius, centre + radius
 
     def charge(self, *inputs: tuple[Tensor, Tensor]) -> Tensor:
@@ -63,7 +63,11 @@ class Affine:
         own = 4 * gamma(math.prod(self.size) + self.terms + 64, UNIT_64) * magnitude
         if not self.terms:
             return own
-        part = 1 + self.largest_weight + max(float(each.max()) if each.numel() else 0.0 for each in largest)
+        part = (
+            1
+            + float(self.largest_weight)
+            + max(float(each.max()) if each.numel() else 0.0 for each in largest)
+        )
         return envelope(magnitude, self.terms, part) + own
 
     def transpose(self, coefficients: Tensor) -> tuple[Tensor, ...]:

@@ -29,6 +29,8 @@ class Rectifier:
 
     def interval(self, lower: Tensor, upper: Tensor) -> Interval:
         """The function at both ends; alpha x is rounded once."""
+        if self.alpha == 0:
+            return torch.relu(lower), torch.relu(upper)
         error = self._error(lower)
         return self._value(lower) - error, self._value(upper) + error
 

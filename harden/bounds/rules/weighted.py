@@ -148,5 +148,6 @@ def _stretched(slope: Tensor, window: Window) -> tuple[Window]:
     return (window.with_(window.each * window.seen(slope, torch.zeros(1, dtype=torch.int64))),)
 
 
-def _largest(weight: Tensor) -> float:
-    return float(weight.detach().abs().max()) if weight.numel() else 0.0
+def _largest(weight: Tensor) -> float | Tensor:
+    # Not a number: to read it would hold up a device at each step of training, which asks for no charges.
+    return weight.detach().abs().max() if weight.numel() else 0.0

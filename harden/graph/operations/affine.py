@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -66,6 +67,10 @@ class BatchNormalization:
 
     def __call__(self, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         """(N, C, ...) to the same shape."""
+        if mean.requires_grad or variance.requires_grad:  # torch's own takes them for constants
+            shaped = (-1, *(1,) * (x.dim() - 2))
+            slope = scale / torch.sqrt(variance + self.epsilon)
+            return x * slope.reshape(shaped) + (bias - mean * slope).reshape(shaped)
         return functional.batch_norm(x, mean, variance, scale, bias, False, 0.0, self.epsilon)
 
 

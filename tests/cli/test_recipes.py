@@ -1,0 +1,45 @@
+"""The recipes of certified training, as the command line names them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harden.cli.recipes import recipe
+from harden.errors import InputError
+from harden.hardening.plan import check_request
+from harden.hardening.recipe import Recipe
+from harden.models import Classifier
+from harden.models.reference import small_cnn
+from harden.objectives import CROWNIBP, IBP, MTLIBP, SABR, SimCLR, WarmUp
+from harden.threats import Linf
+from tests.cli.conftest import Harden
+
+KINDS = {"ibp": IBP, "crown-ibp": CROWNIBP, "sabr": SABR, "mtl-ibp": MTLIBP}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_certified_training_keeps_the_last_weights_and_pretrained_ones(name: str) -> None:
+    made = recipe("none", name, 1, beta=6, lr=1e-3, class_weights=(1.0, 2.0))
+    assert isinstance(made.finetune, KINDS[name])
+    assert (made.finetune.warm_up, made.finetune.class_weights) == (WarmUp(), (1.0, 2.0))  # type: ignore[attr-defined]
+    assert made.validations == 0
+    after = recipe("simclr", name, 1, beta=6, lr=1e-3)
+    assert after.finetune.warm_up == WarmUp(redraw=False)  # type: ignore[attr-defined]
+    check_request(Classifier(small_cnn()), Linf("0.1"), after, None)
+    assert recipe("none", "trades", 1, beta=6, lr=1e-3).validations == 10
+
+
+def test_refuses_to_draw_anew_what_was_pretrained() -> None:
+    made = Recipe(pretrain=SimCLR(), finetune=IBP())
+    with pytest.raises(InputError, match="pretraining before an objective that draws the weights anew"):
+        check_request(Classifier(small_cnn()), Linf("0.1"), made, None)
+
+
+def test_refuses_another_norm_before_anything_is_written(harden: Harden, npz: str, tmp_path: Path) -> None:
+    words = ("--finetune", "ibp", "--norm", "l2", "--eps", "1/2", "--budget", "4epochs")
+    answer = harden("run", "--data", npz, "--out", tmp_path / "out", *words)
+    assert answer.code == 2
+    assert "certified training against L2" in answer.err
+    assert not (tmp_path / "out").exists()
