@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -52,6 +52,32 @@ def relaxed(
             lower, upper = _refined(found, step, (lower, upper), step.name in wanted, memory)
         found.intervals[step.name] = lower, upper
     return found
+
+
+def narrowed(found: Relaxation, image: Tensor, signs: Mapping[str, Tensor]) -> Relaxation:
+    """What is known of some images again, where values are known to have some sign besides.
+
+    Interval arithmetic carries the signs on; no interval is wider than before. One that is empty, its lower
+    end above its upper, says that nothing has these signs.
+
+    Args:
+        found: with all its intervals.
+        image: (P,) of its images, also several times.
+        signs: by a value's name, (P, *size): above 0 where the value is at least 0, below where at most.
+    """
+    region = found.region.take(image)
+    start = {found.program.input: (region.lower, region.upper)}
+    again = Relaxation(found.program, region, start, found.parallel, found.rounding)
+    for step in found.program.steps:
+        lower, upper = _interval(again, step)
+        before = found.intervals[step.name]
+        lower, upper = torch.maximum(lower, before[0][image]), torch.minimum(upper, before[1][image])
+        sign = signs.get(step.name)
+        if sign is not None:
+            lower = torch.where(sign > 0, lower.clamp_min(0), lower)
+            upper = torch.where(sign < 0, upper.clamp_max(0), upper)
+        again.intervals[step.name] = lower, upper
+    return again
 
 
 def _interval(found: Relaxation, step: Step) -> Interval:
