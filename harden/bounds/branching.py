@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from harden.bounds.coefficients import Whole
-from harden.bounds.crown import at_once, relaxed
+from harden.bounds.crown import at_once, relaxed, sharpened
 from harden.bounds.region import Region
 from harden.bounds.relaxation import Relaxation
 from harden.bounds.rules import Rectifier
+from harden.bounds.slopes import Climb
 from harden.bounds.splits import Bounded, Boxes, Questions, Signs, Split, State
 from harden.errors import InputError
 
@@ -44,7 +45,7 @@ class Branching:
 
     seconds: float | None = 60.0
     parts: int | None = None
-    steps: int = 10
+    steps: int = 5
     rate: float = 0.1
     axes: int = 8
     kept: int = 2**14
@@ -63,8 +64,8 @@ class Branching:
             asked: what is to be proved.
         """
         until = None if self.seconds is None else time.monotonic() + self.seconds
-        search = _Search(self, found, asked, self._split(found, asked), until)
         with torch.no_grad():
+            search = _Search(self, found, asked, self._split(found, asked, until), until)
             search.run()
         return Answers(search.bounds(), search.points, search.value)
 
@@ -75,11 +76,12 @@ class Branching:
         left = self.seconds - (time.monotonic() - begin)
         return replace(self, seconds=max(left, 0.0) / shares)
 
-    def _split(self, found: Relaxation, asked: Questions) -> Split:
+    def _split(self, found: Relaxation, asked: Questions, until: float | None) -> Split:
         few = found.region.lower[0].numel() <= self.axes if len(found.region) else True
         if few or not any(isinstance(step.rule, Rectifier) for step in found.program.steps):
             return Boxes(found, asked)
-        return Signs(found, asked, self.steps, self.rate)
+        # Parts keep the intervals of the whole but for what their signs change: those are worth some work.
+        return Signs(sharpened(found, Climb(steps=10), until), asked, self.steps, self.rate)
 
 
 @final

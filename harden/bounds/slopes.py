@@ -45,6 +45,7 @@ class Climb:
 
         A bound that is above its goal, (P,), by default 0, is left alone: nothing more is asked of it.
         """
+        image = image.expand(len(coefficients.each))
         best = found.lower(start, coefficients, image)
         slopes = self._at_first(found, start, image)
         if not slopes or not self.steps:
