@@ -94,16 +94,17 @@ class Signs:
         asked: what is to be bounded.
         steps: of Adam, for each part.
         rate: of Adam.
+        values: those that rectifiers read, and their places among all U.
     """
 
     found: Relaxation
     asked: Questions
     steps: int
     rate: float
-    _values: dict[str, slice] = field(init=False)
+    values: dict[str, slice] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_values", _rectified(self.found))
+        object.__setattr__(self, "values", _rectified(self.found))
 
     @property
     def again(self) -> bool:
@@ -113,10 +114,10 @@ class Signs:
     def first(self, question: Tensor) -> State:
         """No sign is chosen; the slopes are the relaxation's."""
         image, rows = self.asked.image[question], self.asked.rows.shape[1]
-        slopes = torch.zeros(len(question), _total(self._values))
+        slopes = torch.zeros(len(question), _total(self.values))
         for step in self.found.program.steps:
-            if isinstance(step.rule, Rectifier) and step.inputs[0] in self._values:
-                slopes[:, self._values[step.inputs[0]]] = (
+            if isinstance(step.rule, Rectifier) and step.inputs[0] in self.values:
+                slopes[:, self.values[step.inputs[0]]] = (
                     self.found.below_slope(step)[image].flatten(1).to(slopes.dtype)
                 )
         signs = torch.zeros(len(question), slopes.shape[1], dtype=torch.int8)
@@ -139,7 +140,7 @@ class Signs:
         for lower, upper in part.intervals.values():
             empty |= (lower > upper).flatten(1).any(1)
         rows = self.asked.rows[question].flatten(0, 1)
-        tuned = _Tuned(part, rows, limits, signs, self._values)
+        tuned = _Tuned(part, rows, limits, signs, self.values)
         best, free, seen = tuned.climbed(free.to(torch.float64), self.steps, self.rate)
         bounds, row = best.reshape(len(signs), -1).max(1)
         worst = torch.arange(len(signs)) * limits.shape[0] // len(signs) + row
@@ -152,14 +153,14 @@ class Signs:
     def _named(self, signs: Tensor) -> dict[str, Tensor]:
         intervals = self.found.intervals
         return {
-            name: signs[:, at].reshape(-1, *intervals[name][0].shape[1:]) for name, at in self._values.items()
+            name: signs[:, at].reshape(-1, *intervals[name][0].shape[1:]) for name, at in self.values.items()
         }
 
     def _place(self, part: Relaxation, seen: dict[str, Tensor], slopes: Tensor) -> Tensor:
         """The open value at which a rectifier's lines cost the bound most."""
         costs = slopes.new_zeros(slopes.shape[0], slopes.shape[1])
         for step in part.program.steps:
-            at = self._values.get(step.inputs[0])
+            at = self.values.get(step.inputs[0])
             if not isinstance(step.rule, Rectifier) or at is None or step.name not in seen:
                 continue
             lower, upper = (end.flatten(1) for end in part.intervals[step.inputs[0]])
