@@ -46,7 +46,7 @@ class Branching:
     seconds: float | None = 60.0
     parts: int | None = None
     steps: int = 5
-    rate: float = 0.1
+    rate: float = 0.2
     axes: int = 8
     kept: int = 2**14
 

@@ -112,8 +112,9 @@ class Relaxation:
     def _allowed(self, name: str, pull: Tensor, image: Tensor) -> Tensor:
         """What of a pull has the sign that the value's interval asks for."""
         lower, upper = (end if len(end) == 1 else end[image] for end in self.intervals[name])
-        low, high = pull.clamp_max(0), pull.clamp_min(0)
-        return torch.where(lower >= 0, low, torch.where(upper <= 0, high, 0.0))
+        # Not by clamp, which has no slope at 0, where every multiplier begins.
+        right = ((lower >= 0) & (pull <= 0)) | ((upper <= 0) & (pull >= 0))
+        return torch.where(right, pull, 0.0)
 
     def _back(
         self, step: Step, of_output: Coefficients, image: Tensor, below: Tensor | None

@@ -191,7 +191,8 @@ class _Tuned:
         """The best bounds (n R,) less their limits, where it ends (n R, U), the coefficients met there."""
         count = self.rows.shape[0] // len(self.signs)
         signs = self.signs.repeat_interleave(count, 0)
-        free = free.flatten(0, 1).clone().requires_grad_()
+        flattest = self._flattest(signs)
+        free = _within(free.flatten(0, 1), signs, flattest).requires_grad_()
         optimiser = torch.optim.Adam([free], lr=rate)
         best = self.rows.new_full((len(self.rows),), -math.inf)
         for step in range(steps):
@@ -204,23 +205,36 @@ class _Tuned:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             optimiser.param_groups[0]["lr"] = rate * 0.1 ** ((step + 1) / steps)
-            with torch.no_grad():
-                free.clamp_min_(0)
-                free.copy_(torch.where(signs == 0, free.clamp_max(1), free))
+            free.data = _within(free.detach(), signs, flattest)
         free, seen = free.detach(), dict[str, Tensor]()
         best = torch.fmax(best, self._lower(free, signs, seen))
         return torch.where(best.isnan(), -torch.inf, best), free, seen
+
+    def _flattest(self, signs: Tensor) -> Tensor:
+        """(U,), the least slope that each value's rectifiers may have."""
+        found = self.rows.new_zeros(signs.shape[1])
+        for step in self.part.program.steps:
+            if isinstance(step.rule, Rectifier) and step.inputs[0] in self.values:
+                at = self.values[step.inputs[0]]
+                found[at] = found[at].clamp_min(step.rule.alpha)
+        return found
 
     def _lower(self, free: Tensor, signs: Tensor, seen: dict[str, Tensor] | None = None) -> Tensor:
         program, slopes, pulls = self.part.program, {}, {}
         for step in program.steps:
             if isinstance(step.rule, Rectifier) and step.inputs[0] in self.values:
                 at, shape = self.values[step.inputs[0]], (-1, *step.size)
-                slopes[step.name] = free[:, at].clamp(step.rule.alpha, 1).reshape(shape)
+                slopes[step.name] = free[:, at].reshape(shape)
                 pulls[step.inputs[0]] = (-signs[:, at] * free[:, at]).reshape(shape)
         image = torch.arange(len(self.signs)).repeat_interleave(len(free) // len(self.signs))
         start = Whole(self.rows.reshape(-1, *program.logits))
         return self.part.lower(program.output, start, image, slopes, pulls, seen) - self.limits
+
+
+def _within(free: Tensor, signs: Tensor, flattest: Tensor) -> Tensor:
+    """Slopes of open values between the rectifier's own two, multipliers at least 0."""
+    slopes = torch.minimum(torch.maximum(free, flattest), torch.ones_like(flattest))
+    return torch.where(signs == 0, slopes, free.clamp_min(0))
 
 
 @final

@@ -1,4 +1,4 @@
-"""Nothing that branch and bound certifies is broken, by float32's traps or by attacks; what limits do to it."""
+"""Nothing that branch and bound certifies is broken, by float32's traps or by attacks; what limits do."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_more_is_certified_than_without_in_each_way() -> None:
 def test_no_float32_trap_is_certified(name: str, axes: int) -> None:
     built = TRAPS[name][0]()
     x, y = torch.ones(1, *built.shape), torch.zeros(1, dtype=torch.int64)
-    method = Method(branching=Branching(None, 100, axes=axes))
+    method = Method(branching=Branching(None, 40, axes=axes))
     program = Program.of(read(built.model()))
     for threat in (Linf("1/1000000000"), Linf("1/100")):
         assert not bool(certify(program, x, y, threat, method).certified)
