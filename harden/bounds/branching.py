@@ -15,14 +15,17 @@ from harden.bounds.crown import at_once, relaxed, sharpened
 from harden.bounds.region import Region
 from harden.bounds.relaxation import Relaxation
 from harden.bounds.rules import Rectifier
+from harden.bounds.signs import Signs
 from harden.bounds.slopes import Climb
-from harden.bounds.splits import Bounded, Boxes, Questions, Signs, Split, State
+from harden.bounds.splits import Bounded, Boxes, Questions, Split, State
 from harden.errors import InputError
 
 WIDTH: Final = 32
 """Parts of one question that are cut at a time, the worst ones."""
 MOST: Final = 512
 """Parts that are bounded at a time, of all questions: what a time limit can be overrun by."""
+MEMORY: Final = 2**30
+"""Bytes that all open parts may take: beyond, the question with most of them is given up."""
 
 
 @final
@@ -128,7 +131,7 @@ class _Search:
         self.points = self.found.region.lower[asked.image].to(torch.float32)
         self.value = torch.full((count,), torch.inf, dtype=torch.float64)
         self.used = [0] * count
-        self.number = 0
+        self.number = self.size = 0
         self.finite = self._finite()
 
     def run(self) -> None:
@@ -190,6 +193,7 @@ class _Search:
                 continue
             self.number += 1
             state = tuple(each[n].clone() for each in bounded.state)
+            self.size = sum(each.nbytes for each in state)
             heapq.heappush(self.open[at], _Part(bound, self.number, place, state))
 
     def _judge(self, question: Tensor, points: Tensor) -> None:
@@ -217,7 +221,19 @@ class _Search:
         for at, parts in enumerate(self.open):
             if self.value[at] <= 0 or len(parts) > kept or (most is not None and self.used[at] >= most):
                 self.lost[self.asked.image[at]] = True
-        return [at for at, parts in enumerate(self.open) if parts and not self.lost[self.asked.image[at]]]
+        self._release()
+        while sum(map(len, self.open)) * self.size > MEMORY:
+            largest = max(range(len(self.open)), key=lambda at: len(self.open[at]))
+            self.lost[self.asked.image[largest]] = True
+            self._release()
+        return [at for at, parts in enumerate(self.open) if parts]
+
+    def _release(self) -> None:
+        """Keep of what is lost its least bound alone."""
+        for at, parts in enumerate(self.open):
+            if parts and self.lost[self.asked.image[at]]:
+                self.closed[at] = min(float(self.closed[at]), *(part.bound for part in parts))
+                parts.clear()
 
     def _taken(self, at: int) -> list[_Part]:
         return [heapq.heappop(self.open[at]) for _ in range(min(WIDTH, len(self.open[at])))]

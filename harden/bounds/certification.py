@@ -55,6 +55,7 @@ class Method:
             found = f"{found}, branch and bound"
         return f"{found}; {'deployed float32' if self.rounding else 'real numbers, no proof of a file'}"
 
+
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Proofs:

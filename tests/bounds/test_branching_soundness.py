@@ -11,7 +11,8 @@ from torch import Tensor
 from harden.bounds import Branching, Method, Program, Region, certify
 from harden.bounds.certification import margin_rows
 from harden.bounds.crown import relaxed
-from harden.bounds.splits import Boxes, Questions, Signs
+from harden.bounds.signs import Signs
+from harden.bounds.splits import Boxes, Questions
 from harden.errors import InputError
 from harden.graph import GraphNetwork, read
 from harden.threats import L1, L2, Linf, Threat
