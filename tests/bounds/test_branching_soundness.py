@@ -10,7 +10,9 @@ from torch import Tensor
 
 from harden.bounds import Branching, Method, Program, Region, certify
 from harden.bounds.certification import margin_rows
-from harden.bounds.crown import relaxed
+from harden.bounds.coefficients import Whole
+from harden.bounds.crown import narrowed, relaxed
+from harden.bounds.rules import Rectifier
 from harden.bounds.signs import Signs
 from harden.bounds.splits import Boxes, Questions
 from harden.errors import InputError
@@ -132,6 +134,58 @@ def test_a_part_is_bounded_below_all_points_that_have_its_signs(kind: str) -> No
             inside = (seen[:, chosen] * seen[number, chosen] >= 0).all(1)
             assert bool(inside.any())
             assert bool((bounds <= margins[inside].amin(0)).all())
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv", "leakyrelu"])
+def test_an_interval_holds_all_values_of_the_points_that_have_its_signs(kind: str) -> None:
+    built = KINDS[kind](1)
+    graph = read(built.model())
+    program = Program.of(graph)
+    x = torch.rand(1, *built.shape, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(2)
+    points = (x + (torch.rand(3000, *built.shape, generator=generator) * 2 - 1) / 10).clamp(0, 1)
+    values = graph.values(points)
+    found = relaxed(program, Region.around(x, Linf("1/10")))
+    for step in program.steps:
+        if not isinstance(step.rule, Rectifier):
+            continue
+        name, seen = step.inputs[0], values[step.inputs[0]]
+        for at in range(seen[0].numel()):
+            for sign in (1, -1):
+                signs = torch.zeros(1, *seen.shape[1:], dtype=torch.int8)
+                signs.view(-1)[at] = sign
+                inside = sign * seen.flatten(1)[:, at] >= 0
+                part = narrowed(found, torch.zeros(1, dtype=torch.int64), {name: signs})
+                for other, (lower, upper) in part.intervals.items():
+                    assert bool((values[other][inside] >= lower).all())
+                    assert bool((values[other][inside] <= upper).all())
+
+
+def test_multipliers_of_the_wrong_sign_count_as_none() -> None:
+    built = KINDS["dense"](1)
+    program = Program.of(read(built.model()))
+    x = torch.rand(1, 6, generator=torch.Generator().manual_seed(0))
+    found = relaxed(program, Region.around(x, Linf("1/10")))
+    rows, image = margin_rows(torch.tensor([0]), program.classes, found.region.lower)
+    plain = found.lower(program.output, Whole(rows), image)
+    step = next(each for each in program.steps if isinstance(each.rule, Rectifier))
+    lower, upper = found.intervals[step.inputs[0]]
+    assert bool((lower >= 0).any() and (upper <= 0).any() and ((lower < 0) & (upper > 0)).any())
+    wrong = torch.where(lower >= 0, 1.0, torch.where(upper <= 0, -1.0, 3.0)).expand(len(rows), -1)
+    pulls = {step.inputs[0]: wrong}
+    assert bool((found.lower(program.output, Whole(rows), image, None, pulls) == plain).all())
+
+
+def test_both_signs_are_tried() -> None:
+    program = Program.of(read(KINDS["dense"](1).model()))
+    found = relaxed(program, Region.around(torch.full((1, 6), 0.5), Linf("1/10")))
+    rows, image = margin_rows(torch.tensor([0]), program.classes, found.region.lower)
+    split = Signs(found, Questions(image, rows[:, None], rows.new_zeros(len(rows), 1)), 1, 0.1)
+    place = torch.tensor([3, 0, 20])
+    signs, _ = split.halves(split.first(torch.arange(3)), place)
+    for half, sign in ((signs[:3], 1), (signs[3:], -1)):
+        assert half[torch.arange(3), place].tolist() == [sign] * 3
+        assert int(half.abs().sum()) == 3
 
 
 def test_both_halves_hold_every_input() -> None:
