@@ -84,6 +84,10 @@ class Branching:
         if few or not any(isinstance(step.rule, Rectifier) for step in found.program.steps):
             return Boxes(found, asked)
         # Parts keep the intervals of the whole but for what their signs change: those are worth some work.
+        # With little time, a quarter of it: the search has to have some.
+        if until is not None:
+            now = time.monotonic()
+            until = now + (until - now) / 4
         return Signs(sharpened(found, Climb(steps=10), until), asked, self.steps, self.rate)
 
 
