@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import final
 
 import torch
 from torch import Tensor
 
+from harden.bounds.branching import Branching
 from harden.bounds.coefficients import Whole
 from harden.bounds.crown import at_once, relaxed
 from harden.bounds.program import Program
 from harden.bounds.region import Region
 from harden.bounds.relaxation import Relaxation
 from harden.bounds.slopes import Climb
+from harden.bounds.splits import Questions
 from harden.errors import InputError
 from harden.threats import Threat
 
@@ -31,6 +33,7 @@ class Method:
         rounding: whether the bounds hold for float32 execution; without it they are about real numbers.
         batch: images at a time.
         backward: whether CROWN bounds every value; without it intervals do, and CROWN the margins alone.
+        branching: the search that cuts into parts what is still not proved; None for none.
     """
 
     parallel: bool = False
@@ -38,6 +41,7 @@ class Method:
     rounding: bool = True
     batch: int = 32
     backward: bool = True
+    branching: Branching | None = None
 
     def __str__(self) -> str:
         """The method in words, as reports name it."""
@@ -47,6 +51,8 @@ class Method:
             slopes = "the slopes of Wong and Kolter" if self.parallel else "adaptive slopes"
             climbed = "" if self.climb is None else ", climbed"
             found = f"CROWN, {slopes}{climbed}"
+        if self.branching is not None:
+            found = f"{found}, branch and bound"
         return f"{found}; {'deployed float32' if self.rounding else 'real numbers, no proof of a file'}"
 
 
@@ -58,10 +64,13 @@ class Proofs:
     Args:
         margins: (N,) float64; above 0 is a proof. -inf where no bound could be had.
         seconds: what it took.
+        candidates: by image, for those that branching left open, the float32 input of the ball at which a
+            counterexample is likeliest: to be replayed in the runtime, and not believed.
     """
 
     margins: Tensor
     seconds: float
+    candidates: Mapping[int, Tensor] = field(default_factory=dict)
 
     @property
     def certified(self) -> Tensor:
@@ -73,9 +82,10 @@ def certify(program: Program, x: Tensor, y: Tensor, threat: Threat, method: Meth
     """Bound the worst margin of each image within a threat model.
 
     Three tries, each on the images that the one before left open: intervals with one backward pass for the
-    margins, CROWN for every value, climbed slopes. Guarantee (with rounding): if a margin is above 0, then
-    for every float32 input of the region the file's float32 logits, summed in any order, with or without
-    fused multiply-adds and flushing of denormals, have their only maximum at y.
+    margins, CROWN for every value, climbed slopes; then branch and bound, where the method has it. Guarantee
+    (with rounding): if a margin is above 0, then for every float32 input of the region the file's float32
+    logits, summed in any order, with or without fused multiply-adds and flushing of denormals, have their
+    only maximum at y.
 
     Args:
         program: the network.
@@ -92,8 +102,9 @@ def certify(program: Program, x: Tensor, y: Tensor, threat: Threat, method: Meth
     start = time.monotonic()
     with torch.no_grad():
         parts = [_batch(program, x[part], y[part], threat, method) for part in _parts(len(x), method.batch)]
-    margins = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
-    return Proofs(margins, time.monotonic() - start)
+        margins = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
+        candidates = _branched(program, x, y, threat, method, margins)
+    return Proofs(margins, time.monotonic() - start, candidates)
 
 
 def worst_margins(found: Relaxation, labels: Tensor, climb: Climb | None = None) -> Tensor:
@@ -129,6 +140,33 @@ def _batch(program: Program, x: Tensor, y: Tensor, threat: Threat, method: Metho
         margins[left] = torch.maximum(margins[left], worst_margins(found, y[left], climb))
         left = left[margins[left] <= 0]
     return margins
+
+
+def _branched(  # the margins that it raises are written where they stand
+    program: Program, x: Tensor, y: Tensor, threat: Threat, method: Method, margins: Tensor
+) -> dict[int, Tensor]:
+    """Raise margins (N,) of 0 and less by branch and bound; candidates of the images that stay open."""
+    branching, left = method.branching, (margins <= 0).nonzero().flatten()
+    if branching is None:
+        return {}
+    candidates, begin = {}, time.monotonic()
+    parts = torch.split(left, method.batch) if len(left) else ()
+    for number, part in enumerate(parts):
+        share = branching.within(begin, len(parts) - number)
+        found = relaxed(
+            program, Region.around(x[part], threat), parallel=method.parallel, rounding=method.rounding
+        )
+        rows, image = margin_rows(y[part], program.classes, found.region.lower)
+        answers = share(found, Questions(image, rows[:, None], rows.new_zeros(len(rows), 1)))
+        bounds, points = answers.bounds.reshape(len(part), -1), answers.points
+        margins[part] = torch.maximum(margins[part], bounds.amin(1))
+        for at, worst in enumerate(answers.likeliest.reshape(len(part), -1).argmin(1).tolist()):
+            image_at = int(part[at])
+            if not margins[image_at] > 0:
+                point = points[at * bounds.shape[1] + worst][None].clone()
+                threat.project_(point, x[image_at][None].to(torch.float32))
+                candidates[image_at] = point[0]
+    return candidates
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:

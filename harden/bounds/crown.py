@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,6 +17,7 @@ from harden.bounds.region import Region
 from harden.bounds.relaxation import Relaxation
 from harden.bounds.rounding import SMALLEST_32
 from harden.bounds.rules import Affine, Interval, Pooling, Rectifier
+from harden.bounds.slopes import Climb
 
 MEMORY = 2**25
 """Bytes of coefficients that one pass may carry at the widest value: more leaves the caches, and is slow."""
@@ -54,6 +58,56 @@ def relaxed(
     return found
 
 
+def narrowed(found: Relaxation, image: Tensor, signs: Mapping[str, Tensor]) -> Relaxation:
+    """What is known of some images again, where values are known to have some sign besides.
+
+    Interval arithmetic carries the signs on; no interval is wider than before. One that is empty, its lower
+    end above its upper, says that nothing has these signs.
+
+    Args:
+        found: with all its intervals.
+        image: (P,) of its images, also several times.
+        signs: by a value's name, (P, *size): above 0 where the value is at least 0, below where at most.
+    """
+    region = found.region.take(image)
+    start = {found.program.input: (region.lower, region.upper)}
+    again = Relaxation(found.program, region, start, found.parallel, found.rounding)
+    for step in found.program.steps:
+        lower, upper = _interval(again, step)
+        before = found.intervals[step.name]
+        lower, upper = torch.maximum(lower, before[0][image]), torch.minimum(upper, before[1][image])
+        sign = signs.get(step.name)
+        if sign is not None:
+            lower = torch.where(sign > 0, lower.clamp_min(0), lower)
+            upper = torch.where(sign < 0, upper.clamp_max(0), upper)
+        again.intervals[step.name] = lower, upper
+    return again
+
+
+def sharpened(found: Relaxation, climb: Climb, until: float | None = None) -> Relaxation:
+    """All intervals again, with slopes climbed for each value whose sign is open; none is wider than before.
+
+    Args:
+        found: with all its intervals.
+        climb: over the slopes.
+        until: by `time.monotonic`, when no more is begun.
+    """
+    program, region = found.program, found.region
+    again = Relaxation(program, region, {program.input: (region.lower, region.upper)}, found.parallel)
+    again.rounding = found.rounding
+    refined, wanted = _worth_refining(program, box=region.centre is None), _needed_signs(program)
+    for step in program.steps:
+        lower, upper = _interval(again, step)
+        before = found.intervals[step.name]
+        again.intervals[step.name] = torch.maximum(lower, before[0]), torch.minimum(upper, before[1])
+        left = math.inf if until is None else until - time.monotonic()
+        if step.name in refined & wanted and left > 0:
+            hurried = climb if until is None else replace(climb, seconds=left / (2 * len(region)))
+            interval = _refined(again, step, again.intervals[step.name], True, MEMORY // 4, hurried)
+            again.intervals[step.name] = interval
+    return again
+
+
 def _interval(found: Relaxation, step: Step) -> Interval:
     rule, inputs = step.rule, [found.intervals[name] for name in step.inputs]
     if isinstance(rule, Affine):
@@ -65,15 +119,23 @@ def _interval(found: Relaxation, step: Step) -> Interval:
     return lower - lost, upper + lost
 
 
-def _refined(found: Relaxation, step: Step, interval: Interval, sign_alone: bool, memory: int) -> Interval:
+def _refined(
+    found: Relaxation,
+    step: Step,
+    interval: Interval,
+    sign_alone: bool,
+    memory: int,
+    climb: Climb | None = None,
+) -> Interval:
     """The interval, and that of CROWN where it can matter, whichever end is tighter."""
+    bound = found.lower if climb is None else partial(climb, found)
     lower, upper = (each.flatten(1).clone() for each in interval)
     open_ = (lower < 0) & (upper > 0) if sign_alone else lower < upper
     for of, at in _rounds(open_, found.program, memory):
         unit = _unit(at, step.size, lower)
-        lower[of, at] = torch.maximum(lower[of, at], found.lower(step.name, unit, of))
+        lower[of, at] = torch.maximum(lower[of, at], bound(step.name, unit, of))
         minus = unit.with_(-unit.each)
-        upper[of, at] = torch.minimum(upper[of, at], -found.lower(step.name, minus, of))
+        upper[of, at] = torch.minimum(upper[of, at], -bound(step.name, minus, of))
     shape = (len(lower), *step.size)
     return lower.reshape(shape), upper.reshape(shape)
 

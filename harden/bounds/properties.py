@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import final
 
 import torch
 from torch import Tensor
@@ -13,16 +16,37 @@ from harden.bounds.coefficients import Whole
 from harden.bounds.crown import relaxed
 from harden.bounds.program import Program
 from harden.bounds.region import Region
+from harden.bounds.splits import Questions
 from harden.bounds.vnnlib import Clause, Property
 from harden.errors import InputError
 
 
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What is known of one clause.
+
+    Args:
+        refuted: it is proved that no input satisfies it.
+        candidate: of a clause that branching left open, the float32 input, as the network takes it, that is
+            likeliest to satisfy it: to be replayed in the runtime, and not believed.
+    """
+
+    refuted: bool
+    candidate: Tensor | None = None
+
+
 def refuted(program: Program, given: Property, method: Method | None = None) -> tuple[bool, ...]:
+    """Say of each clause whether it is proved that no input of its box satisfies it, as `answers` does."""
+    return tuple(answer.refuted for answer in answers(program, given, method))
+
+
+def answers(program: Program, given: Property, method: Method | None = None) -> tuple[Answer, ...]:
     """Say of each clause whether it is proved that no input of its box satisfies it.
 
     A clause asks for an output with a . Y <= b in every row; it is refuted when in one row the lower bound of
-    a . Y over the box is above b. Guarantee: as `harden.bounds.certify`, for what the file computes in
-    float32. False says nothing.
+    a . Y over the box is above b. Branch and bound may take another row in each part. Guarantee: as
+    `harden.bounds.certify`, for what the file computes in float32. What is not refuted is open.
 
     Args:
         program: the network; its input is taken in the order of its elements.
@@ -33,10 +57,16 @@ def refuted(program: Program, given: Property, method: Method | None = None) -> 
         InputError: the property is about other numbers of inputs or outputs, an input has no bound, or a
             coefficient is no number that float32 holds.
     """
-    method = method or Method()
+    method, begin = method or Method(), time.monotonic()
     check_fits(program, given)
     with torch.no_grad():
-        return tuple(_refuted(program, clause, method) for clause in given.clauses)
+        found = [Answer(_refuted(program, clause, method)) for clause in given.clauses]
+        left = [at for at, answer in enumerate(found) if not answer.refuted and given.clauses[at].rows]
+        for number, at in enumerate(left):
+            if method.branching is not None:
+                share = method.branching.within(begin, len(left) - number)
+                found[at] = _branched(program, given.clauses[at], replace(method, branching=share))
+    return tuple(found)
 
 
 def check_fits(program: Program, given: Property) -> None:
@@ -89,18 +119,42 @@ def _refuted(program: Program, clause: Clause, method: Method) -> bool:
         return True  # nothing lies in the box
     if not clause.rows:
         return False
-    region = Region(lower.reshape(1, *program.size), upper.reshape(1, *program.size))
-    rows = torch.tensor([[_held(number) for number in row] for row, _ in clause.rows], dtype=torch.float64)
-    limits = torch.tensor([_rounded(limit, up=True) for _, limit in clause.rows], dtype=torch.float64)
-    image = torch.zeros(len(rows), dtype=torch.int64)
+    region, (rows, limits) = _box(program, lower, upper), _asked(clause)
+    image, start = torch.zeros(len(rows), dtype=torch.int64), Whole(rows.reshape(-1, *program.logits))
     for backward in (False, True):
         found = relaxed(
             program, region, parallel=method.parallel, rounding=method.rounding, backward=backward
         )
-        bounds = found.lower(program.output, Whole(rows.reshape(-1, *program.logits)), image)
+        if backward and method.climb is not None:
+            bounds = method.climb(found, program.output, start, image, limits)
+        else:
+            bounds = found.lower(program.output, start, image)
         if bool((bounds > limits).any()):
             return True
     return False
+
+
+def _branched(program: Program, clause: Clause, method: Method) -> Answer:
+    if method.branching is None:
+        return Answer(False)
+    region = _box(program, _ends(clause.lower, up=False), _ends(clause.upper, up=True))
+    rows, limits = _asked(clause)
+    found = relaxed(program, region, parallel=method.parallel, rounding=method.rounding)
+    asked = Questions(torch.zeros(1, dtype=torch.int64), rows[None], limits[None])
+    answer = method.branching(found, asked)
+    if bool(answer.bounds[0] > 0):
+        return Answer(True)
+    return Answer(False, answer.points[0])
+
+
+def _box(program: Program, lower: Tensor, upper: Tensor) -> Region:
+    return Region(lower.reshape(1, *program.size), upper.reshape(1, *program.size))
+
+
+def _asked(clause: Clause) -> tuple[Tensor, Tensor]:
+    """Coefficients (R, K) of a clause's rows, and limits (R,), rounded up."""
+    rows = torch.tensor([[_held(number) for number in row] for row, _ in clause.rows], dtype=torch.float64)
+    return rows, torch.tensor([_rounded(limit, up=True) for _, limit in clause.rows], dtype=torch.float64)
 
 
 def _ends(bounds: tuple[Fraction | None, ...], *, up: bool) -> Tensor:

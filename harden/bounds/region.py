@@ -85,6 +85,26 @@ class Region:
         # The region lies in both: its least is at least the larger one.
         return torch.maximum(found, dot(a, at) - reach - rounded * dot(size, at.abs()))
 
+    def lowest(self, coefficients: Tensor, image: Tensor) -> Tensor:
+        """Points where coefficients . x is about the least, float32 and in the box: (P, ...)."""
+        lower, upper = self.lower[image], self.upper[image]
+        if self.centre is None:
+            found = torch.where(coefficients > 0, lower, upper)
+        else:
+            flat = coefficients.flatten(1)
+            size = torch.linalg.vector_norm(flat, self.dual, dim=1, keepdim=True)
+            if self.dual == math.inf:  # an L1 ball: all of it along one axis
+                best = flat.abs().argmax(1, keepdim=True)
+                step = torch.zeros_like(flat).scatter(1, best, flat.gather(1, best).sign())
+            else:
+                step = flat / size.clamp_min(1e-300)
+            found = (self.centre[image].flatten(1) - self.eps * step).reshape(lower.shape)
+            found = torch.minimum(torch.maximum(found, lower), upper)
+        rounded = found.to(torch.float32)
+        end = torch.tensor(math.inf)
+        rounded = torch.where(rounded > upper, torch.nextafter(rounded, -end), rounded)
+        return torch.where(rounded < lower, torch.nextafter(rounded, end), rounded)
+
     def take(self, index: Tensor) -> Region:
         """Some of the regions."""
         centre = None if self.centre is None else self.centre[index]

@@ -22,6 +22,8 @@ from harden.bounds.rules import Affine, Interval, Lines, Pooling, Rectifier, Win
 
 Slopes = Mapping[str, Tensor]
 """By a rectifier's name, slopes of its lower lines, (P, *size): one set for each bound."""
+Pulls = Mapping[str, Tensor]
+"""By a value's name, what is added to its coefficients, (P, *size): Lagrange multipliers of a known sign."""
 
 
 @final
@@ -48,15 +50,26 @@ class Relaxation:
     _charges: dict[str, Tensor] = field(default_factory=dict)
 
     def lower(
-        self, start: str, coefficients: Coefficients, image: Tensor, slopes: Slopes | None = None
+        self,
+        start: str,
+        coefficients: Coefficients,
+        image: Tensor,
+        slopes: Slopes | None = None,
+        pulls: Pulls | None = None,
+        seen: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """Lower bounds of coefficients . value over the regions: (P,).
+
+        Any pulls are sound. Where a value z is >= 0, c . v >= c . v + p z for p <= 0, and likewise with both
+        signs turned (Wang et al., beta-CROWN, arXiv 2103.06624): a p of the other sign counts as 0.
 
         Args:
             start: the value's name.
             coefficients: of P bounds on the value, numbers that float32 holds exactly.
             image: (P,), which of the N images each bound is about, or (1,), that of all.
             slopes: (P, *size) by rectifier; what is not there follows `parallel`.
+            pulls: (P, *size) by value.
+            seen: gets the coefficients of each rectifier's output and of the input, (P, *size).
         """
         pending = {start: coefficients}
         total = coefficients.each.new_zeros(len(coefficients.each))
@@ -65,6 +78,11 @@ class Relaxation:
             of_output = pending.pop(step.name, None)
             if of_output is None:
                 continue
+            if pulls is not None and step.name in pulls:
+                pull = self._allowed(step.name, pulls[step.name], image)
+                of_output = Whole(of_output.whole().each + pull)
+            if seen is not None and isinstance(step.rule, Rectifier):
+                seen[step.name] = of_output.whole().each
             below = None if slopes is None else slopes.get(step.name)
             of_inputs, more = self._back(step, of_output, image, below)
             if self.rounding:
@@ -76,6 +94,8 @@ class Relaxation:
                 pending[name] = added(pending[name], each) if name in pending else each
         last = pending.get(self.program.input)
         if last is not None:
+            if seen is not None:
+                seen[self.program.input] = last.whole().each
             least = self.region.least(last, image)
             total, size = total + least, size + least.abs()
         if not self.rounding:
@@ -88,6 +108,13 @@ class Relaxation:
         if isinstance(lines, Winners):
             raise TypeError(step.name)
         return lines.below_slope
+
+    def _allowed(self, name: str, pull: Tensor, image: Tensor) -> Tensor:
+        """What of a pull has the sign that the value's interval asks for."""
+        lower, upper = (end if len(end) == 1 else end[image] for end in self.intervals[name])
+        # Not by clamp, which has no slope at 0, where every multiplier begins.
+        right = ((lower >= 0) & (pull <= 0)) | ((upper <= 0) & (pull >= 0))
+        return torch.where(right, pull, 0.0)
 
     def _back(
         self, step: Step, of_output: Coefficients, image: Tensor, below: Tensor | None

@@ -33,11 +33,19 @@ class Climb:
     rate: float = 0.1
     seconds: float | None = None
 
-    def __call__(self, found: Relaxation, start: str, coefficients: Coefficients, image: Tensor) -> Tensor:
+    def __call__(
+        self,
+        found: Relaxation,
+        start: str,
+        coefficients: Coefficients,
+        image: Tensor,
+        goals: Tensor | None = None,
+    ) -> Tensor:
         """Lower bounds (P,) as `Relaxation.lower` gives them, none lower than with its own slopes.
 
-        A bound that is above 0 is left alone: nothing more is asked of it.
+        A bound that is above its goal, (P,), by default 0, is left alone: nothing more is asked of it.
         """
+        image = image.expand(len(coefficients.each))
         best = found.lower(start, coefficients, image)
         slopes = self._at_first(found, start, image)
         if not slopes or not self.steps:
@@ -46,7 +54,8 @@ class Climb:
             step.name: step.rule.alpha for step in found.program.steps if isinstance(step.rule, Rectifier)
         }
         until = None if self.seconds is None else time.monotonic() + self.seconds
-        left = (best <= 0).nonzero().flatten()
+        goals = torch.zeros_like(best) if goals is None else goals
+        left = (best <= goals).nonzero().flatten()
         for name in slopes:
             slopes[name] = slopes[name][left].requires_grad_()
         optimiser = torch.optim.Adam(slopes.values(), lr=self.rate)
@@ -56,7 +65,7 @@ class Climb:
                 break
             with torch.enable_grad():
                 bound = found.lower(start, coefficients, image[left], slopes)
-                torch.autograd.backward(-bound.clamp_max(0).sum())
+                torch.autograd.backward(-(bound - goals[left]).clamp_max(0).sum())
             with torch.no_grad():
                 best[left] = torch.maximum(best[left], bound.detach())
                 optimiser.step()
