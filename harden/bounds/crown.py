@@ -48,12 +48,12 @@ def relaxed(
         memory: bytes that coefficients may take.
     """
     found = Relaxation(program, region, {program.input: (region.lower, region.upper)}, parallel, rounding)
-    refined = _worth_refining(program, box=region.centre is None)
+    worth = _worth_refining(program, box=region.centre is None)
     wanted = _needed_signs(program)
     for step in program.steps:
         lower, upper = _interval(found, step)
-        if backward and step.name in refined:
-            lower, upper = _refined(found, step, (lower, upper), step.name in wanted, memory)
+        if backward and step.name in worth:
+            lower, upper = refined(found, step, (lower, upper), step.name in wanted, memory)
         found.intervals[step.name] = lower, upper
     return found
 
@@ -95,15 +95,15 @@ def sharpened(found: Relaxation, climb: Climb, until: float | None = None) -> Re
     program, region = found.program, found.region
     again = Relaxation(program, region, {program.input: (region.lower, region.upper)}, found.parallel)
     again.rounding = found.rounding
-    refined, wanted = _worth_refining(program, box=region.centre is None), _needed_signs(program)
+    worth, wanted = _worth_refining(program, box=region.centre is None), _needed_signs(program)
     for step in program.steps:
         lower, upper = _interval(again, step)
         before = found.intervals[step.name]
         again.intervals[step.name] = torch.maximum(lower, before[0]), torch.minimum(upper, before[1])
         left = math.inf if until is None else until - time.monotonic()
-        if step.name in refined & wanted and left > 0:
+        if step.name in worth & wanted and left > 0:
             hurried = climb if until is None else replace(climb, seconds=left / (2 * len(region)))
-            interval = _refined(again, step, again.intervals[step.name], True, MEMORY // 4, hurried)
+            interval = refined(again, step, again.intervals[step.name], True, MEMORY // 4, hurried)
             again.intervals[step.name] = interval
     return again
 
@@ -119,15 +119,24 @@ def _interval(found: Relaxation, step: Step) -> Interval:
     return lower - lost, upper + lost
 
 
-def _refined(
+def refined(
     found: Relaxation,
     step: Step,
     interval: Interval,
-    sign_alone: bool,
-    memory: int,
+    sign_alone: bool = False,
+    memory: int = MEMORY,
     climb: Climb | None = None,
 ) -> Interval:
-    """The interval, and that of CROWN where it can matter, whichever end is tighter."""
+    """The interval, and that of CROWN where it can matter, whichever end is tighter.
+
+    Args:
+        found: what is known of the values before.
+        step: whose value is bounded.
+        interval: what is known of it, (N, *size) each.
+        sign_alone: whether values on both sides of 0 alone can matter.
+        memory: bytes that coefficients may take.
+        climb: the search for better slopes; None for none.
+    """
     bound = found.lower if climb is None else partial(climb, found)
     lower, upper = (each.flatten(1).clone() for each in interval)
     open_ = (lower < 0) & (upper > 0) if sign_alone else lower < upper

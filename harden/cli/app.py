@@ -179,7 +179,7 @@ def certify(
     vnnlib: opt.Vnnlib = None,
     norm: opt.Norm = "linf",
     eps: opt.Eps = "8/255",
-    method: opt.ProofMethod = "alpha-crown",
+    method: opt.ProofMethod = "",
     radius_steps: opt.RadiusSteps = 4,
     attacks: opt.ProofAttacks = "quick",
     minutes: opt.ProofMinutes = None,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
 from rich.table import Table
 
-from harden.bounds import Climb, Method, Program
+from harden.bounds import Branching, Climb, Method, Program
 from harden.cli.bare import Bare
 from harden.cli.console import Watch, console, write_json
 from harden.cli.evaluate import fitting
@@ -26,7 +26,9 @@ from harden.evaluation.proof_report import ProofReport
 from harden.evaluation.proofs import Proved, Search, prove
 from harden.threats import Threat, from_name
 
-METHODS = ("ibp", "crown", "alpha-crown")
+METHODS = ("ibp", "crown", "alpha-crown", "branch-and-bound")
+PARTS = 1000
+"""Into how many parts branch and bound cuts a question at most: the same on every machine."""
 _ATTACK_JOURNAL, _PROOF_JOURNAL = "attack", "proofs.jsonl"
 
 
@@ -48,7 +50,7 @@ class Plan:
 
     def search(self) -> Search:
         """How proofs are looked for."""
-        return Search(method_named(self.method), self.radius_steps, self.minutes)
+        return Search(method_named(self.method or "alpha-crown"), self.radius_steps, self.minutes)
 
 
 def method_named(name: str) -> Method:
@@ -64,6 +66,8 @@ def method_named(name: str) -> Method:
             return Method(climb=None)
         case "alpha-crown":
             return Method(climb=Climb())
+        case "branch-and-bound":
+            return Method(climb=Climb(), branching=Branching(seconds=None, parts=PARTS))
     raise InputError(f"--method {name}", " or ".join(METHODS), "write --method alpha-crown")
 
 
@@ -168,6 +172,6 @@ def _show_time(left: int, found: Evaluation) -> None:
 def _journal(plan: Plan, sha256: str, images: str, threat: Threat) -> ProofJournal | None:
     if plan.journal is None:
         return None
-    search = describe(Search(method_named(plan.method), plan.radius_steps))
+    search = describe(replace(plan.search(), minutes=None))
     facts = {"file": sha256, "images": images, "threat": describe(threat), "search": search}
     return ProofJournal(plan.journal / _PROOF_JOURNAL, {**facts, "attacks": plan.attacks, "seed": plan.seed})

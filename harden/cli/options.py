@@ -142,7 +142,13 @@ Witness = Annotated[
     typer.Option("--witness", callback=_writable, help="Where to write a counterexample (.npy), if sat."),
 ]
 ProofMethod = Annotated[
-    str, typer.Option("--method", help="ibp | crown | alpha-crown: how hard a proof is tried.")
+    str,
+    typer.Option(
+        "--method",
+        help="ibp | crown | alpha-crown (of images, by default) | branch-and-bound (of --vnnlib): how hard a "
+        "proof is tried.",
+        show_default=False,
+    ),
 ]
 RadiusSteps = Annotated[
     int,

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, final
 
 import numpy as np
+import torch
 
 from harden.artefact.session import Session
-from harden.bounds import Program
-from harden.bounds.properties import check_boxes, check_fits, refuted
-from harden.bounds.vnnlib import parse
+from harden.bounds import Branching, Method, Program
+from harden.bounds.assignment import satisfied
+from harden.bounds.properties import answers, check_boxes, check_fits
+from harden.bounds.vnnlib import Property, parse
 from harden.cli.certify import file_of, method_named
 from harden.cli.console import console, write_json
 from harden.errors import InputError
@@ -24,7 +26,7 @@ from harden.files import write_bytes
 from harden.graph import GraphNetwork, read
 from harden.models import frozen
 
-MINUTES = 5.0
+MINUTES, METHOD = 5.0, "branch-and-bound"
 _ATTACK_SHARE = 0.2
 """Of the time, at most, for looking for counterexamples before proofs are tried."""
 
@@ -66,7 +68,7 @@ class Question:
         method, minutes, seed = how
         if minutes is not None and not minutes > 0:
             raise InputError(f"--minutes {minutes:g}", "a positive number", "write --minutes 5")
-        return cls(file, witness, method, MINUTES if minutes is None else minutes, seed)
+        return cls(file, witness, method or METHOD, MINUTES if minutes is None else minutes, seed)
 
 
 def decide(spec: str, question: Question, json_file: Path | None) -> int:
@@ -89,7 +91,9 @@ def decide(spec: str, question: Question, json_file: Path | None) -> int:
             seed=question.seed,
             until=began + _ATTACK_SHARE * 60 * question.minutes,
         )
-    clauses = () if found is not None else refuted(program, given, method)
+    clauses: tuple[bool, ...] = ()
+    if found is None:
+        clauses, found = _proved(program, given, method, session, began + 60 * question.minutes)
     answer = _answer(found, clauses)
     written = _write_witness(found, question.witness)
     write_json(
@@ -110,6 +114,23 @@ def decide(spec: str, question: Question, json_file: Path | None) -> int:
         console.print(f"{sum(clauses)} of {len(clauses)} clauses refuted", soft_wrap=True)
     console.print(answer)
     return 0
+
+
+def _proved(
+    program: Program, given: Property, method: Method, session: Session, until: float
+) -> tuple[tuple[bool, ...], Counterexample | None]:
+    """Which clauses are refuted, and of the others what branching points at, if the runtime agrees."""
+    if method.branching is not None:
+        left = max(until - time.monotonic(), 0.0)
+        method = replace(method, branching=Branching(seconds=left))
+    said = answers(program, given, method)
+    for answer in said:
+        if answer.candidate is not None:
+            x = answer.candidate.to(torch.float32).reshape(1, *program.size).numpy()
+            y = session(x)
+            if satisfied(given, x.flatten().tolist(), y[0].tolist()):
+                return tuple(each.refuted for each in said), Counterexample(x[0], y[0])
+    return tuple(answer.refuted for answer in said), None
 
 
 def _answer(found: Counterexample | None, clauses: tuple[bool, ...]) -> Literal["sat", "unsat", "unknown"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import final
@@ -231,7 +231,11 @@ class _Levels:
 
     def _proved(self, level: int, part: Tensor) -> Tensor:
         threat = self._found.threat.scaled(Fraction(level, (1 << self._search.steps)))
-        return certify(self._program, self._x[part], self._y[part], threat, self._search.method).certified
+        method = self._search.method
+        if method.branching is not None and self._search.minutes is not None:
+            left = 60 * self._search.minutes - (time.monotonic() - self._began)
+            method = replace(method, branching=replace(method.branching, seconds=max(left, 0.0)))
+        return certify(self._program, self._x[part], self._y[part], threat, method).certified
 
     def _tell(self) -> None:
         if self._on_proof is None:

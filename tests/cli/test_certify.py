@@ -198,3 +198,34 @@ def test_a_model_that_is_no_file(harden: Harden) -> None:
     answer = harden("certify", "small", "--data", "digits")
     assert answer.code == 2
     assert "expected an ONNX file or a run's folder" in answer.err
+
+
+def test_branch_and_bound_answers_what_one_relaxation_leaves_open(
+    harden: Harden, small: Path, tmp_path: Path
+) -> None:
+    answered = {}
+    for half_width in (0.05, 0.1, 0.15, 0.2, 0.3):
+        spec = property_of(tmp_path / "p.vnnlib", half_width, others(small))
+        for method in ("crown", "branch-and-bound"):
+            answer = harden("certify", small, "--vnnlib", spec, "--method", method)
+            assert answer.code == 0, answer.err
+            answered[half_width, method] = answer.out.splitlines()[-1]
+    before = [said for (_, method), said in answered.items() if method == "crown"]
+    after = [said for (_, method), said in answered.items() if method == "branch-and-bound"]
+    assert "unknown" in before
+    assert "unknown" not in after
+    assert all(was in ("unknown", said) for was, said in zip(before, after, strict=True))
+
+
+def test_images_with_branch_and_bound(harden: Harden, file: Path, tmp_path: Path) -> None:
+    words = ("--data", "digits", "--test-images", "6", "--eps", "1/30", "--radius-steps", "0")
+    levels = []
+    for method in ("crown", "branch-and-bound"):
+        answer = harden(
+            "certify", file, *words, "--method", method, "--minutes", "0.2", "--json", tmp_path / "f.json"
+        )
+        assert answer.code == 0, answer.err
+        said = json.loads((tmp_path / "f.json").read_text())
+        levels.append(said["counts"]["certified"])
+    assert "branch and bound" in said["method"]
+    assert levels[1] >= levels[0]
