@@ -73,6 +73,8 @@ def run(
     steps: opt.Steps = 50,
     restarts: opt.Restarts = 3,
     bfloat16: opt.Bfloat16 = False,
+    prove: opt.Prove = "none",
+    prove_minutes: opt.ProveMinutes = None,
     test_images: opt.TestImages = 0,
     batch_size: opt.Batch = 128,
     auto_batch: opt.AutoBatch = False,
@@ -114,6 +116,8 @@ def run(
         steps=steps,
         restarts=restarts,
         bfloat16=bfloat16,
+        prove=prove,
+        prove_minutes=prove_minutes,
         test_images=test_images,
         batch_size=batch_size,
         auto_batch=auto_batch,
@@ -219,6 +223,8 @@ def export(
     steps: opt.Steps = 50,
     restarts: opt.Restarts = 3,
     bfloat16: opt.Bfloat16 = False,
+    prove: opt.Prove = "none",
+    prove_minutes: opt.ProveMinutes = None,
     test_images: opt.TestImages = 0,
     seed: opt.Seed = 0,
     config: opt.Config = None,
@@ -228,12 +234,12 @@ def export(
     """Export a model as it is to a parity-checked ONNX file, and certify the file."""
     from harden.cli.evaluate import Plan
     from harden.cli.export import export as command
+    from harden.cli.proving import search_named
     from harden.cli.specs import ModelSpec
 
     plan = Plan(norm, eps, steps, restarts, bfloat16, test_images, 256, seed, "cpu", attacks)
-    _leave(
-        command(ModelSpec.of(spec, weights, mean, std, head=head, output=output), data, plan, out, json_file)
-    )
+    model = ModelSpec.of(spec, weights, mean, std, head=head, output=output)
+    _leave(command(model, data, plan, out, json_file, search_named(prove, prove_minutes)))
 
 
 @app.command()

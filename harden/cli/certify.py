@@ -9,10 +9,11 @@ from typing import final
 
 from rich.table import Table
 
-from harden.bounds import Branching, Climb, Method, Program
+from harden.bounds import Program
 from harden.cli.bare import Bare
 from harden.cli.console import Watch, console, write_json
 from harden.cli.evaluate import fitting
+from harden.cli.proving import method_named
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
 from harden.cli.suites import RESTARTS, STEPS, suite_named
@@ -26,9 +27,6 @@ from harden.evaluation.proof_report import ProofReport
 from harden.evaluation.proofs import Proved, Search, prove
 from harden.threats import Threat, from_name
 
-METHODS = ("ibp", "crown", "alpha-crown", "branch-and-bound")
-PARTS = 1000
-"""Into how many parts branch and bound cuts a question at most: the same on every machine."""
 _ATTACK_JOURNAL, _PROOF_JOURNAL = "attack", "proofs.jsonl"
 
 
@@ -51,24 +49,6 @@ class Plan:
     def search(self) -> Search:
         """How proofs are looked for."""
         return Search(method_named(self.method or "alpha-crown"), self.radius_steps, self.minutes)
-
-
-def method_named(name: str) -> Method:
-    """The method of --method NAME.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    match name:
-        case "ibp":
-            return Method(climb=None, backward=False)
-        case "crown":
-            return Method(climb=None)
-        case "alpha-crown":
-            return Method(climb=Climb())
-        case "branch-and-bound":
-            return Method(climb=Climb(), branching=Branching(seconds=None, parts=PARTS))
-    raise InputError(f"--method {name}", " or ".join(METHODS), "write --method alpha-crown")
 
 
 def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:

@@ -32,6 +32,8 @@ class Choice:
     budget: str = "10min"
     lr: float = 1e-3
     attacks: str = "pgd"
+    prove: str = "none"
+    prove_minutes: float | None = None
     steps: int = 50
     restarts: int = 3
     bfloat16: bool = False

@@ -15,11 +15,19 @@ from harden.cli.outcome import as_json, exit_code, print_artefact
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
 from harden.data import from_loader, load
+from harden.evaluation.proofs import Search
 from harden.training.checkpoint import save_weights
 from harden.training.fit import check_fit
 
 
-def export(spec: ModelSpec, data: str, plan: Plan, out: Path, json_file: Path | None) -> int:
+def export(
+    spec: ModelSpec,
+    data: str,
+    plan: Plan,
+    out: Path,
+    json_file: Path | None,
+    search: Search | None = None,
+) -> int:
     """Export a model as it is, and certify the file."""
     check_spec(spec)
     threat, attempts = plan.threat(), plan.attempts()
@@ -34,7 +42,7 @@ def export(spec: ModelSpec, data: str, plan: Plan, out: Path, json_file: Path | 
         save_weights(model, place / CHECKPOINT_FOLDER)
         origin.remember(place)
 
-    claim = Claim(threat=threat, attempts=attempts, seed=plan.seed, split="test")
+    claim = Claim(threat=threat, attempts=attempts, seed=plan.seed, split="test", search=search)
     with Watch() as watch:
         artefact: Artefact = export_model(model, out, test, claim, beside=write_beside, on_phase=watch.phase)
     print_artefact(artefact)

@@ -172,6 +172,15 @@ BlackBox = Annotated[
     bool,
     typer.Option("--black-box", help="Of an ONNX file: leave its graph unread, ask it for scores alone."),
 ]
+Prove = Annotated[
+    str,
+    typer.Option(
+        "--prove", help="none | ibp | crown | alpha-crown | branch-and-bound: also prove, at quarters of eps."
+    ),
+]
+ProveMinutes = Annotated[
+    float | None, typer.Option("--prove-minutes", help="End these proofs after so many minutes.")
+]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 Batch = Annotated[int, typer.Option("--batch-size", help="Images at a time.")]

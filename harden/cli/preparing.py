@@ -12,6 +12,7 @@ from harden.artefact.folder import check_folder
 from harden.cli.choice import Choice
 from harden.cli.folders import check_apart
 from harden.cli.logs import Tracker, trackers
+from harden.cli.proving import search_named
 from harden.cli.recipes import check_class_weights, class_weights, recipe
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
@@ -20,6 +21,7 @@ from harden.data import Examples, Source, Splits, from_loader, leaks, load, unla
 from harden.data.memory import ExamplesSource
 from harden.errors import InputError
 from harden.evaluation import Attempt
+from harden.evaluation.proofs import Search
 from harden.hardening import Recipe
 from harden.models import Classifier, FastCopy
 from harden.models.devices import check_device
@@ -40,6 +42,7 @@ class Options:
     attempts: tuple[Attempt, ...]
     device: torch.device
     trackers: tuple[Tracker, ...]
+    search: Search | None = None
 
 
 @final
@@ -100,6 +103,7 @@ def read_options(choice: Choice) -> Options:
     threat, budget = from_name(choice.norm, choice.eps), Budget.parse(choice.budget)
     copy = FastCopy(bfloat16=choice.bfloat16)
     attempts = suite_named(choice.attacks, choice.steps, choice.restarts, copy.precision)
+    search = search_named(choice.prove, choice.prove_minutes)
     check_class_weights(choice.class_weights)
     made = recipe(choice.pretrain, choice.finetune, 1, beta=choice.beta, lr=choice.lr)
     if threat.eps == 0:
@@ -121,7 +125,7 @@ def read_options(choice: Choice) -> Options:
     found = trackers(choice.log)
     check_folder(choice.out)
     check_apart(choice.out, ModelSpec(choice.model, str(choice.weights) if choice.weights else None))
-    return Options(threat, budget, attempts, device, found)
+    return Options(threat, budget, attempts, device, found, search)
 
 
 def prepare(choice: Choice) -> Ready:

@@ -18,7 +18,7 @@ from harden.cli.inputs import print_inputs
 from harden.cli.outcome import as_json, exit_code, print_artefact
 from harden.cli.preparing import Ready, prepare
 from harden.data import from_loader
-from harden.description import JSON
+from harden.description import JSON, describe
 from harden.errors import InputError
 from harden.hardening import finished, harden, job_of, plan_of
 from harden.models import Classifier
@@ -86,6 +86,8 @@ def _evaluation(choice: Choice, ready: Ready) -> dict[str, JSON]:
         "restarts": choice.restarts,
         "bfloat16": choice.bfloat16,
     }
+    if ready.options.search is not None:
+        asked["proofs"] = describe(ready.options.search)
     return {"evaluation": {**asked, "test_images": ready.test.digest()}}
 
 
@@ -144,6 +146,7 @@ def _certified(choice: Choice, ready: Ready, out: Path) -> Artefact:
             compare=compare,
             split="test",
             notes=ready.origin.notes(),
+            search=ready.options.search,
             on_phase=watch.phase,
         )
 
