@@ -42,3 +42,15 @@ class BrokenClaimError(HardenError):
     """A file differs from its digest, or a claim of a certificate does not hold."""
 
     exit_code: ClassVar[int] = 1
+
+
+class RegressionError(HardenError):
+    """A model is worse than the one before, and nobody has accepted that; nothing was written."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class BaselineError(InputError):
+    """There is no baseline, or one that does not fit: other data, another attack, a damaged file."""
+
+    exit_code: ClassVar[int] = 4
