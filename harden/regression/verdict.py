@@ -96,23 +96,30 @@ class Finding:
 
     Attributes:
         comparison: what was compared.
+        rule: what it was judged by.
         state: the answer.
         interval: lower and upper one-sided bounds of the difference, each at level 1 - alpha.
         p_worse: exact one-sided p-value of McNemar's test for a drop.
         level: what it was held against, alpha after Holm's correction.
         reasons: why it is FAIL, in sentences; empty otherwise.
         notes: what decides nothing.
-        outlook: what would decide, where it is INCONCLUSIVE.
     """
 
     comparison: Comparison
+    rule: Rule
     state: State
     interval: tuple[float, float]
     p_worse: float
     level: float
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    outlook: Outlook | None = None
+
+    @property
+    def outlook(self) -> Outlook | None:
+        """What would decide, where it is INCONCLUSIVE; worked out when it is asked for."""
+        if self.state is not State.INCONCLUSIVE:
+            return None
+        return outlook(self.comparison.pairs, self.rule.margin, self.rule.alpha, self.level)
 
 
 @final
@@ -191,8 +198,7 @@ def _finding(comparison: Comparison, p: float, level: float, rule: Rule) -> Find
     elif dropped:
         reasons = (f"a significant drop (p = {p:.2g}, level {level:.2g})", *reasons)
     state = State.FAIL if reasons else State.PASS if passed else State.INCONCLUSIVE
-    undecided = outlook(pairs, rule.margin, rule.alpha, level) if state is State.INCONCLUSIVE else None
-    return Finding(comparison, state, interval, p, level, reasons, notes, undecided)
+    return Finding(comparison, rule, state, interval, p, level, reasons, notes)
 
 
 def _below_floor(comparison: Comparison, rule: Rule) -> tuple[str, ...]:

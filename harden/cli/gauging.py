@@ -1,0 +1,163 @@
+"""A file measured for the gate: by the settings of the command line, or by those of a baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import final
+
+from torch import Tensor
+
+from harden.bounds import Method, Program, certify
+from harden.cli.bare import bare, is_bare
+from harden.cli.console import Watch
+from harden.cli.sampling import evaluated_images
+from harden.cli.specs import ModelSpec
+from harden.cli.suites import RESTARTS, STEPS, suite_named
+from harden.data import Examples, Splits, from_loader, load
+from harden.errors import InputError
+from harden.evaluation import Attempt, Evaluation, Phase, evaluate
+from harden.graph import read
+from harden.losses import Classify
+from harden.models import Classifier
+from harden.regression.measured import attack_setting, check_of, data_setting, distrusted, threat_record
+from harden.regression.records import Check, DataSetting, Setting
+from harden.threats import Threat, from_name
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is to be measured.
+
+    Attributes:
+        norm: linf, l2 or l1.
+        eps: the budget, as text.
+        attacks: the suite's name.
+        steps: of `pgd`.
+        restarts: of `pgd`.
+        sample: how many test images, 0 for all.
+        seed: of the random starts.
+        certify: whether bounds are computed too.
+    """
+
+    norm: str
+    eps: str
+    attacks: str
+    steps: int = STEPS
+    restarts: int = RESTARTS
+    sample: int = 0
+    seed: int = 0
+    certify: bool = False
+
+    @classmethod
+    def again(cls, known: Setting) -> Ask:
+        """What a baseline's check asked for."""
+        attacks = known.attacks
+        return cls(
+            norm=known.threat.norm,
+            eps=known.threat.eps,
+            attacks=attacks.suite,
+            steps=attacks.steps or STEPS,
+            restarts=attacks.restarts or RESTARTS,
+            sample=known.data.sample,
+            seed=known.seed,
+            certify=known.certified,
+        )
+
+    @property
+    def threat(self) -> Threat:
+        """The threat model."""
+        return from_name(self.norm, self.eps)
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The attacks."""
+        return suite_named(self.attacks, self.steps, self.restarts)
+
+    def setting(self, data: DataSetting) -> Setting:
+        """All that the result depends on, on these images."""
+        own = (self.steps, self.restarts) if self.attacks == "pgd" else (None, None)
+        return Setting(
+            threat=threat_record(self.threat),
+            attacks=attack_setting(self.attacks, self.attempts, *own),
+            data=data,
+            seed=self.seed,
+            certified=self.certify,
+        )
+
+
+@final
+class Gauge:
+    """A file on the test images of a data set; it is loaded when something is measured.
+
+    Args:
+        model: an ONNX file, or a folder with a model.onnx.
+        data: a data spec.
+        batch_size: images at a time.
+
+    Raises:
+        InputError: there is no such file, or the data can't be read.
+    """
+
+    def __init__(self, model: str, data: str, batch_size: int) -> None:
+        self.path = _file(model)
+        self._splits: Splits = load(data)
+        self._batch_size = batch_size
+        self._images: dict[int, tuple[Examples, DataSetting]] = {}
+
+    def images(self, sample: int) -> tuple[Examples, DataSetting]:
+        """The images of a sample and their digests."""
+        if sample not in self._images:
+            images = evaluated_images(self._splits, sample)
+            self._images[sample] = images, data_setting(images, sample)
+        return self._images[sample]
+
+    def setting(self, ask: Ask) -> Setting:
+        """What a measurement would be made with."""
+        return ask.setting(self.images(ask.sample)[1])
+
+    def measure(self, ask: Ask) -> tuple[Check, tuple[str, ...]]:
+        """Attack the file, with onnxruntime as the judge, and give what was found and why to distrust it."""
+        images, _ = self.images(ask.sample)
+        model, judge = self._judged
+        with Watch() as watch:
+            found = evaluate(
+                model,
+                from_loader(images, self._batch_size),
+                ask.threat,
+                ask.attempts,
+                judge=judge,
+                seed=ask.seed,
+                on_batch=lambda at: watch.phase(Phase.of("attack", at)),
+            )
+        certified = self._certified(images, found, ask.threat) if ask.certify else None
+        return check_of(found, self.setting(ask), self.path, certified), distrusted(found)
+
+    @cached_property
+    def _judged(self) -> tuple[Classifier, Classify]:
+        source = from_loader(self._splits.test, self._batch_size)
+        model, judge, _ = bare(ModelSpec(str(self.path)), self._splits, source)
+        return model, judge
+
+    def _certified(self, images: Examples, found: Evaluation, threat: Threat) -> Tensor:
+        """Which images are proved, without a climb: what is proved must not depend on the time there is."""
+        (batch,) = images.batches(len(images))
+        proved = certify(Program.of(read(self.path)), batch.x, batch.y, threat, Method(climb=None)).certified
+        if bool((proved & ~found.robust_correct.cpu()).any()):
+            raise RuntimeError("an attack broke an image that was proved: the bounds are wrong")
+        return proved
+
+
+def _file(model: str) -> Path:
+    path = Path(model)
+    if path.is_dir() and (path / "model.onnx").is_file():
+        return path / "model.onnx"
+    if not is_bare(ModelSpec(model)) or not path.is_file():
+        raise InputError(
+            f"{model}, where no ONNX file is" if is_bare(ModelSpec(model)) else f"model {model!r}",
+            "an ONNX file, or a folder with a model.onnx",
+            "export the model first: harden export",
+        )
+    return path
