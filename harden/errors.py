@@ -30,6 +30,10 @@ class InputError(HardenError):
     """An argument, a file or a data set is not what it has to be; nothing was written."""
 
 
+class HeldError(InputError):
+    """Another process or thread is writing where this one wants to; it may be free in a moment."""
+
+
 class ExportError(HardenError):
     """The exported graph does not compute what the model computes; nothing was left behind."""
 

@@ -11,12 +11,13 @@ from harden.errors import (
     BrokenClaimError,
     ExportError,
     HardenError,
+    HeldError,
     InputError,
     RegressionError,
 )
 
 KINDS = [
-    *((HardenError, 2), (InputError, 2), (ExportError, 2)),
+    *((HardenError, 2), (InputError, 2), (HeldError, 2), (ExportError, 2)),
     *((BrokenClaimError, 1), (RegressionError, 1), (BaselineError, 4)),
 ]
 

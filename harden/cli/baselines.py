@@ -23,7 +23,7 @@ def update(gauge: Gauge, ask: Ask, baseline: Path, reason: str | None, json_file
     """Measure a file and keep it as the one to compare with; 1 where the number can't be trusted."""
     if baseline.exists():
         read(baseline, "")  # a damaged file is told before minutes are spent
-    check, distrust = gauge.measure(ask)
+    check, distrust = gauge.watched(ask)
     if distrust:
         for line in distrust:
             console.print(f"unreliable: {line}", markup=False, soft_wrap=True)

@@ -18,6 +18,7 @@ CleanFloor = Annotated[str, typer.Option("--clean-floor", help="Least clean accu
 CertifiedFloor = Annotated[str, typer.Option("--certified-floor", help="Least certified accuracy.")]
 Inconclusive = Annotated[str, typer.Option(help="warn (exit 0) | fail (exit 3)")]
 Certify = Annotated[bool, typer.Option("--certify", help="Also: how many images are proved.")]
+Label = Annotated[str, typer.Option(help="Whose checks, where a baseline holds those of several models.")]
 Accept = Annotated[
     str | None,
     typer.Option("--accept-regression", help="Why a step down is accepted; the baseline keeps it."),
@@ -57,6 +58,7 @@ def check(
     clean_floor: CleanFloor = "",
     certified_floor: CertifiedFloor = "",
     inconclusive: Inconclusive = "warn",
+    label: Label = "",
     batch_size: opt.Batch = 256,
     junit: Junit = None,
     md: Markdown = None,
@@ -76,7 +78,8 @@ def check(
         ("certified", "--certified-floor", certified_floor),
     )
     least = tuple((name, share(option, text)) for name, option, text in floors if text)
-    gate = Gate(baseline, Rule(share("--margin", margin), alpha, least), inconclusive, batch_size)
+    rule = Rule(share("--margin", margin), alpha, least)
+    gate = Gate(baseline, rule, inconclusive, batch_size, label)
     if code := command(model, data, gate, Files(junit, md, json_file, html)):
         raise typer.Exit(code)
 
@@ -97,6 +100,7 @@ def update(
     restarts: opt.Restarts = 3,
     test_images: opt.TestImages = 0,
     certify: Certify = False,
+    label: Label = "",
     baseline: BaselineFile = DEFAULT,
     accept_regression: Accept = None,
     batch_size: opt.Batch = 256,
@@ -108,8 +112,8 @@ def update(
     from harden.cli.baselines import update as command
     from harden.cli.gauging import Ask, Gauge
 
-    ask = Ask(norm, eps, attacks, steps, restarts, test_images, seed, certify)
-    gauge = Gauge(model, data, batch_size)
+    ask = Ask(norm, eps, attacks, steps, restarts, test_images, seed, certify, label)
+    gauge = Gauge.of(model, data, batch_size)
     if code := command(gauge, ask, baseline, accept_regression, json_file):
         raise typer.Exit(code)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +18,15 @@ from harden.cli.specs import ModelSpec
 from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Examples, Splits, from_loader, load
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, Phase, evaluate
+from harden.evaluation import Attempt, Evaluation, Phase, Standing, evaluate
 from harden.graph import read
 from harden.losses import Classify
 from harden.models import Classifier
 from harden.regression.measured import attack_setting, check_of, data_setting, distrusted, threat_record
 from harden.regression.records import Check, DataSetting, Setting
 from harden.threats import Threat, from_name
+
+OnBatch = Callable[[Standing], None]
 
 
 @final
@@ -40,6 +43,7 @@ class Ask:
         sample: how many test images, 0 for all.
         seed: of the random starts.
         certify: whether bounds are computed too.
+        label: of whose model this is, where a baseline holds several; see `harden.regression.records`.
     """
 
     norm: str
@@ -50,11 +54,12 @@ class Ask:
     sample: int = 0
     seed: int = 0
     certify: bool = False
+    label: str = ""
 
     @classmethod
-    def again(cls, known: Setting) -> Ask:
+    def again(cls, check: Check) -> Ask:
         """What a baseline's check asked for."""
-        attacks = known.attacks
+        known, attacks = check.setting, check.setting.attacks
         return cls(
             norm=known.threat.norm,
             eps=known.threat.eps,
@@ -64,6 +69,7 @@ class Ask:
             sample=known.data.sample,
             seed=known.seed,
             certify=known.certified,
+            label=check.label,
         )
 
     @property
@@ -93,19 +99,23 @@ class Gauge:
     """A file on the test images of a data set; it is loaded when something is measured.
 
     Args:
-        model: an ONNX file, or a folder with a model.onnx.
-        data: a data spec.
+        path: an ONNX file.
+        splits: the data.
         batch_size: images at a time.
-
-    Raises:
-        InputError: there is no such file, or the data can't be read.
     """
 
-    def __init__(self, model: str, data: str, batch_size: int) -> None:
-        self.path = _file(model)
-        self._splits: Splits = load(data)
-        self._batch_size = batch_size
+    def __init__(self, path: Path, splits: Splits, batch_size: int = 256) -> None:
+        self._path, self._splits, self._batch_size = path, splits, batch_size
         self._images: dict[int, tuple[Examples, DataSetting]] = {}
+
+    @classmethod
+    def of(cls, model: str, data: str, batch_size: int) -> Gauge:
+        """Find a file, or the one in a folder, and load the data of a spec.
+
+        Raises:
+            InputError: there is no such file, or the data can't be read.
+        """
+        return cls(_file(model), load(data), batch_size)
 
     def images(self, sample: int) -> tuple[Examples, DataSetting]:
         """The images of a sample and their digests."""
@@ -118,33 +128,38 @@ class Gauge:
         """What a measurement would be made with."""
         return ask.setting(self.images(ask.sample)[1])
 
-    def measure(self, ask: Ask) -> tuple[Check, tuple[str, ...]]:
+    def measure(self, ask: Ask, on_batch: OnBatch | None = None) -> tuple[Check, tuple[str, ...]]:
         """Attack the file, with onnxruntime as the judge, and give what was found and why to distrust it."""
         images, _ = self.images(ask.sample)
         model, judge = self._judged
-        with Watch() as watch:
-            found = evaluate(
-                model,
-                from_loader(images, self._batch_size),
-                ask.threat,
-                ask.attempts,
-                judge=judge,
-                seed=ask.seed,
-                on_batch=lambda at: watch.phase(Phase.of("attack", at)),
-            )
+        found = evaluate(
+            model,
+            from_loader(images, self._batch_size),
+            ask.threat,
+            ask.attempts,
+            judge=judge,
+            seed=ask.seed,
+            on_batch=on_batch,
+        )
         certified = self._certified(images, found, ask.threat) if ask.certify else None
-        return check_of(found, self.setting(ask), self.path, certified), distrusted(found)
+        check = check_of(found, self.setting(ask), self._path, certified)
+        return check.model_copy(update={"label": ask.label}), distrusted(found)
+
+    def watched(self, ask: Ask) -> tuple[Check, tuple[str, ...]]:
+        """Measure, with a bar for who waits."""
+        with Watch() as watch:
+            return self.measure(ask, lambda at: watch.phase(Phase.of("attack", at)))
 
     @cached_property
     def _judged(self) -> tuple[Classifier, Classify]:
         source = from_loader(self._splits.test, self._batch_size)
-        model, judge, _ = bare(ModelSpec(str(self.path)), self._splits, source)
+        model, judge, _ = bare(ModelSpec(str(self._path)), self._splits, source)
         return model, judge
 
     def _certified(self, images: Examples, found: Evaluation, threat: Threat) -> Tensor:
         """Which images are proved, without a climb: what is proved must not depend on the time there is."""
         (batch,) = images.batches(len(images))
-        proved = certify(Program.of(read(self.path)), batch.x, batch.y, threat, Method(climb=None)).certified
+        proved = certify(Program.of(read(self._path)), batch.x, batch.y, threat, Method(climb=None)).certified
         if bool((proved & ~found.robust_correct.cpu()).any()):
             raise RuntimeError("an attack broke an image that was proved: the bounds are wrong")
         return proved

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from harden.certificate.canonical import parse_json
 from harden.description import JSON
-from harden.errors import BaselineError, InputError, RegressionError
+from harden.errors import BaselineError, HeldError, InputError, RegressionError
 from harden.files import write_text
 from harden.locking import locked
 from harden.regression.paired import Pairs
@@ -18,6 +21,7 @@ from harden.regression.verdict import MEASURES, Comparison
 
 BASELINE_FILE = "robustness-baseline.json"
 _LARGEST = 1 << 26  # bytes; a bit for each of a million images is a quarter of a million
+_PAUSE = 0.05  # seconds between two looks at a lock
 
 _WORDS = {
     "threat": "threat model",
@@ -70,8 +74,14 @@ def rendered(baseline: Baseline) -> str:
     return json.dumps(described(baseline), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
-def update(path: Path, check: Check, reason: str | None = None) -> Baseline:
+def update(path: Path, check: Check, reason: str | None = None, *, patience: float = 0.0) -> Baseline:
     """Put a check into the file at `path`, which is made where it is missing, and return what is there now.
+
+    Args:
+        path: the file.
+        check: what was measured.
+        reason: why a step down is accepted.
+        patience: seconds to wait for another process that writes in the same folder.
 
     Raises:
         RegressionError: it is worse than the one that is there, or can't be compared with it, and there is
@@ -84,7 +94,7 @@ def update(path: Path, check: Check, reason: str | None = None) -> Baseline:
     folder = path.absolute().parent
     if not folder.is_dir():
         raise InputError(f"{path} in a folder that is missing", "a folder of the repository", "make it first")
-    with locked(folder):
+    with _locked(folder, patience):
         known = read(path, "").checks if path.exists() else {}
         before = known.get(check.name)
         if before is not None:
@@ -92,6 +102,21 @@ def update(path: Path, check: Check, reason: str | None = None) -> Baseline:
         baseline = Baseline(checks={**known, check.name: check})
         write_text(path, rendered(baseline))
     return baseline
+
+
+@contextmanager
+def _locked(folder: Path, patience: float) -> Iterator[None]:
+    until = time.monotonic() + patience
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(locked(folder))
+                break
+            except HeldError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_PAUSE)
+        yield
 
 
 def compared(before: Check, now: Check, broken: tuple[str, ...] = ()) -> tuple[Comparison, ...]:

@@ -104,8 +104,13 @@ class Accepted(Model):
 
 
 class Check(Model):
-    """What was measured on one file under one threat, and what it was measured with."""
+    """What was measured on one file under one threat, and what it was measured with.
 
+    `label` tells the models of one baseline apart: empty for the one of the command line, a test's name for
+    one that a test checks.
+    """
+
+    label: str = ""
     setting: Setting
     model: ModelDigests
     outcomes: dict[Measure, Outcome]
@@ -127,9 +132,10 @@ class Check(Model):
 
     @property
     def name(self) -> str:
-        """Threat and suite, by which a baseline knows the check."""
+        """Label, threat and suite, by which a baseline knows the check."""
         threat, attacks = self.setting.threat, self.setting.attacks
-        return f"{threat.norm} {threat.eps} {attacks.suite}"
+        known = f"{threat.norm} {threat.eps} {attacks.suite}"
+        return f"{self.label}: {known}" if self.label else known
 
 
 class Baseline(Model):

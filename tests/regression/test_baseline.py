@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harden.certificate.records import ThreatRecord
-from harden.errors import BaselineError, InputError, RegressionError
-from harden.locking import LOCK_FILE
+from harden.errors import BaselineError, HeldError, InputError, RegressionError
+from harden.locking import LOCK_FILE, locked
 from harden.regression.baseline import compared, differences, read, rendered, update
 from harden.regression.bits import packed, unpacked
 from harden.regression.records import (
@@ -221,6 +222,35 @@ def test_the_same_result_changes_no_byte(tmp_path: Path) -> None:
     before = path.read_bytes()
     update(path, check())
     assert path.read_bytes() == before
+
+
+def test_two_that_write_wait_for_each_other(tmp_path: Path) -> None:
+    """A thread each: none overwrites what another wrote, and who has no patience is told."""
+    path, several = tmp_path / "baseline.json", [setting(f"{k}/255") for k in range(1, 7)]
+    threads = [
+        threading.Thread(target=update, args=(path, check(setting=one)), kwargs={"patience": 60.0})
+        for one in several
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(read(path, "").checks) == len(several)
+    held = threading.Event()
+    done = threading.Event()
+
+    def hold() -> None:
+        with locked(tmp_path):
+            held.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(60)
+    with pytest.raises(HeldError):
+        update(path, check())
+    done.set()
+    thread.join()
 
 
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:
