@@ -110,18 +110,20 @@ def broken_claims(found: list[Cell]) -> list[str]:
 
 
 def table(found: list[Cell]) -> str:
-    """The cells as Markdown, in percent."""
+    """What matters of the cells, as Markdown: a row for each n and discordance, the gate beside the rule."""
     rows = [
-        '| n | discordance | true drop | PASS | FAIL | INCONCLUSIVE | "drop > 2 points" |',
-        "|---|---|---|---|---|---|---|",
+        "| n | discordance | no drop: FAIL | undecided | rule alarms | drop of 2: PASS | rule misses "
+        "| drop of 4: FAIL | rule finds |",
+        "|" + "---|" * 9,
     ]
-    for cell in found:
-        shares = (cell.passed, cell.failed, cell.undecided, cell.naive)
-        rows.append(
-            f"| {cell.n:,} | {100 * cell.discordance:g} % | {100 * cell.drop:g} | "
-            + " | ".join(f"{100 * share:.1f} %" for share in shares)
-            + " |"
-        )
+    by_key = {(cell.n, cell.discordance, cell.drop): cell for cell in found}
+    for n, discordance in sorted({(cell.n, cell.discordance) for cell in found}):
+        none, margin = (by_key[n, discordance, drop] for drop in (0.0, MARGIN))
+        twice = by_key.get((n, discordance, 2 * MARGIN))
+        shares = [none.failed, none.undecided, none.naive, margin.passed, 1 - margin.naive]
+        shares += [twice.failed, twice.naive] if twice else []
+        written = [f"{100 * share:.1f} %" for share in shares] + ["" for _ in range(7 - len(shares))]
+        rows.append(" | ".join([f"| {n:,}", f"{100 * discordance:g} %", *written]) + " |")
     return "\n".join(rows)
 
 
