@@ -309,6 +309,7 @@ HEAVY = {"torch", "torchvision", "accelerate", "scipy", "sklearn"}
     [
         ("import harden", "", HEAVY | {"numpy", "pydantic", "typer", "onnx", "onnxruntime", "rich"}),
         ("import harden; dir(harden); harden.__version__", "", HEAVY | {"numpy"}),
+        ("import harden.pytest_plugin", "", HEAVY | {"numpy", "pydantic", "typer", "onnx", "rich"}),
         ("import harden.certificate.document", "", HEAVY | {"onnxruntime"}),
         ("import harden.verifier.verification", "", HEAVY | {"pydantic", "typer", "jinja2"}),
         ("from harden.cli import main; code = main(['--help'])\nassert code == 0", "verify", HEAVY),

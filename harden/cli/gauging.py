@@ -115,7 +115,7 @@ class Gauge:
         Raises:
             InputError: there is no such file, or the data can't be read.
         """
-        return cls(_file(model), load(data), batch_size)
+        return cls(file_of(model), load(data), batch_size)
 
     def images(self, sample: int) -> tuple[Examples, DataSetting]:
         """The images of a sample and their digests."""
@@ -165,7 +165,12 @@ class Gauge:
         return proved
 
 
-def _file(model: str) -> Path:
+def file_of(model: str) -> Path:
+    """An ONNX file, or the one in a folder.
+
+    Raises:
+        InputError: there is none.
+    """
     path = Path(model)
     if path.is_dir() and (path / "model.onnx").is_file():
         return path / "model.onnx"
