@@ -156,7 +156,8 @@ def judge(comparisons: Sequence[Comparison], rule: Rule) -> Verdict:
     a drop of the margin in one of them lets it through with a chance of alpha at most.
 
     Raises:
-        InputError: there is nothing to compare, or a name stands twice.
+        InputError: there is nothing to compare, a name stands twice, or a floor is for a measure that nothing
+            is compared by.
     """
     names = [comparison.name for comparison in comparisons]
     if not names or len(set(names)) < len(names):
@@ -164,6 +165,14 @@ def judge(comparisons: Sequence[Comparison], rule: Rule) -> Verdict:
             f"{len(names)} comparisons named {', '.join(sorted(set(names))) or 'nothing'}",
             "at least one, each with a name of its own",
             "compare a measure of a check once",
+        )
+    measured = {comparison.measure for comparison in comparisons}
+    if unmet := [name for name, _ in rule.floor if name not in measured]:
+        # Held against nothing it would seem to be met.
+        raise InputError(
+            f"a floor for {' and '.join(unmet)} accuracy, which the baseline does not have",
+            f"one for {' or '.join(name for name in MEASURES if name in measured)} accuracy",
+            "leave it out, or make the baseline with --certify",
         )
     p_values = [comparison.pairs.p_worse for comparison in comparisons]
     decided = zip(comparisons, p_values, holm(p_values, rule.alpha), strict=True)

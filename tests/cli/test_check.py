@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,32 @@ def test_floors_fail_whatever_the_pairs_say(check: Harden, files: dict[str, Path
     assert answer.code == 1
     assert "below the floor of 99 %" in answer.out
     assert check(files["better"], "--floor", "1%", "--clean-floor", "50%").code == 0
+
+
+def test_a_floor_for_what_the_baseline_does_not_have(check: Harden, files: dict[str, Path]) -> None:
+    answer = check(files["better"], "--certified-floor", "1%")
+    assert (answer.code, "does not have" in answer.err) == (2, True)
+
+
+def test_a_runs_folder_in_a_repository_of_its_own(
+    harden: Harden, finished: Path, npz: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is committed is all that a clean checkout needs, beside the model and the data."""
+    monkeypatch.chdir(tmp_path)
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main")
+    one, other = tmp_path / "one", tmp_path / "other"
+    subprocess.run([*git, "init", "-q", one], check=True)
+    path = one / "robustness-baseline.json"
+    assert harden("baseline", "update", finished, "--data", npz, *ATTACK, "--baseline", path).code == 0
+    subprocess.run([*git, "add", "-A"], check=True, cwd=one)
+    subprocess.run([*git, "commit", "-qm", "baseline"], check=True, cwd=one)
+    subprocess.run([*git, "clone", "-q", one, other], check=True)
+    assert sorted(each.name for each in other.iterdir()) == [".git", path.name]
+    monkeypatch.chdir(other)
+    answer = harden("check", finished, "--data", npz, "--inconclusive", "fail")
+    assert answer.code == 3, answer.err  # 40 images
+    status = subprocess.run([*git, "status", "--porcelain"], check=True, cwd=other, capture_output=True)
+    assert status.stdout == b""
 
 
 def test_an_update_that_worsens_needs_a_reason(

@@ -57,7 +57,8 @@ def test_a_floor_is_met_by_what_was_measured_exactly() -> None:
     pairs = Pairs(1000, 500, 0, 0)
     assert only(pairs, Rule(floor=(("robust", 0.5),))).state is State.PASS
     assert only(pairs, Rule(floor=(("robust", 0.5001),))).state is State.FAIL
-    assert only(pairs, Rule(floor=(("clean", 0.9),))).state is State.PASS
+    with pytest.raises(InputError, match="a floor for clean accuracy, which the baseline does not have"):
+        only(pairs, Rule(floor=(("clean", 0.9),)))
 
 
 def test_a_few_images_decide_nothing_even_without_a_difference() -> None:
