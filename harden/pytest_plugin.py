@@ -110,7 +110,7 @@ class Robustness:
             found = Plugged(
                 path=_baseline(self._item.config),
                 label=self._item.nodeid if name is None else name,
-                sample=option("harden_max_images"),
+                sample=int(str(option("harden_max_images"))),
                 command=_update_command(self._item),
             )
             self._note(_BACKEND, found.backend())
@@ -119,7 +119,7 @@ class Robustness:
                 said = found.updated(gauge, threat, attacks, option("harden_accept_regression"), _PATIENCE)
                 self._note(_FOUND, json.dumps({"updated": said}))
                 return None
-            before = found.known(threat, attacks, option("harden_allow_missing"))
+            before = found.known(threat, attacks, bool(option("harden_allow_missing")))
             if before is None:
                 pytest.skip(f"no baseline for {found.name(threat, attacks)}")
             gauge = found.gauge(model, data, self._folder)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
-
 from harden.cli.console import console, write_json
 from harden.cli.gauging import Ask, Gauge
 from harden.errors import BaselineError
@@ -38,17 +36,16 @@ def update(gauge: Gauge, ask: Ask, baseline: Path, reason: str | None, json_file
 def show(baseline: Path) -> int:
     """Print a baseline."""
     checks = read(baseline, _ELSEWHERE).checks
-    table = Table(title=str(baseline), title_justify="left", box=None, pad_edge=False)
-    for name in ("check", "accuracy", "seed", "model", "images"):
-        table.add_column(name, no_wrap=name != "accuracy")
     for name, check in sorted(checks.items()):
         setting = check.setting
-        digests = check.model.graph[:12], setting.data.images[:12]
-        table.add_row(name, _accuracies(check), str(setting.seed), *digests)
-    console.print(table)
-    for name, check in sorted(checks.items()):
+        console.print(
+            f"{name}: {_accuracies(check)}; seed {setting.seed}, graph {check.model.graph[:12]}, "
+            f"images {setting.data.images[:12]}",
+            markup=False,
+            soft_wrap=True,
+        )
         for step in check.accepted:
-            console.print(f"{name}: accepted: {step.reason}", markup=False, soft_wrap=True)
+            console.print(f"  accepted: {step.reason}", markup=False, soft_wrap=True)
     return 0
 
 

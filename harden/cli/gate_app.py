@@ -37,9 +37,7 @@ New = Annotated[Path, typer.Argument(help="The later one.")]
 
 DEFAULT = Path("robustness-baseline.json")
 
-baseline_app = typer.Typer(
-    help="Make, show and compare the file that harden check compares with.", no_args_is_help=True
-)
+baseline_app = typer.Typer(help="Make, show and compare the file that harden check compares with.")
 
 
 def register(app: typer.Typer) -> None:
