@@ -11,7 +11,7 @@ from typing import final
 from torch import Tensor
 
 from harden.bounds import Method, Program, certify
-from harden.cli.bare import bare, is_bare
+from harden.cli.bare import Bare, is_bare
 from harden.cli.console import Watch
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
@@ -19,8 +19,7 @@ from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Examples, Splits, from_loader, load
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, Standing, evaluate
-from harden.graph import read
-from harden.losses import Classify
+from harden.graph import Graph
 from harden.models import Classifier
 from harden.regression.measured import attack_setting, check_of, data_setting, distrusted, threat_record
 from harden.regression.records import Check, DataSetting, Setting
@@ -131,13 +130,13 @@ class Gauge:
     def measure(self, ask: Ask, on_batch: OnBatch | None = None) -> tuple[Check, tuple[str, ...]]:
         """Attack the file, with onnxruntime as the judge, and give what was found and why to distrust it."""
         images, _ = self.images(ask.sample)
-        model, judge = self._judged
+        _, model = self._reading
         found = evaluate(
             model,
             from_loader(images, self._batch_size),
             ask.threat,
             ask.attempts,
-            judge=judge,
+            judge=self._bare.judge,
             seed=ask.seed,
             on_batch=on_batch,
         )
@@ -151,15 +150,20 @@ class Gauge:
             return self.measure(ask, lambda at: watch.phase(Phase.of("attack", at)))
 
     @cached_property
-    def _judged(self) -> tuple[Classifier, Classify]:
-        source = from_loader(self._splits.test, self._batch_size)
-        model, judge, _ = bare(ModelSpec(str(self._path)), self._splits, source)
-        return model, judge
+    def _bare(self) -> Bare:
+        return Bare.of(self._path, self._splits)
+
+    @cached_property
+    def _reading(self) -> tuple[Graph, Classifier]:
+        return self._bare.reading(from_loader(self._splits.test, self._batch_size))
 
     def _certified(self, images: Examples, found: Evaluation, threat: Threat) -> Tensor:
         """Which images are proved, without a climb: what is proved must not depend on the time there is."""
         (batch,) = images.batches(len(images))
-        proved = certify(Program.of(read(self._path)), batch.x, batch.y, threat, Method(climb=None)).certified
+        graph, _ = self._reading
+        # The file's own layout: a permutation of pixels changes no distance.
+        x = self._bare.arrangement(batch.x)
+        proved = certify(Program.of(graph), x, batch.y, threat, Method(climb=None)).certified
         if bool((proved & ~found.robust_correct.cpu()).any()):
             raise RuntimeError("an attack broke an image that was proved: the bounds are wrong")
         return proved

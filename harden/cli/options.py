@@ -139,7 +139,7 @@ Vnnlib = Annotated[
 ]
 Witness = Annotated[
     Path | None,
-    typer.Option("--witness", callback=_writable, help="Where to write a counterexample (.npy), if sat."),
+    typer.Option("--witness", callback=writable, help="Where to write a counterexample (.npy), if sat."),
 ]
 ProofMethod = Annotated[
     str, typer.Option("--method", help="ibp | crown | alpha-crown: how hard a proof is tried.")
