@@ -30,6 +30,10 @@ class InputError(HardenError):
     """An argument, a file or a data set is not what it has to be; nothing was written."""
 
 
+class HeldError(InputError):
+    """Another process or thread is writing where this one wants to; it may be free in a moment."""
+
+
 class ExportError(HardenError):
     """The exported graph does not compute what the model computes; nothing was left behind."""
 
@@ -42,3 +46,15 @@ class BrokenClaimError(HardenError):
     """A file differs from its digest, or a claim of a certificate does not hold."""
 
     exit_code: ClassVar[int] = 1
+
+
+class RegressionError(HardenError):
+    """A model is worse than the one before, and nobody has accepted that; nothing was written."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class BaselineError(InputError):
+    """There is no baseline, or one that does not fit: other data, another attack, a damaged file."""
+
+    exit_code: ClassVar[int] = 4

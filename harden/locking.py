@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harden.errors import InputError
+from harden.errors import HeldError, InputError
 from harden.files import make_folder
 
 try:
@@ -72,8 +72,8 @@ def locked(folder: Path) -> Iterator[None]:
             os.close(handle)
 
 
-def _taken(place: Path, who: str) -> InputError:
-    return InputError(
+def _taken(place: Path, who: str) -> HeldError:
+    return HeldError(
         f"{place}, which {who} is writing to",
         "a folder for each run",
         "wait until it has ended, or write another folder",

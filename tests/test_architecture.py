@@ -92,7 +92,7 @@ def test_every_submodule_can_be_reached_by_its_path() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", harden.__version__)
 
 
-VAGUE = re.compile(r"utils?|helpers?|misc|common|manager|base.*", re.IGNORECASE)
+VAGUE = re.compile(r"utils?|helpers?|misc|common|manager|base(?!lines?$).*", re.IGNORECASE)
 
 
 def _vague_names(tree: ast.Module) -> list[str]:
@@ -309,6 +309,7 @@ HEAVY = {"torch", "torchvision", "accelerate", "scipy", "sklearn"}
     [
         ("import harden", "", HEAVY | {"numpy", "pydantic", "typer", "onnx", "onnxruntime", "rich"}),
         ("import harden; dir(harden); harden.__version__", "", HEAVY | {"numpy"}),
+        ("import harden.pytest_plugin", "", HEAVY | {"numpy", "pydantic", "typer", "onnx", "rich"}),
         ("import harden.certificate.document", "", HEAVY | {"onnxruntime"}),
         ("import harden.verifier.verification", "", HEAVY | {"pydantic", "typer", "jinja2"}),
         ("from harden.cli import main; code = main(['--help'])\nassert code == 0", "verify", HEAVY),

@@ -55,11 +55,18 @@ def _anchors(page: Path) -> set[str]:
 
 
 def _commands() -> dict[str, set[str]]:
-    """The command line's commands, each with its options and those of all commands."""
+    """The command line's commands, each with its options, those of its own commands and those of all."""
     group: Any = get_command(app)
     everywhere = {"--help", *(option for part in group.params for option in part.opts)}
     return {
-        name: everywhere | {option for part in command.params for option in part.opts if option[0] == "-"}
+        name: everywhere
+        | {
+            option
+            for each in (command, *getattr(command, "commands", {}).values())
+            for part in each.params
+            for option in part.opts
+            if option[0] == "-"
+        }
         for name, command in group.commands.items()
     }
 

@@ -6,9 +6,20 @@ import pickle
 
 import pytest
 
-from harden.errors import BrokenClaimError, ExportError, HardenError, InputError
+from harden.errors import (
+    BaselineError,
+    BrokenClaimError,
+    ExportError,
+    HardenError,
+    HeldError,
+    InputError,
+    RegressionError,
+)
 
-KINDS = [(HardenError, 2), (InputError, 2), (ExportError, 2), (BrokenClaimError, 1)]
+KINDS = [
+    *((HardenError, 2), (InputError, 2), (HeldError, 2), (ExportError, 2)),
+    *((BrokenClaimError, 1), (RegressionError, 1), (BaselineError, 4)),
+]
 
 
 @pytest.mark.parametrize(("kind", "exit_code"), KINDS)
@@ -32,4 +43,4 @@ def test_an_error_keeps_its_parts_when_pickled(kind: type[HardenError]) -> None:
 
 def test_only_an_answer_that_is_bad_exits_with_1() -> None:
     """1 means the answer is bad; usage and input are 2, so that CI never mistakes a typo for a regression."""
-    assert [kind for kind, _ in KINDS if kind.exit_code == 1] == [BrokenClaimError]
+    assert [kind for kind, _ in KINDS if kind.exit_code == 1] == [BrokenClaimError, RegressionError]

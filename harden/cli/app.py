@@ -10,13 +10,15 @@ import typer
 
 from harden.cli import options as opt
 from harden.cli.configuration import origins
+from harden.cli.gate_app import register as register_gate
 
 app = typer.Typer(
     name="harden",
     help="Harden image classifiers, export them to ONNX, attach evidence that anyone can check again.",
     add_completion=False,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 good, 1 the answer is bad, 2 usage or input, 70 our own fault.",
+    epilog="Exit codes: 0 good, 1 the answer is bad, 2 usage or input, 3 inconclusive where that is to fail, "
+    "4 no or unfit baseline, 70 our own fault.",
 )
 Spec = Annotated[str, typer.Argument(help="A run's folder, an ONNX file, or a model as for --model.")]
 Folder = Annotated[Path, typer.Argument(help="An artefact's folder.")]
@@ -272,4 +274,9 @@ def doctor(json_file: opt.Json = None) -> None:
     _leave(command(json_file))
 
 
-COMMANDS = tuple(each.name or getattr(each.callback, "__name__", "") for each in app.registered_commands)
+register_gate(app)
+
+COMMANDS = (
+    *(each.name or getattr(each.callback, "__name__", "") for each in app.registered_commands),
+    *(str(each.name) for each in app.registered_groups),
+)

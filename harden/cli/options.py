@@ -37,7 +37,7 @@ def _show_log_too(verbose: bool) -> bool:
     return show_log(True) if verbose else False
 
 
-def _writable(path: Path | None) -> Path | None:
+def writable(path: Path | None) -> Path | None:
     """Refuse a --json file that can't be written before the work is done, not after."""
     if path is not None:
         above = next((folder for folder in path.absolute().parents if folder.exists()), path)
@@ -139,7 +139,7 @@ Vnnlib = Annotated[
 ]
 Witness = Annotated[
     Path | None,
-    typer.Option("--witness", callback=_writable, help="Where to write a counterexample (.npy), if sat."),
+    typer.Option("--witness", callback=writable, help="Where to write a counterexample (.npy), if sat."),
 ]
 ProofMethod = Annotated[
     str,
@@ -210,7 +210,7 @@ Config = Annotated[
 ]
 Json = Annotated[
     Path | None,
-    typer.Option("--json", callback=_writable, help="Write the result to this file as JSON."),
+    typer.Option("--json", callback=writable, help="Write the result to this file as JSON."),
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", callback=_show_log_too, help="Show the library's log.")

@@ -16,7 +16,7 @@ import pytest
 from harden.cli import INTERRUPTED, OUR_FAULT, USAGE
 
 Harden = Callable[..., Any]
-COMMANDS = ("demo", "run", "evaluate", "export", "report", "verify", "doctor")
+COMMANDS = ("demo", "run", "evaluate", "export", "report", "verify", "check", "baseline", "doctor")
 
 
 def test_exit_codes_are_those_of_the_manual() -> None:

@@ -1,0 +1,74 @@
+"""harden baseline: make it, look at it, compare two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harden.cli.console import console, write_json
+from harden.cli.gauging import Ask, Gauge
+from harden.errors import BaselineError
+from harden.regression.baseline import compared, differences, read
+from harden.regression.baseline import update as put
+from harden.regression.records import Check, described
+from harden.regression.verdict import Comparison, Rule, judge
+from harden.regression.wording import as_text
+from harden.statistics import Proportion
+
+_ELSEWHERE = "name a file that `harden baseline update` wrote"
+
+
+def update(gauge: Gauge, ask: Ask, baseline: Path, reason: str | None, json_file: Path | None) -> int:
+    """Measure a file and keep it as the one to compare with; 1 where the number can't be trusted."""
+    if baseline.exists():
+        read(baseline, "")  # a damaged file is told before minutes are spent
+    check, distrust = gauge.watched(ask)
+    if distrust:
+        for line in distrust:
+            console.print(f"unreliable: {line}", markup=False, soft_wrap=True)
+        console.print(f"{baseline} is as it was", markup=False, soft_wrap=True)
+        return 1
+    written = put(baseline, check, reason).checks[check.name]
+    console.print(f"{check.name}: {_accuracies(written)}; commit {baseline}", markup=False, soft_wrap=True)
+    write_json(json_file, described(written))
+    return 0
+
+
+def show(baseline: Path) -> int:
+    """Print a baseline."""
+    checks = read(baseline, _ELSEWHERE).checks
+    for name, check in sorted(checks.items()):
+        setting = check.setting
+        console.print(
+            f"{name}: {_accuracies(check)}; seed {setting.seed}, graph {check.model.graph[:12]}, "
+            f"images {setting.data.images[:12]}",
+            markup=False,
+            soft_wrap=True,
+        )
+        for step in check.accepted:
+            console.print(f"  accepted: {step.reason}", markup=False, soft_wrap=True)
+    return 0
+
+
+def diff(old: Path, new: Path, rule: Rule) -> int:
+    """Print what is different between two baselines; 1 where the later one has regressed."""
+    before, now = (read(path, _ELSEWHERE).checks for path in (old, new))
+    comparisons: list[Comparison] = []
+    for name in sorted({*before, *now}):
+        if name not in before or name not in now:
+            console.print(f"{name}: only in {old if name in before else new}", markup=False, soft_wrap=True)
+        elif differing := differences(before[name].setting, now[name].setting):
+            console.print(
+                f"{name}: not comparable: other {', '.join(differing)}", markup=False, soft_wrap=True
+            )
+        else:
+            comparisons += compared(before[name], now[name])
+    if not comparisons:
+        raise BaselineError(f"{old} and {new}", "a check that both have", "compare baselines of one model")
+    verdict = judge(comparisons, rule)
+    console.print(as_text(verdict), markup=False, soft_wrap=True)
+    return verdict.exit_code()
+
+
+def _accuracies(check: Check) -> str:
+    found = {name: outcome.accuracy for name, outcome in check.outcomes.items()}
+    return ", ".join(f"{name} {Proportion(each.count, each.n)}" for name, each in sorted(found.items()))

@@ -1,0 +1,176 @@
+"""harden check: the gate, its answer and its files."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, final
+
+from harden.cli.console import console, write_file, write_json
+from harden.cli.gauging import Ask, Gauge
+from harden.errors import BaselineError, HardenError, InputError
+from harden.regression.baseline import compared, read, require_same
+from harden.regression.github import SUMMARY, annotation, append_summary
+from harden.regression.machine import as_json, as_junit, broken_junit
+from harden.regression.records import Check, described
+from harden.regression.verdict import GOOD, Comparison, Rule, Verdict, judge
+from harden.regression.wording import as_html, as_markdown, as_text, headline
+
+_UNITS = (("pp", 100.0), ("%", 100.0), ("", 1.0))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the answer goes beside the terminal."""
+
+    junit: Path | None = None
+    markdown: Path | None = None
+    json: Path | None = None
+    html: Path | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """How the gate is asked.
+
+    Attributes:
+        baseline: the file.
+        rule: margin, alpha and floors.
+        inconclusive: "warn" or "fail".
+        batch_size: images at a time.
+        label: whose checks of the baseline are meant; empty for those without one.
+    """
+
+    baseline: Path
+    rule: Rule
+    inconclusive: str = "warn"
+    batch_size: int = 256
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if self.inconclusive not in ("warn", "fail"):
+            raise InputError(
+                f"--inconclusive {self.inconclusive}", "warn or fail", "write --inconclusive fail"
+            )
+
+    @property
+    def strict(self) -> bool:
+        """Whether INCONCLUSIVE is to fail."""
+        return self.inconclusive == "fail"
+
+
+def check(model: str, data: str, gate: Gate, files: Files) -> int:
+    """Compare a file with the baseline; what is no answer is written as an error and raised."""
+    names: list[str] = [str(gate.baseline)]
+    try:
+        known = _known(model, data, gate)
+        names = [each.name for each in known]
+        verdict, models = _judged(Gauge.of(model, data, gate.batch_size), gate, known)
+    except Exception as error:
+        _write_broken(files, names, error)
+        raise
+    code = verdict.exit_code(gate.strict)
+    console.print(as_text(verdict), markup=False, soft_wrap=True)
+    _write(files, verdict, gate, {"models": models, "exit_code": code})
+    _tell_github(as_markdown(verdict), headline(verdict) if code != GOOD else "")
+    return code
+
+
+def share(option: str, text: str) -> float:
+    """Read a share: 2pp, 2% or 0.02.
+
+    Raises:
+        InputError: it is none, such as a bare 2.
+    """
+    unit, scale = next(each for each in _UNITS if text.strip().endswith(each[0]))
+    try:
+        value = float(text.strip().removesuffix(unit)) / scale
+    except ValueError:
+        value = float("nan")
+    if not 0.0 <= value <= 1.0:
+        raise InputError(
+            f"{option} {text}", "a share of all images, such as 2pp, 2% or 0.02", f"write {option} 2pp"
+        )
+    return value
+
+
+def _known(model: str, data: str, gate: Gate) -> list[Check]:
+    """The baseline's checks of this model."""
+    words = ["harden", "baseline", "update", model, "--data", data, "--norm", "linf", "--eps", "8/255"]
+    words += ["--baseline", str(gate.baseline), *(("--label", gate.label) if gate.label else ())]
+    make = f"run `{shlex.join(words)}` on the model to keep, and commit it"
+    checks = read(gate.baseline, make).checks
+    found = [check for _, check in sorted(checks.items()) if check.label == gate.label]
+    if not found:
+        others = ", ".join(sorted({check.label for check in checks.values()}))
+        seen = f"{gate.baseline} without a check{f' labelled {gate.label}' if gate.label else ''}"
+        raise BaselineError(f"{seen}{f', but of {others}' if others else ''}", "at least one", make)
+    return found
+
+
+def _judged(gauge: Gauge, gate: Gate, known: list[Check]) -> tuple[Verdict, dict[str, dict[str, Any]]]:
+    """Measure every check again; what differs is found before anything is attacked."""
+    for check in known:
+        require_same(check.name, check.setting, gauge.setting(Ask.again(check)))
+    comparisons: list[Comparison] = []
+    models, seen = {}, set()
+    for check in known:
+        now, broken = gauge.watched(Ask.again(check))
+        # One file's clean answers are the same under every threat: counted once, or Holm pays for each.
+        clean = check.setting.data, check.outcomes["clean"].correct
+        again = clean in seen
+        comparisons += [one for one in compared(check, now, broken) if not (again and one.measure == "clean")]
+        seen.add(clean)
+        models[check.name] = {"before": described(check.model), "now": described(now.model)}
+    return judge(comparisons, gate.rule), models
+
+
+def _write(files: Files, verdict: Verdict, gate: Gate, more: Mapping[str, Any]) -> None:
+    if files.junit is not None:
+        write_file(files.junit, as_junit(verdict, gate.strict))
+    if files.markdown is not None:
+        write_file(files.markdown, as_markdown(verdict))
+    if files.html is not None:
+        write_file(files.html, as_html(verdict))
+    write_json(files.json, {"created": _now(), **as_json(verdict), **more})
+
+
+def _write_broken(files: Files, names: list[str], error: Exception) -> None:
+    """Leave no file of an earlier run behind that could be taken for this one's: all say that it broke."""
+    if isinstance(error, HardenError):
+        said = str(error)
+    else:
+        said = f"harden itself failed: {type(error).__name__}: {error}"
+    said = " ".join(said.split())
+    text = f"### Robustness gate: no answer\n\n{said}\n"
+    if files.junit is not None:
+        write_file(files.junit, broken_junit(names, said))
+    for path in (files.markdown, files.html):
+        if path is not None:
+            write_file(
+                path, text if path is files.markdown else f"<!doctype html>\n<pre>{_plain(said)}</pre>\n"
+            )
+    write_json(files.json, {"created": _now(), "state": "ERROR", "message": said})
+    _tell_github(text, said)
+
+
+def _plain(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _tell_github(text: str, error: str) -> None:
+    append_summary(text)
+    if error and (os.environ.get(SUMMARY) or os.environ.get("GITHUB_ACTIONS") == "true"):
+        console.print(annotation("harden check", error), markup=False, soft_wrap=True)
+
+
+def _now() -> str:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    now = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    return now.isoformat(timespec="seconds")

@@ -1,0 +1,135 @@
+"""The commands of the regression gate and their options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harden.cli import options as opt
+
+Model = Annotated[str, typer.Argument(help="An ONNX file, or a folder with a model.onnx.")]
+BaselineFile = Annotated[Path, typer.Option("--baseline", help="The committed file.")]
+Margin = Annotated[str, typer.Option(help="The drop that has to be excluded: 2pp, 2% or 0.02.")]
+Alpha = Annotated[float, typer.Option(help="Chance of a false FAIL in all, and of a false PASS of each.")]
+Floor = Annotated[str, typer.Option(help="Least robust accuracy, such as 40%.")]
+CleanFloor = Annotated[str, typer.Option("--clean-floor", help="Least clean accuracy.")]
+CertifiedFloor = Annotated[str, typer.Option("--certified-floor", help="Least certified accuracy.")]
+Inconclusive = Annotated[str, typer.Option(help="warn (exit 0) | fail (exit 3)")]
+Certify = Annotated[bool, typer.Option("--certify", help="Also: how many images are proved.")]
+Label = Annotated[str, typer.Option(help="Whose checks, where a baseline holds those of several models.")]
+Accept = Annotated[
+    str | None,
+    typer.Option("--accept-regression", help="Why a step down is accepted; the baseline keeps it."),
+]
+Junit = Annotated[
+    Path | None, typer.Option("--junit", callback=opt.writable, help="Write JUnit's XML to this file.")
+]
+Markdown = Annotated[
+    Path | None, typer.Option("--md", callback=opt.writable, help="Write Markdown to this file.")
+]
+Html = Annotated[
+    Path | None, typer.Option("--html", callback=opt.writable, help="Write a page to this file.")
+]
+Old = Annotated[Path, typer.Argument(help="The earlier baseline.")]
+New = Annotated[Path, typer.Argument(help="The later one.")]
+
+DEFAULT = Path("robustness-baseline.json")
+
+baseline_app = typer.Typer(help="Make, show and compare the file that harden check compares with.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add `harden check` and `harden baseline` to an application."""
+    app.command()(check)
+    app.add_typer(baseline_app, name="baseline")
+
+
+def check(
+    model: Model,
+    data: opt.Data,
+    baseline: BaselineFile = DEFAULT,
+    margin: Margin = "2pp",
+    alpha: Alpha = 0.05,
+    floor: Floor = "",
+    clean_floor: CleanFloor = "",
+    certified_floor: CertifiedFloor = "",
+    inconclusive: Inconclusive = "warn",
+    label: Label = "",
+    batch_size: opt.Batch = 256,
+    junit: Junit = None,
+    md: Markdown = None,
+    html: Html = None,
+    json_file: opt.Json = None,
+    config: opt.Config = None,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Compare a file with the committed baseline on the same images: PASS, FAIL or INCONCLUSIVE."""
+    from harden.cli.gate import Files, Gate, share
+    from harden.cli.gate import check as command
+    from harden.regression.verdict import Rule
+
+    floors = (
+        ("robust", "--floor", floor),
+        ("clean", "--clean-floor", clean_floor),
+        ("certified", "--certified-floor", certified_floor),
+    )
+    least = tuple((name, share(option, text)) for name, option, text in floors if text)
+    rule = Rule(share("--margin", margin), alpha, least)
+    gate = Gate(baseline, rule, inconclusive, batch_size, label)
+    if code := command(model, data, gate, Files(junit, md, json_file, html)):
+        raise typer.Exit(code)
+
+
+@baseline_app.callback()
+def baseline() -> None:
+    """Make, show and compare the file that harden check compares with."""
+
+
+@baseline_app.command()
+def update(
+    model: Model,
+    data: opt.Data,
+    norm: opt.Norm = "linf",
+    eps: opt.Eps = "8/255",
+    attacks: opt.Attacks = "quick",
+    steps: opt.Steps = 50,
+    restarts: opt.Restarts = 3,
+    test_images: opt.TestImages = 0,
+    certify: Certify = False,
+    label: Label = "",
+    baseline: BaselineFile = DEFAULT,
+    accept_regression: Accept = None,
+    batch_size: opt.Batch = 256,
+    seed: opt.Seed = 0,
+    json_file: opt.Json = None,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Measure a file and write it into the baseline; a step down needs a reason."""
+    from harden.cli.baselines import update as command
+    from harden.cli.gauging import Ask, Gauge
+
+    ask = Ask(norm, eps, attacks, steps, restarts, test_images, seed, certify, label)
+    gauge = Gauge.of(model, data, batch_size)
+    if code := command(gauge, ask, baseline, accept_regression, json_file):
+        raise typer.Exit(code)
+
+
+@baseline_app.command()
+def show(baseline: BaselineFile = DEFAULT) -> None:
+    """Print what a baseline holds."""
+    from harden.cli.baselines import show as command
+
+    command(baseline)
+
+
+@baseline_app.command()
+def diff(old: Old, new: New, margin: Margin = "2pp", alpha: Alpha = 0.05) -> None:
+    """Compare two baselines, as check would; 1 where the later one has regressed."""
+    from harden.cli.baselines import diff as command
+    from harden.cli.gate import share
+    from harden.regression.verdict import Rule
+
+    if code := command(old, new, Rule(share("--margin", margin), alpha)):
+        raise typer.Exit(code)

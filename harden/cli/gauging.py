@@ -1,0 +1,187 @@
+"""A file measured for the gate: by the settings of the command line, or by those of a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import final
+
+from torch import Tensor
+
+from harden.bounds import Method, Program, certify
+from harden.cli.bare import Bare, is_bare
+from harden.cli.console import Watch
+from harden.cli.sampling import evaluated_images
+from harden.cli.specs import ModelSpec
+from harden.cli.suites import RESTARTS, STEPS, suite_named
+from harden.data import Examples, Splits, from_loader, load
+from harden.errors import InputError
+from harden.evaluation import Attempt, Evaluation, Phase, Standing, evaluate
+from harden.graph import Graph
+from harden.models import Classifier
+from harden.regression.measured import attack_setting, check_of, data_setting, distrusted, threat_record
+from harden.regression.records import Check, DataSetting, Setting
+from harden.threats import Threat, from_name
+
+OnBatch = Callable[[Standing], None]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is to be measured.
+
+    Attributes:
+        norm: linf, l2 or l1.
+        eps: the budget, as text.
+        attacks: the suite's name.
+        steps: of `pgd`.
+        restarts: of `pgd`.
+        sample: how many test images, 0 for all.
+        seed: of the random starts.
+        certify: whether bounds are computed too.
+        label: of whose model this is, where a baseline holds several; see `harden.regression.records`.
+    """
+
+    norm: str
+    eps: str
+    attacks: str
+    steps: int = STEPS
+    restarts: int = RESTARTS
+    sample: int = 0
+    seed: int = 0
+    certify: bool = False
+    label: str = ""
+
+    @classmethod
+    def again(cls, check: Check) -> Ask:
+        """What a baseline's check asked for."""
+        known, attacks = check.setting, check.setting.attacks
+        return cls(
+            norm=known.threat.norm,
+            eps=known.threat.eps,
+            attacks=attacks.suite,
+            steps=attacks.steps or STEPS,
+            restarts=attacks.restarts or RESTARTS,
+            sample=known.data.sample,
+            seed=known.seed,
+            certify=known.certified,
+            label=check.label,
+        )
+
+    @property
+    def threat(self) -> Threat:
+        """The threat model."""
+        return from_name(self.norm, self.eps)
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The attacks."""
+        return suite_named(self.attacks, self.steps, self.restarts)
+
+    def setting(self, data: DataSetting) -> Setting:
+        """All that the result depends on, on these images."""
+        own = (self.steps, self.restarts) if self.attacks == "pgd" else (None, None)
+        return Setting(
+            threat=threat_record(self.threat),
+            attacks=attack_setting(self.attacks, self.attempts, *own),
+            data=data,
+            seed=self.seed,
+            certified=self.certify,
+        )
+
+
+@final
+class Gauge:
+    """A file on the test images of a data set; it is loaded when something is measured.
+
+    Args:
+        path: an ONNX file.
+        splits: the data.
+        batch_size: images at a time.
+    """
+
+    def __init__(self, path: Path, splits: Splits, batch_size: int = 256) -> None:
+        self._path, self._splits, self._batch_size = path, splits, batch_size
+        self._images: dict[int, tuple[Examples, DataSetting]] = {}
+
+    @classmethod
+    def of(cls, model: str, data: str, batch_size: int) -> Gauge:
+        """Find a file, or the one in a folder, and load the data of a spec.
+
+        Raises:
+            InputError: there is no such file, or the data can't be read.
+        """
+        return cls(file_of(model), load(data), batch_size)
+
+    def images(self, sample: int) -> tuple[Examples, DataSetting]:
+        """The images of a sample and their digests."""
+        if sample not in self._images:
+            images = evaluated_images(self._splits, sample)
+            self._images[sample] = images, data_setting(images, sample)
+        return self._images[sample]
+
+    def setting(self, ask: Ask) -> Setting:
+        """What a measurement would be made with."""
+        return ask.setting(self.images(ask.sample)[1])
+
+    def measure(self, ask: Ask, on_batch: OnBatch | None = None) -> tuple[Check, tuple[str, ...]]:
+        """Attack the file, with onnxruntime as the judge, and give what was found and why to distrust it."""
+        images, _ = self.images(ask.sample)
+        _, model = self._reading
+        found = evaluate(
+            model,
+            from_loader(images, self._batch_size),
+            ask.threat,
+            ask.attempts,
+            judge=self._bare.judge,
+            seed=ask.seed,
+            on_batch=on_batch,
+        )
+        certified = self._certified(images, found, ask.threat) if ask.certify else None
+        check = check_of(found, self.setting(ask), self._path, certified)
+        return check.model_copy(update={"label": ask.label}), distrusted(found)
+
+    def watched(self, ask: Ask) -> tuple[Check, tuple[str, ...]]:
+        """Measure, with a bar for who waits."""
+        with Watch() as watch:
+            return self.measure(ask, lambda at: watch.phase(Phase.of("attack", at)))
+
+    @cached_property
+    def _bare(self) -> Bare:
+        return Bare.of(self._path, self._splits)
+
+    @cached_property
+    def _reading(self) -> tuple[Graph, Classifier]:
+        return self._bare.reading(from_loader(self._splits.test, self._batch_size))
+
+    def _certified(self, images: Examples, found: Evaluation, threat: Threat) -> Tensor:
+        """Which images are proved, without a climb: what is proved must not depend on the time there is."""
+        (batch,) = images.batches(len(images))
+        graph, _ = self._reading
+        # The file's own layout: a permutation of pixels changes no distance.
+        x = self._bare.arrangement(batch.x)
+        proved = certify(Program.of(graph), x, batch.y, threat, Method(climb=None)).certified
+        if bool((proved & ~found.robust_correct.cpu()).any()):
+            raise RuntimeError("an attack broke an image that was proved: the bounds are wrong")
+        return proved
+
+
+def file_of(model: str) -> Path:
+    """An ONNX file, or the one in a folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = Path(model)
+    if path.is_dir() and (path / "model.onnx").is_file():
+        return path / "model.onnx"
+    if not is_bare(ModelSpec(model)) or not path.is_file():
+        raise InputError(
+            f"{model}, where no ONNX file is" if is_bare(ModelSpec(model)) else f"model {model!r}",
+            "an ONNX file, or a folder with a model.onnx",
+            "export the model first: harden export",
+        )
+    return path

@@ -1,0 +1,236 @@
+"""The pytest plugin: a fixture that gates a model on the committed baseline. Inert until a test asks for it.
+
+Found by its entry point, it is imported in every session: so nothing of harden, torch or scipy at the top.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import pytest
+
+if TYPE_CHECKING:
+    from harden.regression.verdict import Comparison, Rule, Verdict
+    from harden.threats import Threat
+
+_MARKER = (
+    "harden(margin=0.02, alpha=0.05, floor=None, clean_floor=None): how robustness.check judges; shares of 1"
+)
+_FOUND, _NAME, _BACKEND = "harden.found", "harden.check", "harden.backend"
+_PATIENCE = 120.0  # seconds to wait for another worker that updates the same baseline
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options, all off."""
+    group = parser.getgroup("harden", "robustness regression checks")
+    group.addoption(
+        "--harden-baseline",
+        metavar="FILE",
+        default="robustness-baseline.json",
+        help="The committed baseline.",
+    )
+    group.addoption(
+        "--harden-update-baseline", action="store_true", help="Write what is measured into the baseline."
+    )
+    group.addoption(
+        "--harden-accept-regression", metavar="WHY", help="With an update: why a step down is accepted."
+    )
+    group.addoption("--harden-allow-missing", action="store_true", help="Skip a check that has no baseline.")
+    group.addoption(
+        "--harden-inconclusive", choices=("warn", "fail"), default="warn", help="What INCONCLUSIVE does."
+    )
+    group.addoption(
+        "--harden-max-images", type=int, default=0, metavar="N", help="Check on a fixed sample of N images."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what the marker means, and collect what is found."""
+    config.addinivalue_line("markers", _MARKER)
+    # A worker of xdist has a summary of its own, which nobody sees: the controller writes it for all.
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Collected(config), "harden-collected")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Name the baseline and versions, where there is a baseline or one is made."""
+    path = _baseline(config)
+    if not path.exists() and not config.getoption("harden_update_baseline"):
+        return None
+    from importlib import metadata
+
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("harden", "torch", "onnxruntime"))
+    return f"robustness: {config.getoption('harden_baseline')}; {versions}"
+
+
+@pytest.fixture
+def robustness(request: pytest.FixtureRequest, tmp_path: Path) -> Robustness:
+    """Gate a model: robustness.check(model_or_onnx, data, threat=..., attacks="quick")."""
+    return Robustness(request.node, tmp_path)
+
+
+@final
+class Robustness:
+    """What a test asks: does this model still stand what the committed one stood?
+
+    Args:
+        item: the test.
+        folder: where a torch model is exported to.
+    """
+
+    def __init__(self, item: pytest.Item, folder: Path) -> None:
+        self._item, self._folder = item, folder
+
+    def check(
+        self, model: object, data: object, *, threat: Threat, attacks: str = "quick", name: str | None = None
+    ) -> Verdict | None:
+        """Attack a model and compare it with the baseline, image by image; fails the test where it regressed.
+
+        Args:
+            model: an ONNX file (a path), or a torch network or Classifier, which is exported and gated as
+                the file that it becomes.
+            data: a data spec such as "digits" (its test images), Examples, (x, y) or a DataLoader.
+            threat: harden.Linf("8/255"), for instance.
+            attacks: quick, standard, thorough or pgd.
+            name: under which the baseline knows it; the test's own id by default, "" for the checks of
+                `harden check`.
+
+        Returns:
+            The verdict, or None where the baseline was updated.
+        """
+        from harden.cli.plugged import Plugged
+        from harden.errors import HardenError
+
+        option = self._item.config.getoption
+        try:
+            rule = _rule(self._item)
+            found = Plugged(
+                path=_baseline(self._item.config),
+                label=self._item.nodeid if name is None else name,
+                sample=int(str(option("harden_max_images"))),
+                command=_update_command(self._item),
+            )
+            self._note(_BACKEND, found.backend())
+            if option("harden_update_baseline"):
+                gauge = found.gauge(model, data, self._folder)
+                said = found.updated(gauge, threat, attacks, option("harden_accept_regression"), _PATIENCE)
+                self._note(_FOUND, json.dumps({"updated": said}))
+                return None
+            before = found.known(threat, attacks, bool(option("harden_allow_missing")))
+            if before is None:
+                pytest.skip(f"no baseline for {found.name(threat, attacks)}")
+            gauge = found.gauge(model, data, self._folder)
+            return self._judged(found.comparisons(gauge, before, threat, attacks), rule, before.name)
+        except HardenError as error:
+            pytest.fail(str(error), pytrace=False)
+
+    def _judged(self, comparisons: tuple[Comparison, ...], rule: Rule, name: str) -> Verdict:
+        from harden.regression.passing import packed
+        from harden.regression.verdict import State, judge
+        from harden.regression.wording import as_text
+
+        verdict = judge(comparisons, rule)
+        self._note(_NAME, name)
+        for finding in verdict.findings:
+            pairs, measure = finding.comparison.pairs, finding.comparison.measure
+            self._note(f"harden.{measure}.state", str(finding.state))
+            self._note(f"harden.{measure}.before", pairs.before.value)
+            self._note(f"harden.{measure}.now", pairs.now.value)
+            self._note(f"harden.{measure}.n", pairs.n)
+        self._note(_FOUND, json.dumps({"name": name, **packed(comparisons, rule)}))
+        strict = self._item.config.getoption("harden_inconclusive") == "fail"
+        if verdict.exit_code(strict):
+            pytest.fail(as_text(verdict), pytrace=False)
+        if verdict.state is State.INCONCLUSIVE:
+            self._note("harden.inconclusive", "true")
+        return verdict
+
+    def _note(self, key: str, value: object) -> None:
+        # In the report, which travels from a worker of xdist to where the summary is written.
+        self._item.user_properties.append((key, value))
+
+
+@final
+class _Collected:
+    """What the tests found, where the session is reported: in the one process, or in xdist's controller."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._found: list[dict[str, Any]] = []
+        self._backends: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take a test's findings out of its report."""
+        if report.when == "call":
+            for key, value in report.user_properties:
+                if key == _FOUND:
+                    self._found.append(json.loads(str(value)))
+                elif key == _BACKEND:
+                    self._backends.add(str(value))
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Write a section, and GitHub's summary."""
+        if not self._found:
+            return
+        from harden.regression.github import append_summary
+        from harden.regression.passing import unpacked
+        from harden.regression.wording import as_markdown, as_text
+
+        terminalreporter.section("robustness")
+        for backend in sorted(self._backends):
+            terminalreporter.line(f"kernels: {backend}")
+        for each in self._found:
+            if "updated" in each:
+                terminalreporter.line(f"updated: {each['updated']}")
+                continue
+            verdict = unpacked(each)
+            terminalreporter.line(as_text(verdict))
+            append_summary(as_markdown(verdict))
+        for name in self._unused():
+            terminalreporter.line(f"not checked in this session: {name}")
+
+    def _unused(self) -> list[str]:
+        from harden.errors import HardenError
+        from harden.regression.baseline import read
+
+        used = {each.get("name", each.get("updated", "").partition(" -> ")[0]) for each in self._found}
+        try:
+            return sorted(set(read(_baseline(self._config), "").checks) - used)
+        except HardenError:  # each test has said so
+            return []
+
+
+def _baseline(config: pytest.Config) -> Path:
+    return config.rootpath / str(config.getoption("harden_baseline"))
+
+
+def _update_command(item: pytest.Item) -> str:
+    words = ["pytest", item.nodeid, "--harden-update-baseline"]
+    for option, default in (("harden_baseline", "robustness-baseline.json"), ("harden_max_images", 0)):
+        value = item.config.getoption(option)
+        if value != default:
+            words += ["--" + option.replace("_", "-"), str(value)]
+    return f"run `{shlex.join(words)}` on the model to keep, and commit the file"
+
+
+def _rule(item: pytest.Item) -> Rule:
+    from harden.errors import InputError
+    from harden.regression.verdict import Rule
+
+    # The closest marker first: one of a test goes before one of its class or module.
+    given: dict[str, Any] = {}
+    for marker in item.iter_markers("harden"):
+        given = {**marker.kwargs, **given}
+        if marker.args:
+            raise InputError("a harden marker with values alone", "names", "write harden(margin=0.02)")
+    other = sorted(set(given) - {"margin", "alpha", "floor", "clean_floor"})
+    if other:
+        raise InputError(
+            f"a harden marker with {', '.join(other)}", "margin, alpha, floor or clean_floor", "rename it"
+        )
+    floors = (("robust", given.get("floor")), ("clean", given.get("clean_floor")))
+    least = tuple((name, float(share)) for name, share in floors if share is not None)
+    return Rule(float(given.get("margin", 0.02)), float(given.get("alpha", 0.05)), least)

@@ -1,0 +1,116 @@
+"""The verdict for programs: JSON and JUnit's XML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree import ElementTree as Xml
+
+from harden.description import JSON
+from harden.regression.verdict import Finding, State, Verdict
+from harden.regression.wording import change, explained, headline
+
+SUITE = "harden check"
+
+
+def as_json(verdict: Verdict) -> dict[str, JSON]:
+    """Everything that was counted and decided; no time and no path."""
+    return {
+        "state": str(verdict.state),
+        "margin": verdict.rule.margin,
+        "alpha": verdict.rule.alpha,
+        "floor": dict(verdict.rule.floor),
+        "comparisons": [_finding(each) for each in verdict.findings],
+    }
+
+
+def _finding(finding: Finding) -> JSON:
+    pairs, outlook = finding.comparison.pairs, finding.outlook
+    return {
+        "check": finding.comparison.check,
+        "measure": finding.comparison.measure,
+        "state": str(finding.state),
+        "n": pairs.n,
+        "before": pairs.before.value,
+        "now": pairs.now.value,
+        "gained": pairs.gained,
+        "lost": pairs.lost,
+        "difference": pairs.difference,
+        "interval": list(finding.interval),
+        "p_worse": finding.p_worse,
+        "level": finding.level,
+        "reasons": list(finding.reasons),
+        "notes": list(finding.notes),
+        "outlook": None
+        if outlook is None
+        else {
+            "needed": outlook.needed,
+            "visible": outlook.visible,
+            "discordance": outlook.discordance,
+        },
+    }
+
+
+def as_junit(verdict: Verdict, inconclusive_fails: bool) -> str:
+    """A test case for each comparison: FAIL is a failure, INCONCLUSIVE one or skipped, as was asked."""
+    findings = verdict.findings
+    failed = [each for each in findings if _fails(each, inconclusive_fails)]
+    skipped = sum(each.state is State.INCONCLUSIVE and each not in failed for each in findings)
+    suite = _suite(len(findings), len(failed), 0, skipped)
+    for each in findings:
+        case = Xml.SubElement(suite, "testcase", classname=SUITE, name=_legal(each.comparison.name))
+        properties = Xml.SubElement(case, "properties")
+        pairs = each.comparison.pairs
+        facts = {
+            "state": each.state,
+            "n": pairs.n,
+            "before": pairs.before.value,
+            "now": pairs.now.value,
+            "gained": pairs.gained,
+            "lost": pairs.lost,
+            "lower": each.interval[0],
+            "upper": each.interval[1],
+            "p_worse": each.p_worse,
+        }
+        for name, value in facts.items():
+            Xml.SubElement(properties, "property", name=f"harden.{name}", value=str(value))
+        message = _legal("; ".join((change(each), *explained(each))))
+        if each in failed:
+            Xml.SubElement(case, "failure", message=message, type=str(each.state)).text = headline(verdict)
+        elif each.state is State.INCONCLUSIVE:
+            Xml.SubElement(case, "skipped", message=f"INCONCLUSIVE: {message}")
+    return _written(suite)
+
+
+def broken_junit(names: Sequence[str], message: str) -> str:
+    """What stands in the file where the check itself did not come to an answer: errors, and never a pass."""
+    suite = _suite(len(names), 0, len(names), 0)
+    for name in names:
+        case = Xml.SubElement(suite, "testcase", classname=SUITE, name=_legal(name))
+        Xml.SubElement(case, "error", message=_legal(message), type="error")
+    return _written(suite)
+
+
+def _fails(finding: Finding, inconclusive_fails: bool) -> bool:
+    return finding.state is State.FAIL or (inconclusive_fails and finding.state is State.INCONCLUSIVE)
+
+
+def _suite(tests: int, failures: int, errors: int, skipped: int) -> Xml.Element:
+    counts = {"tests": tests, "failures": failures, "errors": errors, "skipped": skipped}
+    return Xml.Element("testsuite", {"name": SUITE, **{key: str(count) for key, count in counts.items()}})
+
+
+def _written(suite: Xml.Element) -> str:
+    root = Xml.Element("testsuites")
+    root.append(suite)
+    Xml.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + Xml.tostring(root, encoding="unicode") + "\n"
+
+
+def _legal(text: str) -> str:
+    """The text without what XML 1.0 can't hold, which ElementTree would write all the same."""
+    return "".join(
+        sign
+        if sign in "\t\n\r" or " " <= sign <= "\ud7ff" or "\ue000" <= sign <= "\ufffd" or sign > "\uffff"
+        else "\ufffd"
+        for sign in text
+    )

@@ -1,0 +1,121 @@
+"""The verdict in words: lines for a terminal, a table for a summary, a page."""
+
+from __future__ import annotations
+
+import html
+import math
+
+from harden.regression.planning import POWER
+from harden.regression.verdict import Finding, State, Verdict
+
+_HEAD = ("check", "verdict", "before", "now", "change", "n")
+SUMMARY = {
+    State.PASS: "no drop of the margin or more",
+    State.FAIL: "robustness or accuracy has regressed",
+    State.INCONCLUSIVE: "these images can't tell",
+}
+
+
+def points(share: float) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    return f"{100 * share:+.1f} pp"
+
+
+def change(finding: Finding) -> str:
+    """The difference and its bounds, which are rounded outwards."""
+    low, high = finding.interval
+    down, up = math.floor(low * 1000 - 1e-9) / 10, math.ceil(high * 1000 + 1e-9) / 10
+    return f"{points(finding.comparison.pairs.difference)} [{down:+.1f}, {up:+.1f}]"
+
+
+def headline(verdict: Verdict) -> str:
+    """The answer in one line."""
+    rule = verdict.rule
+    return (
+        f"{verdict.state}: {SUMMARY[verdict.state]} "
+        f"(margin {100 * rule.margin:g} pp, alpha {100 * rule.alpha:g} %, bounds each one-sided)"
+    )
+
+
+def explained(finding: Finding) -> tuple[str, ...]:
+    """Why a comparison is what it is, a sentence each: reasons, what would decide, notes."""
+    lines = list(finding.reasons)
+    if finding.outlook is not None:
+        seen = finding.outlook
+        lines.append(
+            f"about n = {seen.needed:,} images would decide at {100 * seen.discordance:.1f} % discordance; "
+            f"{_visible(seen.visible, finding.comparison.pairs.n)}"
+        )
+    return (*lines, *finding.notes)
+
+
+def _visible(drop: float, n: int) -> str:
+    if drop >= 1.0:
+        return f"n = {n:,} sees no drop at all"
+    return (
+        f"n = {n:,} sees a drop of {100 * drop:.1f} pp with {100 * POWER:.0f} % chance, and smaller ones less"
+    )
+
+
+def as_text(verdict: Verdict) -> str:
+    """Lines for a terminal."""
+    lines = []
+    for finding in verdict.findings:
+        name, state, before, now, changed, n = _cells(finding)
+        lines.append(f"{state:12}  {name}: {before} -> {now}, {changed}, n = {n}")
+        lines += [f"              {line}" for line in explained(finding)]
+    return "\n".join([*lines, headline(verdict)])
+
+
+def as_markdown(verdict: Verdict) -> str:
+    """A section with a table, for a job's summary or a comment."""
+    rows = ["| " + " | ".join(_HEAD) + " |", "|" + "---|" * len(_HEAD)]
+    rows += ["| " + " | ".join(_escaped(cell) for cell in _cells(each)) + " |" for each in verdict.findings]
+    notes = [
+        f"- {_escaped(each.comparison.name)}: {_escaped(line)}"
+        for each in verdict.findings
+        for line in explained(each)
+    ]
+    parts = [f"### Robustness gate: {verdict.state}", _escaped(headline(verdict)), "\n".join(rows)]
+    return "\n\n".join([*parts, "\n".join(notes)] if notes else parts) + "\n"
+
+
+def as_html(verdict: Verdict) -> str:
+    """A page that stands alone."""
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in _HEAD)
+    rows = "".join(
+        f'<tr class="{each.state.lower()}">'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(each))
+        + "</tr>\n"
+        for each in verdict.findings
+    )
+    notes = "".join(
+        f"<li>{html.escape(each.comparison.name)}: {html.escape(line)}</li>\n"
+        for each in verdict.findings
+        for line in explained(each)
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+        f"<title>Robustness gate: {verdict.state}</title>\n<style>{_STYLE}</style>\n"
+        f"<h1>Robustness gate: {verdict.state}</h1>\n<p>{html.escape(headline(verdict))}</p>\n"
+        f"<table>\n<tr>{head}</tr>\n{rows}</table>\n<ul>\n{notes}</ul>\n</html>\n"
+    )
+
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse}td,th{border:1px solid #888;padding:.3em .6em;text-align:left}"
+    ".fail td:nth-child(2){background:#fbd5d5}.pass td:nth-child(2){background:#d8f0d8}"
+    ".inconclusive td:nth-child(2){background:#fdeecb}"
+)
+
+
+def _cells(finding: Finding) -> tuple[str, ...]:
+    pairs = finding.comparison.pairs
+    shares = (f"{100 * share.value:.1f} %" for share in (pairs.before, pairs.now))
+    return (finding.comparison.name, str(finding.state), *shares, change(finding), f"{pairs.n:,}")
+
+
+def _escaped(text: str) -> str:
+    """What Markdown would read as a cell's end or as HTML."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
