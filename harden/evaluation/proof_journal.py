@@ -74,12 +74,17 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
         return []
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
+    lines: list[dict[str, Any]] = []
     try:
-        lines = [json.loads(line) for line in whole.splitlines()]
+        for each in whole.splitlines():
+            line = json.loads(each)
+            if not isinstance(line, dict):
+                raise ValueError(each)
+            lines.append(line)
     except ValueError:
-        lines = [None]
-    if not all(isinstance(line, dict) for line in lines):
-        raise InputError(f"{path}", "the journal of a search for proofs", "name another folder to begin anew")
+        raise InputError(
+            f"{path}", "the journal of a search for proofs", "name another folder to begin anew"
+        ) from None
     if whole != content:
         with path.open("r+b") as file:
             file.truncate(len(whole))

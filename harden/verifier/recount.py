@@ -156,7 +156,7 @@ def _proof(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
     method, proof = predicate["bracket"]["method"], predicate["proof"]
     own, proved = Fraction(predicate["threat"]["eps"]), int(flags.certified.sum())
     points = {} if proof is None else {Fraction(p["eps"]): p["certified"] for p in proof["points"]}
-    if own not in points:
+    if proof is None or own not in points:
         if method is not None or proved:
             yield f"{proved} certified by {method!r} at eps {own}, where no proof was tried"
     elif method != proof["method"] or points[own]["count"] != proved:
