@@ -28,6 +28,13 @@ def test_scanner(robustness):
     robustness.check("model.onnx", "npz:few.npz", threat=harden.Linf("1/16"), attacks="quick")
 """
 
+# An editable install's finder is loaded before pytest, which would rewrite it; a user's install has none.
+STRICT = """[pytest]
+filterwarnings =
+    error
+    ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning
+"""
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -46,7 +53,7 @@ def repository(models: Path, pytester: pytest.Pytester, monkeypatch: pytest.Monk
         monkeypatch.delenv(name, raising=False)
     folder = pytester.path
     (folder / "test_robustness.py").write_text(TESTS)
-    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    (folder / "pytest.ini").write_text(STRICT)
     (folder / "few.npz").write_bytes((models / "few.npz").read_bytes())
     (folder / "model.onnx").write_bytes((models / "good.onnx").read_bytes())
     return folder
