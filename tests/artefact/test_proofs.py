@@ -70,7 +70,7 @@ def test_it_verifies_and_says_that_it_did_not_prove_again(
 def test_page_and_text_show_what_is_proved(proved: Artefact) -> None:
     page = (proved.folder / "report.html").read_text()
     assert 'class="line certified"' in page
-    assert "Proved for every perturbation of a radius" in page
+    assert "Proved for every perturbation up to a radius" in page
     assert "at radius 1/1000" in str(proved.certificate)
 
 
