@@ -99,9 +99,7 @@ def init(folder: Path, wanted: Wanted, force: bool) -> int:
         write_file(path, content)
     _tell(folder, wanted, [str(path.relative_to(folder)) for path in files])
     if not sure:
-        _say(
-            f"the jobs install {install!r}: make sure that your index has this one, or name another with --install"
-        )
+        _say(f"the jobs install {install!r}: make sure that your index has this one, or write --install")
     return 0
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ import onnx
 import pytest
 
 from harden.artefact.graph import trace
-from harden.cli import init as module
 from harden.data import load
 from harden.models import Classifier
 from tests.fitted import fitted
@@ -81,8 +81,6 @@ def repository(material: Path, harden: Harden, tmp_path: Path, monkeypatch: pyte
 
 def session(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """pytest in the repository, with the plugin of this checkout."""
-    from importlib import metadata
-
     known = any(point.value == "harden.pytest_plugin" for point in metadata.entry_points(group="pytest11"))
     plugin = () if known else ("-p", "harden.pytest_plugin")
     return subprocess.run(
@@ -238,11 +236,11 @@ def test_the_jobs_install_the_harden_that_wrote_them(
     install: str,
     doubt: bool,
 ) -> None:
-    monkeypatch.setattr(module.metadata, "distribution", lambda name: Installed(note))
+    monkeypatch.setattr(metadata, "distribution", lambda name: Installed(note))
     answer = harden("init", tmp_path, "--data", data)
     assert (answer.code, answer.err) == (0, "")
     assert shlex.split(scripts(tmp_path)[1]) == ["pip", "install", install]
-    assert ("name another with --install" in answer.out) == doubt
+    assert ("or write --install" in answer.out) == doubt
 
 
 def test_the_example_is_what_it_writes(harden: Harden, tmp_path: Path) -> None:
