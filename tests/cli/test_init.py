@@ -94,6 +94,7 @@ def session(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_test_fails_with_a_command_after_which_it_passes(repository: Path) -> None:
     first = session(repository)
     assert first.returncode == 1, first.stdout + first.stderr
@@ -106,6 +107,7 @@ def test_the_test_fails_with_a_command_after_which_it_passes(repository: Path) -
     assert "PASS: no drop" in again.stdout
 
 
+@pytest.mark.slow
 def test_the_command_that_is_told_makes_a_baseline_for_job_and_test(harden: Harden, repository: Path) -> None:
     told = harden("init", "--eps", "1/16", "--force").out
     (update,) = re.findall(r"^  harden (baseline update .*)$", told, re.MULTILINE)
