@@ -25,7 +25,7 @@ from harden.verifier.command import main as verify
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     page
-    for folder in (".", "docs", "cpp_ext", "benchmarks", "examples")
+    for folder in (".", "docs", "cpp_ext", "benchmarks", "examples", "examples/ci")
     for page in (ROOT / folder).glob("*.md")
 )
 RUNNABLE = [ROOT / "README.md", ROOT / "docs" / "guide.md"]

@@ -14,7 +14,9 @@ import typer
 
 from harden.errors import InputError
 
-_CONFIG = "config"  # a file does not name another one
+_CONFIG = "config"  # what a command has that takes its options from a file
+# A file does not name another one, and a reason is one for a single step down.
+_BY_HAND = (_CONFIG, "accept_regression")
 _LISTS = ("mean", "std", "class_weights")  # numbers with commas; in TOML a list of numbers too
 _POSITIONS = ("output",)  # a name, or a position
 _LARGEST = 1 << 20  # bytes; a file of options has a few hundred
@@ -44,17 +46,31 @@ def fill_defaults(context: typer.Context, path: Path | None) -> Path | None:
         InputError: the file can't be read, is no TOML, or has names or values that are no options.
     """
     if path is not None:
-        group: Any = context.parent.command if context.parent else context.command
-        commands = {name: inspect.unwrap(each.callback) for name, each in group.commands.items()}
-        context.default_map = options_of(path, str(context.info_name), commands)
+        words: list[str] = []
+        above: Any = context
+        while above.parent is not None:
+            words.insert(0, str(above.info_name))
+            above = above.parent
+        context.default_map = options_of(path, "-".join(words), _functions(above.command))
     return path
+
+
+def _functions(group: Any, before: str = "") -> dict[str, Callable[..., Any]]:
+    """The functions of the commands by their words: update of the group baseline is baseline-update."""
+    found: dict[str, Callable[..., Any]] = {}
+    for name, each in group.commands.items():
+        if hasattr(each, "commands"):
+            found |= _functions(each, f"{before}{name}-")
+        else:
+            found[before + name] = inspect.unwrap(each.callback)
+    return found
 
 
 def options_of(path: Path, command: str, commands: Commands) -> dict[str, Any]:
     """What a file says for a command, by the parameters of its function.
 
     A name at the top holds for every command that has such an option. One in the table of a command holds
-    for this command alone, and before the other.
+    for this command alone, and before the other; that of `harden baseline update` is [baseline-update].
 
     Raises:
         InputError: see `fill_defaults`; tables of other commands are checked as well.
@@ -62,15 +78,15 @@ def options_of(path: Path, command: str, commands: Commands) -> dict[str, Any]:
     known = {name: found for name, each in commands.items() if _CONFIG in (found := _options(each))}
     everything = _table(path)
     shared = {name: option for found in known.values() for name, option in found.items()}
-    top = _checked(
-        str(path), {name: value for name, value in everything.items() if name not in known}, shared, (*known,)
-    )
+    rest = {name: value for name, value in everything.items() if name not in known}
+    top = _checked(str(path), rest, shared, (*known,), command)
     tables = {}
     for name in everything.keys() & known.keys():
         if not isinstance(everything[name], dict):
             seen = f"{path}: {name} = {_short(everything[name])}"
-            raise InputError(seen, f"a table of the options of harden {name}", f"write [{name}] above them")
-        tables[name] = _checked(f"{path} [{name}]", everything[name], known[name], ())
+            whose = f"a table of the options of harden {_words(name)}"
+            raise InputError(seen, whose, f"write [{name}] above them")
+        tables[name] = _checked(f"{path} [{name}]", everything[name], known[name], (), name)
     said = {**top, **tables.get(command, {})}
     return {known[command][name].parameter: value for name, value in said.items() if name in known[command]}
 
@@ -114,16 +130,22 @@ def _table(path: Path) -> dict[str, Any]:
 
 
 def _checked(
-    where: str, table: dict[str, Any], known: Mapping[str, _Option], tables: tuple[str, ...]
+    where: str, table: dict[str, Any], known: Mapping[str, _Option], tables: tuple[str, ...], command: str
 ) -> dict[str, Any]:
     """A table's values by their options' names, each of its option's type."""
     found: dict[str, Any] = {}
     for written, value in table.items():
         name = written.replace("-", "_")
-        if name == _CONFIG or name not in known:
-            close = difflib.get_close_matches(name, {*known, *tables} - {_CONFIG}, n=1)
-            instead = f"did you mean {close[0]}?" if close else "see harden run --help"
-            raise InputError(f"{where}: {_short(written)}", "the name of an option, such as eps", instead)
+        is_table = bool(tables) and isinstance(value, dict)
+        if is_table or name in _BY_HAND or name not in known:
+            # Sorted, or of two that are equally close now one is named and now the other.
+            names = sorted({*tables} if is_table else {*known, *tables} - {*_BY_HAND})
+            close = difflib.get_close_matches(name, names, n=1)
+            instead = f"did you mean {close[0]}?" if close else f"see harden {_words(command)} --help"
+            if name in _BY_HAND:
+                instead = "give it on the command line"
+            kind = "the name of an option, such as eps" + (", or of a command's table" if is_table else "")
+            raise InputError(f"{where}: {_short(written)}", kind, instead)
         if name in found:
             raise InputError(f"{where}: {name} twice, with - and with _", "one of them", "leave one out")
         found[name] = _value(where, name, value, known[name].kind)
@@ -147,6 +169,10 @@ def _value(where: str, name: str, value: object, kind: object) -> object:
     expected, example = _TYPES[kind]
     text = f'"{value}"' if kind is str and number else example
     raise InputError(f"{where}: {name} = {_short(value)}", expected, f"write {name} = {text}")
+
+
+def _words(command: str) -> str:
+    return command.replace("-", " ")
 
 
 def _is_number(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""The commands of the regression gate and their options."""
+"""The commands of the regression gate and their options, and what sets a repository up for it."""
 
 from __future__ import annotations
 
@@ -35,15 +35,24 @@ Html = Annotated[
 Old = Annotated[Path, typer.Argument(help="The earlier baseline.")]
 New = Annotated[Path, typer.Argument(help="The later one.")]
 
+Repository = Annotated[Path, typer.Argument(help="The repository's folder.")]
+ItsModel = Annotated[str, typer.Option("--model", help="The ONNX file to gate, from that folder on.")]
+ItsData = Annotated[str, typer.Option("--data", help="Its test images, as for harden check.")]
+Install = Annotated[
+    str, typer.Option(help="What the jobs install, as pip takes it; by default the harden that runs.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
+
 DEFAULT = Path("robustness-baseline.json")
 
 baseline_app = typer.Typer(help="Make, show and compare the file that harden check compares with.")
 
 
 def register(app: typer.Typer) -> None:
-    """Add `harden check` and `harden baseline` to an application."""
+    """Add `harden check`, `harden baseline` and `harden init` to an application."""
     app.command()(check)
     app.add_typer(baseline_app, name="baseline")
+    app.command()(init)
 
 
 def check(
@@ -104,6 +113,7 @@ def update(
     batch_size: opt.Batch = 256,
     seed: opt.Seed = 0,
     json_file: opt.Json = None,
+    config: opt.Config = None,
     verbose: opt.Verbose = False,
 ) -> None:
     """Measure a file and write it into the baseline; a step down needs a reason."""
@@ -133,3 +143,19 @@ def diff(old: Old, new: New, margin: Margin = "2pp", alpha: Alpha = 0.05) -> Non
 
     if code := command(old, new, Rule(share("--margin", margin), alpha)):
         raise typer.Exit(code)
+
+
+def init(
+    folder: Repository = Path(),
+    model: ItsModel = "model.onnx",
+    data: ItsData = "npz:test.npz",
+    norm: opt.Norm = "linf",
+    eps: opt.Eps = "8/255",
+    install: Install = "",
+    force: Force = False,
+) -> None:
+    """Write harden.toml, a test and jobs for GitHub and GitLab, which gate a model of a repository."""
+    from harden.cli.init import Wanted
+    from harden.cli.init import init as command
+
+    command(folder, Wanted(model, data, norm, eps, install), force)

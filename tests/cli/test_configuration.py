@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harden.certificate.document import read
-from harden.cli import app
+from harden.cli import app, gate_app
 from harden.cli.configuration import options_of
 from harden.errors import InputError
 
@@ -21,6 +21,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate": app.evaluate,
     "export": app.export,
     "doctor": app.doctor,
+    "certify": app.certify,
+    "check": gate_app.check,
+    "baseline-update": gate_app.update,
 }
 
 
@@ -75,7 +78,15 @@ WRONG = [
     ("[evaluate]\nbudget = '1E'", "[evaluate]: 'budget'", "the name of an option", ""),
     ("[runs]\nsteps = 3", "'runs'", "the name of an option", "did you mean run?"),
     ("[doctor]\njson = 'x'", "'doctor'", "the name of an option", ""),
-    ("config = 'other.toml'", "'config'", "the name of an option", ""),
+    ("config = 'other.toml'", "'config'", "the name of an option", "give it on the command line"),
+    ("accept-regression = 'x'", "'accept-regression'", "the name of an option", "on the command line"),
+    ("[check]\nmargn = '2pp'", "[check]: 'margn'", "the name of an option", "did you mean margin?"),
+    ("[check]\nnorm = 'l2'", "[check]: 'norm'", "the name of an option", "see harden check --help"),
+    ("[baseline]\nseed = 1", "'baseline'", "or of a command's table", "did you mean baseline-update?"),
+    ("[baseline-update]\ncertify = 1", "[baseline-update]: certify = 1", "true or false", "= true"),
+    ("[check]\nalpha = '5%'", "[check]: alpha = '5%'", "a number", "write alpha = 0.5"),
+    ("baseline-update = 1", "= 1", "a table of the options of harden baseline update", "write ["),
+    ("[certify]\nradius-step = 1", "[certify]: 'radius-step'", "the name", "did you mean radius_steps?"),
     ("run = 3", "run = 3", "a table of the options of harden run", "write [run]"),
     ("steps = 3\n[run]\nsteps = '3'", "[run]: steps = '3'", "a whole number", "write steps = 1"),
     ("steps = true", "steps = True", "a whole number", "write steps = 1"),
@@ -197,3 +208,49 @@ def test_a_number_of_more_digits_than_python_reads_is_refused(tmp_path: Path) ->
     with pytest.raises(InputError, match=r"expected TOML; write name = value") as caught:
         told(tmp_path, f"seed = {'9' * 5000}\n")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words", [("check", "m.onnx"), ("baseline", "update", "m.onnx"), ("certify", "m.onnx")]
+)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('daat = "digits"\n', "'daat'; expected the name of an option, such as eps; did you mean data?"),
+        ("seed = 0.5\n", "seed = 0.5; expected a whole number; write seed = 1"),
+        ('[check]\nmargin = "2pp"\nfloo = "40%"\n', "[check]: 'floo'"),
+    ],
+)
+def test_the_gates_commands_refuse_a_wrong_file_in_one_line(
+    harden: Harden, tmp_path: Path, words: tuple[str, ...], text: str, said: str
+) -> None:
+    path = tmp_path / "harden.toml"
+    path.write_text(text)
+    answer = harden(*words, "--config", path)
+    assert answer.code == 2
+    assert said in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_the_gates_commands_take_their_options_from_a_file(
+    harden: Harden, npz: str, finished: Path, tmp_path: Path
+) -> None:
+    path, baseline = tmp_path / "harden.toml", tmp_path / "b.json"
+    few = "steps = 2\nrestarts = 1\ntest-images = 20\n"
+    path.write_text(
+        f'data = "{npz}"\nnorm = "l2"\neps = "1/7"\nbaseline = "{baseline}"\n'
+        f'[baseline-update]\nattacks = "pgd"\n{few}[check]\nfloor = "100%"\n'
+        "[certify]\nradius-steps = 0\ntest-images = 3\n"
+    )
+    model = finished / "model.onnx"
+    answer = harden("baseline", "update", model, "--config", path)
+    assert (answer.code, answer.err) == (0, "")
+    (check,) = json.loads(baseline.read_text())["checks"]
+    assert check == "l2 1/7 pgd"
+    answer = harden("check", model, "--config", path)
+    assert (answer.code, "below the floor of 100 %" in answer.out) == (1, True), answer.err
+    assert harden("check", model, "--config", path, "--floor", "1%").code == 0
+    answer = harden("certify", model, "--config", path, "--json", tmp_path / "proved.json")
+    assert answer.code == 0, answer.err
+    proved = json.loads((tmp_path / "proved.json").read_text())
+    assert (proved["threat"]["eps"], proved["n"]) == ("1/7", 3)

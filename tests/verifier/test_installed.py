@@ -46,10 +46,12 @@ def test_the_wheel_alone_and_four_packages_verify(artefact: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_page(tmp_path: Path) -> None:
+def test_the_wheel_holds_the_page_and_the_templates(tmp_path: Path) -> None:
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
     assert _run(*pip, "wheel", "--no-deps", "-w", tmp_path, ".", HARDEN_PURE="1").returncode == 0
     (wheel,) = tmp_path.glob("harden-*.whl")
     held = _run(sys.executable, "-m", "zipfile", "-l", wheel).stdout
     assert "harden/certificate/templates/page.html" in held
     assert "harden/certificate/templates/page.css" in held
+    for name in ("harden.toml", "test_robustness.txt", "github.yml", "gitlab.yml"):
+        assert f"harden/cli/templates/{name}" in held
