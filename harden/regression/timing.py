@@ -171,7 +171,8 @@ def alternated(
         repeats: how often each run does its work, for both the same.
         on_round: is told how many rounds are done.
     """
-    base(), candidate()
+    base()
+    candidate()
     before, now = [], []
     for done in range(1, rounds + 1):
         first = _seconds(base, clock, repeats)
