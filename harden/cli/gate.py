@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
+from harden.cli.benched import Bench, timed
 from harden.cli.console import console, write_file, write_json
 from harden.cli.gauging import Ask, Gauge
 from harden.errors import BaselineError, HardenError, InputError
@@ -40,23 +41,32 @@ class Gate:
     """How the gate is asked.
 
     Attributes:
-        baseline: the file.
+        baseline: the file; None to check speed alone.
         rule: margin, alpha and floors.
         inconclusive: "warn" or "fail".
         batch_size: images at a time.
         label: whose checks of the baseline are meant; empty for those without one.
+        bench: how speed is checked; None where it is not.
+
+    Raises:
+        InputError: there is another word for inconclusive, a floor without a baseline, or nothing to check.
     """
 
-    baseline: Path
+    baseline: Path | None
     rule: Rule
     inconclusive: str = "warn"
     batch_size: int = 256
     label: str = ""
+    bench: Bench | None = None
 
     def __post_init__(self) -> None:
         if self.inconclusive not in ("warn", "fail"):
             raise InputError(
                 f"--inconclusive {self.inconclusive}", "warn or fail", "write --inconclusive fail"
+            )
+        if self.baseline is None and (self.bench is None or self.rule.floor or self.label):
+            raise InputError(
+                "no baseline", "one, for floors and labels are of accuracies", "name it with --baseline"
             )
 
     @property
@@ -67,10 +77,13 @@ class Gate:
 
 def check(model: str, data: str, gate: Gate, files: Files) -> int:
     """Compare a file with the baseline; what is no answer is written as an error and raised."""
-    names: list[str] = [str(gate.baseline)]
+    speed = [] if gate.bench is None else ["speed"]
+    names = [*([] if gate.baseline is None else [str(gate.baseline)]), *speed]
     try:
-        known = _known(model, data, gate)
-        names = [each.name for each in known]
+        known = [] if gate.baseline is None else _known(model, data, gate, gate.baseline)
+        names = [*(each.name for each in known), *speed]
+        if gate.bench is not None:
+            _ = gate.bench.path  # a base that is none is told before anything is attacked
         verdict, models = _judged(Gauge.of(model, data, gate.batch_size), gate, known)
     except Exception as error:
         _write_broken(files, names, error)
@@ -100,16 +113,16 @@ def share(option: str, text: str) -> float:
     return value
 
 
-def _known(model: str, data: str, gate: Gate) -> list[Check]:
+def _known(model: str, data: str, gate: Gate, baseline: Path) -> list[Check]:
     """The baseline's checks of this model."""
     words = ["harden", "baseline", "update", model, "--data", data, "--norm", "linf", "--eps", "8/255"]
-    words += ["--baseline", str(gate.baseline), *(("--label", gate.label) if gate.label else ())]
+    words += ["--baseline", str(baseline), *(("--label", gate.label) if gate.label else ())]
     make = f"run `{shlex.join(words)}` on the model to keep, and commit it"
-    checks = read(gate.baseline, make).checks
+    checks = read(baseline, make).checks
     found = [check for _, check in sorted(checks.items()) if check.label == gate.label]
     if not found:
         others = ", ".join(sorted({check.label for check in checks.values()}))
-        seen = f"{gate.baseline} without a check{f' labelled {gate.label}' if gate.label else ''}"
+        seen = f"{baseline} without a check{f' labelled {gate.label}' if gate.label else ''}"
         raise BaselineError(f"{seen}{f', but of {others}' if others else ''}", "at least one", make)
     return found
 
@@ -128,7 +141,11 @@ def _judged(gauge: Gauge, gate: Gate, known: list[Check]) -> tuple[Verdict, dict
         comparisons += [one for one in compared(check, now, broken) if not (again and one.measure == "clean")]
         seen.add(clean)
         models[check.name] = {"before": described(check.model), "now": described(now.model)}
-    return judge(comparisons, gate.rule), models
+    verdict = judge(comparisons, gate.rule) if known else Verdict(gate.rule, ())
+    if gate.bench is None:
+        return verdict, models
+    # Last: an attack is longer than all rounds, and a machine is calmer when nothing else begins.
+    return replace(verdict, speed=timed(gauge.path, gauge.splits, gate.bench)), models
 
 
 def _write(files: Files, verdict: Verdict, gate: Gate, more: Mapping[str, Any]) -> None:

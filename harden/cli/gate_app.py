@@ -11,6 +11,20 @@ from harden.cli import options as opt
 
 Model = Annotated[str, typer.Argument(help="An ONNX file, or a folder with a model.onnx.")]
 BaselineFile = Annotated[Path, typer.Option("--baseline", help="The committed file.")]
+BaselineToCheck = Annotated[
+    Path | None,
+    typer.Option(
+        "--baseline",
+        help="The committed file; robustness-baseline.json, or none with --bench, for speed alone.",
+        show_default=False,
+    ),
+]
+BenchFile = Annotated[
+    str, typer.Option("--bench", help="Also: times beside those of this ONNX file, measured in this job.")
+]
+BenchRounds = Annotated[int, typer.Option("--bench-rounds", help="How often both are timed.")]
+BenchMargin = Annotated[str, typer.Option("--bench-margin", help="By how much slower is too slow: 10%.")]
+BenchImages = Annotated[int, typer.Option("--bench-images", help="Test images that are timed on.")]
 Margin = Annotated[str, typer.Option(help="The drop that has to be excluded: 2pp, 2% or 0.02.")]
 Alpha = Annotated[float, typer.Option(help="Chance of a false FAIL in all, and of a false PASS of each.")]
 Floor = Annotated[str, typer.Option(help="Least robust accuracy, such as 40%.")]
@@ -58,7 +72,7 @@ def register(app: typer.Typer) -> None:
 def check(
     model: Model,
     data: opt.Data,
-    baseline: BaselineFile = DEFAULT,
+    baseline: BaselineToCheck = None,
     margin: Margin = "2pp",
     alpha: Alpha = 0.05,
     floor: Floor = "",
@@ -66,6 +80,10 @@ def check(
     certified_floor: CertifiedFloor = "",
     inconclusive: Inconclusive = "warn",
     label: Label = "",
+    bench: BenchFile = "",
+    bench_rounds: BenchRounds = 15,
+    bench_margin: BenchMargin = "10%",
+    bench_images: BenchImages = 32,
     batch_size: opt.Batch = 256,
     junit: Junit = None,
     md: Markdown = None,
@@ -75,6 +93,7 @@ def check(
     verbose: opt.Verbose = False,
 ) -> None:
     """Compare a file with the committed baseline on the same images: PASS, FAIL or INCONCLUSIVE."""
+    from harden.cli.benched import Bench, slowdown
     from harden.cli.gate import Files, Gate, share
     from harden.cli.gate import check as command
     from harden.regression.verdict import Rule
@@ -86,7 +105,9 @@ def check(
     )
     least = tuple((name, share(option, text)) for name, option, text in floors if text)
     rule = Rule(share("--margin", margin), alpha, least)
-    gate = Gate(baseline, rule, inconclusive, batch_size, label)
+    speed = Bench(bench, bench_rounds, slowdown(bench_margin), alpha, bench_images) if bench else None
+    known = baseline if baseline is not None or bench else DEFAULT
+    gate = Gate(known, rule, inconclusive, batch_size, label, speed)
     if code := command(model, data, gate, Files(junit, md, json_file, html)):
         raise typer.Exit(code)
 

@@ -104,7 +104,7 @@ class Gauge:
     """
 
     def __init__(self, path: Path, splits: Splits, batch_size: int = 256) -> None:
-        self._path, self._splits, self._batch_size = path, splits, batch_size
+        self.path, self.splits, self._batch_size = path, splits, batch_size
         self._images: dict[int, tuple[Examples, DataSetting]] = {}
 
     @classmethod
@@ -119,7 +119,7 @@ class Gauge:
     def images(self, sample: int) -> tuple[Examples, DataSetting]:
         """The images of a sample and their digests."""
         if sample not in self._images:
-            images = evaluated_images(self._splits, sample)
+            images = evaluated_images(self.splits, sample)
             self._images[sample] = images, data_setting(images, sample)
         return self._images[sample]
 
@@ -141,7 +141,7 @@ class Gauge:
             on_batch=on_batch,
         )
         certified = self._certified(images, found, ask.threat) if ask.certify else None
-        check = check_of(found, self.setting(ask), self._path, certified)
+        check = check_of(found, self.setting(ask), self.path, certified)
         return check.model_copy(update={"label": ask.label}), distrusted(found)
 
     def watched(self, ask: Ask) -> tuple[Check, tuple[str, ...]]:
@@ -151,11 +151,11 @@ class Gauge:
 
     @cached_property
     def _bare(self) -> Bare:
-        return Bare.of(self._path, self._splits)
+        return Bare.of(self.path, self.splits)
 
     @cached_property
     def _reading(self) -> tuple[Graph, Classifier]:
-        return self._bare.reading(from_loader(self._splits.test, self._batch_size))
+        return self._bare.reading(from_loader(self.splits.test, self._batch_size))
 
     def _certified(self, images: Examples, found: Evaluation, threat: Threat) -> Tensor:
         """Which images are proved, without a climb: what is proved must not depend on the time there is."""

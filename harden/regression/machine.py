@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
 from harden.description import JSON
+from harden.regression.timing import SpeedFinding
 from harden.regression.verdict import Finding, State, Verdict
 from harden.regression.wording import change, explained, headline
 
@@ -13,13 +14,33 @@ SUITE = "harden check"
 
 
 def as_json(verdict: Verdict) -> dict[str, JSON]:
-    """Everything that was counted and decided; no time and no path."""
+    """Everything that was counted and decided; no date, no path, and times only where they were asked for."""
+    speed: dict[str, JSON] = {"speed": [_speed(each) for each in verdict.speed]} if verdict.speed else {}
     return {
         "state": str(verdict.state),
         "margin": verdict.rule.margin,
         "alpha": verdict.rule.alpha,
         "floor": dict(verdict.rule.floor),
         "comparisons": [_finding(each) for each in verdict.findings],
+        **speed,
+    }
+
+
+def _speed(finding: SpeedFinding) -> JSON:
+    timings = finding.timings
+    return {
+        "measure": finding.measure,
+        "state": str(finding.state),
+        "images": finding.images,
+        "rounds": len(timings.base),
+        "runs_per_round": 2,
+        "repeats_per_run": timings.repeats,
+        "seconds_before": list(timings.base),
+        "seconds_now": list(timings.candidate),
+        "ratio": timings.ratio,
+        "interval": list(finding.interval),
+        "margin": finding.margin,
+        "alpha": finding.alpha,
     }
 
 
@@ -52,26 +73,14 @@ def _finding(finding: Finding) -> JSON:
 
 def as_junit(verdict: Verdict, inconclusive_fails: bool) -> str:
     """A test case for each comparison: FAIL is a failure, INCONCLUSIVE one or skipped, as was asked."""
-    findings = verdict.findings
+    findings = verdict.everything
     failed = [each for each in findings if _fails(each, inconclusive_fails)]
     skipped = sum(each.state is State.INCONCLUSIVE and each not in failed for each in findings)
     suite = _suite(len(findings), len(failed), 0, skipped)
     for each in findings:
-        case = Xml.SubElement(suite, "testcase", classname=SUITE, name=_legal(each.comparison.name))
+        case = Xml.SubElement(suite, "testcase", classname=SUITE, name=_legal(each.name))
         properties = Xml.SubElement(case, "properties")
-        pairs = each.comparison.pairs
-        facts = {
-            "state": each.state,
-            "n": pairs.n,
-            "before": pairs.before.value,
-            "now": pairs.now.value,
-            "gained": pairs.gained,
-            "lost": pairs.lost,
-            "lower": each.interval[0],
-            "upper": each.interval[1],
-            "p_worse": each.p_worse,
-        }
-        for name, value in facts.items():
+        for name, value in _facts(each).items():
             Xml.SubElement(properties, "property", name=f"harden.{name}", value=str(value))
         message = _legal("; ".join((change(each), *explained(each))))
         if each in failed:
@@ -79,6 +88,24 @@ def as_junit(verdict: Verdict, inconclusive_fails: bool) -> str:
         elif each.state is State.INCONCLUSIVE:
             Xml.SubElement(case, "skipped", message=f"INCONCLUSIVE: {message}")
     return _written(suite)
+
+
+def _facts(finding: Finding | SpeedFinding) -> dict[str, object]:
+    bounds = {"lower": finding.interval[0], "upper": finding.interval[1]}
+    if isinstance(finding, SpeedFinding):
+        timings = finding.timings
+        return {"state": finding.state, "rounds": len(timings.base), "ratio": timings.ratio, **bounds}
+    pairs = finding.comparison.pairs
+    return {
+        "state": finding.state,
+        "n": pairs.n,
+        "before": pairs.before.value,
+        "now": pairs.now.value,
+        "gained": pairs.gained,
+        "lost": pairs.lost,
+        **bounds,
+        "p_worse": finding.p_worse,
+    }
 
 
 def broken_junit(names: Sequence[str], message: str) -> str:
@@ -90,7 +117,7 @@ def broken_junit(names: Sequence[str], message: str) -> str:
     return _written(suite)
 
 
-def _fails(finding: Finding, inconclusive_fails: bool) -> bool:
+def _fails(finding: Finding | SpeedFinding, inconclusive_fails: bool) -> bool:
     return finding.state is State.FAIL or (inconclusive_fails and finding.state is State.INCONCLUSIVE)
 
 

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import final
 
 from harden.errors import InputError
 from harden.regression.paired import Pairs
 from harden.regression.planning import Outlook, outlook
+from harden.regression.state import GOOD as GOOD
+from harden.regression.state import REGRESSED, UNDECIDED
+from harden.regression.state import State as State
+from harden.regression.timing import SpeedFinding
 from harden.statistics import Proportion
-
-GOOD, REGRESSED, UNDECIDED = 0, 1, 3
-"""Exit codes: 3 where the caller asked for inconclusive to fail."""
-
-
-@final
-class State(StrEnum):
-    """The three answers."""
-
-    PASS = "PASS"  # noqa: S105  # not a password
-    FAIL = "FAIL"
-    INCONCLUSIVE = "INCONCLUSIVE"
 
 
 @final
@@ -115,6 +106,11 @@ class Finding:
     notes: tuple[str, ...] = ()
 
     @property
+    def name(self) -> str:
+        """What was compared, in words."""
+        return self.comparison.name
+
+    @property
     def outlook(self) -> Outlook | None:
         """What would decide, where it is INCONCLUSIVE; worked out when it is asked for."""
         if self.state is not State.INCONCLUSIVE:
@@ -125,25 +121,45 @@ class Finding:
 @final
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the gate says of a model: the worst of its findings."""
+    """What the gate says of a model: the worst of its findings.
+
+    Attributes:
+        rule: margin, alpha and floors of the accuracies.
+        findings: on accuracies; none where speed alone was checked.
+        speed: on times; none where they were not asked for.
+    """
 
     rule: Rule
     findings: tuple[Finding, ...]
+    speed: tuple[SpeedFinding, ...] = ()
 
     @property
     def state(self) -> State:
         """FAIL where any comparison fails, else INCONCLUSIVE where any is, else PASS."""
-        states = {finding.state for finding in self.findings}
-        for worst in (State.FAIL, State.INCONCLUSIVE):
-            if worst in states:
-                return worst
-        return State.PASS
+        return worst(self.everything)
+
+    @property
+    def everything(self) -> tuple[Finding | SpeedFinding, ...]:
+        """All findings, those on times last."""
+        return (*self.findings, *self.speed)
 
     def exit_code(self, inconclusive_fails: bool = False) -> int:
         """Give 0, 1 for FAIL, and for INCONCLUSIVE 3 where that is to fail."""
         if self.state is State.FAIL:
             return REGRESSED
         return UNDECIDED if self.state is State.INCONCLUSIVE and inconclusive_fails else GOOD
+
+
+def worst(findings: Sequence[Finding | SpeedFinding]) -> State:
+    """Give FAIL where any fails, else INCONCLUSIVE where any is, else PASS.
+
+    Raises:
+        InputError: there is none: nothing that was looked at is no pass.
+    """
+    states = {finding.state for finding in findings}
+    if not states:
+        raise InputError("no finding", "at least one", "compare something")
+    return next((each for each in (State.FAIL, State.INCONCLUSIVE) if each in states), State.PASS)
 
 
 def judge(comparisons: Sequence[Comparison], rule: Rule) -> Verdict:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import html
 import math
+from statistics import median
 
 from harden.regression.planning import POWER
-from harden.regression.verdict import Finding, State, Verdict
+from harden.regression.timing import SpeedFinding
+from harden.regression.verdict import Finding, State, Verdict, worst
 
 _HEAD = ("check", "verdict", "before", "now", "change", "n")
 SUMMARY = {
     State.PASS: "no drop of the margin or more",
     State.FAIL: "robustness or accuracy has regressed",
     State.INCONCLUSIVE: "these images can't tell",
+}
+SPEED = {
+    State.PASS: "not slower by the margin or more",
+    State.FAIL: "slower by more than the margin",
+    State.INCONCLUSIVE: "these rounds can't tell",
 }
 
 
@@ -21,8 +28,12 @@ def points(share: float) -> str:
     return f"{100 * share:+.1f} pp"
 
 
-def change(finding: Finding) -> str:
-    """The difference and its bounds, which are rounded outwards."""
+def change(finding: Finding | SpeedFinding) -> str:
+    """The difference and its bounds, which are rounded outwards; of times, how much slower in per cent."""
+    if isinstance(finding, SpeedFinding):
+        least, most = (1000 * (each - 1) for each in finding.interval)
+        bounds = f"[{math.floor(least) / 10:+.1f}, {math.ceil(most) / 10:+.1f}]"
+        return f"{100 * (finding.timings.ratio - 1):+.1f} % {bounds}"
     low, high = finding.interval
     down, up = math.floor(low * 1000 - 1e-9) / 10, math.ceil(high * 1000 + 1e-9) / 10
     return f"{points(finding.comparison.pairs.difference)} [{down:+.1f}, {up:+.1f}]"
@@ -30,15 +41,27 @@ def change(finding: Finding) -> str:
 
 def headline(verdict: Verdict) -> str:
     """The answer in one line."""
-    rule = verdict.rule
-    return (
-        f"{verdict.state}: {SUMMARY[verdict.state]} "
-        f"(margin {100 * rule.margin:g} pp, alpha {100 * rule.alpha:g} %, bounds each one-sided)"
-    )
+    rule, said = verdict.rule, []
+    if verdict.findings:
+        said.append(
+            f"{SUMMARY[worst(verdict.findings)]} "
+            f"(margin {100 * rule.margin:g} pp, alpha {100 * rule.alpha:g} %, bounds each one-sided)"
+        )
+    if verdict.speed:
+        one = verdict.speed[0]
+        said.append(
+            f"{SPEED[worst(verdict.speed)]} "
+            f"(margin {100 * one.margin:g} %, intervals at {100 * (1 - one.alpha):g} %)"
+        )
+    if not verdict.findings:
+        said.append("accuracies were not compared")
+    return f"{verdict.state}: {'; '.join(said)}"
 
 
-def explained(finding: Finding) -> tuple[str, ...]:
+def explained(finding: Finding | SpeedFinding) -> tuple[str, ...]:
     """Why a comparison is what it is, a sentence each: reasons, what would decide, notes."""
+    if isinstance(finding, SpeedFinding):
+        return _of_speed(finding)
     lines = list(finding.reasons)
     if finding.outlook is not None:
         seen = finding.outlook
@@ -47,6 +70,17 @@ def explained(finding: Finding) -> tuple[str, ...]:
             f"{_visible(seen.visible, finding.comparison.pairs.n)}"
         )
     return (*lines, *finding.notes)
+
+
+def _of_speed(finding: SpeedFinding) -> tuple[str, ...]:
+    if finding.state is State.FAIL:
+        return (f"slower by more than {100 * finding.margin:g} % in this job, and not by chance",)
+    if finding.state is State.INCONCLUSIVE:
+        return (
+            f"the interval holds the margin of {100 * finding.margin:g} %: more rounds or a quieter machine "
+            "would narrow it",
+        )
+    return ()
 
 
 def _visible(drop: float, n: int) -> str:
@@ -60,9 +94,10 @@ def _visible(drop: float, n: int) -> str:
 def as_text(verdict: Verdict) -> str:
     """Lines for a terminal."""
     lines = []
-    for finding in verdict.findings:
+    for finding in verdict.everything:
         name, state, before, now, changed, n = _cells(finding)
-        lines.append(f"{state:12}  {name}: {before} -> {now}, {changed}, n = {n}")
+        unit = "rounds" if isinstance(finding, SpeedFinding) else "n"
+        lines.append(f"{state:12}  {name}: {before} -> {now}, {changed}, {unit} = {n}")
         lines += [f"              {line}" for line in explained(finding)]
     return "\n".join([*lines, headline(verdict)])
 
@@ -70,10 +105,10 @@ def as_text(verdict: Verdict) -> str:
 def as_markdown(verdict: Verdict) -> str:
     """A section with a table, for a job's summary or a comment."""
     rows = ["| " + " | ".join(_HEAD) + " |", "|" + "---|" * len(_HEAD)]
-    rows += ["| " + " | ".join(_escaped(cell) for cell in _cells(each)) + " |" for each in verdict.findings]
+    rows += ["| " + " | ".join(_escaped(cell) for cell in _cells(each)) + " |" for each in verdict.everything]
     notes = [
-        f"- {_escaped(each.comparison.name)}: {_escaped(line)}"
-        for each in verdict.findings
+        f"- {_escaped(each.name)}: {_escaped(line)}"
+        for each in verdict.everything
         for line in explained(each)
     ]
     parts = [f"### Robustness gate: {verdict.state}", _escaped(headline(verdict)), "\n".join(rows)]
@@ -87,11 +122,11 @@ def as_html(verdict: Verdict) -> str:
         f'<tr class="{each.state.lower()}">'
         + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(each))
         + "</tr>\n"
-        for each in verdict.findings
+        for each in verdict.everything
     )
     notes = "".join(
-        f"<li>{html.escape(each.comparison.name)}: {html.escape(line)}</li>\n"
-        for each in verdict.findings
+        f"<li>{html.escape(each.name)}: {html.escape(line)}</li>\n"
+        for each in verdict.everything
         for line in explained(each)
     )
     return (
@@ -110,10 +145,14 @@ _STYLE = (
 )
 
 
-def _cells(finding: Finding) -> tuple[str, ...]:
+def _cells(finding: Finding | SpeedFinding) -> tuple[str, ...]:
+    if isinstance(finding, SpeedFinding):
+        timings, twice = finding.timings, 2 * finding.timings.repeats
+        times = (f"{1000 * median(each) / twice:.3g} ms" for each in (timings.base, timings.candidate))
+        return (finding.name, str(finding.state), *times, change(finding), f"{len(timings.base):,}")
     pairs = finding.comparison.pairs
     shares = (f"{100 * share.value:.1f} %" for share in (pairs.before, pairs.now))
-    return (finding.comparison.name, str(finding.state), *shares, change(finding), f"{pairs.n:,}")
+    return (finding.name, str(finding.state), *shares, change(finding), f"{pairs.n:,}")
 
 
 def _escaped(text: str) -> str:

@@ -1,0 +1,131 @@
+"""harden check --bench: a candidate's times beside a base's, in one job."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import final
+
+from harden.cli.bare import Bare
+from harden.cli.console import Watch
+from harden.cli.gauging import file_of
+from harden.cli.sampling import evaluated_images
+from harden.data import Splits, from_loader
+from harden.errors import InputError
+from harden.evaluation import Phase
+from harden.regression.timing import Clock, SpeedFinding, Work, alternated, check_rounds, repeats_for
+from harden.regression.workload import attack_work
+
+IMAGES = 32
+"""How many test images a piece of work is done on; all of them where there are fewer."""
+
+_LEAST = 0.04  # seconds of a run of each: far above what a clock adds
+_STORED = (".json", ".jsonl", ".csv", ".toml", ".yaml", ".yml", ".txt")
+_MARGIN = "write --bench-margin 10%"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """How speed is checked.
+
+    Attributes:
+        base: the model's file to compare with, or a folder with it: both are timed in the same job.
+        rounds: how often both are timed.
+        margin: by how much slower is too slow, 0.1 for ten per cent.
+        alpha: one less the level of the intervals.
+        images: how many test images a piece of work is done on.
+
+    Raises:
+        InputError: a number is outside its range.
+    """
+
+    base: str
+    rounds: int = 15
+    margin: float = 0.1
+    alpha: float = 0.05
+    images: int = IMAGES
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.margin <= 10.0:
+            raise InputError(f"a speed margin of {self.margin:g}", "a slowdown above 0, up to 10", _MARGIN)
+        if self.images < 1:
+            raise InputError(f"--bench-images {self.images}", "at least one", "write --bench-images 32")
+        check_rounds(self.rounds, self.alpha)
+
+    @property
+    def path(self) -> Path:
+        """The base's file.
+
+        Raises:
+            InputError: there is none, or it is one of stored times.
+        """
+        _refuse_timings(Path(self.base))
+        return file_of(self.base)
+
+
+def timed(
+    candidate: Path, splits: Splits, bench: Bench, clock: Clock = time.perf_counter
+) -> tuple[SpeedFinding, ...]:
+    """Time inference and attack of two files on the same images, in alternation.
+
+    Raises:
+        InputError: a file does not fit the data.
+    """
+    pairs = zip(*(works(path, splits, bench.images) for path in (bench.path, candidate)), strict=True)
+    images, found = min(bench.images, len(splits.test)), []
+    with Watch() as watch:
+        for (measure, base), (_, now) in pairs:
+            repeats = repeats_for((base, now), clock, _LEAST)
+
+            def tell(done: int, name: str = f"time {measure}") -> None:
+                watch.phase(Phase(name, done, bench.rounds))
+
+            timings = alternated(base, now, bench.rounds, clock, repeats, tell)
+            found.append(SpeedFinding(measure, images, timings, bench.margin, bench.alpha))
+    return tuple(found)
+
+
+def works(path: Path, splits: Splits, images: int) -> tuple[tuple[str, Work], ...]:
+    """What is timed of a file: its answers by onnxruntime on one thread, and the gradients of an attack.
+
+    Raises:
+        InputError: the file does not fit the data, or its graph can't be read.
+    """
+    bare, few = Bare.of(path, splits), evaluated_images(splits, images)
+    (batch,) = few.batches(len(few))
+    _, model = bare.reading(from_loader(few, len(few)))
+    x = bare.arrangement(batch.x).contiguous().numpy()
+    return ("inference", partial(bare.session, x)), ("attack", attack_work(model, batch.x, batch.y))
+
+
+def slowdown(text: str) -> float:
+    """Read a speed margin: 10% or 0.1.
+
+    Raises:
+        InputError: it is neither.
+    """
+    bare = text.strip().removesuffix("%")
+    try:
+        value = float(bare) / (100.0 if bare != text.strip() else 1.0)
+    except ValueError:
+        value = float("nan")
+    if not 0.0 < value <= 10.0:
+        raise InputError(
+            f"--bench-margin {text}", "by how much slower is too slow, such as 10% or 0.1", _MARGIN
+        )
+    return value
+
+
+def _refuse_timings(path: Path) -> None:
+    """Times that were stored are of another moment, and mostly of another machine."""
+    if path.suffix.lower() not in _STORED:
+        return
+    raise InputError(
+        f"--bench {path}, where stored times would be",
+        "the base model's ONNX file, which is timed in this job: times of another machine or moment say "
+        "nothing about this one",
+        "write --bench BASE.onnx",
+    )

@@ -1,0 +1,18 @@
+"""The three answers of the gate and their exit codes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import final
+
+GOOD, REGRESSED, UNDECIDED = 0, 1, 3
+"""Exit codes: 3 where the caller asked for inconclusive to fail."""
+
+
+@final
+class State(StrEnum):
+    """The three answers."""
+
+    PASS = "PASS"  # noqa: S105  # not a password
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
