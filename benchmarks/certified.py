@@ -2,9 +2,9 @@
 
     python benchmarks/certified.py --wong wong_mnist.pth npz:mnist.npz --record
 
-Claim: with their slopes u / (u - l) and their bounds alone, real numbers, the published 94.2 % of the 10,000
-test images are certified, up to 0.1 points, and more where each value takes the better of these bounds and
-those of intervals; float32 rounding costs less than 1 % of them; climbed slopes certify at least 94.5 %.
+Claim: with their slopes u / (u - l) and their bounds alone, real numbers, over the whole ball, the published
+94.2 % of the 10,000 test images are certified, up to 0.1 points, and more where the ball is cut by [0, 1], as
+images are, and where each value takes the better of these bounds and those of intervals; float32 rounding costs less than 1 % of them; climbed slopes certify at least 94.5 %.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ from harden.bounds.rules import Affine
 from harden.graph import read
 from harden.models import Classifier
 from harden.statistics import Proportion
-from harden.threats import Threat
+from harden.threats import Linf, Threat
 
 RECORD = provenance.RESULTS / "certified.jsonl"
 PUBLISHED = "parallel slopes alone, real numbers"
+UNCUT = "parallel slopes alone, real numbers, ball not cut by [0, 1]"
 METHODS = {
+    UNCUT: Method(parallel=True, climb=None, rounding=False),
     PUBLISHED: Method(parallel=True, climb=None, rounding=False),
     "parallel slopes, real numbers": Method(parallel=True, climb=None, rounding=False),
     "parallel slopes, float32": Method(parallel=True, climb=None),
@@ -66,8 +68,9 @@ def main(words: list[str] | None = None) -> int:
         if given.only is not None and given.only not in name:
             continue
         began = time.perf_counter()
-        if name == PUBLISHED:
-            found = as_published(program, x, y, case.threat)
+        if name in (UNCUT, PUBLISHED):
+            whole = Linf(case.threat.eps, bounds=(-1.0, 2.0))  # a box that cuts nothing
+            found = as_published(program, x, y, whole if name == UNCUT else case.threat)
         else:
             found = certify(program, x, y, case.threat, method).certified
         certified = Proportion.of((found & right).tolist())
