@@ -4,7 +4,8 @@
 
 Claim: with their slopes u / (u - l) and their bounds alone, real numbers, over the whole ball, the published
 94.2 % of the 10,000 test images are certified, up to 0.1 points, and more where the ball is cut by [0, 1], as
-images are, and where each value takes the better of these bounds and those of intervals; float32 rounding costs less than 1 % of them; climbed slopes certify at least 94.5 %.
+images are, and where each value takes the better of these bounds and those of intervals; float32 rounding
+costs less than 1 % of them; climbed slopes certify at least 94.5 %.
 """
 
 from __future__ import annotations
