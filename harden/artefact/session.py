@@ -11,9 +11,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from harden.certificate.ports import INPUT, OUTPUT
 from harden.certificate.runnable import check_runnable
 from harden.errors import InputError
-from harden.graph.tracing import INPUT, OUTPUT
 
 
 @final

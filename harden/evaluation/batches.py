@@ -27,6 +27,7 @@ from harden.evaluation.probes import probed, rescaled
 from harden.evaluation.steering import Steering
 from harden.evaluation.trust import has_gradient, zero_gradients
 from harden.models import PassMeter, counting
+from harden.models.arranged import Opaque
 from harden.pixels import check_pixels
 from harden.threats import Threat
 
@@ -82,8 +83,8 @@ class BatchSearch:
                 _log.warning("%s is left out: it knows no way in %r", attempt.name, threat)
         # What closes the attempts is known once a batch was seen.
         self._closing: tuple[Attempt, ...] | None = None if closed else ()
-        # Attacks that ask the judge alone are not misled by what the network's gradient looks like.
-        self._climbs = any(attempt.is_white_box for attempt in self._given)
+        # What was wrapped to be asked for scores alone is not held against having no gradient.
+        self._climbs = not isinstance(steering.model.network, Opaque)
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

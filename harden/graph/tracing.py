@@ -14,12 +14,11 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from harden.certificate.ports import INPUT, OUTPUT
 from harden.errors import ExportError, HardenError
 from harden.models import Classifier, copied, names_a_type
 from harden.models.memory import ran_out_of_memory
 
-INPUT: Final = "image"
-OUTPUT: Final = "logits"
 OPSET: Final = 18
 TRACE_BATCH: Final = 2  # a batch of 1 would be taken for a constant
 WEIGHTS: Final = "model."
