@@ -125,7 +125,8 @@ class Robustness:
             gauge = found.gauge(model, data, self._folder)
             return self._judged(found.comparisons(gauge, before, threat, attacks), rule, before.name)
         except HardenError as error:
-            pytest.fail(str(error), pytrace=False)
+            said = str(error)
+        pytest.fail(said, pytrace=False)  # outside of the handler, or the report tells it twice
 
     def _judged(self, comparisons: tuple[Comparison, ...], rule: Rule, name: str) -> Verdict:
         from harden.regression.passing import packed

@@ -206,3 +206,36 @@ def test_few_images_and_what_a_marker_may_say(session: Session, repository: Path
     (repository / "test_robustness.py").write_text(floor)
     low = session(*few)
     assert (low.ret, "below the floor" in low.stdout.str()) == (1, True)
+
+
+def test_what_is_no_answer_fails_and_says_why(
+    session: Session, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ("--harden-max-images", "30")
+    assert session(*few, "--harden-update-baseline").ret == 0
+    whole = (repository / "model.onnx").read_bytes()
+    (repository / "model.onnx").write_bytes(whole[: len(whole) // 2])
+    corrupt = session(*few)
+    assert corrupt.ret == 1
+    assert "model.onnx does not load" in corrupt.stdout.str()
+    assert "PASS" not in corrupt.stdout.str()
+    (repository / "model.onnx").write_bytes(whole)
+
+    kept = (repository / "few.npz").read_bytes()
+    arrays = dict(np.load(repository / "few.npz"))
+    arrays["x_test"] = 1 - arrays["x_test"]
+    np.savez(repository / "few.npz", **arrays)
+    other = session(*few)
+    assert other.ret == 1
+    assert "other than in the baseline" in other.stdout.str()
+    assert "During handling" not in other.stdout.str()
+    assert "PASS" not in other.stdout.str()
+    (repository / "few.npz").write_bytes(kept)
+
+    def crash(*_: object, **__: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("harden.cli.plugged.Plugged.gauge", crash)
+    broken = session(*few)
+    assert broken.ret == 1
+    assert "RuntimeError: a fault of ours" in broken.stdout.str()
