@@ -208,9 +208,7 @@ def test_few_images_and_what_a_marker_may_say(session: Session, repository: Path
     assert (low.ret, "below the floor" in low.stdout.str()) == (1, True)
 
 
-def test_what_is_no_answer_fails_and_says_why(
-    session: Session, repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_no_answer_fails_and_says_why(session: Session, repository: Path) -> None:
     few = ("--harden-max-images", "30")
     assert session(*few, "--harden-update-baseline").ret == 0
     whole = (repository / "model.onnx").read_bytes()
@@ -232,10 +230,11 @@ def test_what_is_no_answer_fails_and_says_why(
     assert "PASS" not in other.stdout.str()
     (repository / "few.npz").write_bytes(kept)
 
-    def crash(*_: object, **__: object) -> None:
-        raise RuntimeError("a fault of ours")
-
-    monkeypatch.setattr("harden.cli.plugged.Plugged.gauge", crash)
+    (repository / "conftest.py").write_text(
+        "import harden.cli.plugged\n\n\n"
+        "def crash(*_):\n    raise RuntimeError('a fault of ours')\n\n\n"
+        "harden.cli.plugged.Plugged.gauge = crash\n"
+    )
     broken = session(*few)
     assert broken.ret == 1
     assert "RuntimeError: a fault of ours" in broken.stdout.str()
