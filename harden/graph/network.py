@@ -9,14 +9,7 @@ from torch import Tensor, nn
 
 from harden.graph.graph import Graph
 from harden.graph.separation import mixing
-
-
-@final
-class _Logits(nn.Module):
-    """What the graph returns, as a submodule that can be named."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x
+from harden.models.arranged import Logits
 
 
 @final
@@ -33,7 +26,7 @@ class GraphNetwork(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self.output = _Logits()
+        self.output = Logits()
         self.graph = graph
         self._at_once = graph.batch is None or _any_number(graph)
         # Names in files hold dots and slashes, which a buffer's can't.

@@ -75,10 +75,11 @@ class Arranged(nn.Module):
 
 
 @final
-class _Logits(nn.Module):
-    """What a runtime returns, as a submodule that can be named."""
+class Logits(nn.Module):
+    """What a network returns, as a submodule that can be named."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """The logits as they are."""
         return x
 
 
@@ -92,7 +93,7 @@ class Opaque(nn.Module):
 
     def __init__(self, classify: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.output = _Logits()
+        self.output = Logits()
         self._classify = classify
 
     def forward(self, x: Tensor) -> Tensor:
