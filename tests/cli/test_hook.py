@@ -18,6 +18,7 @@ import pytest
 from typer.main import get_command
 
 from harden.cli.app import app
+from harden.cli.gate_app import DEFAULT
 from harden.cli.hook import main as hook
 
 Harden = Callable[..., Any]
@@ -137,7 +138,7 @@ def test_the_actions_defaults_are_those_of_the_command() -> None:
     group: Any = get_command(app)
     defaults = {each.name: each.default for each in group.commands["check"].params}
     assert inputs["margin"]["default"] == defaults["margin"]
-    assert inputs["baseline"]["default"] == str(defaults["baseline"])
+    assert inputs["baseline"]["default"] == str(DEFAULT)
     assert inputs["model"]["required"] is inputs["data"]["required"] is True
 
 
