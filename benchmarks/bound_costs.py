@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import subprocess
 import sys
 import time
@@ -68,7 +67,7 @@ def measured(kind: str, size: int, method: str, batch: int, rounds: int) -> dict
     # A label that is not the answer: nothing is proved, so that every method goes all its way.
     y = torch.zeros(batch, dtype=torch.int64)
     how = Method(climb=METHODS[method].climb, backward=METHODS[method].backward, batch=batch)
-    before, seconds = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, []
+    before, seconds = _resident(reset=True), []
     for _ in range(rounds):
         began = time.perf_counter()
         certify(program, x, y, Linf("1/50"), how)
@@ -80,8 +79,16 @@ def measured(kind: str, size: int, method: str, batch: int, rounds: int) -> dict
         "method": method,
         "batch": batch,
         "seconds_per_image": median(seconds) / batch,
-        "peak_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
+        "peak_mib": (_resident(reset=False) - before) / 1024,
     }
+
+
+def _resident(*, reset: bool) -> int:
+    """Kibibytes that are resident at most since the last reset, by Linux's own count."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    (line,) = [each for each in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in each]
+    return int(line.split()[1])
 
 
 def points() -> Iterator[tuple[str, int, str, int]]:
@@ -101,7 +108,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--one", nargs=4, metavar=("KIND", "SIZE", "METHOD", "BATCH"), help=argparse.SUPPRESS)
     parser.add_argument("--record", action="store_true", help="add lines to results/bound_costs.jsonl")
-    parser.add_argument("--charts", type=Path, help="a folder: draw what was recorded last into it")
+    parser.add_argument("--charts", type=Path, help="a folder to draw into")
+    parser.add_argument("--recorded", action="store_true", help="draw what was recorded last")
     given = parser.parse_args(words)
     torch.set_num_threads(1)
     if given.one is not None:
@@ -109,7 +117,7 @@ def main(words: list[str] | None = None) -> int:
         print(json.dumps(measured(kind, int(size), method, int(batch), given.rounds)))
         return 0
     found = []
-    for point in points():
+    for point in () if given.recorded else points():
         command = [sys.executable, __file__, "--rounds", str(given.rounds), "--one", *map(str, point)]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         line = json.loads(said.splitlines()[-1])
@@ -117,6 +125,9 @@ def main(words: list[str] | None = None) -> int:
         found.append(line)
         if given.record:
             provenance.append(RECORD, {**line, **provenance.origin()})
+    if given.recorded:
+        lines = [json.loads(line) for line in RECORD.read_text().splitlines()]
+        found = lines[-len(list(points())) :]
     if given.charts is not None:
         for name, text in charts(found).items():
             (given.charts / name).write_text(text)
@@ -139,7 +150,7 @@ def _chart(lines: Sequence[dict[str, Any]], over: str, title: str) -> str:
     exponents = [math.log10(line["seconds_per_image"]) for line in lines]
     low, high = math.floor(min(exponents)), math.ceil(max(exponents))
     x = Axis(title, math.log2(places[0]), math.log2(places[-1]), [(math.log2(at), str(at)) for at in places])
-    y = Axis("", low, high, [(at, f"{10.0**at:g} s") for at in range(low, high + 1)])
+    y = Axis("", low, high, [(at, _told(at)) for at in range(low, high + 1)])
     series = [
         Series(
             method,
@@ -158,6 +169,11 @@ def _chart(lines: Sequence[dict[str, Any]], over: str, title: str) -> str:
         .replace("</svg>", f"{_legend()}</svg>")
         .replace(">", f">{_style()}", 1)
     )
+
+
+def _told(exponent: int) -> str:
+    """10^exponent seconds, short enough for an axis."""
+    return f"{10.0**exponent:g} s" if exponent >= 0 else f"{10.0 ** (exponent + 3):g} ms"
 
 
 def _style() -> str:
