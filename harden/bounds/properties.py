@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import final
 
 import torch
 from torch import Tensor
 
+from harden.bounds.branching import Branching
 from harden.bounds.certification import Method
 from harden.bounds.coefficients import Whole
 from harden.bounds.crown import relaxed
 from harden.bounds.program import Program
 from harden.bounds.region import Region
+from harden.bounds.relaxation import Relaxation
 from harden.bounds.splits import Questions
 from harden.bounds.vnnlib import Clause, Property
 from harden.errors import InputError
@@ -41,7 +43,9 @@ def refuted(program: Program, given: Property, method: Method | None = None) -> 
     return tuple(answer.refuted for answer in answers(program, given, method))
 
 
-def answers(program: Program, given: Property, method: Method | None = None) -> tuple[Answer, ...]:
+def answers(
+    program: Program, given: Property, method: Method | None = None, *, until: float = math.inf
+) -> tuple[Answer, ...]:
     """Say of each clause whether it is proved that no input of its box satisfies it.
 
     A clause asks for an output with a . Y <= b in every row; it is refuted when in one row the lower bound of
@@ -52,6 +56,7 @@ def answers(program: Program, given: Property, method: Method | None = None) -> 
         program: the network; its input is taken in the order of its elements.
         given: what a counterexample has to satisfy.
         method: how hard to try.
+        until: by `time.monotonic`, when no further clause is begun: what is left then is open.
 
     Raises:
         InputError: the property is about other numbers of inputs or outputs, an input has no bound, or a
@@ -59,13 +64,14 @@ def answers(program: Program, given: Property, method: Method | None = None) -> 
     """
     method, begin = method or Method(), time.monotonic()
     check_fits(program, given)
+    known = _Known(program, method)
     with torch.no_grad():
-        found = [Answer(_refuted(program, clause, method)) for clause in given.clauses]
+        found = [Answer(time.monotonic() < until and known.refuted(clause)) for clause in given.clauses]
         left = [at for at, answer in enumerate(found) if not answer.refuted and given.clauses[at].rows]
         for number, at in enumerate(left):
             if method.branching is not None:
                 share = method.branching.within(begin, len(left) - number)
-                found[at] = _branched(program, given.clauses[at], replace(method, branching=share))
+                found[at] = known.branched(given.clauses[at], share)
     return tuple(found)
 
 
@@ -113,38 +119,59 @@ def _is_empty(clause: Clause) -> bool:
     )
 
 
-def _refuted(program: Program, clause: Clause, method: Method) -> bool:
-    lower, upper = _ends(clause.lower, up=False), _ends(clause.upper, up=True)
-    if bool((lower > upper).any()):
-        return True  # nothing lies in the box
-    if not clause.rows:
-        return False
-    region, (rows, limits) = _box(program, lower, upper), _asked(clause)
-    image, start = torch.zeros(len(rows), dtype=torch.int64), Whole(rows.reshape(-1, *program.logits))
-    for backward in (False, True):
-        found = relaxed(
-            program, region, parallel=method.parallel, rounding=method.rounding, backward=backward
+@final
+class _Known:
+    """Relaxations of the box that was asked about last: the clauses of a disjunction mostly share one."""
+
+    def __init__(self, program: Program, method: Method) -> None:
+        self._program, self._method = program, method
+        self._box: tuple[object, object] | None = None
+        self._found: dict[bool, Relaxation] = {}
+
+    def refuted(self, clause: Clause) -> bool:
+        """Whether one relaxation proves that nothing satisfies a clause, the cheapest first."""
+        lower, upper = _ends(clause.lower, up=False), _ends(clause.upper, up=True)
+        if bool((lower > upper).any()):
+            return True  # nothing lies in the box
+        if not clause.rows:
+            return False
+        rows, limits = _asked(clause)
+        image, start = (
+            torch.zeros(len(rows), dtype=torch.int64),
+            Whole(rows.reshape(-1, *self._program.logits)),
         )
-        if backward and method.climb is not None:
-            bounds = method.climb(found, program.output, start, image, limits)
-        else:
-            bounds = found.lower(program.output, start, image)
-        if bool((bounds > limits).any()):
-            return True
-    return False
+        for backward in (False, True)[: 1 + self._method.backward]:
+            found, climb = self._relaxed(clause, backward), self._method.climb
+            if backward and climb is not None:
+                bounds = climb(found, self._program.output, start, image, limits)
+            else:
+                bounds = found.lower(self._program.output, start, image)
+            if bool((bounds > limits).any()):
+                return True
+        return False
 
+    def branched(self, clause: Clause, branching: Branching) -> Answer:
+        """What branch and bound says of it."""
+        rows, limits = _asked(clause)
+        asked = Questions(torch.zeros(1, dtype=torch.int64), rows[None], limits[None])
+        answer = branching(self._relaxed(clause, backward=True), asked)
+        if bool(answer.bounds[0] > 0):
+            return Answer(True)
+        return Answer(False, answer.points[0])
 
-def _branched(program: Program, clause: Clause, method: Method) -> Answer:
-    if method.branching is None:
-        return Answer(False)
-    region = _box(program, _ends(clause.lower, up=False), _ends(clause.upper, up=True))
-    rows, limits = _asked(clause)
-    found = relaxed(program, region, parallel=method.parallel, rounding=method.rounding)
-    asked = Questions(torch.zeros(1, dtype=torch.int64), rows[None], limits[None])
-    answer = method.branching(found, asked)
-    if bool(answer.bounds[0] > 0):
-        return Answer(True)
-    return Answer(False, answer.points[0])
+    def _relaxed(self, clause: Clause, backward: bool) -> Relaxation:
+        if self._box != (clause.lower, clause.upper):
+            self._box, self._found = (clause.lower, clause.upper), {}
+        if backward not in self._found:
+            lower, upper = _ends(clause.lower, up=False), _ends(clause.upper, up=True)
+            self._found[backward] = relaxed(
+                self._program,
+                _box(self._program, lower, upper),
+                parallel=self._method.parallel,
+                rounding=self._method.rounding,
+                backward=backward,
+            )
+        return self._found[backward]
 
 
 def _box(program: Program, lower: Tensor, upper: Tensor) -> Region:

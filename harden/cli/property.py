@@ -124,7 +124,7 @@ def _proved(
     if method.branching is not None:
         left = max(until - time.monotonic(), 0.0)
         method = replace(method, branching=Branching(seconds=left))
-    said = answers(program, given, method)
+    said = answers(program, given, method, until=until)
     for answer in said:
         if answer.candidate is not None:
             x = answer.candidate.to(torch.float32).reshape(1, *program.size).numpy()

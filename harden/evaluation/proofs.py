@@ -216,25 +216,33 @@ class _Levels:
 
     def _at(self, level: int, ids: Tensor) -> bool:
         """Try these images at a level; False where time was up before all were tried."""
-        for part in _parts(ids, self._search.method.batch):
+        parts = list(_parts(ids, self._search.method.batch))
+        for number, part in enumerate(parts):
             kept = None if self._journal is None else self._journal.read(level, part)
             if kept is None:
                 if self._late():
                     return False
-                kept = self._proved(level, part)
-                if self._journal is not None:
+                kept = self._proved(level, part, len(parts) - number)
+                # What a share of the time did not suffice for may be proved when there is more of it.
+                if self._journal is not None and (not self._hurried or bool(kept.all())):
                     self._journal.write(level, part, kept)
             self.low[part[kept]] = level
             self._high[part[~kept]] = level
             self._tell()
         return True
 
-    def _proved(self, level: int, part: Tensor) -> Tensor:
+    @property
+    def _hurried(self) -> bool:
+        """Whether a proof depends on the time that is left."""
+        return self._search.method.branching is not None and self._search.minutes is not None
+
+    def _proved(self, level: int, part: Tensor, shares: int) -> Tensor:
+        """Which images of a part are proved, in one of so many equal shares of the time that is left."""
         threat = self._found.threat.scaled(Fraction(level, (1 << self._search.steps)))
         method = self._search.method
         if method.branching is not None and self._search.minutes is not None:
             left = 60 * self._search.minutes - (time.monotonic() - self._began)
-            method = replace(method, branching=replace(method.branching, seconds=max(left, 0.0)))
+            method = replace(method, branching=replace(method.branching, seconds=max(left, 0.0) / shares))
         return certify(self._program, self._x[part], self._y[part], threat, method).certified
 
     def _tell(self) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from harden.bounds import Method, Program, certify
-from harden.bounds.properties import refuted
+from harden.bounds import Method, Program, certify, properties
+from harden.bounds.crown import relaxed
+from harden.bounds.properties import answers, refuted
 from harden.bounds.vnnlib import parse
 from harden.errors import InputError
 from harden.graph import read
@@ -73,3 +74,58 @@ def test_what_does_not_fit_is_refused() -> None:
     box = " ".join(f"(assert (>= X_{at} 0)) (assert (<= X_{at} 1))" for at in range(6))
     with pytest.raises(InputError, match="one that float32 holds"):
         refuted(program, parse(names + box + "(assert (<= (* 0.1 Y_0) 0))"))
+
+
+def test_the_method_is_the_one_that_was_asked_for() -> None:
+    """Intervals alone refute less than CROWN, and say so: a limit between both bounds tells them apart."""
+    built = KINDS["dense"](1)
+    program = Program.of(read(built.model()))
+    names = " ".join(f"(declare-const X_{at} Real)" for at in range(6))
+    names += " ".join(f"(declare-const Y_{at} Real)" for at in range(4))
+    box = " ".join(f"(assert (>= X_{at} 0.4)) (assert (<= X_{at} 0.6))" for at in range(6))
+    answered = set()
+    for limit in range(-60, 60):
+        given = parse(f"{names}{box}(assert (<= Y_0 {limit / 20}))")
+        answered.add(
+            (
+                refuted(program, given, Method(climb=None, backward=False))[0],
+                refuted(program, given, Method(climb=None))[0],
+            )
+        )
+    assert answered == {(True, True), (False, True), (False, False)}
+
+
+def test_clauses_of_one_box_share_its_bounds_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(*given: object, **more: object) -> object:
+        made.append(more["backward"])
+        return relaxed(*given, **more)  # type: ignore[arg-type]  # as it was called
+
+    monkeypatch.setattr(properties, "relaxed", counted)
+    built = KINDS["dense"](1)
+    program = Program.of(read(built.model()))
+    names = " ".join(f"(declare-const X_{at} Real)" for at in range(6))
+    names += " ".join(f"(declare-const Y_{at} Real)" for at in range(4))
+    box = " ".join(f"(assert (>= X_{at} 0.4)) (assert (<= X_{at} 0.6))" for at in range(6))
+    many = " ".join(f"(and (<= Y_{at} {level}))" for at in range(4) for level in (-9, -1, 9))
+    together = answers(program, parse(f"{names}{box}(assert (or {many}))"), Method(climb=None))
+    assert len(made) == 2
+    one_by_one = [
+        refuted(program, parse(f"{names}{box}(assert (<= Y_{at} {level}))"), Method(climb=None))[0]
+        for at in range(4)
+        for level in (-9, -1, 9)
+    ]
+    assert [answer.refuted for answer in together] == one_by_one
+    assert set(one_by_one) == {True, False}
+
+
+def test_without_time_every_clause_is_open() -> None:
+    built = KINDS["dense"](1)
+    program = Program.of(read(built.model()))
+    names = " ".join(f"(declare-const X_{at} Real)" for at in range(6))
+    names += " ".join(f"(declare-const Y_{at} Real)" for at in range(4))
+    box = " ".join(f"(assert (>= X_{at} 0.4)) (assert (<= X_{at} 0.6))" for at in range(6))
+    given = parse(f"{names}{box}(assert (or (and (<= Y_0 -99)) (and (<= Y_1 -99))))")
+    assert [answer.refuted for answer in answers(program, given)] == [True, True]
+    assert [answer.refuted for answer in answers(program, given, until=-1.0)] == [False, False]
