@@ -112,10 +112,9 @@ def _clause(atoms: list[Linear], inputs: int, outputs: int) -> Clause:
         elif len(names) == 1:
             (name,) = names
             at, bound = int(name[2:]), -constant / atom[name]
-            if atom[name] > 0:
-                upper[at] = bound if upper[at] is None else min(bound, upper[at])  # type: ignore[type-var]
-            else:
-                lower[at] = bound if lower[at] is None else max(bound, lower[at])  # type: ignore[type-var]
+            ends, tighter = (upper, min) if atom[name] > 0 else (lower, max)
+            known = ends[at]
+            ends[at] = bound if known is None else tighter(bound, known)
         elif names:
             raise _refusal(f"a comparison of {', '.join(sorted(names))}", "bounds of single inputs")
         elif constant > 0:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, final
 
+import torch
+
 from harden.attacks import Square
 from harden.cli.bare import Bare
 from harden.cli.specs import ModelSpec
@@ -66,8 +68,9 @@ def of_file(
     splits: Splits,
     source: Source,
     attempts: tuple[Attempt, ...],
+    device: torch.device,
 ) -> Access:
-    """Read a file's graph, or do without.
+    """Read a file's graph, or do without; what gives gradients is on the device.
 
     Raises:
         InputError: the file or the twin does not fit, or there are options that are for neither.
@@ -80,7 +83,7 @@ def of_file(
             "leave these options out, or name the model that they are for with --twin",
         )
     file = Bare.of(Path(spec.spec), splits)
-    twin = None if not allowed.twin else replace(spec, spec=allowed.twin).build(splits)
+    twin = None if not allowed.twin else replace(spec, spec=allowed.twin).build(splits).to(device)
     transferred = () if twin is None else tuple(_transferred(each, twin) for each in attempts)
     blind = _blind(attempts)
     level: Level = "C" if twin is None else "B"
@@ -93,9 +96,9 @@ def of_file(
             why = error.seen
         else:
             by = f"{file.path} in onnxruntime, white box through its own graph"
-            return Access(model, file.judge, by, (*attempts, *transferred), "A")
+            return Access(model.to(device), file.judge, by, (*attempts, *transferred), "A")
     by = f"{file.path} in onnxruntime, without its graph ({why})"
-    return Access(file.opaque(), file.judge, by, (*transferred, *blind), level)
+    return Access(file.opaque().to(device), file.judge, by, (*transferred, *blind), level)
 
 
 def _transferred(attempt: Attempt, twin: Classifier) -> Attempt:

@@ -94,12 +94,12 @@ def evaluate(
     check_spec(spec)
     beyond = beyond or Beyond()
     threats, attempts = plan.threats(), plan.attempts()
-    device = check_device(plan.device)
+    check_device(plan.device)
     splits = load(data)
     beyond.check(splits.test.classes)
     source = from_loader(splits.test, plan.batch_size)
     access = _judged(spec, splits, source, plan, attempts)
-    model, judge = access.model.to(device), access.judge
+    model, judge = access.model, access.judge
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
     decided, deciding = as_decided(beyond, model, judge)
     with fitting(plan.batch_size), Watch() as watch:
@@ -123,13 +123,14 @@ def _judged(
     spec: ModelSpec, splits: Splits, source: Source, plan: Plan, attempts: tuple[Attempt, ...]
 ) -> Access:
     """The network that gives gradients, what decides, and the attacks that are possible."""
+    device = check_device(plan.device)
     if is_bare(spec):
-        return of_file(spec, plan.allowed, splits, source, attempts)
+        return of_file(spec, plan.allowed, splits, source, attempts, device)
     if plan.allowed != Allowed():
         raise InputError(
             f"--twin or --black-box for {spec.spec}", "an ONNX file by itself", "leave these options out"
         )
-    model = spec.build(splits, plan.seed).to(check_device(plan.device))
+    model = spec.build(splits, plan.seed).to(device)
     check_fit(model, from_loader(splits.train, plan.batch_size))
     if spec.folder is None:
         return Access(model, model.logits, "torch", attempts, "A")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harden.artefact.graph import trace
-from harden.bounds import Climb, Method, Program, certify
+from harden.bounds import Branching, Climb, Method, Program, certify
 from harden.data import Splits, load
 from harden.errors import InputError
 from harden.evaluation import Evaluation, Witnesses, evaluate, quick
@@ -157,6 +157,19 @@ def test_an_interrupted_search_goes_on_to_the_same_end(
     assert torch.equal(again.levels, proved.levels)
     once_more = prove(program, data, found, replace(SEARCH, minutes=1e-9), journal=kept_again(path))
     assert torch.equal(once_more.levels, proved.levels)  # all of it was read, nothing had to be tried
+
+
+def test_what_a_share_of_time_did_not_prove_is_tried_again(
+    program: Program, data: Data, found: Evaluation, tmp_path: Path
+) -> None:
+    branching = Branching(seconds=None, parts=1)
+    hurried = Search(replace(CROWN, branching=branching, batch=1), steps=0, minutes=60)
+    path = tmp_path / "proofs.jsonl"
+    proved = prove(program, data, found, hurried, journal=ProofJournal(path, {}))
+    assert 0 < int(proved.certified.sum()) < found.robust.count
+    kept = [json.loads(line) for line in path.read_text().splitlines()[1:]]
+    assert len(kept) == int(proved.certified.sum())
+    assert all(all(line["proved"]) for line in kept)
 
 
 def kept_again(path: Path) -> ProofJournal:
