@@ -31,6 +31,24 @@ def is_bare(spec: ModelSpec) -> bool:
     return spec.spec.endswith(".onnx") and ":" not in spec.spec
 
 
+def file_of(model: str) -> Path:
+    """The ONNX file that is meant: itself, or the one in a folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = Path(model)
+    if path.is_dir() and (path / "model.onnx").is_file():
+        return path / "model.onnx"
+    if not is_bare(ModelSpec(model)) or not path.is_file():
+        raise InputError(
+            f"{model}, where no ONNX file is" if is_bare(ModelSpec(model)) else f"model {model!r}",
+            "an ONNX file, or a folder with a model.onnx",
+            "export the model first: harden export",
+        )
+    return path
+
+
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Bare:

@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import final
 
-from harden.cli.bare import Bare
+from harden.cli.bare import Bare, file_of
 from harden.cli.console import Watch
-from harden.cli.gauging import file_of
 from harden.cli.sampling import evaluated_images
 from harden.data import Splits, from_loader
 from harden.errors import InputError

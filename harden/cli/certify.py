@@ -10,17 +10,15 @@ from typing import final
 from rich.table import Table
 
 from harden.bounds import Program
-from harden.cli.bare import Bare
+from harden.cli.bare import Bare, file_of
 from harden.cli.console import Watch, console, write_json
 from harden.cli.evaluate import fitting
 from harden.cli.proving import method_named
 from harden.cli.sampling import evaluated_images
-from harden.cli.specs import ModelSpec
 from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Splits, from_loader, load
 from harden.data.digests import digest
 from harden.description import describe
-from harden.errors import InputError
 from harden.evaluation import Evaluation, Phase, evaluate
 from harden.evaluation.proof_journal import ProofJournal
 from harden.evaluation.proof_report import ProofReport
@@ -85,22 +83,6 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
     show(proved, splits, path)
     write_json(json_file, ProofReport.of(proved, sha256, plan.seed).model_dump(mode="json"))
     return 0
-
-
-def file_of(spec: str) -> Path:
-    """The ONNX file that is meant: itself, or that of a run's folder.
-
-    Raises:
-        InputError: it is neither.
-    """
-    folder = ModelSpec(spec).folder
-    if folder is not None:
-        return folder / "model.onnx"
-    if not spec.endswith(".onnx"):
-        raise InputError(
-            f"model {spec!r}", "an ONNX file or a run's folder", "write FILE.onnx; harden export makes one"
-        )
-    return Path(spec)
 
 
 def show(proved: Proved, splits: Splits, path: Path) -> None:

@@ -10,15 +10,14 @@ from typing import final
 
 from torch import Tensor
 
-from harden.bounds import Method, Program, certify
-from harden.cli.bare import Bare, is_bare
+from harden.bounds import Method, Program
+from harden.cli.bare import Bare, file_of
 from harden.cli.console import Watch
 from harden.cli.sampling import evaluated_images
-from harden.cli.specs import ModelSpec
 from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Examples, Splits, from_loader, load
-from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, Standing, evaluate
+from harden.evaluation.proofs import Search, prove
 from harden.graph import Graph
 from harden.models import Classifier
 from harden.regression.measured import attack_setting, check_of, data_setting, distrusted, threat_record
@@ -140,7 +139,7 @@ class Gauge:
             seed=ask.seed,
             on_batch=on_batch,
         )
-        certified = self._certified(images, found, ask.threat) if ask.certify else None
+        certified = self._certified(images, found) if ask.certify else None
         check = check_of(found, self.setting(ask), self.path, certified)
         return check.model_copy(update={"label": ask.label}), distrusted(found)
 
@@ -157,31 +156,9 @@ class Gauge:
     def _reading(self) -> tuple[Graph, Classifier]:
         return self._bare.reading(from_loader(self.splits.test, self._batch_size))
 
-    def _certified(self, images: Examples, found: Evaluation, threat: Threat) -> Tensor:
+    def _certified(self, images: Examples, found: Evaluation) -> Tensor:
         """Which images are proved, without a climb: what is proved must not depend on the time there is."""
-        (batch,) = images.batches(len(images))
         graph, _ = self._reading
-        # The file's own layout: a permutation of pixels changes no distance.
-        x = self._bare.arrangement(batch.x)
-        proved = certify(Program.of(graph), x, batch.y, threat, Method(climb=None)).certified
-        if bool((proved & ~found.robust_correct.cpu()).any()):
-            raise RuntimeError("an attack broke an image that was proved: the bounds are wrong")
-        return proved
-
-
-def file_of(model: str) -> Path:
-    """An ONNX file, or the one in a folder.
-
-    Raises:
-        InputError: there is none.
-    """
-    path = Path(model)
-    if path.is_dir() and (path / "model.onnx").is_file():
-        return path / "model.onnx"
-    if not is_bare(ModelSpec(model)) or not path.is_file():
-        raise InputError(
-            f"{model}, where no ONNX file is" if is_bare(ModelSpec(model)) else f"model {model!r}",
-            "an ONNX file, or a folder with a model.onnx",
-            "export the model first: harden export",
-        )
-    return path
+        search = Search(Method(climb=None), steps=0)
+        source = from_loader(images, self._batch_size)
+        return prove(Program.of(graph), source, found, search, arrange=self._bare.arrangement).certified

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from harden import kernels
 from harden.artefact.gated import exported, first_images
 from harden.artefact.session import Session
-from harden.cli.gauging import Ask, Gauge, file_of
+from harden.cli.bare import file_of
+from harden.cli.gauging import Ask, Gauge
 from harden.data import Examples, Source, Splits, from_loader, load
 from harden.errors import BaselineError, InputError
 from harden.files import write_bytes

@@ -17,7 +17,7 @@ from harden.bounds import Branching, Method, Program
 from harden.bounds.assignment import satisfied
 from harden.bounds.properties import answers, check_boxes, check_fits
 from harden.bounds.vnnlib import Property, parse
-from harden.cli.certify import file_of
+from harden.cli.bare import file_of
 from harden.cli.console import console, write_json
 from harden.cli.proving import method_named
 from harden.errors import InputError

@@ -197,7 +197,7 @@ def test_an_operator_without_a_bound_is_named(harden: Harden, tmp_path: Path) ->
 def test_a_model_that_is_no_file(harden: Harden) -> None:
     answer = harden("certify", "small", "--data", "digits")
     assert answer.code == 2
-    assert "expected an ONNX file or a run's folder" in answer.err
+    assert "expected an ONNX file, or a folder with a model.onnx" in answer.err
 
 
 def test_branch_and_bound_answers_what_one_relaxation_leaves_open(

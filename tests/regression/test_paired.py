@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from benchmarks.gate_coverage import MARGINS, MORE, false_pass, main, sizes
 from harden.errors import InputError
 from harden.regression.paired import Pairs, lower_bound, p_worse, score, seen, smallest_visible
 from harden.regression.planning import needed
@@ -92,23 +93,6 @@ def test_alpha_is_a_share() -> None:
             lower_bound(100, 1, 1, alpha)
 
 
-def false_pass(n: int, margin: float, alpha: float, discordance: float) -> float:
-    """The exact chance that the bound lies above a true difference of -margin: a sum over (b, c)."""
-    gain, loss = (discordance - margin) / 2, (discordance + margin) / 2
-    spread = 8 * math.sqrt(n * gain) + 8
-    b = np.arange(max(0, int(n * gain - spread)), min(n, int(n * gain + spread)) + 1)
-    quantile = -special.ndtri(alpha)
-    most, high = np.full(len(b), -1), n - b + 1
-    while np.any(high - most > 1):
-        middle = (most + high) // 2
-        above = (middle >= 0) & (
-            score(n, b.astype(np.float64), middle.astype(np.float64), -margin) > quantile
-        )
-        most, high = np.where(above, middle, most), np.where(above, high, middle)
-    weights = stats.binom.pmf(b, n, gain)
-    return float(np.sum(weights * stats.binom.cdf(most, n - b, min(loss / (1 - gain), 1.0))))
-
-
 def test_the_exact_count_agrees_with_the_bound_itself() -> None:
     n, margin, alpha, gain, loss = 60, 0.05, 0.05, 0.05, 0.10
     total = 0.0
@@ -117,6 +101,13 @@ def test_the_exact_count_agrees_with_the_bound_itself() -> None:
             if lower_bound(n, b, c, alpha) > -margin:
                 total += float(stats.multinomial.pmf([b, c, n - b - c], n, [gain, loss, 1 - gain - loss]))
     assert total == pytest.approx(false_pass(n, margin, alpha, gain + loss), abs=1e-6)
+
+
+def test_the_whole_count_is_that_of_the_docs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A tenth of its sizes of n, the same margins and discordances."""
+    assert main(["--sizes", "16"]) == 0
+    assert capsys.readouterr().out.count("false_pass") == 4
+    assert (len(sizes(168)), len(MORE), len(MARGINS)) == (161, 17, 4)
 
 
 @pytest.mark.parametrize("margin", [0.005, 0.02, 0.05])
