@@ -37,7 +37,7 @@ def threat_record(threat: Threat) -> schema.ThreatRecord:
             "certify against harden.Linf of the largest budget, and harden.evaluate against this one",
         )
     eps = str(threat.eps)
-    return schema.ThreatRecord(norm=norm, eps=eps, bounds=threat.bounds)  # type: ignore[arg-type]  # as checked
+    return schema.ThreatRecord(norm=norm, eps=eps, bounds=threat.bounds)  # type: ignore[arg-type]  # one of three
 
 
 def bits(found: Evaluation, proved: Proved | None = None) -> schema.Bits:

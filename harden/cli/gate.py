@@ -85,7 +85,7 @@ def check(model: str, data: str, gate: Gate, files: Files) -> int:
         if gate.bench is not None:
             _ = gate.bench.path  # a base that is none is told before anything is attacked
         verdict, models = _judged(Gauge.of(model, data, gate.batch_size), gate, known)
-    except Exception as error:
+    except Exception as error:  # raised again: a check that crashed is told in every file that was asked for
         _write_broken(files, names, error)
         raise
     code = verdict.exit_code(gate.strict)

@@ -79,8 +79,8 @@ def test_a_missing_entry_fails_at_any_factor(
     [
         {"machine_info": {**MACHINE, "node": "another"}},
         {"machine_info": {**MACHINE, "python_version": "3.12.0"}},
-        {"machine_info": {**MACHINE, "cpu": {**MACHINE["cpu"], "brand_raw": "B"}}},  # type: ignore[dict-item]
-        {"machine_info": {**MACHINE, "cpu": {**MACHINE["cpu"], "count": 4}}},  # type: ignore[dict-item]
+        {"machine_info": {**MACHINE, "cpu": {**MACHINE["cpu"], "brand_raw": "B"}}},  # type: ignore[dict-item]  # of mixed types
+        {"machine_info": {**MACHINE, "cpu": {**MACHINE["cpu"], "count": 4}}},  # type: ignore[dict-item]  # of mixed types
         {"datetime": "2026-01-01T17:00:00+00:00"},
         {"datetime": "2025-12-31T10:00:00+00:00"},
         {"datetime": "2026-01-01T10:00:00"},
@@ -103,7 +103,7 @@ def test_what_can_not_be_compared_is_refused(
 
 
 def test_the_clock_frequency_of_the_moment_is_no_other_machine(store: Store) -> None:
-    cpu = {**MACHINE["cpu"], "hz_actual": [1, 0]}  # type: ignore[dict-item]
+    cpu = {**MACHINE["cpu"], "hz_actual": [1, 0]}  # type: ignore[dict-item]  # of mixed types
     now = store("now", {"a": 1.0}, machine_info={**MACHINE, "cpu": cpu})
     assert run(store("base", {"a": 1.0}), now) == 0
 

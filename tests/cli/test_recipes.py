@@ -23,10 +23,10 @@ KINDS = {"ibp": IBP, "crown-ibp": CROWNIBP, "sabr": SABR, "mtl-ibp": MTLIBP}
 def test_certified_training_keeps_the_last_weights_and_pretrained_ones(name: str) -> None:
     made = recipe("none", name, 1, beta=6, lr=1e-3, class_weights=(1.0, 2.0))
     assert isinstance(made.finetune, KINDS[name])
-    assert (made.finetune.warm_up, made.finetune.class_weights) == (WarmUp(), (1.0, 2.0))  # type: ignore[attr-defined]
+    assert (made.finetune.warm_up, made.finetune.class_weights) == (WarmUp(), (1.0, 2.0))  # type: ignore[attr-defined]  # of one kind of objective
     assert made.validations == 0
     after = recipe("simclr", name, 1, beta=6, lr=1e-3)
-    assert after.finetune.warm_up == WarmUp(redraw=False)  # type: ignore[attr-defined]
+    assert after.finetune.warm_up == WarmUp(redraw=False)  # type: ignore[attr-defined]  # of one kind of objective
     check_request(Classifier(small_cnn()), Linf("0.1"), after, None)
     assert recipe("none", "trades", 1, beta=6, lr=1e-3).validations == 10
 

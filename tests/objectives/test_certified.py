@@ -146,7 +146,7 @@ def test_gradients_agree_with_differences(objective: Objective, kind: str, batch
     # In float64, which bounds follow: float32 rounds more than a step small enough for no kink is long.
     model, small = classifier(kind).double(), replace(step, threat=Linf("0.02"), share=0.5)
     batch = replace(batch, x=batch.x.double())
-    objective = replace(objective, warm_up=WarmUp(redraw=False, penalty=0.2))  # type: ignore[type-var]
+    objective = replace(objective, warm_up=WarmUp(redraw=False, penalty=0.2))  # type: ignore[type-var]  # a dataclass, by its protocol none
     torch.autograd.backward(loss_of(objective, model, batch, small))
     draws = torch.Generator().manual_seed(1)
     towards = [torch.randn(weight.shape, generator=draws).double() for weight in model.parameters()]
@@ -199,7 +199,7 @@ def test_start_leaves_the_model_alone_unless_weights_are_drawn_anew(objective: O
     model, same = classifier("normed"), tensors_of(classifier("normed"))
     objective.start(model, 12)
     assert all(torch.equal(each, same[name]) for name, each in tensors_of(model).items())
-    replace(objective, warm_up=WarmUp()).start(model, 12)  # type: ignore[type-var]
+    replace(objective, warm_up=WarmUp()).start(model, 12)  # type: ignore[type-var]  # a dataclass, by its protocol none
     assert not torch.equal(tensors_of(model)["network.0.weight"], same["network.0.weight"])
     wide = nn.Linear(1000, 500)
     IBP().start(Classifier(nn.Sequential(wide)), 12)

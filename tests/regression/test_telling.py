@@ -65,7 +65,7 @@ def test_any_name_stays_in_its_place(name: str) -> None:
     assert row.replace("\\|", "").count("|") == 7
     tags: list[str] = []
     parser = HTMLParser()
-    parser.handle_starttag = lambda tag, attrs: tags.append(tag)  # type: ignore[method-assign]
+    parser.handle_starttag = lambda tag, attrs: tags.append(tag)  # type: ignore[method-assign]  # a parser for one test
     parser.feed(as_html(verdict))
     known = {"html", "meta", "title", "style", "h1", "p", "table", "tr", "th", "td", "ul", "li"}
     assert set(tags) <= known
