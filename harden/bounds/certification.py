@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
@@ -78,17 +78,20 @@ class Proofs:
         return self.margins > 0
 
 
-def certify(program: Program, x: Tensor, y: Tensor, threat: Threat, method: Method | None = None) -> Proofs:
+def certify(
+    program: Program | Sequence[Program], x: Tensor, y: Tensor, threat: Threat, method: Method | None = None
+) -> Proofs:
     """Bound the worst margin of each image within a threat model.
 
     Three tries, each on the images that the one before left open: intervals with one backward pass for the
-    margins, CROWN for every value, climbed slopes; then branch and bound, where the method has it. Guarantee
-    (with rounding): if a margin is above 0, then for every float32 input of the region the file's float32
-    logits, summed in any order, with or without fused multiply-adds and flushing of denormals, have their
-    only maximum at y.
+    margins, CROWN for every value, slopes by gradient ascent; then branch and bound, where the method has it.
+    Guarantee (with rounding): if a margin is above 0, then for every float32 input of the region the float32
+    logits of each program, summed in any order, with or without fused multiply-adds and flushing of
+    denormals, have their only maximum at y.
 
     Args:
-        program: the network.
+        program: the network; or several, the graphs that a runtime executes for one file: then a margin is
+            the least over all of them, each tried on what the ones before it proved.
         x: (N, ...) as the network takes them.
         y: (N,) labels.
         threat: Linf, L2 or L1, with the data's box.
@@ -97,14 +100,30 @@ def certify(program: Program, x: Tensor, y: Tensor, threat: Threat, method: Meth
     Raises:
         InputError: images or labels do not fit the network, or are not finite.
     """
-    method = method or Method()
-    _check(program, x, y)
-    start = time.monotonic()
+    method, start = method or Method(), time.monotonic()
+    programs = (program,) if isinstance(program, Program) else tuple(program)
+    margins = torch.full((len(x),), torch.inf, dtype=torch.float64)
+    candidates: dict[int, Tensor] = {}
+    for number, each in enumerate(programs):
+        _check(each, x, y)
+        left = (margins > 0).nonzero().flatten()
+        hurried = method
+        if method.branching is not None:
+            hurried = replace(method, branching=method.branching.within(start, len(programs) - number))
+        found, points = _certified(each, x[left], y[left], threat, hurried)
+        margins[left] = torch.minimum(margins[left], found)
+        candidates.update((int(left[at]), point) for at, point in points.items())
+    return Proofs(margins, time.monotonic() - start, candidates)
+
+
+def _certified(
+    program: Program, x: Tensor, y: Tensor, threat: Threat, method: Method
+) -> tuple[Tensor, dict[int, Tensor]]:
+    """Margins (N,) of one program, and candidates by image."""
     with torch.no_grad():
         parts = [_batch(program, x[part], y[part], threat, method) for part in _parts(len(x), method.batch)]
         margins = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
-        candidates = _branched(program, x, y, threat, method, margins)
-    return Proofs(margins, time.monotonic() - start, candidates)
+        return margins, _branched(program, x, y, threat, method, margins)
 
 
 def worst_margins(found: Relaxation, labels: Tensor, climb: Climb | None = None) -> Tensor:

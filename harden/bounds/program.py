@@ -14,6 +14,7 @@ from harden.bounds.coefficients import Size
 from harden.bounds.rules import Affine, Pooling, Rule, rule_of
 from harden.errors import InputError
 from harden.graph import Graph, Node, mixing
+from harden.graph.operations import Conv, Gemm, MatMul, Reshape
 
 
 @final
@@ -77,15 +78,22 @@ class Program:
         weights = {name: each.to(device=device, dtype=dtype) for name, each in weights.items()}
         like = torch.zeros((), dtype=dtype, device=device)
         sizes: dict[str, Size] = {graph.input.name: graph.input.shape[1:]}
-        steps, refused = [], []
+        steps: list[Step] = []
+        refused = []
+        products: dict[str, int] = {}
         mixed = {node.output for node in mixing(graph)}
         for node in graph.nodes:
             sizes[node.output] = node.shape[1:]
-            step = None if node.output in mixed else _step(node, weights, sizes, like)
+            summed = max((products.get(name, 0) for name in node.inputs), default=0)
+            step = None if node.output in mixed else _step(node, weights, sizes, like, summed)
             if step is None:
                 refused.append(node)
-            else:
-                steps.append(step)
+                continue
+            steps.append(step)
+            if isinstance(node.operation, Conv | Gemm | MatMul) and isinstance(step.rule, Affine):
+                products[node.output] = step.rule.terms
+            elif isinstance(node.operation, Reshape):
+                products[node.output] = summed
         if refused:
             raise _refusal(refused)
         bent = frozenset(name for step in steps if not isinstance(step.rule, Affine) for name in step.inputs)
@@ -109,11 +117,13 @@ class Program:
         return ()
 
 
-def _step(node: Node, weights: Mapping[str, Tensor], sizes: Mapping[str, Size], like: Tensor) -> Step | None:
+def _step(
+    node: Node, weights: Mapping[str, Tensor], sizes: Mapping[str, Size], like: Tensor, products: int
+) -> Step | None:
     given = tuple(None if name in sizes else weights[name] for name in node.inputs)
     names = tuple(name for name in node.inputs if name in sizes)
     size = sizes[node.output]
-    rule = rule_of(node.operation, given, tuple(sizes[name] for name in names), size, like)
+    rule = rule_of(node.operation, given, tuple(sizes[name] for name in names), size, like, products)
     if rule is None or (not isinstance(rule, Affine | Pooling) and len(names) != 1):
         return None
     return Step(node.output, rule, names, size)

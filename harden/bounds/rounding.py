@@ -34,15 +34,21 @@ def gamma(steps: int, unit: float) -> float:
     return product / (1 - product) * (1 + 8 * UNIT_64)
 
 
-def envelope(magnitude: Tensor, terms: int, smallest_part: float) -> Tensor:
-    """How far a float32 result can be from the exact one: gamma_{terms + 8} magnitude, and underflow.
+def envelope(magnitude: Tensor, terms: int, part: Tensor | float, factor: float = 1.0) -> Tensor:
+    """How far a float32 sum of products, times a factor, can be from the exact one; inf if it may overflow.
+
+    gamma_{terms + 8} magnitude, and for each product what underflows. The factor may be applied to the sum,
+    to each product, or to the weights before: each order has its own largest number, and none may overflow.
 
     Args:
-        magnitude: sum |W| |x| + |b| at the largest |x|, which a float64 computation gave.
+        magnitude: |factor| sum |w| |x| + |b| at the largest |x|, which a float64 computation gave.
         terms: products in each sum.
-        smallest_part: 1 + the largest |W| and |x|, what a factor that becomes 0 is multiplied with at most.
+        part: 1 + the largest |w| and |x|: what a number that becomes 0 is multiplied with at most.
+        factor: its absolute value.
     """
     relative = gamma(terms + MORE_STEPS, UNIT_32) * (1 + 2.0**-20)
-    found = relative * magnitude + (2 * terms + 3) * SMALLEST_32 * smallest_part
-    # In some order of summation a float32 overflows: nothing can be said.
-    return torch.where(magnitude * (1 + relative) < LARGEST_32, found, torch.inf)
+    stretched = max(factor, 1.0) * torch.as_tensor(part, dtype=magnitude.dtype, device=magnitude.device)
+    found = relative * magnitude + (2 * terms + 3) * SMALLEST_32 * stretched
+    largest = torch.maximum(magnitude * ((1 + relative) / min(factor, 1.0)), stretched)
+    # In some order of computation a float32 overflows: nothing can be said. So with a NaN.
+    return torch.where(largest < LARGEST_32, found, torch.inf)

@@ -41,7 +41,7 @@ Rule = Affine | Pointwise | Pooling
 
 
 def rule_of(
-    operation: Operation, given: Given, sizes: tuple[Size, ...], size: Size, like: Tensor
+    operation: Operation, given: Given, sizes: tuple[Size, ...], size: Size, like: Tensor, products: int = 0
 ) -> Rule | None:
     """The rule of an operation; None where there is no sound one.
 
@@ -51,6 +51,7 @@ def rule_of(
         sizes: of the values, without the batch.
         size: of the output, without the batch.
         like: tells dtype and device.
+        products: summed for one of the values by the layer that gives it, where that has weights.
     """
     match operation:
         case Gemm():
@@ -68,4 +69,6 @@ def rule_of(
     found = pointwise(operation)
     if found is not None:
         return found
-    return moving(operation, given, sizes, size, like) or arithmetic(operation, given, sizes, size, like)
+    return moving(operation, given, sizes, size, like) or arithmetic(
+        operation, given, sizes, size, like, products
+    )

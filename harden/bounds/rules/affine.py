@@ -27,9 +27,11 @@ class Affine:
         offset: (1, ...), what the inputs 0 give.
         offset_magnitude: (1, ...), the sum of the magnitudes that the offset is made of.
         terms: products that each output sums; 0 where values are only moved, and nothing is rounded.
-        largest_weight: the largest |weight|; a tensor where it is computed, read by `charge` alone.
+        largest_weight: the largest |weight|, before the factor; a tensor where it is computed, read by
+            `charge` alone.
         sizes: of the inputs, without the batch.
         size: of the output, likewise.
+        factor: the absolute value of a factor in L that the runtime may apply to weights, products or sums.
         through: the transpose of L on windows of a map, where they stay windows.
         transposed: the transpose of L, (M, *size) to one (M, *sizes) for each input; by default autograd's.
     """
@@ -44,6 +46,7 @@ class Affine:
     size: Size
     transposed: Callable[[Tensor], tuple[Tensor, ...]] | None = None
     through: Callable[[Window], tuple[Window, ...]] | None = None
+    factor: float = 1.0
 
     def interval(self, *inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Bounds of the output over boxes, in exact arithmetic: `charge` holds what rounding adds."""
@@ -63,12 +66,10 @@ class Affine:
         own = 4 * gamma(math.prod(self.size) + self.terms + 64, UNIT_64) * magnitude
         if not self.terms:
             return own
-        part = (
-            1
-            + float(self.largest_weight)
-            + max(float(each.max()) if each.numel() else 0.0 for each in largest)
-        )
-        return envelope(magnitude, self.terms, part) + own
+        # Of each image by itself: what is proved of one does not depend on the others.
+        inputs_at_most = torch.stack([_largest_of_each(each) for each in largest]).amax(0)
+        part = 1 + float(self.largest_weight) + inputs_at_most.reshape(-1, *(1,) * len(self.size))
+        return envelope(magnitude, self.terms, part, self.factor) + own
 
     def transpose(self, coefficients: Tensor) -> tuple[Tensor, ...]:
         """Coefficients (P, *size) of the output to those of each input, (P, *sizes)."""
@@ -77,3 +78,8 @@ class Affine:
         zeros = tuple(coefficients.new_zeros(len(coefficients), *size) for size in self.sizes)
         found: tuple[Tensor, ...] = torch.func.vjp(self.linear, *zeros)[1](coefficients)
         return found
+
+
+def _largest_of_each(values: Tensor) -> Tensor:
+    """The largest of each image's values, (N,); 0 where it has none."""
+    return values.flatten(1).amax(1) if values[:1].numel() else values.new_zeros(len(values))

@@ -14,10 +14,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.bounds.rounding import UNIT_64
+from harden.bounds.rounding import LARGEST_32, UNIT_64
 from harden.bounds.rules.protocol import Interval, Lines
 
 PLACES = 65
+MOST = LARGEST_32 / 8
+"""Of |x|: beyond, nothing is said."""
 
 
 @final
@@ -81,4 +83,6 @@ class Smooth:
     def _rounding(self, lower: Tensor, upper: Tensor, values: Tensor) -> Tensor:
         largest = torch.maximum(lower.abs(), upper.abs())
         absolute, relative = self.error
-        return absolute + relative * largest + 64 * UNIT_64 * (values.abs().amax(0) + largest)
+        # A form that multiplies before it divides may overflow where the function does not.
+        absolute_or_none = torch.where(largest < MOST, absolute, torch.inf)
+        return absolute_or_none + relative * largest + 64 * UNIT_64 * (values.abs().amax(0) + largest)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from harden.bounds.coefficients import Size, Window
-from harden.bounds.rounding import SMALLEST_32
+from harden.bounds.rounding import LARGEST_32, SMALLEST_32
 from harden.bounds.rules.affine import Affine
 from harden.graph.operations import BatchNormalization, Conv, Gemm
 
@@ -22,10 +23,15 @@ def gemm(operation: Gemm, given: Given, size_in: Size, size: Size) -> Affine | N
     weight = given[1]
     if given[0] is not None or weight is None or operation.trans_a or None in given[2:]:
         return None
-    matrix = operation.alpha * (weight.mT if operation.trans_b else weight)
+    if operation.alpha == 0:
+        return None  # 0 times a sum that overflows is NaN
+    matrix = weight.mT if operation.trans_b else weight
     bias = given[2] if len(given) > 2 else None
     offset = matrix.new_zeros(1, *size) if bias is None else operation.beta * bias.expand(1, *size)
-    return product(matrix, offset, size_in, size)
+    found = product(operation.alpha * matrix, offset, size_in, size)
+    # beta is a factor of the bias alone, which may be a number that becomes 0.
+    largest = torch.as_tensor(_largest(matrix)).clamp_min(abs(operation.beta))
+    return replace(found, factor=abs(operation.alpha), largest_weight=largest)
 
 
 def matmul(given: Given, size_in: Size, size: Size) -> Affine | None:
@@ -113,19 +119,22 @@ def batch_normalization(operation: BatchNormalization, given: Given, size: Size)
     scale, bias, mean, variance = given[1:]
     if given[0] is not None or scale is None or bias is None or mean is None or variance is None:
         return None
-    if not bool((variance + operation.epsilon >= SMALLEST_32).all()):
-        return None  # a root of a negative number, or of one that may be flushed to 0
+    spread = variance + operation.epsilon
+    if not bool(((spread >= SMALLEST_32) & (spread < LARGEST_32)).all()):
+        return None  # a root of a negative number, or of one that may be flushed to 0 or overflow
     shaped = (1, -1, *(1,) * (len(size) - 1))
-    slope = (scale / torch.sqrt(variance + operation.epsilon)).reshape(shaped)
+    slope = (scale / torch.sqrt(spread)).reshape(shaped)
     moved = mean.reshape(shaped) * slope
     bias = bias.reshape(shaped)
-    return scaled(
+    found = scaled(
         slope,
         (bias - moved).expand(1, *size),
         (bias.abs() + moved.abs()).expand(1, *size),
         size,
         size,
     )
+    # The mean is multiplied with a slope that may become 0, and the slope with a difference that may.
+    return replace(found, largest_weight=torch.maximum(slope.abs().max(), mean.abs().max()))
 
 
 def scaled(slope: Tensor, offset: Tensor, offset_magnitude: Tensor, size_in: Size, size: Size) -> Affine:
