@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from harden.certificate.ports import INPUT, OUTPUT
 from harden.certificate.runnable import check_runnable
 from harden.errors import InputError
+from harden.graph.runtime_graphs import LEVELS
 
 
 @final
@@ -28,6 +29,7 @@ class Session:
     Args:
         model: the file, or its bytes.
         threads: of each operator; 1 by default, so that a result does not depend on the machine's cores.
+        level: of graph optimisation, a name of `harden.graph.runtime_graphs.LEVELS`; a session's default.
         exported: whether harden exported it: then input and output are `image` and `logits`, and the batch
             is free. Another's file may have any names, and one batch size: it gets so many images at a time.
 
@@ -35,8 +37,11 @@ class Session:
         InputError: it is no such graph, or the file cannot be read.
     """
 
-    def __init__(self, model: str | Path | bytes, *, threads: int = 1, exported: bool = True) -> None:
+    def __init__(
+        self, model: str | Path | bytes, *, threads: int = 1, level: str = "all", exported: bool = True
+    ) -> None:
         options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = LEVELS[level]
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what is wrong is raised, and said once, by us

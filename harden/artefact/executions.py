@@ -1,0 +1,68 @@
+"""What onnxruntime executes for a file, at every level of its graph optimisation: what proofs are about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from harden.artefact.session import Session
+from harden.bounds import Program
+from harden.errors import InputError
+from harden.evaluation.runtime_agreement import Execution, Runtime
+from harden.graph.runtime_graphs import runtime_graphs
+
+THREADS: Final = (1, 2)
+"""Of each operator, in the sessions that bounds are compared with."""
+
+
+def executions(model: str | Path | bytes, *, device: torch.device | str = "cpu") -> tuple[Execution, ...]:
+    """The distinct graphs that sessions execute for a file, with sound rules for all their operations.
+
+    Args:
+        model: the file, or its bytes.
+        device: of the bounds; the runtime is on the CPU.
+
+    Raises:
+        InputError: the file is no classifier, or an operation can't be read or bounded; it is named, with
+            the level at which onnxruntime writes it.
+    """
+    found = []
+    for each in runtime_graphs(model):
+        try:
+            program = Program.of(each.graph, device=device)
+        except InputError as error:
+            if "disabled" in each.levels:
+                raise
+            where = f"in the graph that onnxruntime executes at optimisation level {each.levels[-1]!r}"
+            raise InputError(f"{error.seen}, {where}", error.expected, error.instead) from error
+        runtimes: Mapping[str, Runtime] = {
+            f"{level}, {threads} thread{'s' if threads > 1 else ''}": _Lazy(model, level, threads)
+            for level in each.levels
+            for threads in THREADS
+        }
+        found.append(Execution(program, each.levels, runtimes))
+    return tuple(found)
+
+
+@final
+@dataclass
+class _Lazy:
+    """A session that is made when it is first needed: most files prove nothing at most levels."""
+
+    model: str | Path | bytes
+    level: str
+    threads: int
+
+    @cached_property
+    def session(self) -> Session:
+        return Session(self.model, threads=self.threads, level=self.level, exported=False)
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self.session(x)
