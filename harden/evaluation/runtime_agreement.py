@@ -67,7 +67,7 @@ class Disagreement:
         """Where, and by how much."""
         interval = f"[{self.lower:.9g}, {self.upper:.9g}]"
         return (
-            f"onnxruntime at optimisation level {self.runtime} gives {self.value:.9g} for output {self.output}"
+            f"onnxruntime at level {self.runtime} gives {self.value:.9g} for output {self.output}"
             f" at input {self.point} of those compared; bounds of its graph are {interval}"
         )
 
