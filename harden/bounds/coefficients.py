@@ -140,6 +140,7 @@ def _united(one: Window, other: Window, row: int, column: int) -> Window:
 
 def dot(one: Tensor, other: Tensor) -> Tensor:
     """Sums of products over all but the first dimension, (P,); an `other` of one row serves all."""
+    # Not flatten(1): a value may have no dimension but the batch's, as a mean over all others.
     if len(other) == 1:
-        return one.flatten(1) @ other.flatten()
-    return (one * other).flatten(1).sum(1)
+        return one.reshape(len(one), -1) @ other.flatten()
+    return (one * other).reshape(len(one), -1).sum(1)

@@ -174,7 +174,7 @@ class _Reader:
             meta = [self._meta(given, at, batch) for given in names]
             try:
                 found.append(tuple(operation(*meta).shape))
-            except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            except (ArithmeticError, RuntimeError, ValueError, IndexError, TypeError) as error:
                 raise UnsupportedError(
                     f"shapes {[tuple(each.shape) for each in meta]}: {error}"[:160]
                 ) from error

@@ -29,6 +29,16 @@ for name, weight, attributes in (
     ("same upper", normal(5, 4, 4, 3), {"auto_pad": "SAME_UPPER", "strides": [2, 2]}),
     ("same lower", normal(5, 4, 4, 3), {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
     ("valid", normal(5, 4, 2, 2), {"auto_pad": "VALID"}),
+    (
+        "same upper, a gap behind",
+        normal(5, 4, 1, 1),
+        {"auto_pad": "SAME_UPPER", "strides": [1, 2]},
+    ),
+    (
+        "same lower, a gap behind",
+        normal(5, 4, 1, 1),
+        {"auto_pad": "SAME_LOWER", "strides": [1, 2]},
+    ),
 ):
     case(name, "Conv", IMAGE, weight, normal(len(weight)), **attributes)
 case("without a bias", "Conv", IMAGE, normal(5, 4, 3, 3))
@@ -99,6 +109,7 @@ case("old sum", "ReduceSum", IMAGE, axes=[-1], opset=11)
 case("old mean", "ReduceMean", IMAGE, axes=[2, 3], keepdims=0, opset=13)
 for kind in ("ReduceMean", "ReduceSum"):
     case("axes as input", kind, IMAGE, np.array([-1, 1], ints), keepdims=1)
+    case("of all but the batch", kind, ("n", 2, 9), np.array([1, 2], ints), keepdims=0)
     case("no dimensions kept", kind, IMAGE, np.array([1], ints), keepdims=0)
 case("attribute", "Pad", IMAGE, opset=10, pads=[0, 0, 1, 2, 0, 0, 0, 1], value=0.5)
 case("input", "Pad", IMAGE, np.array([0, 0, 1, 2, 0, 0, 0, 1], ints), np.float32(0.5))

@@ -52,6 +52,36 @@ def test_every_operator_without_a_rule_is_named_at_once() -> None:
             one("MaxPool", ("n", 1, 9), kernel_shape=[2], dilations=[2], auto_pad="SAME_UPPER"),
             "auto_pad=SAME_UPPER with dilations=[2]",
         ),
+        # What onnxruntime cuts off in front, and ONNX's reference pads by 0.
+        (
+            one("Conv", ("n", 1, 9), normal(1, 1, 1), auto_pad="SAME_UPPER", strides=[5]),
+            "auto_pad=SAME_UPPER with strides=[5] past a kernel of [1]",
+        ),
+        (
+            one("Conv", ("n", 1, 8), normal(1, 1, 1), auto_pad="SAME_LOWER", strides=[4]),
+            "auto_pad=SAME_LOWER with strides=[4] past a kernel of [1]",
+        ),
+        (
+            one("MaxPool", ("n", 1, 8), kernel_shape=[1], auto_pad="SAME_UPPER", strides=[2]),
+            "auto_pad=SAME_UPPER with strides=[2] past a kernel of [1]",
+        ),
+        (one("AveragePool", ("n", 1, 8), kernel_shape=[2], pads=[0, 2]), "pads=[0, 2] that hold a whole"),
+        (one("GlobalAveragePool", ("n", 4)), "images of shape [2, 4]"),
+        (one("Expand", ("n", 4), np.array([-1, 4])), "sizes [-1, 4]"),
+        (one("Expand", (1, 4), np.array([-1])), "sizes [-1]"),
+        (one("LayerNormalization", ("n", 4), normal(4), stash_type=16), "stash_type=16"),
+        (
+            model(
+                [
+                    node("ReduceMean", ["x"], ["m"], keepdims=0),
+                    node("LayerNormalization", ["m", "s"], ["c"]),
+                    node("Add", ["x", "c"], ["y"]),
+                ],
+                ("n", 4),
+                [constant("s", normal(4))],
+            ),
+            "LayerNormalization (shapes [(), (4,)]",
+        ),
         (one("ReduceMean", ("n", 4), noop_with_empty_axes=1), "noop_with_empty_axes=1"),
         (one("Gelu", ("n", 4), opset=20, approximate="sigmoid"), "approximate=sigmoid"),
         (one("Pow", ("n", 4), np.float32(2), first=1), "input 1 that is not constant"),

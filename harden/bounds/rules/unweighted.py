@@ -103,8 +103,8 @@ def moving(
         case Expand() if given[0] is not None:  # a constant for each image
             return _beside(partial(_nothing, size), operation(given[0], like.new_zeros(1)), sizes, size)
         case Expand():
-            twice = partial(_on_itself, operation)
-            return _unchanged(twice, twice, 0, sizes[:1], size, like)
+            # The second input, which gives the batch's size alone, is the first again.
+            return _unchanged(operation, operation, 0, sizes, size, like)
     return None
 
 
@@ -118,10 +118,6 @@ def _same(x: Tensor) -> Tensor:
 
 def _nothing(size: Size, batch: Tensor) -> Tensor:
     return batch.new_zeros(len(batch), *size)
-
-
-def _on_itself(operation: Expand, x: Tensor) -> Tensor:
-    return operation(x, x)
 
 
 def _filled(operation: Operation, given: Sequence[Tensor | None]) -> Map:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harden.graph.call import Converter
 from harden.graph.converters.elementwise import ELEMENTWISE
 from harden.graph.converters.layers import LAYERS
+from harden.graph.converters.pooling import POOLING
 from harden.graph.converters.shaping import SHAPING
 
-CONVERTERS: dict[str, Converter] = {**ELEMENTWISE, **LAYERS, **SHAPING}
+CONVERTERS: dict[str, Converter] = {**ELEMENTWISE, **LAYERS, **POOLING, **SHAPING}

@@ -169,10 +169,15 @@ def _pad(call: Call) -> list[Reading]:
 
 
 def _expand(call: Call) -> list[Reading]:
-    sizes = call.sizes(1)
+    target = call.values[1]
+    if isinstance(target, Known) and any(bool((array < 0).any()) for array in target.arrays):
+        raise UnsupportedError(f"sizes {np.atleast_1d(target.arrays[0]).tolist()}")
+    several = len(call.batches) > 1
+    # In a shape of fewer dimensions than the value has, the first is not the batch's.
+    sizes = call.sizes(1) if several or len(call.integers(1)) >= call.rank else call.integers(1)
     own = [shape[:1] == (batch,) for shape, batch in zip(shapes(call.values[0]), call.batches, strict=True)]
     if min(sizes, default=0) < 0 and not all(own):  # it can't tell the batch's size
-        if len(call.batches) > 1:
+        if several:
             raise UnsupportedError("what has no batch of its own, to the batch's size")
         sizes = call.integers(1)
     return [(Expand(sizes), (0, 0))]
