@@ -143,7 +143,7 @@ class _Search:
         # Where a float32 may overflow it may become NaN, which has no sign and is in no part.
         first = self.finite.nonzero().flatten()
         for question in torch.split(first, self._most()):
-            if self._late():
+            if self._late() or not len(question):  # where everything overflows, nothing is left to bound
                 return
             self._settle(question, self.split.bounded(question, self.split.first(question)), None)
         while not self._late():
