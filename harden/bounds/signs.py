@@ -44,7 +44,7 @@ class Signs:
     values: dict[str, slice] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", _rectified(self.found))
+        object.__setattr__(self, "values", rectified(self.found))
 
     @property
     def again(self) -> bool:
@@ -138,11 +138,12 @@ class _Tuned:
         for step in range(steps):
             with torch.enable_grad():
                 bounds = self._lower(free, signs)
+                loss = -bounds.clamp_max(0).sum()
             best = torch.fmax(best, bounds.detach())
             # Where no rectifier lies on the way to the output, nothing depends on slopes.
-            if bool((best > 0).all()) or not bounds.requires_grad:
+            if bool((best > 0).all()) or not loss.requires_grad:
                 break
-            torch.autograd.backward(-bounds.clamp_max(0).sum())
+            torch.autograd.backward(loss)
             if free.grad is not None:
                 free.grad.nan_to_num_(0.0, 0.0, 0.0)  # a slope that became NaN would stay so
             optimiser.step()
@@ -180,7 +181,7 @@ def _within(free: Tensor, signs: Tensor, flattest: Tensor) -> Tensor:
     return torch.where(signs == 0, slopes, free.clamp(0, LARGEST_32))
 
 
-def _rectified(found: Relaxation) -> dict[str, slice]:
+def rectified(found: Relaxation) -> dict[str, slice]:
     """The values that rectifiers read and steps give, and their places among all of them."""
     steps = {step.name: step for step in found.program.steps}
     places: dict[str, slice] = {}

@@ -65,10 +65,11 @@ class Climb:
                 break
             with torch.enable_grad():
                 bound = found.lower(start, coefficients, image[left], slopes)
+                loss = -(bound - goals[left]).clamp_max(0).sum()
             best[left] = torch.fmax(best[left], bound.detach())
-            if not bound.requires_grad:  # no rectifier lies on the way
+            if not loss.requires_grad:  # no rectifier lies on the way
                 return best
-            torch.autograd.backward(-(bound - goals[left]).clamp_max(0).sum())
+            torch.autograd.backward(loss)
             with torch.no_grad():
                 _without_nan(slopes)
                 optimiser.step()
