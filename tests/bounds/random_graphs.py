@@ -16,7 +16,7 @@ from tests.bounds.networks import Array, Builder
 
 SCALES: Final = (1e-45, 1e-38, 1e-20, 1e-3, 1e3, 1e10, 1e19, 1e30, 1e38)
 """Of weights, besides 1: from the smallest denormal up to nearly the largest float32."""
-POINTWISE: Final = (
+POINTWISE: Final[tuple[tuple[str, dict[str, float]], ...]] = (
     ("Relu", {}),
     ("Relu", {}),
     ("Relu", {}),
@@ -137,13 +137,15 @@ class _Writer:
 
     def joined(self) -> None:
         rest = self.shape[1:]
-        others = [name for name, shape in self.values.items() if shape[1:] == rest and len(shape) == len(self.shape)]
-        if not others:
-            return self.pointwise()
-        other = others[int(self.rng.integers(len(others)))]
-        self.net.add("Concat", other, axis=1)
-        self.shape = (self.shape[0] + self.values[other][0], *rest)
-        return None
+        others = [
+            name for name, shape in self.values.items() if shape[1:] == rest and len(shape) == len(self.shape)
+        ]
+        if others:
+            other = others[int(self.rng.integers(len(others)))]
+            self.net.add("Concat", other, axis=1)
+            self.shape = (self.shape[0] + self.values[other][0], *rest)
+        else:
+            self.pointwise()
 
 
 def random_case(seed: int) -> Case:
