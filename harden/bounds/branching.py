@@ -14,8 +14,7 @@ from harden.bounds.coefficients import Whole
 from harden.bounds.crown import at_once, relaxed, sharpened
 from harden.bounds.region import Region
 from harden.bounds.relaxation import Relaxation
-from harden.bounds.rules import Rectifier
-from harden.bounds.signs import Signs
+from harden.bounds.signs import Signs, rectified
 from harden.bounds.slopes import Climb
 from harden.bounds.splits import Bounded, Boxes, Questions, Split, State
 from harden.errors import InputError
@@ -81,7 +80,7 @@ class Branching:
 
     def _split(self, found: Relaxation, asked: Questions, until: float | None) -> Split:
         few = found.region.lower[0].numel() <= self.axes if len(found.region) else True
-        if few or not any(isinstance(step.rule, Rectifier) for step in found.program.steps):
+        if few or not rectified(found):
             return Boxes(found, asked)
         # Parts keep the intervals of the whole but for what their signs change: those are worth some work.
         # With little time, a quarter of it: the search has to have some.
@@ -143,7 +142,7 @@ class _Search:
         # Where a float32 may overflow it may become NaN, which has no sign and is in no part.
         first = self.finite.nonzero().flatten()
         for question in torch.split(first, self._most()):
-            if self._late():
+            if self._late() or not len(question):  # where everything overflows, nothing is left to bound
                 return
             self._settle(question, self.split.bounded(question, self.split.first(question)), None)
         while not self._late():

@@ -117,7 +117,7 @@ Coefficients = Whole | Window
 
 def added(one: Coefficients, other: Coefficients) -> Coefficients:
     """The sum of both, of two windows around the same places as the smallest window that holds both."""
-    if isinstance(one, Window) and isinstance(other, Window):
+    if isinstance(one, Window) and isinstance(other, Window) and len(one.row):
         row, column = int((one.row - other.row)[0]), int((one.column - other.column)[0])
         if bool((one.row - other.row == row).all()) and bool((one.column - other.column == column).all()):
             return _united(one, other, row, column)

@@ -159,10 +159,12 @@ def _rounds(wanted: Tensor, program: Program, memory: int) -> Iterator[tuple[Ten
     if int(wanted.sum()) >= ALONE * len(wanted):
         for number, row in enumerate(wanted):
             for places in torch.split(row.nonzero().flatten(), most):
-                yield torch.full((1,), number, device=wanted.device), places
+                if len(places):
+                    yield torch.full((1,), number, device=wanted.device), places
         return
     for part in torch.split(wanted.nonzero(), most):
-        yield part[:, 0], part[:, 1]
+        if len(part):  # of nothing, split makes one part
+            yield part[:, 0], part[:, 1]
 
 
 def at_once(program: Program, memory: int = MEMORY) -> int:

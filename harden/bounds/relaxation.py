@@ -7,6 +7,7 @@ arithmetic gives in any order of summation, not the real-number network.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import final
@@ -174,8 +175,8 @@ class Relaxation:
         if isinstance(lines, Winners):
             # A sum over at most all windows; the most that a window holds bounds every part.
             most = largest.flatten(1).amax(1).reshape(-1, *(1,) * len(step.size))
-            own = 4 * gamma(lines.certain[0].numel() + 16, UNIT_64) * most
+            own = 4 * gamma(math.prod(lines.pooled) + 16, UNIT_64) * most
             return SMALLEST_32 + own.expand(len(lower), *step.size)
         steepest = torch.maximum(lines.below_slope.abs(), lines.above_slope.abs()).clamp_min(1.0)
         offset = torch.maximum(lines.below_offset.abs(), lines.above_offset.abs())
-        return SMALLEST_32 + 4 * gamma(lower[0].numel() + 16, UNIT_64) * (steepest * largest + offset)
+        return SMALLEST_32 + 4 * gamma(math.prod(step.size) + 16, UNIT_64) * (steepest * largest + offset)

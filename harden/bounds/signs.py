@@ -12,6 +12,7 @@ from torch import Tensor
 from harden.bounds.coefficients import Whole
 from harden.bounds.crown import narrowed
 from harden.bounds.relaxation import Relaxation
+from harden.bounds.rounding import LARGEST_32
 from harden.bounds.rules import Rectifier
 from harden.bounds.splits import Bounded, Questions, State
 
@@ -43,7 +44,7 @@ class Signs:
     values: dict[str, slice] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", _rectified(self.found))
+        object.__setattr__(self, "values", rectified(self.found))
 
     @property
     def again(self) -> bool:
@@ -137,10 +138,14 @@ class _Tuned:
         for step in range(steps):
             with torch.enable_grad():
                 bounds = self._lower(free, signs)
-                torch.autograd.backward(-bounds.clamp_max(0).sum())
+                loss = -bounds.clamp_max(0).sum()
             best = torch.fmax(best, bounds.detach())
-            if bool((best > 0).all()):
+            # Where no rectifier lies on the way to the output, nothing depends on slopes.
+            if bool((best > 0).all()) or not loss.requires_grad:
                 break
+            torch.autograd.backward(loss)
+            if free.grad is not None:
+                free.grad.nan_to_num_(0.0, 0.0, 0.0)  # a slope that became NaN would stay so
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             optimiser.param_groups[0]["lr"] = rate * 0.1 ** ((step + 1) / steps)
@@ -173,10 +178,10 @@ class _Tuned:
 def _within(free: Tensor, signs: Tensor, flattest: Tensor) -> Tensor:
     """Slopes of open values between the rectifier's own two, multipliers at least 0."""
     slopes = torch.minimum(torch.maximum(free, flattest), torch.ones_like(flattest))
-    return torch.where(signs == 0, slopes, free.clamp_min(0))
+    return torch.where(signs == 0, slopes, free.clamp(0, LARGEST_32))
 
 
-def _rectified(found: Relaxation) -> dict[str, slice]:
+def rectified(found: Relaxation) -> dict[str, slice]:
     """The values that rectifiers read and steps give, and their places among all of them."""
     steps = {step.name: step for step in found.program.steps}
     places: dict[str, slice] = {}

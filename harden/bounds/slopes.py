@@ -65,9 +65,13 @@ class Climb:
                 break
             with torch.enable_grad():
                 bound = found.lower(start, coefficients, image[left], slopes)
-                torch.autograd.backward(-(bound - goals[left]).clamp_max(0).sum())
+                loss = -(bound - goals[left]).clamp_max(0).sum()
+            best[left] = torch.fmax(best[left], bound.detach())
+            if not loss.requires_grad:  # no rectifier lies on the way
+                return best
+            torch.autograd.backward(loss)
             with torch.no_grad():
-                best[left] = torch.maximum(best[left], bound.detach())
+                _without_nan(slopes)
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
                 optimiser.param_groups[0]["lr"] = self.rate * 0.1 ** ((step + 1) / self.steps)
@@ -75,7 +79,7 @@ class Climb:
                     each.clamp_(least[name], 1.0)
         if len(left):
             with torch.no_grad():
-                best[left] = torch.maximum(best[left], found.lower(start, coefficients, image[left], slopes))
+                best[left] = torch.fmax(best[left], found.lower(start, coefficients, image[left], slopes))
         return best
 
     def _at_first(self, found: Relaxation, start: str, image: Tensor) -> dict[str, Tensor]:
@@ -87,3 +91,10 @@ class Climb:
                 if bool(((lower < 0) & (upper > 0)).any()):
                     slopes[step.name] = found.below_slope(step)[image].clone()
         return slopes
+
+
+def _without_nan(slopes: dict[str, Tensor]) -> None:
+    """Bounds of values that overflow have no gradient: a slope that followed one would stay NaN."""
+    for each in slopes.values():
+        if each.grad is not None:
+            each.grad.nan_to_num_(0.0, 0.0, 0.0)
