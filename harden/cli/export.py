@@ -15,6 +15,7 @@ from harden.cli.outcome import as_json, exit_code, print_artefact
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
 from harden.data import from_loader, load
+from harden.errors import InputError
 from harden.evaluation.proofs import Search
 from harden.training.checkpoint import save_weights
 from harden.training.fit import check_fit
@@ -29,6 +30,12 @@ def export(
     search: Search | None = None,
 ) -> int:
     """Export a model as it is, and certify the file."""
+    if plan.bfloat16:
+        raise InputError(
+            "--bfloat16 for harden export",
+            "gradients in float32: a certificate's number is one of record",
+            "leave --bfloat16 out",
+        )
     check_spec(spec)
     threat, attempts = plan.threat(), plan.attempts()
     check_folder(out)

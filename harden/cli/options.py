@@ -109,7 +109,7 @@ EpsList = Annotated[
 Bfloat16 = Annotated[
     bool,
     typer.Option(
-        "--bfloat16", help="Let attacks steer by a bfloat16 copy; float32 judges (see harden doctor)."
+        "--bfloat16", help="Gradients of a bfloat16 copy, in training and in the attacks pgd and quick."
     ),
 ]
 TestImages = Annotated[

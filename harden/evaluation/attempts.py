@@ -30,8 +30,8 @@ class Attempt:
         attack: searches ball and box.
         loss: makes the per-example loss from (classify, y): harden.losses.CrossEntropy, Margin, DLR, or your
             own.
-        precision: of the fast copy of the network that the attack steers by, torch.float32 or torch.bfloat16;
-            what it finds is judged by the network itself.
+        precision: of the fast copy of the network that gives gradients, torch.float32 or torch.bfloat16; what
+            is found is judged by the network itself. Attacks without gradients query the judge, in float32.
         source: another classifier to climb in place of the evaluated one (transfer); what it breaks counts
             where the evaluated one errs.
         black_box: ask the judge alone, as who has no network would: for attacks that need no gradient.
@@ -60,16 +60,23 @@ class Attempt:
             )
 
     @property
+    def is_gradient_free(self) -> bool:
+        """Whether scores or labels alone are queried; an attack without gradients says `gradient_free`."""
+        return self.black_box or bool(getattr(self._inner, "gradient_free", False))
+
+    @property
     def is_white_box(self) -> bool:
-        """Whether the network itself is climbed; an attack without gradients says `gradient_free`."""
-        blind = self.black_box or getattr(self.attack, "gradient_free", False)
-        return self.source is None and not blind
+        """Whether the network's own gradient is used."""
+        return self.source is None and not self.is_gradient_free
 
     def knows(self, threat: Threat) -> bool:
         """Whether the attack can be made in the threat's norm; one that knows some alone says `norms`."""
-        inner = self.attack.attack if isinstance(self.attack, Targeted) else self.attack
-        norms = getattr(inner, "norms", None)
+        norms = getattr(self._inner, "norms", None)
         return norms is None or threat.name in norms
+
+    @property
+    def _inner(self) -> Attack:
+        return self.attack.attack if isinstance(self.attack, Targeted) else self.attack
 
     def describe(self) -> dict[str, JSON]:
         """The attempt as JSON, for certificate and baseline."""

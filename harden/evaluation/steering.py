@@ -50,7 +50,8 @@ class Steering:
         Both are the attack's own: one that writes on its arguments must not move the ball or the labels.
         """
         exact, y = as_logits(self.judge, self.output), batch.y.clone()
-        if attempt.black_box:
+        # bfloat16 has 8 bits: a score attack that compares rounded scores sees most proposals tie.
+        if attempt.source is None and attempt.is_gradient_free:
             return attempt.loss(exact, y), batch.x.clone()
         fast = self._copy(attempt, batch.x)
         # A source of one's own is taken for what it is: its output need not be the judge's.
@@ -63,6 +64,8 @@ class Steering:
         A precision that ruins the answers is not used.
         """
         fitted = attempt.for_classes(self.classes) if self.classes else attempt
+        if attempt.is_gradient_free:
+            return replace(fitted, precision=torch.float32)
         copy = self._copies.get(_key(attempt, self.model))
         return fitted if copy is None else replace(fitted, precision=copy.precision)
 
@@ -70,9 +73,10 @@ class Steering:
         key = _key(attempt, self.model)
         if key not in self._copies:
             network = self.model if attempt.source is None else attempt.source
-            self._copies[key] = prepare(network, x[:_EXAMPLES], attempt.precision)
+            self._copies[key] = prepare(network, x[:_EXAMPLES], key[1])
         return self._copies[key]
 
 
 def _key(attempt: Attempt, model: Classifier) -> tuple[int, torch.dtype]:
-    return id(model if attempt.source is None else attempt.source), attempt.precision
+    precision = torch.float32 if attempt.is_gradient_free else attempt.precision
+    return id(model if attempt.source is None else attempt.source), precision

@@ -44,34 +44,33 @@ def quick(precision: torch.dtype = torch.float32) -> tuple[Attempt, ...]:
     )
 
 
-def standard(precision: torch.dtype = torch.float32) -> tuple[Attempt, ...]:
+def standard() -> tuple[Attempt, ...]:
     """For a number that is to be compared: AutoAttack's kinds of attack (Croce & Hein, 2003.01690), and more.
 
     Auto-PGD of 100 steps on the cross-entropy, then towards each of the nine likeliest classes; on the margin
-    from three starts, in float32 whatever steers the others, for images that lie so close to an error that
-    bfloat16 may round it away. Then the minimal-norm attack FAB towards the same classes, and
+    from three starts. Then the minimal-norm attack FAB towards the same classes, and
     Square, which needs no gradient, with 5,000 queries; both leave images alone that are far from an error
     after a tenth of the way. At most about 4,400 passes for an image that stands; most never get that far.
     """
     return (
-        Attempt("apgd-ce", APGD(steps=100), CrossEntropy, precision),
-        Attempt("apgd-t", Targeted(APGD(steps=100)), DLR, precision),
+        Attempt("apgd-ce", APGD(steps=100), CrossEntropy),
+        Attempt("apgd-t", Targeted(APGD(steps=100)), DLR),
         Attempt("apgd-margin", APGD(steps=100, restarts=3), Margin),
-        Attempt("fab-t", Targeted(FAB(steps=100, patience=FAB_PATIENCE)), Margin, precision),
-        Attempt("square", Square(queries=5000, patience=SQUARE_PATIENCE), Margin, precision),
+        Attempt("fab-t", Targeted(FAB(steps=100, patience=FAB_PATIENCE)), Margin),
+        Attempt("square", Square(queries=5000, patience=SQUARE_PATIENCE), Margin),
     )
 
 
-def thorough(precision: torch.dtype = torch.float32) -> tuple[Attempt, ...]:
+def thorough() -> tuple[Attempt, ...]:
     """For a last word: as `standard`, with five restarts, an untargeted ratio, and twice the queries.
 
     At most about 17,000 passes for an image that stands.
     """
     return (
-        Attempt("apgd-ce", APGD(steps=100, restarts=5), CrossEntropy, precision),
-        Attempt("apgd-dlr", APGD(steps=100, restarts=5), DLR, precision),
-        Attempt("apgd-t", Targeted(APGD(steps=200, restarts=3)), DLR, precision),
+        Attempt("apgd-ce", APGD(steps=100, restarts=5), CrossEntropy),
+        Attempt("apgd-dlr", APGD(steps=100, restarts=5), DLR),
+        Attempt("apgd-t", Targeted(APGD(steps=200, restarts=3)), DLR),
         Attempt("apgd-margin", APGD(steps=200, restarts=5), Margin),
-        Attempt("fab-t", Targeted(FAB(steps=100, restarts=5)), Margin, precision),
-        Attempt("square", Square(queries=10_000), Margin, precision),
+        Attempt("fab-t", Targeted(FAB(steps=100, restarts=5)), Margin),
+        Attempt("square", Square(queries=10_000), Margin),
     )

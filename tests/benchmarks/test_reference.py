@@ -55,9 +55,12 @@ def test_both_are_compared_example_by_example(tmp_path: Path, monkeypatch: pytes
 
 def test_without_a_checkout_ours_stands_alone(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    assert reference.main(["--toy", "--norms", "l2", "--kinds", "plain", "--json", str(out)]) == 0
+    words = ["--toy", "--norms", "l2", "--kinds", "plain", "--bfloat16", "--json", str(out)]
+    assert reference.main(words) == 0
     (case,) = json.loads(out.read_text())["cases"]
     assert "theirs" not in case
+    above = case["in_bfloat16"]["robust"] - case["ours"]["robust"]
+    assert case["bfloat16_above_float32_in_points"] == pytest.approx(100 * above, abs=0.01)
     assert case["ours"]["passes_per_image"] > 0
 
 

@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harden.attacks import APGD, PGD, RandomNoise, RayS, Square
-from harden.data import Splits
+from harden.attacks import APGD, PGD, Attack, RandomNoise, RayS, Square, Targeted
+from harden.data import Batch, Splits
+from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, TrustCheck, evaluate
+from harden.evaluation.batches import attacked
+from harden.evaluation.steering import Steering
 from harden.evaluation.worst_case import unchecked
 from harden.losses import CrossEntropy, Margin
 from harden.models import Classifier
@@ -137,3 +140,39 @@ def test_broken_by_and_at_agree_with_the_records(plain: Classifier, data: Data) 
     assert torch.equal(found.broken_by >= 0, found.broken)
     assert torch.equal(found.broken_at > 0, found.broken)
     assert int(found.broken_at[found.broken_by == 0].max()) <= 3
+
+
+@pytest.mark.parametrize(
+    "attack", [Square(queries=5), RayS(queries=5), RandomNoise(3), Targeted(Square(queries=3))]
+)
+def test_attacks_without_gradients_query_the_network_itself_whatever_steers_the_others(
+    plain: Classifier, data: Data, attack: Attack
+) -> None:
+    """In bfloat16 most of Square's proposals tie: of five images that it breaks in float32 it broke none."""
+    kinds: set[torch.dtype] = set()
+
+    class Watched(nn.Module):
+        """Notes the type in which it computes, its copies too."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = plain.network
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.network(x)
+            kinds.add(logits.dtype)
+            return logits
+
+    model = Classifier(Watched())
+    steering = Steering(model, model.logits)
+    steering.meet(plain.logits(data[0][:2]).detach())
+    for attempt in (
+        Attempt("a", attack, Margin, torch.bfloat16),
+        Attempt("b", PGD(2), Margin, torch.bfloat16),
+    ):
+        kinds.clear()
+        batch = Batch(*data, torch.arange(80))
+        attacked(attempt, steering, THREAT, batch, Draws(0, batch.index))
+        assert (torch.bfloat16 in kinds) is attempt.is_white_box
+        expected = "bfloat16" if attempt.is_white_box else "float32"
+        assert steering.as_run(attempt).describe()["precision"] == expected
