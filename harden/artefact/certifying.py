@@ -10,20 +10,19 @@ from typing import final
 
 from harden.artefact import claims
 from harden.artefact.evidence import write_evidence
+from harden.artefact.executions import executions
 from harden.artefact.gallery import gallery
 from harden.artefact.gated import exported, first_images, judge_of
 from harden.artefact.origin import Origin, provenance
 from harden.artefact.parity import Parity
 from harden.artefact.session import Session
 from harden.attacks import PGD
-from harden.bounds import Program
 from harden.certificate import schema
 from harden.data import Source
 from harden.data.digests import digest
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, accuracy_curve, evaluate, pgd_suite
 from harden.evaluation.proofs import Proved, Search, prove
-from harden.graph import read
 from harden.losses import Margin
 from harden.models import Classifier
 from harden.threats import Threat
@@ -120,21 +119,25 @@ def predicate(
 
 
 def _proved(file: Path, source: Source, found: Evaluation, claim: Claim, report: OnPhase) -> Proved | None:
-    """Proofs, where they are asked for and the file's operations have bounds: else a warning, and none."""
+    """Proofs, where a search is given; without bounds, or where the runtime leaves them, a warning."""
     if claim.search is None:
         return None
     try:
-        program = Program.of(read(file))
+        executed = executions(file)
     except InputError as error:
         logging.getLogger("harden").warning("no proof was tried: %s", error)
         return None
-    return prove(
-        program,
+    proved = prove(
+        executed,
         source,
         found,
         claim.search,
         on_proof=lambda at: report(Phase("prove", at.done, at.total)),
     )
+    if proved.disagreement is not None:
+        logging.getLogger("harden").warning("nothing is proved: %s", proved.disagreement)
+        return None
+    return proved
 
 
 def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.Comparison | None:

@@ -81,6 +81,11 @@ def proof(proved: Proved | None) -> schema.ProofRecord | None:
             for level in proved.search.tried
         ),
         complete=not proved.left,
+        compared=schema.ComparedRecord(
+            build=proved.compared.build,
+            sessions=proved.compared.sessions,
+            graphs=proved.compared.graphs,
+        ),
         seconds=proved.seconds,
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, final
 
 import numpy as np
+import onnxruntime
 import torch
 from numpy.typing import NDArray
 
@@ -20,6 +21,7 @@ from harden.graph.runtime_graphs import runtime_graphs
 
 THREADS: Final = (1, 2)
 """Of each operator, in the sessions that bounds are compared with."""
+BUILD: Final = f"onnxruntime {onnxruntime.__version__}, CPUExecutionProvider"
 
 
 def executions(model: str | Path | bytes, *, device: torch.device | str = "cpu") -> tuple[Execution, ...]:
@@ -47,7 +49,7 @@ def executions(model: str | Path | bytes, *, device: torch.device | str = "cpu")
             for level in each.levels
             for threads in THREADS
         }
-        found.append(Execution(program, each.levels, runtimes))
+        found.append(Execution(program, each.levels, runtimes, BUILD))
     return tuple(found)
 
 

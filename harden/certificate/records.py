@@ -180,6 +180,18 @@ class ProofPoint(Model):
     certified: Proportion
 
 
+class ComparedRecord(Model):
+    """The runtime that a proof was compared with, at points of the regions that it is about.
+
+    `sessions` are its levels of graph optimisation and numbers of threads, `graphs` the distinct graphs that
+    they execute, each of which the proof is about.
+    """
+
+    build: str
+    sessions: Annotated[tuple[str, ...], Field(min_length=1)]
+    graphs: Positive
+
+
 class ProofRecord(Model):
     """What was proved by `method`, with its `settings`, at the radii that were tried, by rising radius.
 
@@ -190,6 +202,7 @@ class ProofRecord(Model):
     settings: dict[str, JsonValue]
     points: Annotated[tuple[ProofPoint, ...], Field(min_length=1)]
     complete: bool
+    compared: ComparedRecord
     seconds: Amount
 
     @model_validator(mode="after")

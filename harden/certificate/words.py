@@ -77,6 +77,7 @@ def summary(statement: Statement, seal: str) -> str:
     ]
     if p.proof is not None:
         lines += [f"  proved    {in_full(one.certified)} at radius {one.eps}" for one in p.proof.points]
+        lines.append(f"  compared  with {p.proof.compared.build}, {len(p.proof.compared.sessions)} settings")
     if p.comparison is not None:
         lines += _before(p.comparison)
     lines += [f"  {attack.name}: {in_full(attack.robust)} left standing" for attack in p.attacks]

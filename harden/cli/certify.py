@@ -9,7 +9,7 @@ from typing import final
 
 from rich.table import Table
 
-from harden.bounds import Program
+from harden.artefact.executions import BUILD, executions
 from harden.cli.bare import Bare, file_of
 from harden.cli.console import Watch, console, write_json
 from harden.cli.evaluate import fitting
@@ -56,8 +56,8 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
     splits = load(data)
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
     file = Bare.of(path, splits)
-    graph, model = file.reading(from_loader(splits.test, plan.batch_size))
-    program = Program.of(graph)
+    _, model = file.reading(from_loader(splits.test, plan.batch_size))
+    executed = executions(path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     attack_journal = None if plan.journal is None else plan.journal / _ATTACK_JOURNAL
     with fitting(plan.batch_size), Watch() as watch:
@@ -72,7 +72,7 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
             on_batch=lambda at: watch.phase(Phase.of("attack", at)),
         )
         proved = prove(
-            program,
+            executed,
             images,
             found,
             search,
@@ -107,6 +107,8 @@ def show(proved: Proved, splits: Splits, path: Path) -> None:
     counts = ", ".join(f"{verdicts.count(name):,} {name}" for name in ("certified", "falsified", "unknown"))
     console.print(f"{counts}; {proved.search.method}; {proved.seconds:.1f} s", soft_wrap=True)
     console.print(f"boxes are clipped to the data's domain, [{low:g}, {high:g}]", soft_wrap=True)
+    if proved.disagreement is not None:
+        console.print(f"nothing is proved: {proved.disagreement}", soft_wrap=True)
     _show_radii(proved)
     _show_time(proved.left, found)
 
@@ -135,5 +137,11 @@ def _journal(plan: Plan, sha256: str, images: str, threat: Threat) -> ProofJourn
     if plan.journal is None:
         return None
     search = describe(replace(plan.search(), minutes=None))
-    facts = {"file": sha256, "images": images, "threat": describe(threat), "search": search}
+    facts = {
+        "runtime": BUILD,
+        "file": sha256,
+        "images": images,
+        "threat": describe(threat),
+        "search": search,
+    }
     return ProofJournal(plan.journal / _PROOF_JOURNAL, {**facts, "attacks": plan.attacks, "seed": plan.seed})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shutil
 import subprocess
 from importlib import metadata
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from harden import kernels
 from harden.cli.console import console, write_json
+from harden.graph.runtime_graphs import TESTED
 from harden.models import bfloat16_is_native
 
 _PACKAGES = ("harden", "torch", "torchvision", "onnx", "onnxruntime", "onnxscript", "numpy", "scikit-learn")
@@ -34,6 +36,7 @@ def doctor(json_file: Path | None) -> int:
 def _findings() -> dict[str, Any]:
     found: dict[str, Any] = {"python": f"{platform.python_version()} on {platform.platform()}"}
     found |= {name: _version(name) for name in _PACKAGES}
+    found["proofs"] = _proofs(found["onnxruntime"])
     found["threads"] = torch.get_num_threads()
     native = bfloat16_is_native("cpu")
     found["bfloat16 on cpu"] = "in hardware" if native else "emulated: --bfloat16 is slower than without"
@@ -46,6 +49,22 @@ def _findings() -> dict[str, Any]:
         state = "FAILED to load, plain torch instead" if backend.failed else backend.name
         found[f"kernels on {kind}"] = f"{state}: {backend.reason}"
     return found
+
+
+def _proofs(installed: str) -> str:
+    """Whether the installed runtime is one that bounds were tested with."""
+    if installed == "not installed":
+        return "none without onnxruntime"
+    if _numbers(installed) > _numbers(TESTED):
+        return (
+            f"onnxruntime {installed} is newer than {TESTED}, the newest that bounds were tested with: "
+            "what its graph optimisation writes is read and compared all the same, and refused where unknown"
+        )
+    return f"bounds were tested with onnxruntime up to {TESTED}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def _version(name: str) -> str:

@@ -10,12 +10,14 @@ from typing import final
 
 from torch import Tensor
 
-from harden.bounds import Method, Program
+from harden.artefact.executions import executions
+from harden.bounds import Method
 from harden.cli.bare import Bare, file_of
 from harden.cli.console import Watch
 from harden.cli.sampling import evaluated_images
 from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Examples, Splits, from_loader, load
+from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, Standing, evaluate
 from harden.evaluation.proofs import Search, prove
 from harden.graph import Graph
@@ -158,7 +160,13 @@ class Gauge:
 
     def _certified(self, images: Examples, found: Evaluation) -> Tensor:
         """Which images are proved, without a climb: what is proved must not depend on the time there is."""
-        graph, _ = self._reading
         search = Search(Method(climb=None), steps=0)
         source = from_loader(images, self._batch_size)
-        return prove(Program.of(graph), source, found, search, arrange=self._bare.arrangement).certified
+        proved = prove(executions(self.path), source, found, search, arrange=self._bare.arrangement)
+        if proved.disagreement is not None:
+            raise InputError(
+                f"{self.path}, of which nothing is proved ({proved.disagreement})",
+                "what onnxruntime computes",
+                "report it, with the file; meanwhile leave --certify out",
+            )
+        return proved.certified

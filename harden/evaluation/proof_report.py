@@ -14,6 +14,8 @@ LIMITS: Final = (
     "A proof holds for this file in float32, sums in any order, with or without fused multiply-adds and "
     "flushing of denormals. It does not cover TF32, bfloat16, float16 or integer arithmetic, Winograd or FFT "
     "convolutions, or a runtime that replaces functions by cruder ones.",
+    "It is one for each graph that the named onnxruntime executes at its levels of graph optimisation, the "
+    "default included. Another version or another runtime may rewrite the file into another graph.",
     "It is about these images and this threat model: other images, other perturbations and a shift of the "
     "distribution are not covered.",
     "Unknown means that neither a proof nor a counterexample was found; it is counted as not certified.",
@@ -39,6 +41,14 @@ class RadiusPoint(_Part):
     certified: Share
 
 
+class ComparedWith(_Part):
+    """The runtime that proofs were compared with: its sessions' levels of graph optimisation and threads."""
+
+    build: str
+    sessions: list[str]
+    graphs: int
+
+
 @final
 class ProofReport(_Part):
     """Per image and in sum what is proved, what is broken and what is unknown.
@@ -46,6 +56,7 @@ class ProofReport(_Part):
     `certified` is a lower bound of robust accuracy by proof, `robust` the upper bound that attacks give; null
     where a trust check fired. `verdicts` and `radii` are lists of n, in the order of the data; a radius is
     a fraction of the pixels' unit at which the image is proved, at most the threat's eps, "0" where none is.
+    `disagreement` says where the runtime left the bounds of its own graph; then nothing is proved.
     """
 
     n: int
@@ -64,6 +75,8 @@ class ProofReport(_Part):
     attacks: list[str]
     complete: bool
     left: int
+    compared: ComparedWith
+    disagreement: str | None
     seconds: float
     sha256: str
     seed: int
@@ -97,6 +110,12 @@ class ProofReport(_Part):
             attacks=[record.name for record in found.attempts],
             complete=found.complete and not proved.left,
             left=found.left + proved.left,
+            compared=ComparedWith(
+                build=proved.compared.build,
+                sessions=list(proved.compared.sessions),
+                graphs=proved.compared.graphs,
+            ),
+            disagreement=None if proved.disagreement is None else str(proved.disagreement),
             seconds=found.seconds + proved.seconds,
             sha256=sha256,
             seed=seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -12,16 +12,20 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.bounds import Method, Program, certify
+from harden.bounds import Method, certify
+from harden.bounds.region import Region
 from harden.data import from_loader
 from harden.errors import InputError
 from harden.evaluation.outcome import Evaluation
 from harden.evaluation.progress import Standing
 from harden.evaluation.proof_journal import ProofJournal
+from harden.evaluation.runtime_agreement import Compared, Disagreement, Execution, disagreement, points_of
 from harden.statistics import Proportion
 
 OnProof = Callable[[Standing], None]
 VERDICTS = ("certified", "falsified", "unknown")
+COMPARED = 256
+"""Witnesses at which the runtime is compared with its graphs, the first ones."""
 
 
 @final
@@ -74,6 +78,8 @@ class Proved:
         search: how proofs were looked for.
         seconds: what it took.
         left: images that stand, and that time did not suffice to try at eps.
+        compared: the runtime whose executions were compared with the proofs.
+        disagreement: where a runtime left the bounds of the graph that it executes: then nothing is proved.
     """
 
     found: Evaluation
@@ -81,6 +87,8 @@ class Proved:
     search: Search
     seconds: float
     left: int = 0
+    compared: Compared = field(default_factory=lambda: Compared("", (), 0))
+    disagreement: Disagreement | None = None
 
     @property
     def top(self) -> int:
@@ -122,7 +130,7 @@ class Proved:
 
 
 def prove(
-    program: Program,
+    executions: Sequence[Execution],
     data: object,
     found: Evaluation,
     search: Search | None = None,
@@ -137,27 +145,34 @@ def prove(
     First all that stand at eps; then, by bisection, smaller radii for what was not proved there. Images that
     are wrong as they are have radius 0.
 
+    What is proved is compared with the runtime inside the region that it is about, before it counts
+    (`runtime_agreement`), and so are the witnesses of attacks; one difference, and nothing is proved.
+
     Args:
-        program: the file's operations.
+        executions: the graphs that a runtime executes for the file; a proof is one for all of them.
         data: what was evaluated, in the same order.
         found: the evaluation of the same file on the same data.
         search: how hard to look.
         batch_size: images at a time, where data brings no batches of its own.
-        arrange: from images to the program's inputs, the same numbers in another order; as they are by
+        arrange: from images to the graphs' inputs, the same numbers in another order; as they are by
             default.
         journal: keeps each finished part, so that an interrupted search can go on.
         on_proof: called after each part with the `Standing` so far.
 
     Raises:
-        InputError: the images do not fit the program.
+        InputError: the images do not fit the graphs.
         RuntimeError: a witness lies within a proved radius, which is a fault of harden's.
     """
     search, began = search or Search(), time.monotonic()
     x, y = _images(data, found, batch_size)
     x = x if arrange is None else arrange(x)
-    levels = _Levels(program, x, y, found, search, journal, on_proof)
+    levels = _Levels(executions, x, y, found, search, journal, on_proof)
+    witnesses = found.witnesses.witness[:COMPARED]
+    levels.compare(witnesses if arrange is None else arrange(witnesses))
     levels.run()
-    proved = Proved(found, levels.low, search, time.monotonic() - began, levels.left())
+    seconds, apart = time.monotonic() - began, levels.disagreement
+    low, left = (levels.low, levels.left()) if apart is None else (0 * levels.low, 0)
+    proved = Proved(found, low, search, seconds, left, Compared.of(executions), apart)
     _check_agreement(proved)
     return proved
 
@@ -168,7 +183,7 @@ class _Levels:
 
     def __init__(
         self,
-        program: Program,
+        executions: Sequence[Execution],
         x: Tensor,
         y: Tensor,
         found: Evaluation,
@@ -176,9 +191,10 @@ class _Levels:
         journal: ProofJournal | None,
         on_proof: OnProof | None,
     ) -> None:
-        self._program, self._x, self._y, self._found = program, x, y, found
+        self._executions, self._x, self._y, self._found = executions, x, y, found
         self._search, self._journal, self._on_proof = search, journal, on_proof
         self._began, self._done = time.monotonic(), 0
+        self.disagreement: Disagreement | None = None
         top = 2**search.steps
         self.low = torch.zeros(len(y), dtype=torch.int64)
         self._high = torch.where(found.clean_correct, top + 1, 1)
@@ -187,6 +203,8 @@ class _Levels:
     def run(self) -> None:
         """Bisect until every image's radius is settled, or time is up."""
         top = 1 << self._search.steps
+        if self.disagreement is not None:
+            return
         if self._search.levels:
             self._rise(self._search.levels)
             return
@@ -223,6 +241,8 @@ class _Levels:
                 if self._late():
                     return False
                 kept = self._proved(level, part, len(parts) - number)
+                if self.disagreement is not None:
+                    return False
                 # What a share of the time did not suffice for may be proved when there is more of it.
                 if self._journal is not None and (not self._hurried or bool(kept.all())):
                     self._journal.write(level, part, kept)
@@ -243,7 +263,18 @@ class _Levels:
         if method.branching is not None and self._search.minutes is not None:
             left = 60 * self._search.minutes - (time.monotonic() - self._began)
             method = replace(method, branching=replace(method.branching, seconds=max(left, 0.0) / shares))
-        return certify(self._program, self._x[part], self._y[part], threat, method).certified
+        programs = [each.program for each in self._executions]
+        certified = certify(programs, self._x[part], self._y[part], threat, method).certified
+        if bool(certified.any()):
+            draws = torch.Generator().manual_seed(int(part[0]))
+            self.compare(points_of(Region.around(self._x[part[certified]], threat), draws))
+        return certified
+
+    def compare(self, points: Tensor) -> None:
+        """Hold the runtime against its graphs at some points; the first difference is kept."""
+        for each in self._executions:
+            if self.disagreement is None:
+                self.disagreement = disagreement(each, points)
 
     def _tell(self) -> None:
         if self._on_proof is None:

@@ -7,8 +7,8 @@ the very regions that proofs are about.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, final
 
 import numpy as np
@@ -35,11 +35,35 @@ class Execution:
         program: the graph's operations.
         levels: of graph optimisation at which it is executed.
         runtimes: by a name such as "all, 2 threads", inputs (N, ...) to outputs (N, K).
+        build: the runtime and its version.
     """
 
     program: Program
     levels: tuple[str, ...]
-    runtimes: Mapping[str, Runtime]
+    runtimes: Mapping[str, Runtime] = field(default_factory=dict)
+    build: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The runtime that a proof was compared with, and its settings.
+
+    Args:
+        build: the runtime and its version.
+        sessions: names of those that were compared: a level of graph optimisation, and threads.
+        graphs: distinct ones that these sessions execute; a proof is one for each of them.
+    """
+
+    build: str
+    sessions: tuple[str, ...]
+    graphs: int
+
+    @classmethod
+    def of(cls, executions: Sequence[Execution]) -> Compared:
+        """That of some executions of one file."""
+        names = tuple(name for each in executions for name in each.runtimes)
+        return cls(", ".join(sorted({each.build for each in executions})), names, len(executions))
 
 
 @final

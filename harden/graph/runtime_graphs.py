@@ -27,6 +27,9 @@ from harden.graph.reading import UnreadableError, read
 from harden.graph.runtime_operators import standard_form
 from harden.graph.structure_digest import structure_digest
 
+TESTED: Final = "1.31.1"
+"""The newest onnxruntime with which bounds were held against every level by the tests of this project."""
+
 _LEVEL = onnxruntime.GraphOptimizationLevel
 LEVELS: Final[Mapping[str, onnxruntime.GraphOptimizationLevel]] = MappingProxyType(
     {

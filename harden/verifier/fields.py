@@ -224,6 +224,7 @@ _PROOF = record(
         "settings": mapping(anything),
         "points": several(record({"eps": _EPS, "certified": _PROPORTION}), 1),
         "complete": one_of(True, False),
+        "compared": record({"build": _TEXT, "sessions": several(_TEXT, 1), "graphs": whole(1)}),
         "seconds": _AMOUNT,
     }
 )

@@ -185,7 +185,11 @@ def _proved(predicate: dict[str, Any]) -> str:
     if proof is None:
         return "nothing is claimed as proved"
     shown = ", ".join(f"{p['certified']['count']} at radius {p['eps']}" for p in proof["points"])
-    return f"certified as stated, and not proved again here (harden certify does): {shown}"
+    held = proof["compared"]
+    return (
+        f"certified as stated, and not proved again here (harden certify does): {shown}; "
+        f"compared with {held['build']} ({'; '.join(held['sessions'])})"
+    )
 
 
 # The trust checks that version 1 demands.

@@ -20,6 +20,7 @@ from harden.evaluation import Evaluation, Witnesses, evaluate, quick
 from harden.evaluation.proof_journal import ProofJournal
 from harden.evaluation.proof_report import ProofReport
 from harden.evaluation.proofs import VERDICTS, Proved, Search, prove
+from harden.evaluation.runtime_agreement import Execution
 from harden.graph import read
 from harden.models import Classifier
 from harden.threats import Linf
@@ -30,6 +31,11 @@ EPS = Linf("1/24")
 CROWN = Method(climb=None, batch=16)
 SEARCH = Search(CROWN, steps=3)
 Data = tuple[Tensor, Tensor]
+
+
+def unchecked(program: Program) -> Execution:
+    """A graph that no runtime is compared with."""
+    return Execution(program, ("disabled",), {})
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +61,7 @@ def found(model: Classifier, data: Data) -> Evaluation:
 
 @pytest.fixture(scope="module")
 def proved(program: Program, data: Data, found: Evaluation) -> Proved:
-    return prove(program, data, found, SEARCH)
+    return prove([unchecked(program)], data, found, SEARCH)
 
 
 def test_every_image_has_one_verdict(proved: Proved) -> None:
@@ -95,14 +101,20 @@ def test_what_is_wrong_as_it_is_has_no_radius(proved: Proved) -> None:
 
 
 def test_a_better_method_proves_no_less(proved: Proved, program: Program, data: Data) -> None:
-    climbed = prove(program, data, proved.found, replace(SEARCH, method=Method(climb=Climb(steps=5))))
+    climbed = prove(
+        [unchecked(program)], data, proved.found, replace(SEARCH, method=Method(climb=Climb(steps=5)))
+    )
     assert bool((climbed.levels >= proved.levels).all())
-    intervals = prove(program, data, proved.found, Search(Method(climb=None, backward=False), steps=3))
+    intervals = prove(
+        [unchecked(program)], data, proved.found, Search(Method(climb=None, backward=False), steps=3)
+    )
     assert bool((intervals.levels <= proved.levels).all())
 
 
 def test_batches_change_nothing(proved: Proved, program: Program, data: Data) -> None:
-    other = prove(program, data, proved.found, Search(replace(CROWN, batch=7), steps=3), batch_size=11)
+    other = prove(
+        [unchecked(program)], data, proved.found, Search(replace(CROWN, batch=7), steps=3), batch_size=11
+    )
     assert torch.equal(other.levels, proved.levels)
 
 
@@ -120,13 +132,13 @@ def test_a_witness_within_a_proved_radius_is_a_fault_of_ours(
         torch.cat([forged.witness, x]),
     )
     with pytest.raises(RuntimeError, match=f"image {at} is proved within"):
-        prove(program, data, replace(found, witnesses=more), SEARCH)
+        prove([unchecked(program)], data, replace(found, witnesses=more), SEARCH)
 
 
 def test_without_time_nothing_is_proved_and_that_is_said(
     program: Program, data: Data, found: Evaluation
 ) -> None:
-    none = prove(program, data, found, replace(SEARCH, minutes=1e-9))
+    none = prove([unchecked(program)], data, found, replace(SEARCH, minutes=1e-9))
     assert none.left == found.robust.count > 0
     assert none.levels.tolist() == [0] * 60
     report = ProofReport.of(none, "0" * 64, 0)
@@ -148,14 +160,23 @@ def test_an_interrupted_search_goes_on_to_the_same_end(
             raise Stop
 
     with pytest.raises(Stop):
-        prove(program, data, found, SEARCH, journal=ProofJournal(path, {"eps": "1/10"}), on_proof=third)
+        prove(
+            [unchecked(program)],
+            data,
+            found,
+            SEARCH,
+            journal=ProofJournal(path, {"eps": "1/10"}),
+            on_proof=third,
+        )
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])  # the power went while the last line was written
     kept = ProofJournal(path, {"eps": "1/10"})
     assert path.read_bytes().count(b"\n") == 3  # the plan and two parts
-    again = prove(program, data, found, SEARCH, journal=kept)
+    again = prove([unchecked(program)], data, found, SEARCH, journal=kept)
     assert torch.equal(again.levels, proved.levels)
-    once_more = prove(program, data, found, replace(SEARCH, minutes=1e-9), journal=kept_again(path))
+    once_more = prove(
+        [unchecked(program)], data, found, replace(SEARCH, minutes=1e-9), journal=kept_again(path)
+    )
     assert torch.equal(once_more.levels, proved.levels)  # all of it was read, nothing had to be tried
 
 
@@ -165,7 +186,7 @@ def test_what_a_share_of_time_did_not_prove_is_tried_again(
     branching = Branching(seconds=None, parts=1)
     hurried = Search(replace(CROWN, branching=branching, batch=1), steps=0, minutes=60)
     path = tmp_path / "proofs.jsonl"
-    proved = prove(program, data, found, hurried, journal=ProofJournal(path, {}))
+    proved = prove([unchecked(program)], data, found, hurried, journal=ProofJournal(path, {}))
     assert 0 < int(proved.certified.sum()) < found.robust.count
     kept = [json.loads(line) for line in path.read_text().splitlines()[1:]]
     assert len(kept) == int(proved.certified.sum())
@@ -195,11 +216,11 @@ def test_a_journal_of_something_else_is_refused(content: str, seen: str, tmp_pat
 def test_given_levels_are_tried_one_after_the_other(
     program: Program, data: Data, found: Evaluation, proved: Proved
 ) -> None:
-    rising = prove(program, data, found, replace(SEARCH, levels=(2, 4)))
+    rising = prove([unchecked(program)], data, found, replace(SEARCH, levels=(2, 4)))
     least = proved.levels.clamp(max=4)
     assert rising.levels.tolist() == [0 if level < 2 else 2 if level < 4 else 4 for level in least.tolist()]
     assert (rising.search.tried, rising.left) == ((2, 4), 0)
-    none = prove(program, data, found, replace(SEARCH, levels=(2,), minutes=1e-9))
+    none = prove([unchecked(program)], data, found, replace(SEARCH, levels=(2,), minutes=1e-9))
     assert none.left == int(found.clean_correct.sum())
 
 
@@ -222,7 +243,7 @@ def test_a_search_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
 
 def test_other_data_are_refused(program: Program, data: Data, found: Evaluation) -> None:
     with pytest.raises(InputError, match="labels that the evaluation did not have"):
-        prove(program, (data[0], data[1].flip(0)), found, SEARCH)
+        prove([unchecked(program)], (data[0], data[1].flip(0)), found, SEARCH)
 
 
 def test_the_report_holds_all_of_it(proved: Proved) -> None:
