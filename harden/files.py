@@ -5,6 +5,41 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
+
+from harden.errors import InputError
+
+_POINTER: Final = b"version https://git-lfs.github.com/spec/"
+
+
+def refuse_pointer(content: bytes, path: Path) -> None:
+    """Refuse a Git LFS pointer, the few lines that a checkout without LFS has in place of a file.
+
+    Args:
+        content: of the file, its first bytes or all of it.
+        path: of the file.
+
+    Raises:
+        InputError: it is one.
+    """
+    if content.startswith(_POINTER):
+        raise InputError(
+            f"{path}, a Git LFS pointer", "the file that it points to", "fetch it: run `git lfs pull`"
+        )
+
+
+def refuse_pointer_at(path: Path) -> None:
+    """As `refuse_pointer`, of a file that can't be read as what it should be; nothing where it can't at all.
+
+    Raises:
+        InputError: it is a pointer.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_POINTER))
+    except OSError:
+        return
+    refuse_pointer(start, path)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -45,6 +45,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--harden-max-images", type=int, default=0, metavar="N", help="Check on a fixed sample of N images."
     )
+    group.addoption(
+        "--harden-black-box", action="store_true", help="Leave graphs unread, ask files for scores alone."
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -85,7 +88,14 @@ class Robustness:
         self._item, self._folder = item, folder
 
     def check(
-        self, model: object, data: object, *, threat: Threat, attacks: str = "quick", name: str | None = None
+        self,
+        model: object,
+        data: object,
+        *,
+        threat: Threat,
+        attacks: str = "quick",
+        name: str | None = None,
+        black_box: bool = False,
     ) -> Verdict | None:
         """Attack a model and compare it with the baseline, image by image; fails the test where it regressed.
 
@@ -97,6 +107,8 @@ class Robustness:
             attacks: quick, standard, thorough or pgd.
             name: under which the baseline knows it; the test's own id by default, "" for the checks of
                 `harden check`.
+            black_box: leave the file's graph unread and ask it for scores alone, as for a file with operators
+                that have no rule.
 
         Returns:
             The verdict, or None where the baseline was updated.
@@ -112,6 +124,7 @@ class Robustness:
                 label=self._item.nodeid if name is None else name,
                 sample=int(str(option("harden_max_images"))),
                 command=_update_command(self._item),
+                black_box=black_box or bool(option("harden_black_box")),
             )
             self._note(_BACKEND, found.backend())
             if option("harden_update_baseline"):
@@ -214,6 +227,7 @@ def _update_command(item: pytest.Item) -> str:
         value = item.config.getoption(option)
         if value != default:
             words += ["--" + option.replace("_", "-"), str(value)]
+    words += ["--harden-black-box"] if item.config.getoption("harden_black_box") else []
     return f"run `{shlex.join(words)}` on the model to keep, and commit the file"
 
 

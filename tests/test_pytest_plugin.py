@@ -238,3 +238,36 @@ def test_what_is_no_answer_fails_and_says_why(session: Session, repository: Path
     broken = session(*few)
     assert broken.ret == 1
     assert "RuntimeError: a fault of ours" in broken.stdout.str()
+
+
+SCORES_ALONE = """
+import harden
+
+
+def test_scores(robustness):
+    robustness.check("model.onnx", "npz:few.npz", threat=harden.Linf("1/8"), name="scores", black_box=True)
+"""
+
+
+def test_a_file_that_can_not_be_read_is_checked_by_its_scores(
+    session: Session, repository: Path, models: Path
+) -> None:
+    model = onnx.load(models / "good.onnx")
+    for node in model.graph.node:
+        node.output[:] = ["raw" if name == "logits" else name for name in node.output]
+    # A growing function of each logit: the same classes, through an operator without a rule.
+    model.graph.node.append(onnx.helper.make_node("Asinh", ["raw"], ["logits"]))
+    onnx.save(model, repository / "model.onnx")
+    (repository / "test_robustness.py").write_text(SCORES_ALONE)
+    few = ("--harden-max-images", "12")
+    made = session(*few, "--harden-update-baseline")
+    assert made.ret == 0, made.stdout.str()
+    (check,) = json.loads((repository / "robustness-baseline.json").read_text())["checks"].values()
+    assert check["setting"]["evidence"] == "C"
+    assert session(*few).ret == 0
+    (repository / "test_robustness.py").write_text(SCORES_ALONE.replace(", black_box=True", ""))
+    refused = session(*few)
+    assert refused.ret == 1
+    assert "evidence level (C there, A here)" in refused.stdout.str()
+    assert "black_box=True" in refused.stdout.str()
+    assert session(*few, "--harden-black-box").ret == 0

@@ -24,11 +24,17 @@ THREADS: Final = (1, 2)
 BUILD: Final = f"onnxruntime {onnxruntime.__version__}, CPUExecutionProvider"
 
 
-def executions(model: str | Path | bytes, *, device: torch.device | str = "cpu") -> tuple[Execution, ...]:
+def executions(
+    model: str | Path | bytes,
+    *,
+    image_shape: tuple[int, ...] | None = None,
+    device: torch.device | str = "cpu",
+) -> tuple[Execution, ...]:
     """The distinct graphs that sessions execute for a file, with sound rules for all their operations.
 
     Args:
         model: the file, or its bytes.
+        image_shape: of one image as the file takes it, for sizes that the file leaves open.
         device: of the bounds; the runtime is on the CPU.
 
     Raises:
@@ -36,7 +42,7 @@ def executions(model: str | Path | bytes, *, device: torch.device | str = "cpu")
             the level at which onnxruntime writes it.
     """
     found = []
-    for each in runtime_graphs(model):
+    for each in runtime_graphs(model, image_shape):
         try:
             program = Program.of(each.graph, device=device)
         except InputError as error:
@@ -45,7 +51,9 @@ def executions(model: str | Path | bytes, *, device: torch.device | str = "cpu")
             where = f"in the graph that onnxruntime executes at optimisation level {each.levels[-1]!r}"
             raise InputError(f"{error.seen}, {where}", error.expected, error.instead) from error
         runtimes: Mapping[str, Runtime] = {
-            f"{level}, {threads} thread{'s' if threads > 1 else ''}": _Lazy(model, level, threads)
+            f"{level}, {threads} thread{'s' if threads > 1 else ''}": _Lazy(
+                model, level, threads, image_shape
+            )
             for level in each.levels
             for threads in THREADS
         }
@@ -61,10 +69,15 @@ class _Lazy:
     model: str | Path | bytes
     level: str
     threads: int
+    image_shape: tuple[int, ...] | None
 
     @cached_property
     def session(self) -> Session:
-        return Session(self.model, threads=self.threads, level=self.level, exported=False)
+        return Session(
+            self.model, threads=self.threads, level=self.level, exported=False, image_shape=self.image_shape
+        )
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.session(x)
+        """Logits (N, K), (0, z) where the file has one logit z, of inputs as the file takes them."""
+        found = self.session(x)
+        return found if found.shape[1] > 1 else np.concatenate([np.zeros_like(found), found], 1)

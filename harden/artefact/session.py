@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from harden.certificate.ports import INPUT, OUTPUT
 from harden.certificate.runnable import check_runnable
 from harden.errors import InputError
+from harden.files import refuse_pointer
 from harden.graph.runtime_graphs import LEVELS
+from harden.models.arranged import Arrangement
 
 
 @final
@@ -32,13 +35,20 @@ class Session:
         level: of graph optimisation, a name of `harden.graph.runtime_graphs.LEVELS`; a session's default.
         exported: whether harden exported it: then input and output are `image` and `logits`, and the batch
             is free. Another's file may have any names, and one batch size: it gets so many images at a time.
+        image_shape: (C, H, W) of the images that it will get, for sizes that another's file leaves open.
 
     Raises:
         InputError: it is no such graph, or the file cannot be read.
     """
 
     def __init__(
-        self, model: str | Path | bytes, *, threads: int = 1, level: str = "all", exported: bool = True
+        self,
+        model: str | Path | bytes,
+        *,
+        threads: int = 1,
+        level: str = "all",
+        exported: bool = True,
+        image_shape: tuple[int, ...] | None = None,
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = LEVELS[level]
@@ -60,7 +70,8 @@ class Session:
             raise InputError(
                 f"{self._name} does not load ({_reason(error)})", "an ONNX model", "export it again"
             ) from error
-        self._exported = exported
+        self._exported, self._given = exported, image_shape
+        self.takes_any_size = False
         self._batch: int | None = None
         self._names = (INPUT, OUTPUT)
         self._image_shape, self.classes = self._ports()
@@ -83,14 +94,10 @@ class Session:
             ) from error
         known = names == [INPUT, OUTPUT] if self._exported else len(inputs) == len(outputs) == 1
         if known and kinds == [_FLOAT, _FLOAT]:
-            image, logits = shapes
-            sizes, ranks = [*image[1:], *logits[1:]], (len(image), len(logits))
-            fits = ranks == (4, 2) if self._exported else min(ranks) >= 2
-            if fits and all(type(s) is int and s > 0 for s in sizes):
-                self._names = (names[0], names[1])
-                if not self._exported and type(image[0]) is int:
-                    self._batch = image[0]
-                return tuple(image[1:]), math.prod(logits[1:])
+            self._names = (names[0], names[1])
+            found = self._exported_sizes(*shapes) if self._exported else self._foreign_sizes(*shapes)
+            if found is not None:
+                return found
         said = (INPUT, OUTPUT) if self._exported else ("images", "logits")
         raise InputError(
             f"{self._name} with inputs and outputs {names}, {kinds} of shapes {shapes}"[:400],
@@ -98,6 +105,35 @@ class Session:
             "both of float32",
             "use a model that harden exported" if self._exported else "export the classifier alone",
         )
+
+    def _exported_sizes(self, image: _Sizes, logits: _Sizes) -> tuple[tuple[int, ...], int] | None:
+        known = _known([*image[1:], *logits[1:]])
+        if (len(image), len(logits)) != (4, 2) or known is None:
+            return None
+        return known[:-1], known[-1]
+
+    def _foreign_sizes(self, image: _Sizes, logits: _Sizes) -> tuple[tuple[int, ...], int] | None:
+        """Sizes that the file leaves open are those of the images; so is the count of logits, by a look."""
+        if len(image) < 2:
+            return None
+        size = _known(image[1:])
+        if size is None:
+            open_sizes = [each if type(each) is int and each > 0 else None for each in image[1:]]
+            size = None if self._given is None else Arrangement.filled(open_sizes, self._given)
+            self.takes_any_size = True
+        if size is None:
+            return None
+        self._batch = image[0] if type(image[0]) is int and image[0] > 0 else None
+        classes = _known(logits[1:]) if logits else None
+        return size, self._counted(size) if classes is None else math.prod(classes)
+
+    def _counted(self, size: tuple[int, ...]) -> int:
+        """How many logits an image gets, where the file does not say."""
+        images = np.zeros((self._batch or 1, *size), dtype=np.float32)
+        found = self._answer(images)
+        if not found.ndim or len(found) != len(images) or not found.size:
+            raise self._unlike(found.shape, len(images), "K")
+        return found.size // len(images)
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits (N, K) of images (N, C, H, W) in [0, 1].
@@ -111,20 +147,27 @@ class Session:
         image = np.ascontiguousarray(x, dtype=np.float32)
         if self._batch is not None and len(x) != self._batch:
             return self._in_batches(image, self._batch)
+        logits = self._answer(image)
+        if not logits.ndim or len(logits) != len(x) or logits.size != len(x) * self.classes:
+            raise self._unlike(logits.shape, len(x), self.classes)
+        return logits.reshape(len(x), self.classes)
+
+    def _answer(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the runtime returns, in whatever shape."""
         try:
             found: Any = self._session.run([self._names[1]], {self._names[0]: image})[0]
         except Exception as error:  # onnxruntime again: a class for every kind of trouble
             raise InputError(
                 f"{self._name} does not run ({_reason(error)})", "an ONNX model", "export it again"
             ) from error
-        logits = np.asarray(found, dtype=np.float32)
-        if len(logits) != len(x) or logits.size != len(x) * self.classes:
-            raise InputError(
-                f"{self._name} gives {logits.shape} for {len(x)} images",
-                f"logits ({len(x)}, {self.classes})",
-                "export it again with a free batch size",
-            )
-        return logits.reshape(len(x), self.classes)
+        return np.asarray(found, dtype=np.float32)
+
+    def _unlike(self, shape: tuple[int, ...], n: int, classes: int | str) -> InputError:
+        return InputError(
+            f"{self._name} gives {shape} for {n} images",
+            f"logits ({n}, {classes})",
+            "export it again with a free batch size",
+        )
 
     def _in_batches(self, x: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         """So many images at a time; the last one again where they do not fill a batch."""
@@ -136,17 +179,26 @@ class Session:
         return np.concatenate(parts)[: len(x)]
 
 
+_Sizes = Sequence[object]
 _FLOAT = "tensor(float)"
 _PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*\) (?=[A-Z])")
 
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror})", "an ONNX model", "point to an existing file"
         ) from error
+    refuse_pointer(content, path)
+    return content
+
+
+def _known(sizes: Sequence[object]) -> tuple[int, ...] | None:
+    """The sizes, or None where one of them is open."""
+    found = tuple(size for size in sizes if type(size) is int and size > 0)
+    return found if len(found) == len(sizes) else None
 
 
 def _reason(error: Exception) -> str:

@@ -21,7 +21,7 @@ from harden.certificate.schema import (
 )
 from harden.certificate.sealed import Certificate
 from harden.errors import BrokenClaimError, InputError
-from harden.files import write_bytes
+from harden.files import refuse_pointer, write_bytes
 
 CERTIFICATE_FILE = "certificate.json"
 _ADVICE = "pass the folder that harden wrote, or write the certificate again"
@@ -91,6 +91,7 @@ def read(path: str | Path) -> Certificate:
         data = target.read_bytes()
     except OSError as error:
         raise InputError(f"{target} cannot be read ({error.strerror})", "a certificate", _ADVICE) from error
+    refuse_pointer(data, target)
     try:
         fields = parse_json(data)
     except ValueError as error:

@@ -75,17 +75,19 @@ def of_file(
     Raises:
         InputError: the file or the twin does not fit, or there are options that are for neither.
     """
-    given = spec.given()
-    if given and not allowed.twin:
+    own = [option for option in spec.given() if option not in ("--mean", "--std")]
+    if own and not allowed.twin:
         raise InputError(
-            f"{spec.spec} with {' and '.join(given)}",
+            f"{spec.spec} with {' and '.join(own)}",
             "a file alone, which has its own",
             "leave these options out, or name the model that they are for with --twin",
         )
-    file = Bare.of(Path(spec.spec), splits)
+    # With a twin the options for models, its normalisation too, are the twin's.
+    mean, std = (None, None) if allowed.twin else (spec.mean, spec.std)
+    file = Bare.of(Path(spec.spec), splits, mean, std)
     twin = None if not allowed.twin else replace(spec, spec=allowed.twin).build(splits).to(device)
     transferred = () if twin is None else tuple(_transferred(each, twin) for each in attempts)
-    blind = _blind(attempts)
+    without = blind(attempts)
     level: Level = "C" if twin is None else "B"
     if allowed.black_box:
         why = "as was asked"
@@ -98,15 +100,18 @@ def of_file(
             by = f"{file.path} in onnxruntime, white box through its own graph"
             return Access(model.to(device), file.judge, by, (*attempts, *transferred), "A")
     by = f"{file.path} in onnxruntime, without its graph ({why})"
-    return Access(file.opaque().to(device), file.judge, by, (*transferred, *blind), level)
+    return Access(file.opaque().to(device), file.judge, by, (*transferred, *without), level)
 
 
 def _transferred(attempt: Attempt, twin: Classifier) -> Attempt:
     return replace(attempt, name=f"{attempt.name}-transfer", source=twin, black_box=False)
 
 
-def _blind(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
-    """Those of the suite that need no gradient; Square where there is none."""
+def blind(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    """What is left of a suite where scores alone may be asked for.
+
+    Those of its attempts that need no gradient; Square where there is none.
+    """
     own = [each for each in attempts if getattr(each.attack, "gradient_free", False)]
     if own:
         return tuple(replace(each, black_box=True, source=None) for each in own)

@@ -11,19 +11,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harden.artefact.executions import executions
 from harden.artefact.gated import first_images, judge_of
 from harden.artefact.parity import check_parity
 from harden.artefact.session import Session
 from harden.cli.specs import ModelSpec
 from harden.data import Source, Splits
 from harden.errors import ExportError, InputError
-from harden.graph import Graph, GraphNetwork, read
+from harden.evaluation.runtime_agreement import Execution
+from harden.graph import Graph, GraphNetwork, UnreadableError, read
+from harden.graph.classification import classifying, of_size
 from harden.graph.operations import QuantizeLinear
 from harden.models import Classifier
 from harden.models.arranged import Arranged, Arrangement, Opaque
+from harden.models.checks import check_normalisation
+from harden.models.outputs import binary
 
 ALIKE = 0.8
 """The least share of images that a quantised file and its reading have to answer alike."""
+
+
+Numbers = tuple[float, ...] | None
+_A_RULE = "operators with a rule: gradients through the file, and proofs of it, need one for each"
+_BLACK_BOX = "write --black-box, which evaluate, baseline update and check take: evidence by attack alone"
+
+
+def classes_of(session: Session) -> int:
+    """How many classes a file tells apart: one logit tells two apart."""
+    return max(session.classes, 2)
 
 
 def is_bare(spec: ModelSpec) -> bool:
@@ -58,20 +73,32 @@ class Bare:
         path: the file.
         session: its execution, on inputs as the file takes them.
         arrangement: from images to such inputs.
+        mean: of the normalisation that the file expects its images to have gone through; None for none.
+        std: likewise.
     """
 
     path: Path
     session: Session
     arrangement: Arrangement
+    mean: Numbers = None
+    std: Numbers = None
 
     @classmethod
-    def of(cls, path: Path, splits: Splits) -> Bare:
+    def of(cls, path: Path, splits: Splits, mean: Numbers = None, std: Numbers = None) -> Bare:
         """Load a file into the runtime.
 
         Raises:
-            InputError: it does not load, or is for other images or classes.
+            InputError: it does not load, or is for other images or classes; mean and std do not fit.
         """
-        session = Session(path, exported=False)
+        check_normalisation(mean, std)
+        channels = splits.test.image_shape[0]
+        if mean is not None and len(mean) not in (1, channels):
+            raise InputError(
+                f"{len(mean)} means for images with {channels} channels",
+                "one for each channel, or one",
+                "write as many of each as the images have channels",
+            )
+        session = Session(path, exported=False, image_shape=splits.test.image_shape)
         arrangement = Arrangement.between(splits.test.image_shape, session.image_shape)
         if arrangement is None:
             raise InputError(
@@ -79,13 +106,15 @@ class Bare:
                 f"images {splits.test.image_shape}, (C, H, W), as the data has them, or channels last",
                 "bring images and file to one size and layout",
             )
-        if session.classes != len(splits.test.classes):
+        classes = classes_of(session)
+        if classes != len(splits.test.classes):
+            seen = "one logit, read as two" if session.classes == 1 else f"{classes}"
             raise InputError(
-                f"{path} with {session.classes} classes",
+                f"{path} with {seen} classes",
                 f"{len(splits.test.classes)}, as the data has",
                 "evaluate it on the data of its task",
             )
-        return cls(path, session, arrangement)
+        return cls(path, session, arrangement, mean, std)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -98,8 +127,15 @@ class Bare:
         return found
 
     def judge(self, x: Tensor) -> Tensor:
-        """The runtime: images to logits."""
-        return judge_of(self.session)(self.arrangement(x))
+        """The runtime: images to logits (N, K), (0, z) where the file has one logit z."""
+        return binary(judge_of(self.session)(self.inputs(x)))
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """What the file gets for images (N, C, H, W): normalised, and in its order."""
+        if self.mean is not None and self.std is not None:
+            mean, std = (x.new_tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
+            x = (x - mean) / std
+        return self.arrangement(x)
 
     def reading(self, source: Source) -> tuple[Graph, Classifier]:
         """The file's graph, and it as a classifier, held against what the runtime computes.
@@ -108,10 +144,28 @@ class Bare:
             UnreadableError: there are operations that are not known.
             InputError: the reading computes something else.
         """
-        graph = read(self.path)
-        model = Classifier(Arranged(GraphNetwork(graph), self.arrangement))
+        sized = of_size(self.path, self.session.image_shape) if self.session.takes_any_size else self.path
+        try:
+            graph = classifying(read(sized))
+        except UnreadableError as error:
+            raise UnreadableError(f"{self.path}: {error.seen}", _A_RULE, _BLACK_BOX) from error
+        model = Classifier(Arranged(GraphNetwork(graph), self.arrangement), self.mean, self.std)
         self._check(graph, model, source)
         return graph, model
+
+    def executions(self) -> tuple[Execution, ...]:
+        """What sessions execute for the file, to be bounded.
+
+        Raises:
+            InputError: an operation has no bound, or images are normalised outside of the file.
+        """
+        if self.mean is not None:
+            raise InputError(
+                f"a proof of {self.path} with --mean and --std",
+                "a file that normalises its images itself: a proof is about what the file computes",
+                "export the model with its normalisation inside, as harden export does",
+            )
+        return executions(self.path, image_shape=self.session.image_shape)
 
     def opaque(self) -> Classifier:
         """The runtime as a classifier without gradients."""

@@ -10,6 +10,7 @@ from typing import final
 
 from harden.cli.bare import Bare, file_of
 from harden.cli.console import Watch
+from harden.cli.gauging import Way
 from harden.cli.sampling import evaluated_images
 from harden.data import Splits, from_loader
 from harden.errors import InputError
@@ -66,14 +67,19 @@ class Bench:
 
 
 def timed(
-    candidate: Path, splits: Splits, bench: Bench, clock: Clock = time.perf_counter
+    candidate: Path,
+    splits: Splits,
+    bench: Bench,
+    clock: Clock = time.perf_counter,
+    *,
+    way: Way | None = None,
 ) -> tuple[SpeedFinding, ...]:
     """Time inference and attack of two files on the same images, in alternation.
 
     Raises:
         InputError: a file does not fit the data.
     """
-    pairs = zip(*(works(path, splits, bench.images) for path in (bench.path, candidate)), strict=True)
+    pairs = zip(*(works(path, splits, bench.images, way) for path in (bench.path, candidate)), strict=True)
     images, found = min(bench.images, len(splits.test)), []
     with Watch() as watch:
         for (measure, base), (_, now) in pairs:
@@ -87,17 +93,23 @@ def timed(
     return tuple(found)
 
 
-def works(path: Path, splits: Splits, images: int) -> tuple[tuple[str, Work], ...]:
+def works(path: Path, splits: Splits, images: int, way: Way | None = None) -> tuple[tuple[str, Work], ...]:
     """What is timed of a file: its answers by onnxruntime on one thread, and the gradients of an attack.
+
+    The answers alone where the graph is left unread.
 
     Raises:
         InputError: the file does not fit the data, or its graph can't be read.
     """
-    bare, few = Bare.of(path, splits), evaluated_images(splits, images)
+    way = way or Way()
+    bare, few = Bare.of(path, splits, way.mean, way.std), evaluated_images(splits, images)
     (batch,) = few.batches(len(few))
+    x = bare.inputs(batch.x).contiguous().numpy()
+    inference = ("inference", partial(bare.session, x))
+    if way.black_box:
+        return (inference,)
     _, model = bare.reading(from_loader(few, len(few)))
-    x = bare.arrangement(batch.x).contiguous().numpy()
-    return ("inference", partial(bare.session, x)), ("attack", attack_work(model, batch.x, batch.y))
+    return inference, ("attack", attack_work(model, batch.x, batch.y))
 
 
 def slowdown(text: str) -> float:

@@ -9,7 +9,7 @@ from typing import final
 
 from rich.table import Table
 
-from harden.artefact.executions import BUILD, executions
+from harden.artefact.executions import BUILD
 from harden.cli.bare import Bare, file_of
 from harden.cli.console import Watch, console, write_json
 from harden.cli.evaluate import fitting
@@ -57,7 +57,7 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
     file = Bare.of(path, splits)
     _, model = file.reading(from_loader(splits.test, plan.batch_size))
-    executed = executions(path)
+    executed = file.executions()
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     attack_journal = None if plan.journal is None else plan.journal / _ATTACK_JOURNAL
     with fitting(plan.batch_size), Watch() as watch:

@@ -13,6 +13,7 @@ from typing import Any, final, get_args, get_origin, get_type_hints
 import typer
 
 from harden.errors import InputError
+from harden.files import refuse_pointer
 
 _CONFIG = "config"  # what a command has that takes its options from a file
 # A file does not name another one, and a reason is one for a single step down.
@@ -110,7 +111,9 @@ def _table(path: Path) -> dict[str, Any]:
             raise InputError(seen, "a TOML file", advice)
         if path.stat().st_size > _LARGEST:
             raise InputError(f"{path} of {path.stat().st_size:,} bytes", "a file of options", advice)
-        everything = tomllib.loads(path.read_text("utf-8"))
+        content = path.read_bytes()
+        refuse_pointer(content, path)
+        everything = tomllib.loads(content.decode())
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}", "a file that can be read", advice) from None
     except UnicodeDecodeError as error:

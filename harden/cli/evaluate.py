@@ -17,8 +17,8 @@ from harden.cli.access import MEANING, Access, Allowed, of_file
 from harden.cli.bare import is_bare
 from harden.cli.beyond import Beyond, Subject, as_decided, measured, show
 from harden.cli.console import Watch, console, write_json
+from harden.cli.evaluated import at_chance, show_curve
 from harden.cli.evaluated import show as show_evaluation
-from harden.cli.evaluated import show_curve
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
 from harden.cli.suites import suite_named
@@ -109,6 +109,8 @@ def evaluate(
     title = f"{splits.name} test, {threats[-1]}, decided by {access.by}"
     show_evaluation(found, title, splits.test.classes)
     console.print(f"evidence level {access.level}: {MEANING[access.level]}", soft_wrap=True)
+    if is_bare(spec) and (remark := at_chance(found)):
+        console.print(remark, soft_wrap=True)
     if len(curve) > 1:
         show_curve(curve, f"{splits.name} test, {plan.norm}")
     show(more, splits.test.classes)

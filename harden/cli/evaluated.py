@@ -7,6 +7,8 @@ from rich.table import Table
 from harden.cli.console import console
 from harden.evaluation import Evaluation
 
+_LEAST = 10
+
 
 def show(found: Evaluation, title: str, classes: tuple[str, ...]) -> None:
     """Print an evaluation: a table of the attempts, the headline where there is one, what fired."""
@@ -36,6 +38,20 @@ def show(found: Evaluation, title: str, classes: tuple[str, ...]) -> None:
     for check in found.checks:
         if not check.passed:
             console.print(f"unreliable: {check.meaning}: {check.value:.3g}; {check.action}", soft_wrap=True)
+
+
+def at_chance(found: Evaluation) -> str:
+    """A line where a file's clean accuracy can't be told from that of guessing; "" where it can.
+
+    Guessing is what the largest class gets. Of fewer than ten images nothing is said.
+    """
+    n = len(found.labels)
+    if n < _LEAST or found.clean.interval[0] > int(found.labels.bincount().max()) / n:
+        return ""
+    return (
+        f"clean accuracy {found.clean} can't be told from guessing, so robustness says nothing; "
+        "where the file expects normalised images, give --mean and --std"
+    )
 
 
 def show_curve(found: tuple[Evaluation, ...], title: str) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
 from harden.cli.benched import Bench, timed
 from harden.cli.console import console, write_file, write_json
-from harden.cli.gauging import Ask, Gauge
+from harden.cli.gauging import Ask, Gauge, Way
 from harden.errors import BaselineError, HardenError, InputError
 from harden.regression.baseline import compared, read, require_same
 from harden.regression.github import SUMMARY, annotation, append_summary
@@ -44,7 +44,7 @@ class Gate:
         baseline: the file; None to check speed alone.
         rule: margin, alpha and floors.
         inconclusive: "warn" or "fail".
-        batch_size: images at a time.
+        way: how the file is gone about.
         label: whose checks of the baseline are meant; empty for those without one.
         bench: how speed is checked; None where it is not.
 
@@ -55,7 +55,7 @@ class Gate:
     baseline: Path | None
     rule: Rule
     inconclusive: str = "warn"
-    batch_size: int = 256
+    way: Way = field(default_factory=Way)
     label: str = ""
     bench: Bench | None = None
 
@@ -84,7 +84,7 @@ def check(model: str, data: str, gate: Gate, files: Files) -> int:
         names = [*(each.name for each in known), *speed]
         if gate.bench is not None:
             _ = gate.bench.path  # a base that is none is told before anything is attacked
-        verdict, models = _judged(Gauge.of(model, data, gate.batch_size), gate, known)
+        verdict, models = _judged(Gauge.of(model, data, gate.way), gate, known)
     except Exception as error:  # raised again: a check that crashed is told in every file that was asked for
         _write_broken(files, names, error)
         raise
@@ -117,6 +117,7 @@ def _known(model: str, data: str, gate: Gate, baseline: Path) -> list[Check]:
     """The baseline's checks of this model."""
     words = ["harden", "baseline", "update", model, "--data", data, "--norm", "linf", "--eps", "8/255"]
     words += ["--baseline", str(baseline), *(("--label", gate.label) if gate.label else ())]
+    words += ["--black-box"] if gate.way.black_box else []
     make = f"run `{shlex.join(words)}` on the model to keep, and commit it"
     checks = read(baseline, make).checks
     found = [check for _, check in sorted(checks.items()) if check.label == gate.label]
@@ -145,7 +146,7 @@ def _judged(gauge: Gauge, gate: Gate, known: list[Check]) -> tuple[Verdict, dict
     if gate.bench is None:
         return verdict, models
     # Last: an attack is longer than all rounds, and a machine is calmer when nothing else begins.
-    return replace(verdict, speed=timed(gauge.path, gauge.splits, gate.bench)), models
+    return replace(verdict, speed=timed(gauge.path, gauge.splits, gate.bench, way=gate.way)), models
 
 
 def _write(files: Files, verdict: Verdict, gate: Gate, more: Mapping[str, Any]) -> None:

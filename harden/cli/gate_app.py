@@ -32,6 +32,11 @@ CleanFloor = Annotated[str, typer.Option("--clean-floor", help="Least clean accu
 CertifiedFloor = Annotated[str, typer.Option("--certified-floor", help="Least certified accuracy.")]
 Inconclusive = Annotated[str, typer.Option(help="warn (exit 0) | fail (exit 3)")]
 Certify = Annotated[bool, typer.Option("--certify", help="Also: how many images are proved.")]
+FileMean = Annotated[
+    str,
+    typer.Option("--mean", help="Where the file expects normalised images: their mean, 0.485,0.456,0.406"),
+]
+FileStd = Annotated[str, typer.Option("--std", help="Likewise their standard deviation, 0.229,0.224,0.225")]
 Label = Annotated[str, typer.Option(help="Whose checks, where a baseline holds those of several models.")]
 Accept = Annotated[
     str | None,
@@ -84,6 +89,9 @@ def check(
     bench_rounds: BenchRounds = 15,
     bench_margin: BenchMargin = "10%",
     bench_images: BenchImages = 32,
+    black_box: opt.BlackBox = False,
+    mean: FileMean = "",
+    std: FileStd = "",
     batch_size: opt.Batch = 256,
     junit: Junit = None,
     md: Markdown = None,
@@ -96,6 +104,7 @@ def check(
     from harden.cli.benched import Bench, slowdown
     from harden.cli.gate import Files, Gate, share
     from harden.cli.gate import check as command
+    from harden.cli.gauging import way_of
     from harden.regression.verdict import Rule
 
     floors = (
@@ -107,7 +116,7 @@ def check(
     rule = Rule(share("--margin", margin), alpha, least)
     speed = Bench(bench, bench_rounds, slowdown(bench_margin), alpha, bench_images) if bench else None
     known = baseline if baseline is not None or bench else DEFAULT
-    gate = Gate(known, rule, inconclusive, batch_size, label, speed)
+    gate = Gate(known, rule, inconclusive, way_of(batch_size, black_box, mean, std), label, speed)
     if code := command(model, data, gate, Files(junit, md, json_file, html)):
         raise typer.Exit(code)
 
@@ -131,6 +140,9 @@ def update(
     label: Label = "",
     baseline: BaselineFile = DEFAULT,
     accept_regression: Accept = None,
+    black_box: opt.BlackBox = False,
+    mean: FileMean = "",
+    std: FileStd = "",
     batch_size: opt.Batch = 256,
     seed: opt.Seed = 0,
     json_file: opt.Json = None,
@@ -139,10 +151,10 @@ def update(
 ) -> None:
     """Measure a file and write it into the baseline; a step down needs a reason."""
     from harden.cli.baselines import update as command
-    from harden.cli.gauging import Ask, Gauge
+    from harden.cli.gauging import Ask, Gauge, way_of
 
     ask = Ask(norm, eps, attacks, steps, restarts, test_images, seed, certify, label)
-    gauge = Gauge.of(model, data, batch_size)
+    gauge = Gauge.of(model, data, way_of(batch_size, black_box, mean, std))
     if code := command(gauge, ask, baseline, accept_regression, json_file):
         raise typer.Exit(code)
 

@@ -10,11 +10,13 @@ from typing import final
 
 from torch import Tensor
 
-from harden.artefact.executions import executions
 from harden.bounds import Method
-from harden.cli.bare import Bare, file_of
-from harden.cli.console import Watch
+from harden.cli.access import blind
+from harden.cli.bare import Bare, Numbers, file_of
+from harden.cli.console import Watch, console
+from harden.cli.evaluated import at_chance
 from harden.cli.sampling import evaluated_images
+from harden.cli.specs import numbers
 from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Examples, Splits, from_loader, load
 from harden.errors import InputError
@@ -22,11 +24,30 @@ from harden.evaluation import Attempt, Evaluation, Phase, Standing, evaluate
 from harden.evaluation.proofs import Search, prove
 from harden.graph import Graph
 from harden.models import Classifier
+from harden.models.checks import check_normalisation
 from harden.regression.measured import attack_setting, check_of, data_setting, distrusted, threat_record
 from harden.regression.records import Check, DataSetting, Setting
 from harden.threats import Threat, from_name
 
 OnBatch = Callable[[Standing], None]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a file is gone about.
+
+    Attributes:
+        batch_size: images at a time.
+        black_box: whether its graph is left unread, and it is asked for scores alone.
+        mean: of the normalisation that it expects its images to have gone through; None for none.
+        std: likewise.
+    """
+
+    batch_size: int = 256
+    black_box: bool = False
+    mean: Numbers = None
+    std: Numbers = None
 
 
 @final
@@ -77,21 +98,43 @@ class Ask:
         """The threat model."""
         return from_name(self.norm, self.eps)
 
-    @property
-    def attempts(self) -> tuple[Attempt, ...]:
-        """The attacks."""
-        return suite_named(self.attacks, self.steps, self.restarts)
+    def attempts(self, way: Way) -> tuple[Attempt, ...]:
+        """The attacks: the suite, or what is left of it where the graph is not read."""
+        suite = suite_named(self.attacks, self.steps, self.restarts)
+        return blind(suite) if way.black_box else suite
 
-    def setting(self, data: DataSetting) -> Setting:
-        """All that the result depends on, on these images."""
+    def setting(self, data: DataSetting, way: Way) -> Setting:
+        """All that the result depends on, on these images.
+
+        Raises:
+            InputError: bounds are to be computed where the graph is not read, or is given normalised images.
+        """
+        if self.certify and (way.black_box or way.mean is not None):
+            raise InputError(
+                f"--certify with {'--black-box' if way.black_box else '--mean and --std'}",
+                "a proof, which goes by the graph of a file that takes pixels",
+                "leave one of them out",
+            )
         own = (self.steps, self.restarts) if self.attacks == "pgd" else (None, None)
         return Setting(
             threat=threat_record(self.threat),
-            attacks=attack_setting(self.attacks, self.attempts, *own),
+            attacks=attack_setting(self.attacks, self.attempts(way), *own),
             data=data,
             seed=self.seed,
             certified=self.certify,
+            evidence="C" if way.black_box else "A",
         )
+
+
+def way_of(batch_size: int, black_box: bool, mean: str, std: str) -> Way:
+    """The way that options ask for, as they were typed.
+
+    Raises:
+        InputError: mean and std are no numbers, or do not fit together.
+    """
+    values = numbers("--mean", mean), numbers("--std", std)
+    check_normalisation(*values)
+    return Way(batch_size, black_box, *values)
 
 
 @final
@@ -101,68 +144,74 @@ class Gauge:
     Args:
         path: an ONNX file.
         splits: the data.
-        batch_size: images at a time.
+        way: how it is gone about.
     """
 
-    def __init__(self, path: Path, splits: Splits, batch_size: int = 256) -> None:
-        self.path, self.splits, self._batch_size = path, splits, batch_size
+    def __init__(self, path: Path, splits: Splits, way: Way | None = None) -> None:
+        self.path, self.splits, self.way = path, splits, way or Way()
+        self._remark = ""
         self._images: dict[int, tuple[Examples, DataSetting]] = {}
 
     @classmethod
-    def of(cls, model: str, data: str, batch_size: int) -> Gauge:
+    def of(cls, model: str, data: str, way: Way) -> Gauge:
         """Find a file, or the one in a folder, and load the data of a spec.
 
         Raises:
             InputError: there is no such file, or the data can't be read.
         """
-        return cls(file_of(model), load(data), batch_size)
+        return cls(file_of(model), load(data), way)
 
     def images(self, sample: int) -> tuple[Examples, DataSetting]:
         """The images of a sample and their digests."""
         if sample not in self._images:
             images = evaluated_images(self.splits, sample)
-            self._images[sample] = images, data_setting(images, sample)
+            self._images[sample] = images, data_setting(images, sample, self.way.mean, self.way.std)
         return self._images[sample]
 
     def setting(self, ask: Ask) -> Setting:
         """What a measurement would be made with."""
-        return ask.setting(self.images(ask.sample)[1])
+        return ask.setting(self.images(ask.sample)[1], self.way)
 
     def measure(self, ask: Ask, on_batch: OnBatch | None = None) -> tuple[Check, tuple[str, ...]]:
         """Attack the file, with onnxruntime as the judge, and give what was found and why to distrust it."""
         images, _ = self.images(ask.sample)
-        _, model = self._reading
+        setting = self.setting(ask)
+        model = self._bare.opaque() if self.way.black_box else self._reading[1]
         found = evaluate(
             model,
-            from_loader(images, self._batch_size),
+            from_loader(images, self.way.batch_size),
             ask.threat,
-            ask.attempts,
+            ask.attempts(self.way),
             judge=self._bare.judge,
             seed=ask.seed,
             on_batch=on_batch,
         )
+        self._remark = at_chance(found)
         certified = self._certified(images, found) if ask.certify else None
-        check = check_of(found, self.setting(ask), self.path, certified)
+        check = check_of(found, setting, self.path, certified)
         return check.model_copy(update={"label": ask.label}), distrusted(found)
 
     def watched(self, ask: Ask) -> tuple[Check, tuple[str, ...]]:
         """Measure, with a bar for who waits."""
         with Watch() as watch:
-            return self.measure(ask, lambda at: watch.phase(Phase.of("attack", at)))
+            found = self.measure(ask, lambda at: watch.phase(Phase.of("attack", at)))
+        if self._remark:
+            console.print(self._remark, markup=False, soft_wrap=True)
+        return found
 
     @cached_property
     def _bare(self) -> Bare:
-        return Bare.of(self.path, self.splits)
+        return Bare.of(self.path, self.splits, self.way.mean, self.way.std)
 
     @cached_property
     def _reading(self) -> tuple[Graph, Classifier]:
-        return self._bare.reading(from_loader(self.splits.test, self._batch_size))
+        return self._bare.reading(from_loader(self.splits.test, self.way.batch_size))
 
     def _certified(self, images: Examples, found: Evaluation) -> Tensor:
         """Which images are proved, without a climb: what is proved must not depend on the time there is."""
         search = Search(Method(climb=None), steps=0)
-        source = from_loader(images, self._batch_size)
-        proved = prove(executions(self.path), source, found, search, arrange=self._bare.arrangement)
+        source = from_loader(images, self.way.batch_size)
+        proved = prove(self._bare.executions(), source, found, search, arrange=self._bare.arrangement)
         if proved.disagreement is not None:
             raise InputError(
                 f"{self.path}, of which nothing is proved ({proved.disagreement})",

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from harden import kernels
 from harden.artefact.gated import exported, first_images
 from harden.artefact.session import Session
-from harden.cli.bare import file_of
-from harden.cli.gauging import Ask, Gauge
+from harden.cli.bare import classes_of, file_of
+from harden.cli.gauging import Ask, Gauge, Way
 from harden.data import Examples, Source, Splits, from_loader, load
 from harden.errors import BaselineError, InputError
 from harden.files import write_bytes
@@ -36,12 +36,14 @@ class Plugged:
         label: under which the baseline knows the model.
         sample: how many test images, 0 for all.
         command: what writes the missing part of the baseline, as a sentence.
+        black_box: whether the file's graph is left unread, and it is asked for scores alone.
     """
 
     path: Path
     label: str
     sample: int
     command: str
+    black_box: bool = False
 
     def gauge(self, model: object, data: object, folder: Path) -> Gauge:
         """Bring model and data to a file and splits; a torch model is exported into the folder.
@@ -56,7 +58,8 @@ class Plugged:
             path, classes = _exported(model, source, folder)
         elif isinstance(model, str | os.PathLike):
             path = file_of(os.fspath(model))
-            classes = Session(path, exported=False).classes
+            image = tuple(first_images(source)[0].shape[1:])
+            classes = classes_of(Session(path, exported=False, image_shape=image))
         else:
             raise InputError(
                 f"a model of type {type(model).__name__}",
@@ -66,7 +69,7 @@ class Plugged:
         if splits is None:
             images = data if isinstance(data, Examples) else _in_memory(source, classes)
             splits = Splits(images, images, images.name)
-        return Gauge(path, splits)
+        return Gauge(path, splits, Way(black_box=self.black_box))
 
     def name(self, threat: Threat, attacks: str) -> str:
         """The check's name in the baseline."""

@@ -10,12 +10,13 @@ from typing import final
 import torch
 
 from harden.artefact.folder import CHECKPOINT_FOLDER
+from harden.cli.console import console
 from harden.cli.networks import build_network
 from harden.data import Splits
 from harden.errors import InputError
-from harden.files import write_text
+from harden.files import refuse_pointer, write_text
 from harden.models import Classifier, copied, float32_copy
-from harden.training.checkpoint import restore_weights, restore_weights_file
+from harden.training.checkpoint import load_weights_file, restore_weights
 
 MODEL_FILE = "model.json"
 BUILT_IN = "small"
@@ -48,7 +49,7 @@ class ModelSpec:
     ) -> ModelSpec:
         """Read the options as they were typed."""
         path = str(weights) if weights else None
-        return cls(spec, path, _numbers("--mean", mean), _numbers("--std", std), head, output)
+        return cls(spec, path, numbers("--mean", mean), numbers("--std", std), head, output)
 
     @property
     def folder(self) -> Path | None:
@@ -90,7 +91,8 @@ class ModelSpec:
         # A copy's weights have the same names whether or not parts of the network are compiled.
         model = copied(model)
         if self.weights is not None:
-            restore_weights_file(model.network, Path(self.weights))
+            for note in load_weights_file(model.network, Path(self.weights)):
+                console.print(note, markup=False, soft_wrap=True)
         return model
 
     def resolved(self) -> ModelSpec:
@@ -137,7 +139,9 @@ def _from_folder(folder: Path, data: Splits) -> Classifier:
 def _stored(folder: Path) -> ModelSpec:
     path = folder / CHECKPOINT_FOLDER / MODEL_FILE
     try:
-        stored = json.loads(path.read_text())
+        content = path.read_bytes()
+        refuse_pointer(content, path)
+        stored = json.loads(content)
         # Folders of version 0.1 say nothing about head and output.
         spec, head, output = (_text(stored.get(name, "")) for name in ("spec", "head", "output"))
         if not spec:
@@ -177,7 +181,12 @@ def _position(output: str) -> str | int | None:
     return output or None
 
 
-def _numbers(option: str, text: str) -> tuple[float, ...] | None:
+def numbers(option: str, text: str) -> tuple[float, ...] | None:
+    """An option's numbers with commas; None where it is empty.
+
+    Raises:
+        InputError: it holds something else.
+    """
     if not text:
         return None
     try:

@@ -16,6 +16,7 @@ from harden.data.examples import Examples
 from harden.data.groups import group_numbers
 from harden.data.splitting import Splits, split
 from harden.errors import InputError
+from harden.files import refuse_pointer_at
 
 _Pixels = NDArray[Any]  # (C, H, W), uint8 or uint16
 _LAYOUT = "lay files out as DIR/train/CLASS/*.png and DIR/test/CLASS/*.png, or DIR/CLASS/*.png"
@@ -152,6 +153,7 @@ def _decode(file: Path) -> _Pixels:
                 )
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
+        refuse_pointer_at(file)
         raise InputError(
             f"{file}: unreadable ({error})", "a complete image file", "replace or remove it"
         ) from error

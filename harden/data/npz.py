@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from harden.data.arrays import KEYS, OPTIONAL, from_arrays
 from harden.data.splitting import Splits
 from harden.errors import InputError
+from harden.files import refuse_pointer_at
 
 _UNPACKED = 2**30
 _RATIO = 200
@@ -37,6 +38,7 @@ def load_npz(path: str) -> Splits:
     except (
         Exception
     ) as error:  # zipfile, its codecs, tokenize and numpy each raise their own on damaged files
+        refuse_pointer_at(file)
         raise InputError(
             f"npz:{path}: unreadable ({_short(str(error)) or type(error).__name__})",
             "an npz file of plain arrays, complete",

@@ -10,6 +10,7 @@ from onnx import external_data_helper, inliner, numpy_helper
 
 from harden.certificate.runnable import check_runnable
 from harden.errors import InputError
+from harden.files import refuse_pointer
 from harden.graph.values import Array
 
 LARGEST_MODEL: Final = 2**31 - 1
@@ -60,7 +61,9 @@ def one_line(text: str) -> str:
 
 def _content(path: Path) -> tuple[bytes, Path]:
     try:
-        return path.read_bytes(), path.parent
+        content = path.read_bytes()
+        refuse_pointer(content, path)
+        return content, path.parent
     except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(

@@ -20,6 +20,7 @@ import onnxruntime
 
 from harden.certificate.runnable import check_runnable
 from harden.errors import InputError
+from harden.graph.classification import classifying, of_size
 from harden.graph.graph import Graph
 from harden.graph.loading import loaded, one_line
 from harden.graph.nchwc_layout import Weights
@@ -56,11 +57,18 @@ class RuntimeGraph:
     graph: Graph
 
 
-def runtime_graphs(model: str | Path | bytes | onnx.ModelProto) -> tuple[RuntimeGraph, ...]:
+def runtime_graphs(
+    model: str | Path | bytes | onnx.ModelProto, image_shape: tuple[int, ...] | None = None
+) -> tuple[RuntimeGraph, ...]:
     """The distinct graphs of a file over all levels; the one of the file as it is written comes first.
 
     Two graphs are the same where all operations, attributes and constants are, bit by bit, whatever their
-    names; a fused operator counts as the operators that it computes.
+    names; a fused operator counts as the operators that it computes. Logits are (N, K), K >= 2
+    (`classification.classifying`).
+
+    Args:
+        model: the file, its bytes, or the parsed model.
+        image_shape: of one image as the file takes it, for sizes that the file leaves open.
 
     Raises:
         UnreadableError: a graph has an operator that can't be read; the level is named.
@@ -73,11 +81,11 @@ def runtime_graphs(model: str | Path | bytes | onnx.ModelProto) -> tuple[Runtime
     weights = Weights()
     for name, level in LEVELS.items():
         if name == "disabled":
-            graph = read(parsed)
+            graph = _read(parsed, image_shape)
         else:
             written = _written(content, level)
             try:
-                graph = read(standard_form(written, weights))
+                graph = _read(standard_form(written, weights), image_shape)
             except UnreadableError as error:
                 raise UnreadableError(
                     f"{error.seen}, as onnxruntime's graph optimisation at level {name!r} writes it",
@@ -86,6 +94,10 @@ def runtime_graphs(model: str | Path | bytes | onnx.ModelProto) -> tuple[Runtime
                 ) from error
         found.setdefault(structure_digest(graph), ([], graph))[0].append(name)
     return tuple(RuntimeGraph(tuple(levels), graph) for levels, graph in found.values())
+
+
+def _read(model: onnx.ModelProto, image_shape: tuple[int, ...] | None) -> Graph:
+    return classifying(read(model if image_shape is None else of_size(model, image_shape)))
 
 
 def _written(content: bytes, level: onnxruntime.GraphOptimizationLevel) -> onnx.ModelProto:

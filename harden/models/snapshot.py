@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from harden.description import JSON
 from harden.errors import InputError
-from harden.files import write_bytes
+from harden.files import refuse_pointer, write_bytes
 
 _FACTS, _DIGEST = "harden.facts", "harden.sha256"
 _WHOLE = "a snapshot that harden wrote, whole"
@@ -85,6 +85,7 @@ def read_snapshot(path: Path) -> Snapshot:
     """
     try:
         content = path.read_bytes()
+        refuse_pointer(content, path)
         tensors = load(content)
         length = int.from_bytes(content[:8], "little")
         notes = json.loads(content[8 : 8 + length]).get("__metadata__") or {}

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from harden.certificate.canonical import parse_json
 from harden.description import JSON
 from harden.errors import BaselineError, HeldError, InputError, RegressionError
-from harden.files import write_text
+from harden.files import refuse_pointer, write_text
 from harden.locking import locked
 from harden.regression.paired import Pairs
 from harden.regression.records import Accepted, Baseline, Check, Setting, described
@@ -26,6 +26,7 @@ _PAUSE = 0.05  # seconds between two looks at a lock
 _WORDS = {
     "threat": "threat model",
     "attacks": "attack specification",
+    "evidence": "evidence level",
     "seed": "seed",
     "certified": "whether bounds are computed",
     "data.n": "number of images",
@@ -50,6 +51,7 @@ def read(path: Path, instead: str) -> Baseline:
         if path.is_file() and path.stat().st_size > _LARGEST:
             raise BaselineError(f"{path} of {path.stat().st_size:,} bytes", "a baseline", "name another file")
         content = path.read_bytes()
+        refuse_pointer(content, path)
     except FileNotFoundError:
         raise BaselineError(f"no {path}", "a baseline that was committed", instead) from None
     except OSError as error:
@@ -152,6 +154,15 @@ def require_same(name: str, before: Setting, now: Setting) -> None:
         BaselineError: with what differs.
     """
     differing = differences(before, now)
+    if before.evidence != now.evidence:
+        there = "by black-box attacks alone" if before.evidence == "C" else "by white-box attacks"
+        option = "with" if before.evidence == "C" else "without"
+        raise BaselineError(
+            f"{name}: {', '.join(differing)} other than in the baseline",
+            f"attacks of the baseline's evidence level {before.evidence}, {there}",
+            f"check {option} --black-box (in a test, black_box=True), or make a new baseline with "
+            "`harden baseline update` and commit it",
+        )
     if differing:
         raise BaselineError(
             f"{name}: {', '.join(differing)} other than in the baseline",

@@ -30,9 +30,23 @@ from harden.threats import Threat
 PACKAGES = ("harden", "torch", "onnxruntime", "numpy")
 
 
-def data_setting(images: Examples, sample: int) -> DataSetting:
-    """Digest the evaluated images; `sample` is how many were drawn of the test images, 0 for all."""
+def data_setting(
+    images: Examples,
+    sample: int,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> DataSetting:
+    """Digest the evaluated images.
+
+    Args:
+        images: all of them.
+        sample: how many were drawn of the test images, 0 for all.
+        mean: of the normalisation that the images go through before the file, if they do.
+        std: likewise.
+    """
+    normalisation = {} if mean is None else {"mean": list(mean), "std": list(std or ())}
     preprocessing = {
+        **normalisation,
         "pixels": "float32 in [0, 1]",
         "layout": "NCHW",
         "shape": list(images.image_shape),

@@ -48,13 +48,17 @@ class DataSetting(Model):
 
 
 class Setting(Model):
-    """All that two results have to share before they may be compared."""
+    """All that two results have to share before they may be compared.
+
+    `evidence`: A where attacks climbed the file's own gradients, C where they asked it for scores alone.
+    """
 
     threat: ThreatRecord
     attacks: AttackSetting
     data: DataSetting
     seed: Count
     certified: bool = False
+    evidence: Literal["A", "C"] = "A"
 
 
 class ModelDigests(Model):

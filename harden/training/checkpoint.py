@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Final
 
 import torch
 from safetensors import SafetensorError
@@ -10,10 +12,12 @@ from safetensors.torch import load, save
 from torch import nn
 
 from harden.errors import InputError
-from harden.files import write_bytes
+from harden.files import refuse_pointer, write_bytes
 from harden.training.averaging import weights_of
 
 WEIGHTS_FILE = "weights.safetensors"
+_PREFIXES: Final = ("module.", "_orig_mod.", "model.", "net.")
+_HALVES: Final = (torch.float16, torch.bfloat16)
 
 
 def save_weights(module: nn.Module, folder: Path) -> Path:
@@ -37,8 +41,58 @@ def restore_weights(module: nn.Module, folder: Path) -> None:
 
 def restore_weights_file(module: nn.Module, path: Path) -> None:
     """Read a safetensors file into a module, in place; see `restore_weights`."""
+    _put(module, _read(path), path)
+
+
+def load_weights_file(module: nn.Module, path: Path) -> tuple[str, ...]:
+    """Read a safetensors file that another program wrote into a module, in place.
+
+    Prefixes that DataParallel (`module.`), torch.compile (`_orig_mod.`) and Lightning (`model.`, `net.`) put
+    before every name are taken off where the names fit without them alone, and weights in float16 or bfloat16
+    go into a float32 network: each of their numbers is one of float32.
+
+    Returns:
+        What was changed, in words.
+
+    Raises:
+        InputError: the file is missing, corrupt, or holds other names or shapes than the module.
+    """
+    weights = _read(path)
+    own = _own(module)
+    prefix = _prefix(own.keys(), weights.keys())
+    weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+    halves = [
+        name
+        for name, value in weights.items()
+        if value.dtype in _HALVES and name in own and own[name].dtype == torch.float32
+    ]
+    kinds = sorted({str(weights[name].dtype).removeprefix("torch.") for name in halves})
+    weights |= {name: weights[name].float() for name in halves}
+    _put(module, weights, path)
+    notes = [f"{path}: took the prefix {prefix!r} off all {len(weights)} names"] if prefix else []
+    if halves:
+        notes.append(f"{path}: took {len(halves)} weights in {' and '.join(kinds)} into a float32 network")
+    return tuple(notes)
+
+
+def _prefix(own: Collection[str], stored: Collection[str]) -> str:
+    """What wrappers put before every stored name, where the names are the network's without it alone."""
+    found = ""
+    while stored and not set(own) & {name.removeprefix(found) for name in stored}:
+        following = next(
+            (each for each in _PREFIXES if all(name.startswith(found + each) for name in stored)), None
+        )
+        if following is None:
+            return ""
+        found += following
+    return found
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
-        weights = load(path.read_bytes())
+        content = path.read_bytes()
+        refuse_pointer(content, path)
+        return load(content)
     except FileNotFoundError:
         raise InputError(
             f"no {path}", "a safetensors file with weights", "point to an existing file"
@@ -53,13 +107,20 @@ def restore_weights_file(module: nn.Module, path: Path) -> None:
         raise InputError(
             f"{path}: {error.strerror}", "a safetensors file with weights", "point to a file that can be read"
         ) from None
-    own = {name: value for name, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
-    other = sorted(
-        name for name in own.keys() | weights.keys() if not _fits(own.get(name), weights.get(name))
-    )
+
+
+def _own(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
+
+
+def _put(module: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
+    own = _own(module)
+    names = sorted(own.keys() | weights.keys())
+    other = [name for name in names if _unlike(own.get(name), weights.get(name))]
     if other:
+        reason = _unlike(own.get(other[0]), weights.get(other[0]))
         raise InputError(
-            f"{path} does not fit the network at {other[:3]}",
+            f"{path} does not fit the network at {other[:3]}: {other[0]!r} {reason}",
             "weights of this very network",
             "name the network they were saved from: --model",
         )
@@ -68,7 +129,15 @@ def restore_weights_file(module: nn.Module, path: Path) -> None:
             value.copy_(weights[name])
 
 
-def _fits(mine: torch.Tensor | None, stored: torch.Tensor | None) -> bool:
-    return (
-        mine is not None and stored is not None and mine.shape == stored.shape and mine.dtype == stored.dtype
-    )
+def _unlike(mine: torch.Tensor | None, stored: torch.Tensor | None) -> str:
+    """How a stored weight differs from the network's, in words; "" where it fits."""
+    if mine is None:
+        return "is in the file alone"
+    if stored is None:
+        return "is in the network alone"
+    if mine.shape != stored.shape:
+        return f"has shape {tuple(stored.shape)} in the file, {tuple(mine.shape)} in the network"
+    if mine.dtype != stored.dtype:
+        kinds = [str(each.dtype).removeprefix("torch.") for each in (stored, mine)]
+        return f"is {kinds[0]} in the file, {kinds[1]} in the network"
+    return ""

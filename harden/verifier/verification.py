@@ -13,6 +13,7 @@ from typing import Any, Final
 from harden.certificate.canonical import parse_json, render_json, seal_of, sha256_bytes
 from harden.certificate.graph_digest import graph_digest_bytes
 from harden.errors import HardenError, InputError
+from harden.files import refuse_pointer
 from harden.verifier.evidence import check_evidence, load
 from harden.verifier.fields import CERTIFICATE as FIELDS
 from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, Finding, Verification, finding
@@ -139,11 +140,13 @@ def _graph(data: bytes, expected: str) -> Finding:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror})", "a readable file", "check its permissions"
         ) from error
+    refuse_pointer(content, path)
+    return content
 
 
 def _headline(predicate: dict[str, Any]) -> str:

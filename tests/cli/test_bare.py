@@ -116,8 +116,8 @@ def test_an_int8_file_is_no_safer_than_transfer_says(
     ("change", "seen"),
     [
         (
-            ("--data", "digits", "--mean", "0.5", "--std", "0.5"),
-            "with --mean and --std; expected a file alone",
+            ("--data", "digits", "--head", "fc", "--output", "1"),
+            "with --head and --output; expected a file alone",
         ),
         (("--data", "npz:{npz}"), "expected images (2, 8, 8)"),
     ],

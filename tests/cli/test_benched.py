@@ -13,7 +13,7 @@ import pytest
 
 from harden.artefact.graph import trace
 from harden.cli import benched
-from harden.data import Splits, load
+from harden.data import load
 from harden.models import Classifier
 from tests.fitted import fitted
 
@@ -34,7 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def install(**seconds: float) -> None:
         now = [0.0]
 
-        def works(path: Path, splits: Splits, images: int) -> Any:
+        def works(path: Path, *_: object) -> Any:
             def work() -> None:
                 now[0] += seconds[path.stem]
 
@@ -44,7 +44,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(benched, "works", works)
         monkeypatch.setattr(
             "harden.cli.gate.timed",
-            lambda path, splits, bench: timed(path, splits, bench, clock=lambda: now[0]),
+            lambda path, splits, bench, way: timed(path, splits, bench, clock=lambda: now[0], way=way),
         )
 
     return install

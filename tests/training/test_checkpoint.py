@@ -10,7 +10,13 @@ from torch import nn
 
 from harden.errors import InputError
 from harden.training.averaging import weights_of
-from harden.training.checkpoint import WEIGHTS_FILE, restore_weights, restore_weights_file, save_weights
+from harden.training.checkpoint import (
+    WEIGHTS_FILE,
+    load_weights_file,
+    restore_weights,
+    restore_weights_file,
+    save_weights,
+)
 
 
 def network(tied: bool = False, width: int = 4, seed: int = 0) -> nn.Sequential:
@@ -140,3 +146,63 @@ def test_a_folder_in_place_of_weights_is_refused(tmp_path: Path) -> None:
         InputError, match="Is a directory; expected a safetensors file with weights; point to a"
     ):
         restore_weights_file(nn.Linear(2, 3), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "taken"),
+    [
+        ("", ""),
+        ("module.", "module."),
+        ("_orig_mod.", "_orig_mod."),
+        ("model.", "model."),
+        ("net.", "net."),
+        ("module._orig_mod.", "module._orig_mod."),
+    ],
+)
+def test_what_a_wrapper_puts_before_names_is_taken_off(tmp_path: Path, prefix: str, taken: str) -> None:
+    source, target = network(), network(seed=1)
+    path = tmp_path / "given.safetensors"
+    path.write_bytes(
+        save({f"{prefix}{name}": value.contiguous() for name, value in weights_of(source).items()})
+    )
+    notes = load_weights_file(target, path)
+    assert equal(weights_of(target), weights_of(source))
+    assert [repr(taken) in note for note in notes] == ([True] if taken else [])
+
+
+def test_a_prefix_that_is_the_networks_own_is_kept(tmp_path: Path) -> None:
+    source, target = (nn.ModuleDict({"model": network(seed=seed)}) for seed in (0, 1))
+    path = tmp_path / "given.safetensors"
+    path.write_bytes(save({name: value.contiguous() for name, value in weights_of(source).items()}))
+    assert load_weights_file(target, path) == ()
+    assert equal(weights_of(target), weights_of(source))
+    # Before all names or before none: a prefix of some is part of what does not fit.
+    some = {
+        (f"module.{name}" if at else name): value.contiguous()
+        for at, (name, value) in enumerate(weights_of(source).items())
+    }
+    path.write_bytes(save(some))
+    with pytest.raises(InputError, match="does not fit the network"):
+        load_weights_file(target, path)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_halves_go_into_a_float32_network_and_nothing_else_is_rounded(
+    tmp_path: Path, kind: torch.dtype
+) -> None:
+    halves = {
+        name: (value.to(kind) if value.is_floating_point() else value).contiguous()
+        for name, value in weights_of(network()).items()
+    }
+    path, target = tmp_path / "given.safetensors", network(seed=1)
+    path.write_bytes(save(halves))
+    (note,) = load_weights_file(target, path)
+    assert str(kind).removeprefix("torch.") in note
+    for name, value in weights_of(target).items():
+        assert value.dtype == (torch.float32 if value.is_floating_point() else value.dtype)
+        assert torch.equal(value, halves[name].to(value.dtype))
+    path.write_bytes(save({name: value.double() for name, value in halves.items()}))
+    before = weights_of(target)
+    with pytest.raises(InputError, match="is float64 in the file, float32 in the network"):
+        load_weights_file(target, path)
+    assert equal(weights_of(target), before)
