@@ -1,0 +1,189 @@
+"""Whether harden proves of a file what onnxruntime's rewriting or float32 makes untrue at a known corner.
+
+    python benchmarks/rewrite_traps.py --record
+    python benchmarks/rewrite_traps.py --kinds conv_bn pad_max_pool --files /tmp/traps
+
+Claim: none of the traps is `unsat` or `certified`, and none ends in a traceback (exit code 1 otherwise).
+
+Each trap is a small classifier of 24 pixels whose first logit is ahead on the whole box 1/2 +- 1/4 by the
+graph read in real numbers, and is not at one corner, known by construction, as a session of onnxruntime with
+default settings runs it. Everywhere but near that corner the graph and the session agree, and the loss is flat,
+so attacks do not find it. Controls: `silent`, the same graph whose selector never opens, and `benign`, the same
+graph with factors of 2 and 1/2: where onnxruntime keeps the answer, how many harden proves is counted, so that
+a tool that refuses everything is seen. A trap counts where its rewrite fired, by the operators of the files
+that onnxruntime writes at each level, and the session's answer at the corner is wrong or NaN.
+
+Bounds are asked first, by the functions that both commands call; only what they prove is put to the commands
+too, unless --commands says to ask them for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+if __package__ in (None, ""):  # run as a file: the folder above is not on the path
+    sys.path[0] = str(Path(__file__).parents[1])
+
+import onnx
+import onnxruntime
+import torch
+
+from benchmarks.peering import provenance
+from benchmarks.traps import runtime, verdicts
+from benchmarks.traps.catalogue import KINDS
+from benchmarks.traps.frame import Kind, Trap, centre, made
+from benchmarks.traps.strengths import ONE, Strength
+from benchmarks.traps.verdicts import Verdict
+
+RECORD: Final = provenance.RESULTS / "rewrite_traps.jsonl"
+MINUTES: Final = 0.1
+
+
+def asked(trap: Trap, commands: bool, process: bool) -> dict[str, Verdict]:
+    """What harden says of one file: its bounds, and the two commands where bounds prove or `commands` says so."""
+    found = {"bounds": verdicts.of_bounds(trap)}
+    if commands or process or found["bounds"].said in ("certified", "traceback"):
+        found["vnnlib"] = verdicts.of_property(trap, MINUTES, process=process)
+        found["data"] = verdicts.of_image(trap, MINUTES, process=process)
+    return found
+
+
+def measured(
+    kind: Kind, strength: Strength, role: str, commands: bool, process: bool = False
+) -> dict[str, Any]:
+    """One trap or control, as JSON."""
+    trap = made(kind, strength, role)
+    content = trap.model.SerializeToString()
+    operators = runtime.operators(content)
+    said = asked(trap, commands, process)
+    line: dict[str, Any] = {
+        "kind": kind.name,
+        "group": kind.group,
+        "magnitude": trap.magnitude,
+        "role": role,
+        "fired": runtime.fired(kind, operators),
+        "verdicts": {name: each.said for name, each in said.items()},
+        "why": next((each.why for each in said.values() if each.why), ""),
+        "proved": _claimed(said),
+        "traceback": any(each.said not in _ANSWERS for each in _final(said)),
+    }
+    if role == "trap":
+        answers = runtime.answers(content, trap.point)
+        line |= {
+            "point": trap.point.flatten().tolist(),
+            "answers": {name: [str(value) for value in each] for name, each in answers.items()},
+            "operators": operators,
+            "broken": runtime.broken(answers["default"]),
+            "broken_at": [name for name, each in answers.items() if runtime.broken(each)],
+            "centre_broken": runtime.broken(runtime.default(content, centre())[0]),
+        }
+    else:
+        line["robust"] = runtime.robust(content, trap.point)
+    return line
+
+
+_ANSWERS: Final = ("unsat", "sat", "unknown", "certified", "falsified", "refused")
+
+
+def _final(said: dict[str, Verdict]) -> list[Verdict]:
+    """The commands' words where they were asked; they check more than the bounds do."""
+    return [each for name, each in said.items() if name != "bounds"] or list(said.values())
+
+
+def _claimed(said: dict[str, Verdict]) -> bool:
+    return any(each.proved for each in _final(said))
+
+
+def counted(lines: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """By kind: traps, those whose rewrite fired and whose corner breaks, false proofs, tracebacks, controls."""
+    table: dict[str, Counter[str]] = {}
+    for line in lines:
+        row = table.setdefault(line["kind"], Counter())
+        row["tracebacks"] += line["traceback"]
+        if line["role"] == "trap":
+            row["traps"] += 1
+            row["fired"] += line["fired"]
+            row["true"] += line["fired"] and line["broken"]
+            row["false"] += line["broken"] and line["proved"]
+            row["sat"] += "sat" in line["verdicts"].values() or "falsified" in line["verdicts"].values()
+        else:
+            row["controls"] += line["robust"]
+            row["controls_proved"] += line["robust"] and line["proved"]
+            row["false"] += not line["robust"] and line["proved"]
+    names = ("traps", "fired", "true", "false", "sat", "tracebacks", "controls", "controls_proved")
+    return {kind: {name: int(row[name]) for name in names} for kind, row in table.items()}
+
+
+def _jobs(names: list[str], silent: int) -> list[tuple[Kind, Strength, str]]:
+    found: list[tuple[Kind, Strength, str]] = []
+    for kind in KINDS:
+        if not names or kind.name in names:
+            found += [(kind, strength, "trap") for strength in kind.strengths]
+            found += [(kind, strength, "silent") for strength in kind.strengths[1 : 1 + silent]]
+            found.append((kind, ONE, "benign"))
+    return found
+
+
+def _kept(kind: Kind, line: dict[str, Any], strength: Strength, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    trap = made(kind, strength, line["role"])
+    onnx.save(trap.model, folder / f"{trap.name}.onnx")
+
+
+def show(table: dict[str, dict[str, int]]) -> None:
+    """Print a line for each kind, and the sums."""
+    total: Counter[str] = Counter()
+    for kind, row in table.items():
+        total.update(row)
+        print(f"{kind:28}", " ".join(f"{name} {value}" for name, value in row.items()))
+    print(f"{len(table)} kinds:", " ".join(f"{name} {value}" for name, value in total.items()))
+
+
+def main(words: list[str] | None = None) -> int:
+    """Build, run and ask; 1 where something false was proved or something ended in a traceback."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--kinds", nargs="*", default=[], help="these alone")
+    parser.add_argument("--silent", type=int, default=1, help="silent controls of each kind")
+    parser.add_argument("--commands", action="store_true", help="put every file to both commands")
+    parser.add_argument("--process", action="store_true", help="the commands as processes of their own")
+    parser.add_argument("--files", type=Path, help="where to write files that are wrongly proved or crash")
+    parser.add_argument("--lines", type=Path, help="where to write a JSON line for each file")
+    parser.add_argument("--record", action="store_true", help="add lines to results/rewrite_traps.jsonl")
+    given = parser.parse_args(words)
+    torch.set_num_threads(1)
+    lines = []
+    for kind, strength, role in _jobs(given.kinds, given.silent):
+        line = measured(kind, strength, role, given.commands, given.process)
+        lines.append(line)
+        wrong = line["traceback"] or (
+            line["proved"] and (line["broken"] if role == "trap" else not line["robust"])
+        )
+        print(_word(line, wrong), flush=True)
+        if wrong and given.files is not None:
+            _kept(kind, line, strength, given.files)
+        for path in [given.lines] * (given.lines is not None) + [RECORD] * given.record:
+            provenance.append(path, line)
+    table = counted(lines)
+    show(table)
+    if given.record:
+        versions = {"onnxruntime": onnxruntime.__version__, "onnx": onnx.__version__}
+        provenance.append(RECORD, {"summary": table, "runtime": versions, **provenance.origin()})
+    return int(any(row["false"] or row["tracebacks"] for row in table.values()))
+
+
+def _word(line: dict[str, Any], wrong: bool) -> str:
+    said = " ".join(f"{name}={each}" for name, each in line["verdicts"].items())
+    truth = f"broken={line['broken']}" if line["role"] == "trap" else f"robust={line['robust']}"
+    fired = "" if line["fired"] else " (rewrite did not fire)"
+    mark = "WRONG " if wrong else ""
+    return (
+        f"{mark}{line['kind']} {line['magnitude']} {line['role']}: {truth}{fired} {said} {line['why'][:120]}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""What harden says of a trap, through the functions of its command line or through a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+import torch
+
+from benchmarks.traps.frame import EPS, Trap, centre, write
+from harden.bounds import Climb, Method, Program, certify
+from harden.cli import OUR_FAULT, main
+from harden.errors import InputError
+from harden.graph import read
+from harden.threats import Linf
+
+PROVED: Final = ("unsat", "certified")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One answer.
+
+    Attributes:
+        said: unsat, sat, unknown, certified, falsified, refused (exit code 2) or traceback (70).
+        why: the line of a refusal or the end of a traceback.
+    """
+
+    said: str
+    why: str = ""
+
+    @property
+    def proved(self) -> bool:
+        """Whether harden claims that the property holds."""
+        return self.said in PROVED
+
+
+def of_bounds(trap: Trap) -> Verdict:
+    """What the bounds alone say, without attacks and without whatever the command checks besides.
+
+    What is not proved here is not proved by the commands either: they ask the same bounds.
+    """
+    y = torch.zeros(1, dtype=torch.int64)
+    try:
+        program = Program.of(read(trap.model))
+        found = certify(program, torch.from_numpy(centre()), y, Linf(EPS), Method(climb=Climb(steps=5)))
+    except InputError as error:
+        return Verdict("refused", str(error))
+    except Exception as error:  # whatever it is, it is the finding
+        return Verdict("traceback", f"{type(error).__name__}: {error}")
+    return Verdict("certified" if bool(found.certified) else "unknown")
+
+
+def of_property(trap: Trap, minutes: float, *, process: bool = False) -> Verdict:
+    """What `harden certify FILE --vnnlib P` answers."""
+    with tempfile.TemporaryDirectory() as folder:
+        model, spec, _ = write(trap, Path(folder))
+        words = ["certify", str(model), "--vnnlib", str(spec), "--minutes", str(minutes)]
+        code, out, err = _processed(words) if process else _called(words)
+        if code:
+            return _failed(code, err or out)
+        return Verdict(out.strip().splitlines()[-1])
+
+
+def of_image(trap: Trap, minutes: float, *, process: bool = False) -> Verdict:
+    """What `harden certify FILE --data npz:D` says of the image at the centre of the box."""
+    with tempfile.TemporaryDirectory() as folder:
+        model, _, data = write(trap, Path(folder))
+        found = Path(folder) / "proofs.json"
+        words = ["certify", str(model), "--data", f"npz:{data}", "--eps", EPS, "--radius-steps", "0"]
+        words += ["--attacks", "pgd", "--minutes", str(minutes), "--json", str(found)]
+        code, out, err = _processed(words) if process else _called(words)
+        if code or not found.exists():
+            return _failed(code, err or out)
+        return Verdict(str(json.loads(found.read_text())["verdicts"][0]))
+
+
+def _failed(code: int, text: str) -> Verdict:
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    why = " ".join(line.strip() for line in lines[-3:])[-400:]
+    return Verdict("traceback" if code == OUR_FAULT else "refused" if code == 2 else f"exit {code}", why)
+
+
+def _called(words: Sequence[str]) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(words)
+    return code, out.getvalue(), err.getvalue()
+
+
+def _processed(words: Sequence[str]) -> tuple[int, str, str]:
+    command = [str(Path(sys.executable).parent / "harden"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr

@@ -1,0 +1,157 @@
+"""Rewrites of windows and pads, after which other numbers are pooled than the graph says."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.traps.frame import Build, Kind
+from benchmarks.traps.net import COPIES, Net, f32, i64
+from benchmarks.traps.strengths import Strength
+
+C: Final = COPIES
+SIZES: Final = (
+    Strength("denormal", 2.0**-100, 2.0**-45),
+    Strength("small", 2.0**-60),
+    Strength("unit"),
+    Strength("large", 2.0**60),
+    Strength("huge", 2.0**120),
+)
+"""The value is multiplied by pre and a before the windows, and comes back after them."""
+
+
+def _there(net: Net, value: str, s: Strength, sign: float = 1.0) -> str:
+    return net.scaled(value, sign * s.pre, *([] if s.benign else [s.a]))
+
+
+def _back(net: Net, value: str, s: Strength) -> str:
+    return net.scaled(value, *([] if s.benign else [1 / s.a]), 1 / s.pre)
+
+
+def _placed(net: Net, value: str, size: int, *places: int) -> str:
+    """A row of `size` zeros, (N, 1, 1, size), with the value at some places."""
+    weight = np.zeros((C, size))
+    weight[0, list(places)] = 1
+    found = net.add("MatMul", net.add("Abs", value), f32(weight))
+    return net.add("Reshape", found, i64(-1, 1, 1, size))
+
+
+def _summed(net: Net, value: str, size: int) -> str:
+    """The sum of (N, 1, 1, size), 16 times."""
+    return net.add("Abs", net.add("MatMul", net.flat(value, size), f32(np.ones((size, C)))))
+
+
+def _padded(
+    pool: str, sign: float, pads: list[int], constant: float | None = 0.0, **attributes: Any
+) -> Build:
+    """Zeros around one value, and a window over three: of -v the largest is 0, if the zeros are there."""
+
+    def build(net: Net, u: str, s: Strength) -> tuple[str, str]:
+        value = net.image(_there(net, u, s, 1.0 if s.benign else sign))
+        given = [] if constant is None else [f32(constant)]
+        padded = net.add("Pad", value, i64(*pads), *given)
+        found = _back(net, net.flat(net.add(pool, padded, **attributes)), s)
+        return (found, u) if s.benign else (net.add("Add", found, u), u)
+
+    return build
+
+
+def _dropped(pool: str, windows: int) -> Build:
+    """Pads taken into a pool with ceil_mode: its last window then begins in the pads, and is left out.
+
+    The mean is over one window less, so it is larger by a third.
+    """
+
+    def build(net: Net, u: str, s: Strength) -> tuple[str, str]:
+        row = _placed(net, _there(net, u, s), 5, 2)
+        padded = net.add("Pad", row, i64(0, 0, 0, 1, 0, 0, 0, 1 if s.benign else 2))
+        pooled = net.add(pool, padded, kernel_shape=[1, 3], strides=[1, 2], ceil_mode=1)
+        mean = net.flat(net.add("GlobalAveragePool", pooled), 1)
+        found = net.add("MatMul", mean, f32(np.full((1, C), windows - s.benign)))
+        return _back(net, net.scaled(net.add("Abs", found), 3.0 if pool == "AveragePool" else 1.0), s), u
+
+    return build
+
+
+def _pad_conv(net: Net, u: str, s: Strength) -> tuple[str, str]:
+    """Zeros that become the pads of a Conv, whose weights then take the value out of range."""
+    weight = np.zeros((C, C, 3, 3))
+    weight[np.arange(C), np.arange(C), 1, 1] = 1
+    value = net.image(net.scaled(u, s.pre, s.a))
+    found = net.add("Conv", net.add("Pad", value, i64(0, 0, 1, 1, 0, 0, 1, 1)), f32(weight))
+    return net.scaled(net.flat(found), s.b, s.post), u
+
+
+def _same(word: str, kernel: int, stride: int, size: int, hit: int) -> Build:
+    """A Conv with auto_pad and a stride above the kernel: the value is where ONNX's windows don't look.
+
+    The pads are negative then. onnxruntime takes half of them off the front; so its windows begin there.
+    """
+
+    def build(net: Net, u: str, s: Strength) -> tuple[str, str]:
+        row = _placed(net, _there(net, u, s), size, 0 if s.benign else hit)
+        attributes = {"strides": [1, 1 if s.benign else stride], "auto_pad": word}
+        found = net.add("Conv", row, f32(np.ones((1, 1, 1, kernel))), **attributes)
+        if s.benign:  # a kernel of k places sees the value k times, or once at the border
+            return _back(net, _summed(net, found, size), s), net.scaled(u, float(_sees(word, kernel)))
+        found = _summed(net, found, -(-size // stride))
+        return net.add("Add", _back(net, found, s), u), u
+
+    return build
+
+
+def _sees(word: str, kernel: int) -> int:
+    """How many windows of stride 1 see the first place."""
+    return 1 + (kernel // 2 if word == "SAME_LOWER" else (kernel - 1) // 2)
+
+
+WINDOW_KINDS: Final = (
+    Kind(
+        "pad_max_pool",
+        "basic",
+        _padded("MaxPool", -1.0, [0, 0, 0, 1, 0, 0, 0, 1], kernel_shape=[1, 3]),
+        "basic -Pad",
+        strengths=SIZES,
+    ),
+    Kind(
+        "pad_max_pool_no_value",
+        "basic",
+        _padded("MaxPool", -1.0, [0, 0, 0, 1, 0, 0, 0, 1], None, kernel_shape=[1, 3]),
+        "basic -Pad",
+        strengths=SIZES,
+    ),
+    Kind(
+        "pad_max_pool_one_side",
+        "basic",
+        _padded("MaxPool", -1.0, [0, 0, 0, 0, 0, 0, 0, 2], kernel_shape=[1, 3]),
+        "basic -Pad",
+        strengths=SIZES,
+    ),
+    Kind(
+        "pad_max_pool_square",
+        "basic",
+        _padded("MaxPool", -1.0, [0, 0, 1, 1, 0, 0, 1, 1], kernel_shape=[3, 3]),
+        "basic -Pad",
+        strengths=SIZES,
+    ),
+    Kind(
+        "pad_max_pool_ceil",
+        "basic",
+        _padded("MaxPool", -1.0, [0, 0, 0, 1, 0, 0, 0, 1], kernel_shape=[1, 3], strides=[1, 2], ceil_mode=1),
+        "basic -Pad",
+        strengths=SIZES,
+    ),
+    Kind("pad_average_pool_ceil", "basic", _dropped("AveragePool", 4), "basic -Pad", strengths=SIZES),
+    Kind("pad_max_pool_dropped", "basic", _dropped("MaxPool", 4), "basic -Pad", strengths=SIZES),
+    *(
+        Kind(f"conv_{word.lower()}_{kernel}", "arithmetic", _same(word, kernel, *rest), strengths=SIZES)
+        for word, kernel, *rest in (
+            ("SAME_UPPER", 1, 4, 8, 1),
+            ("SAME_UPPER", 2, 5, 5, 2),
+            ("SAME_UPPER", 3, 6, 6, 3),
+            ("SAME_LOWER", 1, 5, 5, 1),
+            ("SAME_LOWER", 2, 6, 6, 2),
+        )
+    ),
+)
