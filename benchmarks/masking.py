@@ -8,9 +8,9 @@
 Claim: no defence is called `ok` with a robust accuracy more than 3 points above what the adaptive attack
 leaves of the same images, and no honest network is called unreliable. A line says FAIL where that is not so,
 and the exit code is then 1. A defended network is `after(inside(before(x))) + shortcut`; the adaptive attack
-is gradient ascent on what is inside, and the defended network itself judges every point. A network that harden
-refuses, since no gradient leads from its logits to the image, has no headline and passes. Settings that are on
-record for the same harden, data, suite and images are not measured again.
+is gradient ascent on what is inside, and the defended network itself judges every point. A network that is
+refused, since no gradient leads from its logits to the image, has no headline and passes. Settings that are
+on record for the same harden, data, suite and images are not measured again.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Measure:
     def __init__(self, given: argparse.Namespace, data: Data) -> None:
         self._given, self._data = given, data
         self._workshop = Workshop(data, given.seed)
-        self._commit = _commit()
+        self._sources = _sources()
         self._lines = provenance.recorded(RECORD) if given.record else []
 
     def named(self, setting: Setting | Honest) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class Measure:
             "images": len(self._data.test_x),
             "training_images": len(self._data.x),
             "seed": self._given.seed,
-            "harden": self._commit,
+            "harden": self._sources,
         }
 
     def known(self, setting: Setting | Honest) -> dict[str, Any] | None:
@@ -253,20 +253,19 @@ def _costs(given: argparse.Namespace) -> int:
     return 0
 
 
-def _commit() -> str:
-    """The commit of the harden that is evaluated, with a mark where its tracked files differ from it."""
-    folder = costs.package()
+def _sources() -> str:
+    """Git's name of the folder harden in its last commit, with a mark where tracked files differ from it."""
     try:
-        words = ("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no", "--", ".")
-        found, changed = (
-            subprocess.run(
-                ["git", *each], cwd=folder, capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for each in words
-        )
+        found = _git("rev-parse", "HEAD:./")[:16]
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{found}-changed" if changed else found
+
+
+def _git(*words: str) -> str:
+    ran = subprocess.run(["git", *words], cwd=costs.package(), capture_output=True, text=True, check=True)
+    return ran.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, final
 
+Pair = tuple[dict[str, Any], dict[str, Any]]
 ROOT = Path(__file__).parents[2]
 _BOOTSTRAP = """
 import importlib.machinery, importlib.util, sys
@@ -74,7 +75,7 @@ class Server:
         return dict(json.loads(answer))
 
 
-def compared(trees: tuple[Path, Path], count: int, options: list[str]) -> list[tuple[dict[str, Any], ...]]:
+def compared(trees: tuple[Path, Path], count: int, options: list[str]) -> list[Pair]:
     """The pairs of results of so many networks, the first tree's first; who begins changes by turns."""
     found = []
     with Server(trees[0], options) as one, Server(trees[1], options) as two:
@@ -90,7 +91,7 @@ def compared(trees: tuple[Path, Path], count: int, options: list[str]) -> list[t
     return found
 
 
-def summary(pairs: list[tuple[dict[str, Any], ...]]) -> dict[str, float]:
+def summary(pairs: list[Pair]) -> dict[str, float]:
     """Sums of time and passes of the second over the first."""
     return {
         f"{key}_ratio": round(sum(pair[1][key] for pair in pairs) / sum(pair[0][key] for pair in pairs), 4)

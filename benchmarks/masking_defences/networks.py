@@ -73,11 +73,12 @@ def fit(network: nn.Module, data: Data, perturbed: Perturbation, seed: int) -> n
         torch.manual_seed(seed)
         for _ in range(data.epochs):
             order = torch.randperm(len(data.x), generator=generator)
-            for rows in order.split(BATCH):
+            for at in range(0, len(order), BATCH):
+                rows = order[at : at + BATCH]
                 x, y = data.x[rows], data.y[rows]
                 loss = nn.functional.cross_entropy(network(perturbed(network, x, y, generator)), y)
                 optimiser.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
                 optimiser.step()
                 schedule.step()
     network.eval()
@@ -90,7 +91,7 @@ def clean(_: nn.Module, x: Tensor, __: Tensor, ___: Generator) -> Tensor:
 
 
 def noisy(_: nn.Module, x: Tensor, __: Tensor, generator: Generator, *, eps: float) -> Tensor:
-    """Images x + n, n uniform in [-eps, eps] for half of the images and at a corner of that box for others."""
+    """Images x + n, n uniform in [-eps, eps], or at a corner of that box for half of the images."""
     noise = 2 * torch.rand(x.shape, generator=generator) - 1
     corner = torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5
     return (x + eps * torch.where(corner, noise.sign(), noise)).clamp(0, 1)

@@ -23,6 +23,9 @@ Shortcut = Callable[[Tensor, Tensor], Tensor]
 class Standardised(nn.Module):
     """A network's outputs, shifted and scaled to mean 0 and a standard deviation over the training images."""
 
+    mean: Tensor
+    factor: Tensor
+
     def __init__(self, network: nn.Module, data: Data, size: float) -> None:
         super().__init__()
         self.network = network
