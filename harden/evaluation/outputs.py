@@ -53,9 +53,16 @@ def as_logits(classify: Classify, output: Output) -> Classify:
         return classify
 
     def logits(x: Tensor) -> Tensor:
-        return classify(x).clamp_min(torch.finfo(torch.float32).tiny).log()
+        return scores_of(classify(x), output)
 
     return logits
+
+
+def scores_of(answer: Tensor, output: Output) -> Tensor:
+    """What a classifier returned, (N, K), as logits."""
+    if output is not Output.PROBABILITIES:
+        return answer
+    return answer.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
 def _refuse_sigmoid(rows: Tensor) -> None:

@@ -14,7 +14,8 @@ class Probe(Enum):
 
     Thresholds are 0 where one image is a proof: of randomness, of a verdict that hangs on other images, of an
     attack that breaks without moving, of one that fails where a random image would do. The others compare
-    what chance moves too: a share of 0.02 to 0.05, and 3 images at the least (of 128 images 3 are 0.023).
+    what chance moves too: a share of 0.02 to 0.05, and 3 images at the least (of 128 images 3 are 0.023); 0.1
+    of the lines between images, of which networks that hide nothing have none; half of the logits' values.
     """
 
     RANDOMISED = "randomised output"
@@ -25,6 +26,9 @@ class Probe(Enum):
     HUGE = "huge eps"
     CURVE = "non-monotone curve"
     SCALE = "logit scale"
+    FIDELITY = "gradient fidelity"
+    STEPS = "logit steps"
+    VALUES = "distinct logits"
 
 
 _WORDS: dict[Probe, tuple[float, str, str]] = {
@@ -68,12 +72,29 @@ _WORDS: dict[Probe, tuple[float, str, str]] = {
         "share of correctly classified images that PGD breaks after all attacks, once logits are rescaled",
         "divide the logits by a temperature, and attack the margin or DLR, which do not saturate",
     ),
+    Probe.FIDELITY: (
+        0.1,
+        "share of lines between images on which the gradient does not add up to the margin's difference",
+        "attack what the gradient leaves out: the network before one-hot, rounded or ranked logits",
+    ),
+    Probe.STEPS: (
+        0.1,
+        "share of lines between images on which two of 17 steps hold four fifths of the logits' change",
+        "attack the logits before they are rounded, ranked or saturated",
+    ),
+    Probe.VALUES: (
+        0.5,
+        "share of the first images whose logits are those of another image, but for one image of each value",
+        "attack the logits before they are rounded or ranked: scores that repeat give no direction",
+    ),
 }
 
 
-def check(probe: Probe, count: float, n: int) -> TrustCheck:
+def check(
+    probe: Probe, count: float, n: int, none: str = "none of the first images is classified correctly"
+) -> TrustCheck:
     """A probe's result: so many images of n; 0 where there are none, which is said."""
     threshold, meaning, action = _WORDS[probe]
     if n == 0:
-        meaning += " (not probed: none of the first images is classified correctly)"
+        meaning += f" (not probed: {none})"
     return TrustCheck(probe.value, count / max(n, 1), threshold, meaning, action)

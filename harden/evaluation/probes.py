@@ -16,8 +16,10 @@ from torch import Tensor
 from harden.data import Batch
 from harden.draws import Draws, mix
 from harden.errors import HardenError
+from harden.evaluation.gradient_fidelity import lines, repeated
 from harden.evaluation.judging import answers, predicted
 from harden.evaluation.outcome import TrustCheck
+from harden.evaluation.outputs import as_logits, scores_of
 from harden.evaluation.probe_attacks import (
     Subject,
     broken_at_scale,
@@ -35,7 +37,7 @@ from harden.threats import Threat
 PROBED = 128
 """Images that are looked at."""
 
-PASSES = 88
+PASSES = 92
 """What probing costs on an image that every attack leaves standing, rounded up; see `probed`, `rescaled`."""
 
 LEAST = 3
@@ -54,7 +56,8 @@ def probed(
 
     Cost, on an image that every attack leaves standing and with the network as its own judge: 1 pass for
     randomness and batch composition (4 images more, alone), 1/3 for a random move, 2 at eps 0, 41 1/3 at the
-    huge eps, 32 for three eps: 76 2/3 in all, and 11 for `rescaled`. Less where images break, as they all
+    huge eps, 32 for three eps: 76 2/3 in all, and 11 for `rescaled`; 16 for a line between two images, from
+    each of the first 32, which is 4 an image of 128. Less where images break, as they all
     should at the huge eps; at most 33 more where the judge contradicts the fast copy at every step.
 
     Guarantee: the result depends on model, judge, images and seed alone; nothing is drawn from torch's global
@@ -87,6 +90,23 @@ def probed(
         check(Probe.SATURATION, int(saturated(subject.scores, right.y).sum()), len(right)),
         check(Probe.UNSTABLE, _unless_few(_moved(subject)), len(right)),
         *_of_attacks(subject, near),
+        *_of_logits(subject, first, network.logits, judge.logits),
+    )
+
+
+def _of_logits(subject: Subject, first: Batch, own: Tensor, judged: Tensor) -> tuple[TrustCheck, ...]:
+    """The probes of what attacks follow: the gradient along lines between images, the logits' values."""
+    steering, x = subject.steering, first.x
+    scores, deciding = scores_of(own, steering.output), scores_of(judged, steering.output)
+    few = len(x) if subject.threat.eps else 0
+    seen = lines(as_logits(steering.model.logits, steering.output), x[:few], scores[:few])
+    missed = int(seen.unexplained().sum()) if subject.climbs else 0
+    none = "the first images are all of one class, or eps is 0"
+    count, n = repeated(x, deciding)
+    return (
+        check(Probe.FIDELITY, missed, len(seen), none),
+        check(Probe.STEPS, int(seen.stepped().sum()), len(seen), none),
+        check(Probe.VALUES, count, n),
     )
 
 

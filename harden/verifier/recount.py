@@ -209,6 +209,9 @@ _THRESHOLDS = {
     "huge eps": 0.0,
     "non-monotone curve": 0.03,
     "logit scale": 0.05,
+    "gradient fidelity": 0.1,
+    "logit steps": 0.1,
+    "distinct logits": 0.5,
 }
 
 
