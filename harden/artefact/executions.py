@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -50,13 +49,11 @@ def executions(
                 raise
             where = f"in the graph that onnxruntime executes at optimisation level {each.levels[-1]!r}"
             raise InputError(f"{error.seen}, {where}", error.expected, error.instead) from error
-        runtimes: Mapping[str, Runtime] = {
-            f"{level}, {threads} thread{'s' if threads > 1 else ''}": _Lazy(
-                model, level, threads, image_shape
-            )
-            for level in each.levels
-            for threads in THREADS
-        }
+        runtimes: dict[str, Runtime] = {}
+        for level in each.levels:
+            for count in THREADS:
+                name = f"{level}, {count} thread{'s' if count > 1 else ''}"
+                runtimes[name] = _Lazy(model, level, count, image_shape)
         found.append(Execution(program, each.levels, runtimes, BUILD))
     return tuple(found)
 

@@ -51,7 +51,8 @@ class Arrangement:
         """
         channels, height, width = image
         row = ((height * width,),) if channels == 1 else ()
-        for order in (image, (height, width, channels), *row):
+        orders: tuple[Shape, ...] = (image, (height, width, channels), *row)
+        for order in orders:
             if len(order) == len(size) and all(
                 own in (None, got) for own, got in zip(size, order, strict=True)
             ):
