@@ -115,7 +115,7 @@ def certify(
     with torch.no_grad():
         margins = torch.full((len(x),), -torch.inf, dtype=torch.float64)
         stopped = set[int]()
-        for part in torch.arange(len(x)).split(method.batch):
+        for part in torch.split(torch.arange(len(x)), method.batch):
             margins[part] = _batch(program, x[part], y[part], threat, method, until)
             if time.monotonic() >= until:
                 stopped |= {at for at in part.tolist() if not margins[at] > 0}
