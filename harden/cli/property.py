@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,23 +12,28 @@ from typing import Any, Literal, final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from harden.artefact.session import Session
 from harden.bounds import Branching, Method, Program
-from harden.bounds.assignment import satisfied
-from harden.bounds.properties import answers, check_boxes, check_fits
-from harden.bounds.vnnlib import Property, parse
+from harden.bounds.properties import Answer, answers, check_boxes, check_fits
+from harden.bounds.vnnlib import parse
 from harden.cli.bare import file_of
 from harden.cli.console import console, write_json
 from harden.cli.proving import method_named
 from harden.errors import InputError
-from harden.evaluation.counterexamples import Counterexample, counterexample
+from harden.evaluation.counterexamples import counterexample
 from harden.evaluation.proof_report import LIMITS
+from harden.evaluation.restarts import Counterexample, Restarts, Subject
 from harden.files import write_bytes
 from harden.graph import GraphNetwork, read
 from harden.models import frozen
 
 MINUTES, METHOD = 5.0, "branch-and-bound"
+PARTS = 2**16
+"""Into how many parts a clause is cut at most where no time was given."""
+VALUES, MOST_TOGETHER = 2**22, 256
+"""So many values of the network, and so many inputs, are attacked at a time at most."""
 _ATTACK_SHARE = 0.2
 """Of the time, at most, for looking for counterexamples before proofs are tried."""
 
@@ -35,12 +41,21 @@ _ATTACK_SHARE = 0.2
 @final
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of a file, as the options say it."""
+    """What is asked of a file, as the options say it.
+
+    Attributes:
+        file: the property.
+        witness: where a counterexample is written.
+        method: of proof, by name.
+        minutes: as they were given: attacks and branching then go on until the answer is known or they are
+            over. None: MINUTES at most, and an end once attacks and branching have done what they do.
+        seed: of random starts.
+    """
 
     file: Path
     witness: Path | None
     method: str
-    minutes: float
+    minutes: float | None
     seed: int
 
     @classmethod
@@ -67,43 +82,45 @@ class Question:
                 raise InputError("--witness for images", "a --vnnlib property", "write --json for images")
             return None
         method, minutes, seed = how
-        if minutes is not None and not minutes > 0:
+        if minutes is not None and not 0 < minutes < math.inf:
             raise InputError(f"--minutes {minutes:g}", "a positive number", "write --minutes 5")
-        return cls(file, witness, method or METHOD, MINUTES if minutes is None else minutes, seed)
+        return cls(file, witness, method or METHOD, minutes, seed)
+
+    def found_how(self, left: float) -> Method:
+        """The method of proof with so many seconds."""
+        method = method_named(self.method)
+        if method.branching is None:
+            return method
+        parts = PARTS if self.minutes is None else None
+        return replace(method, branching=Branching(seconds=max(left, 0.0), parts=parts))
 
 
 def decide(spec: str, question: Question, json_file: Path | None) -> int:
     """Look for a counterexample, then for a proof; the last line is sat, unsat or unknown."""
     began = time.monotonic()
-    path, method = file_of(spec), method_named(question.method)
+    until = began + 60 * (question.minutes or MINUTES)
+    path, method = file_of(spec), str(question.found_how(0.0))
     given = parse(_text(question.file))
     graph = read(path)
     program = Program.of(graph)
     check_boxes(given)
     check_fits(program, given)
-    session = Session(path, exported=False)
     network = GraphNetwork(graph).eval()
+    subject = Subject(network, Session(path, exported=False), program.size, given)
+    together = min(MOST_TOGETHER, max(1, VALUES // sum(math.prod(node.shape[1:]) for node in graph.nodes)))
     with frozen(network):
-        found = counterexample(
-            network,
-            session,
-            program.size,
-            given,
-            seed=question.seed,
-            until=began + _ATTACK_SHARE * 60 * question.minutes,
-        )
-    clauses: tuple[bool, ...] = ()
-    if found is None:
-        clauses, found = _proved(program, given, method, session, began + 60 * question.minutes)
-    answer = _answer(found, clauses)
+        attacks = _Attacks(subject, together, question.seed, until)
+        found, said = _searched(program, attacks, question, until)
+    answer = _answer(found, said)
     written = _write_witness(found, question.witness)
     write_json(
         json_file,
         {
             "answer": answer,
             "clauses": len(given.clauses),
-            "refuted": sum(clauses),
-            "method": str(method),
+            "refuted": sum(each.refuted for each in said),
+            "complete": answer != "unknown" or not any(each.stopped for each in said),
+            "method": method,
             "seconds": time.monotonic() - began,
             "witness": None if written is None else str(written),
             "output": None if found is None else found.y.tolist(),
@@ -111,33 +128,68 @@ def decide(spec: str, question: Question, json_file: Path | None) -> int:
             "limits": list(LIMITS),
         },
     )
-    if clauses and answer == "unknown":
-        console.print(f"{sum(clauses)} of {len(clauses)} clauses refuted", soft_wrap=True)
+    if answer == "unknown":
+        console.print(_open(said), soft_wrap=True)
     console.print(answer)
     return 0
 
 
-def _proved(
-    program: Program, given: Property, method: Method, session: Session, until: float
-) -> tuple[tuple[bool, ...], Counterexample | None]:
-    """Which clauses are refuted, and of the others what branching points at, if the runtime agrees."""
-    if method.branching is not None:
-        left = max(until - time.monotonic(), 0.0)
-        method = replace(method, branching=Branching(seconds=left))
-    said = answers(program, given, method, until=until)
-    for answer in said:
-        if answer.candidate is not None:
-            x = answer.candidate.to(torch.float32).reshape(1, *program.size).numpy()
-            y = session(x)
-            if satisfied(given, x.flatten().tolist(), y[0].tolist()):
-                return tuple(each.refuted for each in said), Counterexample(x[0], y[0])
-    return tuple(answer.refuted for answer in said), None
+def _searched(
+    program: Program, attacks: _Attacks, question: Question, until: float
+) -> tuple[Counterexample | None, tuple[Answer, ...]]:
+    """Attacks, then bounds and branching with attacks between its turns, then attacks while there is time."""
+    now = time.monotonic()
+    found = attacks.first(now + _ATTACK_SHARE * (until - now))
+    if found is not None:
+        return found, ()
+    method = question.found_how(until - time.monotonic())
+    said = answers(program, attacks.subject.given, method, until=until, probe=attacks.near)
+    found = attacks.found
+    if found is None and question.minutes is not None and not all(answer.refuted for answer in said):
+        found = attacks.go_on()
+    return found, said
 
 
-def _answer(found: Counterexample | None, clauses: tuple[bool, ...]) -> Literal["sat", "unsat", "unknown"]:
+@final
+class _Attacks:
+    """Everything that looks for a counterexample of one property; the first that is found is kept."""
+
+    def __init__(self, subject: Subject, together: int, seed: int, until: float) -> None:
+        self.subject, self._until = subject, until
+        self.found: Counterexample | None = None
+        self._seed, self._restarts = seed, Restarts(subject, together, seed)
+        self._since = time.monotonic()
+
+    def first(self, until: float) -> Counterexample | None:
+        """What PGD finds."""
+        subject, seed = self.subject, self._seed
+        return counterexample(
+            subject.network, subject.runtime, subject.size, subject.given, seed=seed, until=until
+        )
+
+    def near(self, clause: int, point: Tensor) -> bool:
+        """Replay a point that branching gives, and attack its clause for as long as branching took since."""
+        now = time.monotonic()
+        point = point.to(torch.float32).reshape(1, *self.subject.size)
+        end = min(2 * now - self._since, self._until)
+        self.found = self.subject.confirmed(point) or self._restarts.run(end, {clause: point[0]})
+        self._since = time.monotonic()
+        return self.found is not None
+
+    def go_on(self) -> Counterexample | None:
+        """Attack all clauses for the time that is left."""
+        return self._restarts.run(self._until)
+
+
+def _open(said: tuple[Answer, ...]) -> str:
+    refuted = f"{sum(each.refuted for each in said)} of {len(said)} clauses refuted"
+    return f"{refuted}; time was up" if any(each.stopped for each in said) else refuted
+
+
+def _answer(found: Counterexample | None, said: tuple[Answer, ...]) -> Literal["sat", "unsat", "unknown"]:
     if found is not None:
         return "sat"
-    return "unsat" if all(clauses) else "unknown"
+    return "unsat" if all(answer.refuted for answer in said) else "unknown"
 
 
 def _write_witness(found: Counterexample | None, path: Path | None) -> Path | None:
