@@ -16,6 +16,7 @@ from harden.artefact.session import Session
 from harden.bounds import Program
 from harden.errors import InputError
 from harden.evaluation.runtime_agreement import Execution, Runtime
+from harden.graph.classification import classifying
 from harden.graph.runtime_graphs import runtime_graphs
 
 THREADS: Final = (1, 2)
@@ -27,6 +28,7 @@ def executions(
     model: str | Path | bytes,
     *,
     image_shape: tuple[int, ...] | None = None,
+    classifier: bool = True,
     device: torch.device | str = "cpu",
 ) -> tuple[Execution, ...]:
     """The distinct graphs that sessions execute for a file, with sound rules for all their operations.
@@ -34,6 +36,8 @@ def executions(
     Args:
         model: the file, or its bytes.
         image_shape: of one image as the file takes it, for sizes that the file leaves open.
+        classifier: whether the output is taken for logits (N, K), K >= 2 (`classification.classifying`), and
+            not as it is.
         device: of the bounds; the runtime is on the CPU.
 
     Raises:
@@ -42,8 +46,9 @@ def executions(
     """
     found = []
     for each in runtime_graphs(model, image_shape):
+        graph = classifying(each.graph) if classifier else each.graph
         try:
-            program = Program.of(each.graph, device=device)
+            program = Program.of(graph, device=device)
         except InputError as error:
             if "disabled" in each.levels:
                 raise
@@ -53,8 +58,8 @@ def executions(
         for level in each.levels:
             for count in THREADS:
                 name = f"{level}, {count} thread{'s' if count > 1 else ''}"
-                runtimes[name] = _Lazy(model, level, count, image_shape)
-        found.append(Execution(program, each.levels, runtimes, BUILD))
+                runtimes[name] = _Lazy(model, level, count, image_shape, classifier)
+        found.append(Execution(program, each.levels, runtimes, BUILD, graph))
     return tuple(found)
 
 
@@ -67,6 +72,7 @@ class _Lazy:
     level: str
     threads: int
     image_shape: tuple[int, ...] | None
+    classifier: bool
 
     @cached_property
     def session(self) -> Session:
@@ -75,6 +81,8 @@ class _Lazy:
         )
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits (N, K), (0, z) where the file has one logit z, of inputs as the file takes them."""
+        """Outputs (N, K) of inputs as the file takes them; a classifier's one logit z becomes (0, z)."""
         found = self.session(x)
-        return found if found.shape[1] > 1 else np.concatenate([np.zeros_like(found), found], 1)
+        if found.shape[1] > 1 or not self.classifier:
+            return found
+        return np.concatenate([np.zeros_like(found), found], 1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import final
 
@@ -66,11 +67,13 @@ class Proofs:
         seconds: what it took.
         candidates: by image, for those that branching left open, the float32 input of the ball at which a
             counterexample is likeliest: to be replayed in the runtime, and not believed.
+        stopped: images that are not proved and for which time was up before the method had done all it does.
     """
 
     margins: Tensor
     seconds: float
     candidates: Mapping[int, Tensor] = field(default_factory=dict)
+    stopped: frozenset[int] = frozenset()
 
     @property
     def certified(self) -> Tensor:
@@ -79,7 +82,13 @@ class Proofs:
 
 
 def certify(
-    program: Program | Sequence[Program], x: Tensor, y: Tensor, threat: Threat, method: Method | None = None
+    program: Program | Sequence[Program],
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    method: Method | None = None,
+    *,
+    until: float = math.inf,
 ) -> Proofs:
     """Bound the worst margin of each image within a threat model.
 
@@ -96,6 +105,7 @@ def certify(
         y: (N,) labels.
         threat: Linf, L2 or L1, with the data's box.
         method: how hard to try.
+        until: by `time.monotonic`, when no further bound is begun: what is proved by then counts.
 
     Raises:
         InputError: images or labels do not fit the network, or are not finite.
@@ -104,29 +114,45 @@ def certify(
     programs = (program,) if isinstance(program, Program) else tuple(program)
     margins = torch.full((len(x),), torch.inf, dtype=torch.float64)
     candidates: dict[int, Tensor] = {}
+    stopped = set[int]()
     for number, each in enumerate(programs):
         _check(each, x, y)
         left = (margins > 0).nonzero().flatten()
-        hurried = method
-        if method.branching is not None:
-            hurried = replace(method, branching=method.branching.within(start, len(programs) - number))
-        found, points = _certified(each, x[left], y[left], threat, hurried)
-        margins[left] = torch.minimum(margins[left], found)
-        candidates.update((int(left[at]), point) for at, point in points.items())
-    return Proofs(margins, time.monotonic() - start, candidates)
+        end = shared(until, len(programs) - number)
+        found = _certified(each, x[left], y[left], threat, method, end)
+        margins[left] = torch.minimum(margins[left], found.margins)
+        candidates.update((int(left[at]), point) for at, point in found.candidates.items())
+        stopped.update(int(left[at]) for at in found.stopped)
+    return Proofs(margins, time.monotonic() - start, candidates, frozenset(stopped))
+
+
+def shared(until: float, shares: int) -> float:
+    """When one of several equal shares of the time that is left until then ends, by `time.monotonic`."""
+    now = time.monotonic()
+    return now + max(until - now, 0.0) / shares
 
 
 def _certified(
-    program: Program, x: Tensor, y: Tensor, threat: Threat, method: Method
-) -> tuple[Tensor, dict[int, Tensor]]:
-    """Margins (N,) of one program, and candidates by image."""
+    program: Program, x: Tensor, y: Tensor, threat: Threat, method: Method, until: float
+) -> Proofs:
+    """The proofs of one program."""
     with torch.no_grad():
-        parts = [_batch(program, x[part], y[part], threat, method) for part in _parts(len(x), method.batch)]
-        margins = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
-        return margins, _branched(program, x, y, threat, method, margins)
+        margins = torch.full((len(x),), -torch.inf, dtype=torch.float64)
+        stopped = set[int]()
+        for part in torch.split(torch.arange(len(x)), method.batch):
+            margins[part] = _batch(program, x[part], y[part], threat, method, until)
+            if time.monotonic() >= until:
+                stopped |= {at for at in part.tolist() if not margins[at] > 0}
+        if method.branching is None:
+            return Proofs(margins, 0.0, {}, frozenset(stopped))
+        method = replace(method, branching=method.branching.before(until))
+        candidates, given_up = _branched(program, x, y, threat, method, margins)
+    return Proofs(margins, 0.0, candidates, frozenset(given_up))
 
 
-def worst_margins(found: Relaxation, labels: Tensor, climb: Climb | None = None) -> Tensor:
+def worst_margins(
+    found: Relaxation, labels: Tensor, climb: Climb | None = None, until: float = math.inf
+) -> Tensor:
     """Lower bounds of min_j (logit_y - logit_j), (N,); -inf where there is none."""
     program, bounds = found.program, []
     rows, image = margin_rows(labels, program.classes, found.region.lower)
@@ -137,16 +163,16 @@ def worst_margins(found: Relaxation, labels: Tensor, climb: Climb | None = None)
         if climb is None:
             bounds.append(found.lower(program.output, coefficients, of))
         else:
-            bounds.append(climb(found, program.output, coefficients, of))
+            bounds.append(climb.before(until)(found, program.output, coefficients, of))
     worst = torch.cat(bounds).reshape(len(labels), -1).amin(1)
     return torch.where(worst.isnan(), -torch.inf, worst)
 
 
-def _batch(program: Program, x: Tensor, y: Tensor, threat: Threat, method: Method) -> Tensor:
+def _batch(program: Program, x: Tensor, y: Tensor, threat: Threat, method: Method, until: float) -> Tensor:
     region, margins = Region.around(x, threat), torch.full((len(x),), -torch.inf, dtype=torch.float64)
     left = torch.arange(len(x))
     for backward in (False, True)[: 1 + method.backward]:
-        if not len(left):
+        if not len(left) or time.monotonic() >= until:
             break
         found = relaxed(
             program,
@@ -154,43 +180,48 @@ def _batch(program: Program, x: Tensor, y: Tensor, threat: Threat, method: Metho
             parallel=method.parallel,
             rounding=method.rounding,
             backward=backward,
+            until=until,
         )
         climb = method.climb if backward else None
-        margins[left] = torch.maximum(margins[left], worst_margins(found, y[left], climb))
+        margins[left] = torch.maximum(margins[left], worst_margins(found, y[left], climb, until))
         left = left[margins[left] <= 0]
     return margins
 
 
 def _branched(  # the margins that it raises are written where they stand
     program: Program, x: Tensor, y: Tensor, threat: Threat, method: Method, margins: Tensor
-) -> dict[int, Tensor]:
-    """Raise margins (N,) of 0 and less by branch and bound; candidates of the images that stay open."""
-    branching, left = method.branching, (margins <= 0).nonzero().flatten()
-    if branching is None:
-        return {}
-    candidates, begin = {}, time.monotonic()
+) -> tuple[dict[int, Tensor], set[int]]:
+    """Raise margins (N,) of 0 and less by branch and bound.
+
+    Returns:
+        candidates of the images that stay open, and those for which time was up.
+    """
+    branching, left = method.branching or Branching(), (margins <= 0).nonzero().flatten()
+    candidates, stopped, begin = dict[int, Tensor](), set[int](), time.monotonic()
     parts = torch.split(left, method.batch) if len(left) else ()
     for number, part in enumerate(parts):
         share = branching.within(begin, len(parts) - number)
+        until = math.inf if share.seconds is None else time.monotonic() + share.seconds
         found = relaxed(
-            program, Region.around(x[part], threat), parallel=method.parallel, rounding=method.rounding
+            program,
+            Region.around(x[part], threat),
+            parallel=method.parallel,
+            rounding=method.rounding,
+            until=until,
         )
         rows, image = margin_rows(y[part], program.classes, found.region.lower)
-        answers = share(found, Questions(image, rows[:, None], rows.new_zeros(len(rows), 1)))
+        answers = share.before(until)(found, Questions(image, rows[:, None], rows.new_zeros(len(rows), 1)))
         bounds, points = answers.bounds.reshape(len(part), -1), answers.points
+        late = answers.stopped.reshape(len(part), -1).any(1)
         margins[part] = torch.maximum(margins[part], bounds.amin(1))
         for at, worst in enumerate(answers.likeliest.reshape(len(part), -1).argmin(1).tolist()):
             image_at = int(part[at])
             if not margins[image_at] > 0:
+                stopped |= {image_at} if late[at] else set()
                 point = points[at * bounds.shape[1] + worst][None].clone()
                 threat.project_(point, x[image_at][None].to(torch.float32))
                 candidates[image_at] = point[0]
-    return candidates
-
-
-def _parts(count: int, size: int) -> Iterator[slice]:
-    for start in range(0, count, size):
-        yield slice(start, start + size)
+    return candidates, stopped
 
 
 def _check(program: Program, x: Tensor, y: Tensor) -> None:

@@ -32,7 +32,7 @@ def relaxed(
     parallel: bool = False,
     rounding: bool = True,
     backward: bool = True,
-    memory: int = MEMORY,
+    until: float = math.inf,
 ) -> Relaxation:
     """Bound every value of the network, from the images to the logits.
 
@@ -45,7 +45,7 @@ def relaxed(
         parallel: see `Relaxation`.
         rounding: see `Relaxation`.
         backward: whether CROWN refines; without it these are the intervals of interval arithmetic (IBP).
-        memory: bytes that coefficients may take.
+        until: by `time.monotonic`, when CROWN refines no further value: interval arithmetic bounds the rest.
     """
     found = Relaxation(program, region, {program.input: (region.lower, region.upper)}, parallel, rounding)
     worth = _worth_refining(program, box=region.centre is None)
@@ -53,7 +53,7 @@ def relaxed(
     for step in program.steps:
         lower, upper = _interval(found, step)
         if backward and step.name in worth:
-            lower, upper = refined(found, step, (lower, upper), step.name in wanted, memory)
+            lower, upper = refined(found, step, (lower, upper), step.name in wanted, until=until)
         found.intervals[step.name] = lower, upper
     return found
 
@@ -100,10 +100,11 @@ def sharpened(found: Relaxation, climb: Climb, until: float | None = None) -> Re
         lower, upper = _interval(again, step)
         before = found.intervals[step.name]
         again.intervals[step.name] = torch.maximum(lower, before[0]), torch.minimum(upper, before[1])
-        left = math.inf if until is None else until - time.monotonic()
+        last = math.inf if until is None else until
+        left = last - time.monotonic()
         if step.name in worth & wanted and left > 0:
             hurried = climb if until is None else replace(climb, seconds=left / (2 * len(region)))
-            interval = refined(again, step, again.intervals[step.name], True, MEMORY // 4, hurried)
+            interval = refined(again, step, again.intervals[step.name], True, hurried, last)
             again.intervals[step.name] = interval
     return again
 
@@ -124,8 +125,8 @@ def refined(
     step: Step,
     interval: Interval,
     sign_alone: bool = False,
-    memory: int = MEMORY,
     climb: Climb | None = None,
+    until: float = math.inf,
 ) -> Interval:
     """The interval, and that of CROWN where it can matter, whichever end is tighter.
 
@@ -134,13 +135,16 @@ def refined(
         step: whose value is bounded.
         interval: what is known of it, (N, *size) each.
         sign_alone: whether values on both sides of 0 alone can matter.
-        memory: bytes that coefficients may take.
         climb: the search for better slopes; None for none.
+        until: by `time.monotonic`, when no further bounds are begun: the others keep what is known.
     """
     bound = found.lower if climb is None else partial(climb, found)
+    memory = MEMORY if climb is None else MEMORY // 4  # a climb holds slopes and gradients besides
     lower, upper = (each.flatten(1).clone() for each in interval)
     open_ = (lower < 0) & (upper > 0) if sign_alone else lower < upper
     for of, at in _rounds(open_, found.program, memory):
+        if time.monotonic() >= until:
+            break
         unit = _unit(at, step.size, lower)
         lower[of, at] = torch.maximum(lower[of, at], bound(step.name, unit, of))
         minus = unit.with_(-unit.each)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 from typing import final
 
@@ -71,7 +72,7 @@ class Signs:
         free[torch.cat([n, len(n) + n]), :, torch.cat([place, place])] = 0
         return signs, free
 
-    def bounded(self, question: Tensor, state: State) -> Bounded:
+    def bounded(self, question: Tensor, state: State, until: float = math.inf) -> Bounded:
         """The best bounds of a climb, and where the relaxation that it ends with loses most."""
         signs, free = state
         image, limits = self.asked.image[question], self.asked.limits[question].flatten()
@@ -81,7 +82,7 @@ class Signs:
             empty |= (lower > upper).flatten(1).any(1)
         rows = self.asked.rows[question].flatten(0, 1)
         tuned = _Tuned(part, rows, limits, signs, self.values)
-        best, free, seen = tuned.climbed(free.to(torch.float64), self.steps, self.rate)
+        best, free, seen = tuned.climbed(free.to(torch.float64), self.steps, self.rate, until)
         bounds, row = best.reshape(len(signs), -1).max(1)
         worst = torch.arange(len(signs)) * limits.shape[0] // len(signs) + row
         coefficients = seen[part.program.input][worst]
@@ -127,7 +128,9 @@ class _Tuned:
     signs: Tensor
     values: dict[str, slice]
 
-    def climbed(self, free: Tensor, steps: int, rate: float) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def climbed(
+        self, free: Tensor, steps: int, rate: float, until: float
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The best bounds (n R,) less their limits, where it ends (n R, U), the coefficients met there."""
         count = self.rows.shape[0] // len(self.signs)
         signs = self.signs.repeat_interleave(count, 0)
@@ -136,6 +139,8 @@ class _Tuned:
         optimiser = torch.optim.Adam([free], lr=rate)
         best = self.rows.new_full((len(self.rows),), -math.inf)
         for step in range(steps):
+            if time.monotonic() >= until:
+                break
             with torch.enable_grad():
                 bounds = self._lower(free, signs)
                 loss = -bounds.clamp_max(0).sum()

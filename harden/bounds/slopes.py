@@ -6,8 +6,9 @@ returns needs no proof of its own (Xu et al., alpha-CROWN, arXiv 2011.13824).
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -81,6 +82,13 @@ class Climb:
             with torch.no_grad():
                 best[left] = torch.fmax(best[left], found.lower(start, coefficients, image[left], slopes))
         return best
+
+    def before(self, until: float) -> Climb:
+        """The same that has ended by a time of `time.monotonic`, up to one step."""
+        if until == math.inf:
+            return self
+        left = max(until - time.monotonic(), 0.0)
+        return replace(self, seconds=left if self.seconds is None else min(self.seconds, left))
 
     def _at_first(self, found: Relaxation, start: str, image: Tensor) -> dict[str, Tensor]:
         """The relaxation's own slopes of each rectifier that is not settled everywhere, one set a bound."""

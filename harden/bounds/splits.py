@@ -6,6 +6,7 @@ region lies in at least one of a part's two halves, so that what is proved of bo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, final
 
@@ -70,8 +71,14 @@ class Split(Protocol):
         """Both halves of n parts, first all of one side: 2 n."""
         ...
 
-    def bounded(self, question: Tensor, state: State) -> Bounded:
-        """Bounds of n parts of the questions, each about its own."""
+    def bounded(self, question: Tensor, state: State, until: float = math.inf) -> Bounded:
+        """Bounds of n parts of the questions, each about its own.
+
+        Args:
+            question: (n,), which one each part is of.
+            state: of the parts.
+            until: by `time.monotonic`, when no further step is made towards better ones.
+        """
         ...
 
 
@@ -109,14 +116,14 @@ class Boxes:
         upper[n, place], lower[len(n) + n, place] = middle, middle
         return lower.reshape(-1, *shape[1:]), upper.reshape(-1, *shape[1:])
 
-    def bounded(self, question: Tensor, state: State) -> Bounded:
+    def bounded(self, question: Tensor, state: State, until: float = math.inf) -> Bounded:
         """CROWN, value by value."""
         lower, upper = state
         every, found = self.found.region, self.found
         image = self.asked.image[question]
         centre = None if every.centre is None else every.centre[image]
         region = Region(lower, upper, centre, every.eps, every.dual)
-        part = relaxed(found.program, region, parallel=found.parallel, rounding=found.rounding)
+        part = relaxed(found.program, region, parallel=found.parallel, rounding=found.rounding, until=until)
         rows, limits = self.asked.rows[question], self.asked.limits[question]
         own, seen = torch.arange(len(lower)), dict[str, Tensor]()
         start = Whole(rows.reshape(-1, *found.program.logits))

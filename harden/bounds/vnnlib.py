@@ -16,6 +16,8 @@ from typing import Final, final
 from harden.errors import InputError
 
 MOST_CLAUSES: Final = 10_000
+MOST_DIGITS: Final = 5_000
+"""Exact numbers take as many digits as their exponent says."""
 
 Linear = Mapping[str, Fraction]
 """Coefficients by variable; "" is the constant."""
@@ -167,6 +169,9 @@ def _linear(term: Expression, declared: set[str]) -> Linear:
 
 
 def _number(word: str) -> Fraction:
+    exponent = re.search(r"[eE]([-+]?\d+)$", word)
+    if exponent is not None and (len(exponent[1]) > 6 or abs(int(exponent[1])) > MOST_DIGITS):
+        raise _refusal(f"{word[:40]!r}", f"numbers with exponents up to {MOST_DIGITS}")
     try:
         return Fraction(word)
     except (ValueError, ZeroDivisionError):

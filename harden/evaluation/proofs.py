@@ -19,7 +19,13 @@ from harden.errors import InputError
 from harden.evaluation.outcome import Evaluation
 from harden.evaluation.progress import Standing
 from harden.evaluation.proof_journal import ProofJournal
-from harden.evaluation.runtime_agreement import Compared, Disagreement, Execution, disagreement, points_of
+from harden.evaluation.runtime_agreement import (
+    Compared,
+    Disagreement,
+    Execution,
+    first_disagreement,
+    points_of,
+)
 from harden.statistics import Proportion
 
 OnProof = Callable[[Standing], None]
@@ -272,9 +278,8 @@ class _Levels:
 
     def compare(self, points: Tensor) -> None:
         """Hold the runtime against its graphs at some points; the first difference is kept."""
-        for each in self._executions:
-            if self.disagreement is None:
-                self.disagreement = disagreement(each, points)
+        if self.disagreement is None:
+            self.disagreement = first_disagreement(self._executions, points)
 
     def _tell(self) -> None:
         if self._on_proof is None:

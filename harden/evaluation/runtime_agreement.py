@@ -19,6 +19,7 @@ from torch import Tensor
 from harden.bounds import Program
 from harden.bounds.crown import relaxed
 from harden.bounds.region import Region
+from harden.graph import Graph
 
 Runtime = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 CORNERS: Final = 2
@@ -36,12 +37,14 @@ class Execution:
         levels: of graph optimisation at which it is executed.
         runtimes: by a name such as "all, 2 threads", inputs (N, ...) to outputs (N, K).
         build: the runtime and its version.
+        graph: what is executed, in ONNX's own operators; None where it is not needed.
     """
 
     program: Program
     levels: tuple[str, ...]
     runtimes: Mapping[str, Runtime] = field(default_factory=dict)
     build: str = ""
+    graph: Graph | None = None
 
 
 @final
@@ -123,6 +126,11 @@ def disagreement(execution: Execution, points: Tensor) -> Disagreement | None:
             ends = float(lower[point, output]), float(upper[point, output])
             return Disagreement(name, point, output, float(outputs[point, output]), *ends)
     return None
+
+
+def first_disagreement(executions: Sequence[Execution], points: Tensor) -> Disagreement | None:
+    """That of the first graph that has one at some points."""
+    return next((found for each in executions if (found := disagreement(each, points)) is not None), None)
 
 
 def points_of(region: Region, generator: torch.Generator) -> Tensor:

@@ -20,7 +20,7 @@ import onnxruntime
 
 from harden.certificate.runnable import check_runnable
 from harden.errors import InputError
-from harden.graph.classification import classifying, of_size
+from harden.graph.classification import of_size
 from harden.graph.graph import Graph
 from harden.graph.loading import loaded, one_line
 from harden.graph.nchwc_layout import Weights
@@ -40,7 +40,9 @@ LEVELS: Final[Mapping[str, onnxruntime.GraphOptimizationLevel]] = MappingProxyTy
         "all": _LEVEL.ORT_ENABLE_ALL,
     }
 )
-"""By name, the levels of graph optimisation; "all" is the default of a session."""
+"""By name, the levels of graph optimisation."""
+DEFAULT: Final = "all"
+"""The level of a session that is given no other."""
 
 
 @final
@@ -63,8 +65,7 @@ def runtime_graphs(
     """The distinct graphs of a file over all levels; the one of the file as it is written comes first.
 
     Two graphs are the same where all operations, attributes and constants are, bit by bit, whatever their
-    names; a fused operator counts as the operators that it computes. Logits are (N, K), K >= 2
-    (`classification.classifying`).
+    names; a fused operator counts as the operators that it computes.
 
     Args:
         model: the file, its bytes, or the parsed model.
@@ -97,7 +98,7 @@ def runtime_graphs(
 
 
 def _read(model: onnx.ModelProto, image_shape: tuple[int, ...] | None) -> Graph:
-    return classifying(read(model if image_shape is None else of_size(model, image_shape)))
+    return read(model if image_shape is None else of_size(model, image_shape))
 
 
 def _written(content: bytes, level: onnxruntime.GraphOptimizationLevel) -> onnx.ModelProto:
