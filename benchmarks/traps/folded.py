@@ -123,7 +123,7 @@ def _conv_bn(mean: bool = False, spread: float = 1.0, bias: bool = True) -> Buil
 
 
 def bn_mean_alone(net: Net, u: str, s: Strength) -> tuple[str, str]:
-    """BatchNormalization alone: (x - mean) b with a mean before which x is rounded away, or mean b infinite."""
+    """BatchNormalization alone: (x - mean) b, where mean b is infinite or x is lost before the mean."""
     value = net.add("Add", net.scaled(net.image(u), s.a), _ones(s.shift, C, 1, 1))
     parts = (_ones(s.b, C), _ones(0, C), _ones(s.shift, C), _ones(1, C))
     found = net.add("BatchNormalization", value, *parts, epsilon=0.0)
@@ -163,6 +163,30 @@ def matmul_scale_both(net: Net, u: str, s: Strength) -> tuple[str, str]:
     return _after(net, net.add("Mul", net.add("MatMul", value, _eye(1)), f32(s.b)), s), u
 
 
+def matmul_scale_chain(net: Net, u: str, s: Strength) -> tuple[str, str]:
+    """Two scalars after a MatMul, of which alpha is the product."""
+    found = net.add("MatMul", _before(net, u, s), _eye(1))
+    return _after(net, net.add("Mul", net.add("Mul", found, f32(s.a)), f32(s.b)), s), u
+
+
+def constant_product(net: Net, u: str, s: Strength) -> tuple[str, str]:
+    """Mul by a product of constants, which is folded."""
+    factor = net.add("Mul", _ones(s.a, C), _ones(s.b, C))
+    return _after(net, net.add("Mul", _before(net, u, s), factor), s), u
+
+
+def constant_quotient(net: Net, u: str, s: Strength) -> tuple[str, str]:
+    """Mul by a quotient of constants, which is folded."""
+    factor = net.add("Div", _ones(s.a, C), _ones(1 / s.b, C))
+    return _after(net, net.add("Mul", _before(net, u, s), factor), s), u
+
+
+def constant_weight(net: Net, u: str, s: Strength) -> tuple[str, str]:
+    """MatMul with a weight that the file scales."""
+    weight = net.add("Mul", _eye(s.a), f32(s.b))
+    return _after(net, net.add("MatMul", _before(net, u, s), weight), s), u
+
+
 def matmul_scale_order(net: Net, u: str, s: Strength) -> tuple[str, str]:
     """X s W: in the graph x s is in range, in FusedMatMul x W is not."""
     value = net.add(BARRIER, net.scaled(u, s.pre))
@@ -191,6 +215,10 @@ FOLDED_KINDS: Final = (
     _kind("conv3d_bn", conv3d_bn, _BN),
     _kind("matmul_bn", matmul_bn, _BN),
     _kind("matmul_scale_both", matmul_scale_both, _SCALED),
+    _kind("matmul_scale_chain", matmul_scale_chain, _SCALED),
+    _kind("constant_product", constant_product, "basic -Mul"),
+    _kind("constant_quotient", constant_quotient, "basic -Div"),
+    _kind("constant_weight", constant_weight, "basic -Mul"),
     Kind("matmul_scale_order", "extended", matmul_scale_order, _SCALED, strengths=ORDERED),
     Kind("conv_add", "basic", conv_add, "basic -Add", strengths=BIASES),
     Kind("batch_norm_alone", "arithmetic", bn_mean_alone, "", strengths=SCALES),

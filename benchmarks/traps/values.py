@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -146,7 +146,7 @@ def _cast_chain(net: Net, v: str) -> str:
     return net.add("Cast", net.add("Cast", net.add("Cast", v, to=11), to=1), to=1)
 
 
-def _conv_then(kind: str, *inputs: Array, conv_bias: bool = True, **attributes: float) -> Pattern:
+def _conv_then(kind: str, *inputs: Array, conv_bias: bool = True, **attributes: Any) -> Pattern:
     def pattern(net: Net, v: str) -> str:
         weights = (kernel(), f32(np.zeros(C)))[: 1 + conv_bias]
         return net.flat(net.add(kind, net.add("Conv", net.image(v), *weights), *inputs, **attributes))
@@ -160,7 +160,7 @@ def _conv_add_relu(net: Net, v: str) -> str:
     return net.flat(net.add("Relu", net.add("Add", *halves)))
 
 
-def _gemm_then(kind: str, **attributes: float) -> Pattern:
+def _gemm_then(kind: str, **attributes: Any) -> Pattern:
     def pattern(net: Net, v: str) -> str:
         return net.add(kind, net.add("Gemm", v, eye(), f32(np.zeros(C))), **attributes)
 
