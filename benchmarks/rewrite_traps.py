@@ -13,8 +13,9 @@ Controls: `silent`, the same graph whose selector never opens, and `benign`, the
 refuses everything is seen. A trap counts where its rewrite fired, by the operators of the files that
 onnxruntime writes at each level, and the session's answer at the corner is wrong or NaN.
 
-Bounds are computed first, by the functions that both commands call; what they prove is put to the commands,
-`--data` for the first trap and the first control of a kind. --commands puts every file to both.
+Bounds are computed first, by the functions that both commands call. What they prove is put to the commands,
+until one of them has confirmed a proof for that kind and role, and so is one trap of each kind of which the
+bounds prove nothing; --commands puts every file to both.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from benchmarks.traps.verdicts import Verdict
 
 RECORD: Final = provenance.RESULTS / "rewrite_traps.jsonl"
 MINUTES: Final = 0.1
+IMAGE_MINUTES: Final = 0.5
 
 
 @final
@@ -50,22 +52,27 @@ class Asking:
     """Which of harden's doors a file is put to.
 
     Args:
-        always: the commands also where the bounds prove nothing.
+        always: both commands, whatever the bounds say.
         process: the commands as processes of their own.
-        images: `--data` besides `--vnnlib`.
+        confirmed: a command has already proved a file of this kind and role: the bounds are enough.
+        images: `--data` also where `--vnnlib` proves.
+        branching: `--vnnlib` also where the bounds prove nothing: branch and bound may, or crash.
     """
 
     always: bool = False
     process: bool = False
+    confirmed: bool = False
     images: bool = True
+    branching: bool = False
 
     def __call__(self, trap: Trap) -> dict[str, Verdict]:
         """What harden says of one file."""
         found = {"bounds": verdicts.of_bounds(trap)}
-        if self.always or found["bounds"].said in ("certified", "traceback"):
+        suspect = found["bounds"].said in ("certified", "traceback") and not self.confirmed
+        if self.always or suspect or (self.branching and found["bounds"].said == "unknown"):
             found["vnnlib"] = verdicts.of_property(trap, MINUTES, process=self.process)
-            if self.images:
-                found["data"] = verdicts.of_image(trap, MINUTES, process=self.process)
+            if self.always or (suspect and (self.images or not found["vnnlib"].proved)):
+                found["data"] = verdicts.of_image(trap, IMAGE_MINUTES, process=self.process)
         return found
 
 
@@ -143,9 +150,16 @@ def _jobs(names: list[str], silent: int) -> list[tuple[Kind, Strength, str]]:
     return found
 
 
-def _kept(kind: Kind, line: dict[str, Any], strength: Strength, folder: Path) -> None:
+def _confirmed(lines: list[dict[str, Any]], kind: Kind, role: str) -> bool:
+    same = [
+        line for line in lines if line["kind"] == kind.name and (line["role"] == "trap") == (role == "trap")
+    ]
+    return any(line["proved"] and len(line["verdicts"]) > 1 for line in same)
+
+
+def _kept(kind: Kind, role: str, strength: Strength, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    trap = made(kind, strength, line["role"])
+    trap = made(kind, strength, role)
     onnx.save(trap.model, folder / f"{trap.name}.onnx")
 
 
@@ -171,18 +185,15 @@ def main(words: list[str] | None = None) -> int:
     given = parser.parse_args(words)
     torch.set_num_threads(1)
     lines: list[dict[str, Any]] = []
-    for kind, strength, role in _jobs(given.kinds, given.silent):
-        seen = any(
-            "data" in line["verdicts"] for line in lines if (line["kind"], line["role"]) == (kind.name, role)
-        )
-        asking = Asking(given.commands, given.process, given.commands or not seen)
-        line = measured(kind, strength, role, asking)
-        lines.append(line)
-        print(_word(line), flush=True)
-        if wrong(line) and given.files is not None:
-            _kept(kind, line, strength, given.files)
+    for number, (kind, strength, role) in enumerate(_jobs(given.kinds, given.silent)):
+        confirmed, both = _confirmed(lines, kind, role), role == "trap" and number % 2 == 0
+        asking = Asking(given.commands, given.process, confirmed, both, strength is kind.strengths[3])
+        lines.append(measured(kind, strength, role, asking))
+        print(_word(lines[-1]), flush=True)
+        if wrong(lines[-1]) and given.files is not None:
+            _kept(kind, role, strength, given.files)
         for path in [given.lines] * (given.lines is not None) + [RECORD] * given.record:
-            provenance.append(path, line)
+            provenance.append(path, lines[-1])
     table = counted(lines)
     show(table)
     if given.record:

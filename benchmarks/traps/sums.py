@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.traps.folded import BARRIER
 from benchmarks.traps.frame import Build, Kind
 from benchmarks.traps.net import COPIES, Net, f32, i64
-from benchmarks.traps.strengths import Strength
+from benchmarks.traps.strengths import Strength, relieved, strained
 from benchmarks.traps.values import eye
 
 C: Final = COPIES
@@ -119,6 +119,30 @@ def _cancelled(way: str) -> Build:
     return build
 
 
+def _branched(shortcut: bool) -> Build:
+    """Rectifiers that are open on both sides, so that the proof needs cuts, and values out of range behind them.
+
+    With the shortcut, half of the value goes round them and is added after the strain.
+    """
+
+    def build(net: Net, u: str, s: Strength) -> tuple[str, str]:
+        first = np.zeros((C, 1))
+        first[0] = 1
+        value = net.add("MatMul", u, f32(first))
+        centred = net.add("Sub", value, f32(0.25))
+        up, down = net.add("Relu", centred), net.add("Relu", net.add("Neg", centred))
+        back = net.add("Add", net.add("Sub", up, down), f32(0.25))
+        if shortcut:
+            halves = [strained(net, net.add("Mul", each, f32(0.5)), s) for each in (back, value)]
+            found = net.add("Add", *(relieved(net, each, s) for each in halves))
+        else:
+            found = relieved(net, strained(net, back, s), s)
+        row = f32(np.ones((1, C)))
+        return net.add("MatMul", net.add(BARRIER, found), row), net.add("MatMul", value, row)
+
+    return build
+
+
 def _mean_kind(name: str, pool: Callable[[Net, str], str], rank: int = 4) -> Kind:
     return Kind(name, "arithmetic", _mean(pool, rank), strengths=MEANS)
 
@@ -134,6 +158,8 @@ SUM_KINDS: Final = (
     _mean_kind("reduce_mean_flat", _reduced("ReduceMean", 1), rank=2),
     _mean_kind("reduce_mean_dropped", _reduced("ReduceMean", 1, 2, 3, keepdims=0)),
     Kind("reduce_mean_all", "arithmetic", reduced_all, strengths=MEANS),
+    Kind("branched", "arithmetic", _branched(False)),
+    Kind("branched_shortcut", "arithmetic", _branched(True)),
     *(
         Kind(f"cancelled_{way}", "arithmetic", _cancelled(way), strengths=SUMMED)
         for way in ("gemm", "bias", "shortcut", "order")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -58,6 +59,18 @@ def _padded(pads: list[int], *constant: float, **attributes: Any) -> Build:
     return build
 
 
+def padded_by(between: Callable[[Net, str], str]) -> Build:
+    """Pad, something that is removed, and MaxPool."""
+
+    def build(net: Net, u: str, s: Strength) -> tuple[str, str]:
+        value = net.add("Add", u, f32(1.0)) if s.benign else _there(net, u, s, -1.0)
+        padded = between(net, net.add("Pad", net.image(value), i64(0, 0, 0, 1, 0, 0, 0, 1)))
+        found = net.flat(net.add("MaxPool", padded, kernel_shape=[1, 3]))
+        return (net.add("Sub", found, f32(1.0)) if s.benign else net.add("Add", _back(net, found, s), u)), u
+
+    return build
+
+
 def _dropped(pool: str, windows: int) -> Build:
     """Pads taken into a pool with ceil_mode: its last window then begins in the pads, and is left out.
 
@@ -70,7 +83,10 @@ def _dropped(pool: str, windows: int) -> Build:
         pooled = net.add(pool, padded, kernel_shape=[1, 3], strides=[1, 2], ceil_mode=1)
         mean = net.flat(net.add("GlobalAveragePool", pooled), 1)
         found = net.add("MatMul", mean, f32(np.full((1, C), windows - s.benign)))
-        return _back(net, net.scaled(net.add("Abs", found), 3.0 if pool == "AveragePool" else 1.0), s), u
+        first = np.zeros((C, C))
+        first[0] = 1
+        factor = 3.0 if pool == "AveragePool" else 1.0
+        return _back(net, net.scaled(net.add("Abs", found), factor), s), net.add("MatMul", u, f32(first))
 
     return build
 
