@@ -6,15 +6,16 @@
 Claim: none of the traps is `unsat` or `certified`, and none ends in a traceback (exit code 1 otherwise).
 
 Each trap is a small classifier of 24 pixels whose first logit is ahead on the whole box 1/2 +- 1/4 by the
-graph read in real numbers, and is not at one corner, known by construction, as a session of onnxruntime with
-default settings runs it. Everywhere but near that corner the graph and the session agree, and the loss is flat,
-so attacks do not find it. Controls: `silent`, the same graph whose selector never opens, and `benign`, the same
-graph with factors of 2 and 1/2: where onnxruntime keeps the answer, how many harden proves is counted, so that
-a tool that refuses everything is seen. A trap counts where its rewrite fired, by the operators of the files
-that onnxruntime writes at each level, and the session's answer at the corner is wrong or NaN.
+graph read in real numbers, and is not at one corner, known by construction, as a session of onnxruntime
+with default settings runs it. The selector is flat but near that corner, so attacks do not find it.
+Controls: `silent`, the same graph whose selector never opens, and `benign`, the same graph with factors of
+2 and 1/2. Where onnxruntime keeps the answer, how many of them harden proves is counted, so that a tool that
+refuses everything is seen. A trap counts where its rewrite fired, by the operators of the files that
+onnxruntime writes at each level, and the session's answer at the corner is wrong or NaN.
 
-Bounds are asked first, by the functions that both commands call; only what they prove is put to the commands
-too, unless --commands says to ask them for all.
+Bounds are computed first, by the functions that both commands call. What they prove is put to the commands,
+until one of them has confirmed a proof for that kind and role, and so is one trap of each kind of which the
+bounds prove nothing; --commands puts every file to both.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, final
 
 if __package__ in (None, ""):  # run as a file: the folder above is not on the path
     sys.path[0] = str(Path(__file__).parents[1])
@@ -41,25 +43,45 @@ from benchmarks.traps.verdicts import Verdict
 
 RECORD: Final = provenance.RESULTS / "rewrite_traps.jsonl"
 MINUTES: Final = 0.1
+IMAGE_MINUTES: Final = 0.5
 
 
-def asked(trap: Trap, commands: bool, process: bool) -> dict[str, Verdict]:
-    """What harden says of one file: its bounds, and the two commands where bounds prove or `commands` says so."""
-    found = {"bounds": verdicts.of_bounds(trap)}
-    if commands or process or found["bounds"].said in ("certified", "traceback"):
-        found["vnnlib"] = verdicts.of_property(trap, MINUTES, process=process)
-        found["data"] = verdicts.of_image(trap, MINUTES, process=process)
-    return found
+@final
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Which of harden's doors a file is put to.
+
+    Args:
+        always: both commands, whatever the bounds say.
+        process: the commands as processes of their own.
+        confirmed: a command has already proved a file of this kind and role: the bounds are enough.
+        images: `--data` also where `--vnnlib` proves.
+        branching: `--vnnlib` also where the bounds prove nothing: branch and bound may, or crash.
+    """
+
+    always: bool = False
+    process: bool = False
+    confirmed: bool = False
+    images: bool = True
+    branching: bool = False
+
+    def __call__(self, trap: Trap) -> dict[str, Verdict]:
+        """What harden says of one file."""
+        found = {"bounds": verdicts.of_bounds(trap)}
+        suspect = found["bounds"].said in ("certified", "traceback") and not self.confirmed
+        if self.always or suspect or (self.branching and found["bounds"].said == "unknown"):
+            found["vnnlib"] = verdicts.of_property(trap, MINUTES, process=self.process)
+            if self.always or (suspect and (self.images or not found["vnnlib"].proved)):
+                found["data"] = verdicts.of_image(trap, IMAGE_MINUTES, process=self.process)
+        return found
 
 
-def measured(
-    kind: Kind, strength: Strength, role: str, commands: bool, process: bool = False
-) -> dict[str, Any]:
+def measured(kind: Kind, strength: Strength, role: str, asking: Asking) -> dict[str, Any]:
     """One trap or control, as JSON."""
     trap = made(kind, strength, role)
     content = trap.model.SerializeToString()
     operators = runtime.operators(content)
-    said = asked(trap, commands, process)
+    said = asking(trap)
     line: dict[str, Any] = {
         "kind": kind.name,
         "group": kind.group,
@@ -68,12 +90,12 @@ def measured(
         "fired": runtime.fired(kind, operators),
         "verdicts": {name: each.said for name, each in said.items()},
         "why": next((each.why for each in said.values() if each.why), ""),
-        "proved": _claimed(said),
+        "proved": any(each.proved for each in _final(said)),
         "traceback": any(each.said not in _ANSWERS for each in _final(said)),
     }
     if role == "trap":
         answers = runtime.answers(content, trap.point)
-        line |= {
+        return line | {
             "point": trap.point.flatten().tolist(),
             "answers": {name: [str(value) for value in each] for name, each in answers.items()},
             "operators": operators,
@@ -81,9 +103,7 @@ def measured(
             "broken_at": [name for name, each in answers.items() if runtime.broken(each)],
             "centre_broken": runtime.broken(runtime.default(content, centre())[0]),
         }
-    else:
-        line["robust"] = runtime.robust(content, trap.point)
-    return line
+    return line | {"robust": runtime.robust(content, trap.point)}
 
 
 _ANSWERS: Final = ("unsat", "sat", "unknown", "certified", "falsified", "refused")
@@ -94,12 +114,14 @@ def _final(said: dict[str, Verdict]) -> list[Verdict]:
     return [each for name, each in said.items() if name != "bounds"] or list(said.values())
 
 
-def _claimed(said: dict[str, Verdict]) -> bool:
-    return any(each.proved for each in _final(said))
+def wrong(line: dict[str, Any]) -> bool:
+    """Whether something untrue is proved, or a command crashed."""
+    holds = not line["broken"] if line["role"] == "trap" else line["robust"]
+    return bool(line["traceback"] or (line["proved"] and not holds))
 
 
 def counted(lines: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """By kind: traps, those whose rewrite fired and whose corner breaks, false proofs, tracebacks, controls."""
+    """By kind: traps, those whose rewrite fired and whose corner breaks, false proofs, crashes, controls."""
     table: dict[str, Counter[str]] = {}
     for line in lines:
         row = table.setdefault(line["kind"], Counter())
@@ -128,9 +150,16 @@ def _jobs(names: list[str], silent: int) -> list[tuple[Kind, Strength, str]]:
     return found
 
 
-def _kept(kind: Kind, line: dict[str, Any], strength: Strength, folder: Path) -> None:
+def _confirmed(lines: list[dict[str, Any]], kind: Kind, role: str) -> bool:
+    same = [
+        line for line in lines if line["kind"] == kind.name and (line["role"] == "trap") == (role == "trap")
+    ]
+    return any(line["proved"] and len(line["verdicts"]) > 1 for line in same)
+
+
+def _kept(kind: Kind, role: str, strength: Strength, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    trap = made(kind, strength, line["role"])
+    trap = made(kind, strength, role)
     onnx.save(trap.model, folder / f"{trap.name}.onnx")
 
 
@@ -155,18 +184,16 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--record", action="store_true", help="add lines to results/rewrite_traps.jsonl")
     given = parser.parse_args(words)
     torch.set_num_threads(1)
-    lines = []
-    for kind, strength, role in _jobs(given.kinds, given.silent):
-        line = measured(kind, strength, role, given.commands, given.process)
-        lines.append(line)
-        wrong = line["traceback"] or (
-            line["proved"] and (line["broken"] if role == "trap" else not line["robust"])
-        )
-        print(_word(line, wrong), flush=True)
-        if wrong and given.files is not None:
-            _kept(kind, line, strength, given.files)
+    lines: list[dict[str, Any]] = []
+    for number, (kind, strength, role) in enumerate(_jobs(given.kinds, given.silent)):
+        confirmed, both = _confirmed(lines, kind, role), role == "trap" and number % 2 == 0
+        asking = Asking(given.commands, given.process, confirmed, both, strength is kind.strengths[3])
+        lines.append(measured(kind, strength, role, asking))
+        print(_word(lines[-1]), flush=True)
+        if wrong(lines[-1]) and given.files is not None:
+            _kept(kind, role, strength, given.files)
         for path in [given.lines] * (given.lines is not None) + [RECORD] * given.record:
-            provenance.append(path, line)
+            provenance.append(path, lines[-1])
     table = counted(lines)
     show(table)
     if given.record:
@@ -175,14 +202,12 @@ def main(words: list[str] | None = None) -> int:
     return int(any(row["false"] or row["tracebacks"] for row in table.values()))
 
 
-def _word(line: dict[str, Any], wrong: bool) -> str:
+def _word(line: dict[str, Any]) -> str:
     said = " ".join(f"{name}={each}" for name, each in line["verdicts"].items())
     truth = f"broken={line['broken']}" if line["role"] == "trap" else f"robust={line['robust']}"
     fired = "" if line["fired"] else " (rewrite did not fire)"
-    mark = "WRONG " if wrong else ""
-    return (
-        f"{mark}{line['kind']} {line['magnitude']} {line['role']}: {truth}{fired} {said} {line['why'][:120]}"
-    )
+    start = f"{'WRONG ' * wrong(line)}{line['kind']} {line['magnitude']} {line['role']}"
+    return f"{start}: {truth}{fired} {said} {line['why'][:120]}"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ BARRIER: Final = "Abs"
 """The value is not negative, so Abs leaves it as it is; and nothing is fused across it."""
 
 
-def _ones(value: float, *shape: int) -> Array:
+def ones(value: float, *shape: int) -> Array:
+    """One number everywhere."""
     return f32(np.full(shape, value))
 
 
@@ -33,7 +34,7 @@ def _before(net: Net, value: str, strength: Strength) -> str:
 
 def _conv(net: Net, value: str, strength: Strength, bias: bool = True) -> str:
     image = net.image(_before(net, value, strength))
-    weights = (_kernel(strength.a), _ones(strength.shift, C))
+    weights = (_kernel(strength.a), ones(strength.shift, C))
     return net.add("Conv", image, *weights[: 1 + bias])
 
 
@@ -43,7 +44,7 @@ def _after(net: Net, value: str, strength: Strength) -> str:
 
 def conv_mul(net: Net, u: str, s: Strength) -> tuple[str, str]:
     """Conv and Mul by a factor for each channel."""
-    found = net.add("Mul", _conv(net, u, s), _ones(s.b, C, 1, 1))
+    found = net.add("Mul", _conv(net, u, s), ones(s.b, C, 1, 1))
     return _after(net, found, s), u
 
 
@@ -59,31 +60,31 @@ def conv_add(net: Net, u: str, s: Strength) -> tuple[str, str]:
     largest float32 and more. Clipped and compared with 1 - 2t.
     """
     if s.benign:
-        found = net.add("Conv", net.image(u), _kernel(1), _ones(0.125, C))
-        return net.add("Sub", net.flat(net.add("Add", found, _ones(0.125, C, 1, 1))), f32(0.25)), u
-    kept = net.add("Sub", _ones(1.0, C), net.add("Mul", u, f32(2.0)))
-    image = net.image(net.add("Sub", net.scaled(kept, s.pre), _ones(0.75 * s.shift, C)))
-    found = net.add("Conv", image, _kernel(1), _ones(s.shift, C))
-    found = net.flat(net.add("Add", found, _ones(s.shift, C, 1, 1)))
-    found = net.scaled(net.add("Sub", found, _ones(1.25 * s.shift, C)), s.post)
+        found = net.add("Conv", net.image(u), _kernel(1), ones(0.125, C))
+        return net.add("Sub", net.flat(net.add("Add", found, ones(0.125, C, 1, 1))), f32(0.25)), u
+    kept = net.add("Sub", ones(1.0, C), net.add("Mul", u, f32(2.0)))
+    image = net.image(net.add("Sub", net.scaled(kept, s.pre), ones(0.75 * s.shift, C)))
+    found = net.add("Conv", image, _kernel(1), ones(s.shift, C))
+    found = net.flat(net.add("Add", found, ones(s.shift, C, 1, 1)))
+    found = net.scaled(net.add("Sub", found, ones(1.25 * s.shift, C)), s.post)
     return net.add("Clip", found, f32(0.0), f32(1.0)), kept
 
 
 def conv_mul_add(net: Net, u: str, s: Strength) -> tuple[str, str]:
     """Conv, Mul and Add: two folds, one after the other."""
-    found = net.add("Mul", _conv(net, u, s), _ones(s.b, C, 1, 1))
-    found = net.add("Add", found, _ones(-s.shift * s.b, C, 1, 1))
+    found = net.add("Mul", _conv(net, u, s), ones(s.b, C, 1, 1))
+    found = net.add("Add", found, ones(-s.shift * s.b, C, 1, 1))
     return net.scaled(net.flat(found), s.post), u
 
 
 def conv_mul_mul(net: Net, u: str, s: Strength) -> tuple[str, str]:
     """Two Muls, whose product with the weight is out of range in between."""
     image = net.image(net.add(BARRIER, net.scaled(u, s.pre)))
-    found = net.add("Conv", image, _kernel(s.a), _ones(s.shift, C))
-    found = net.add("Mul", found, _ones(s.b, C, 1, 1))
+    found = net.add("Conv", image, _kernel(s.a), ones(s.shift, C))
+    found = net.add("Mul", found, ones(s.b, C, 1, 1))
     if s.shift:
-        found = net.add("Sub", found, _ones(s.shift * s.b, C, 1, 1))
-    return net.flat(net.add("Mul", found, _ones(s.post, C, 1, 1))), u
+        found = net.add("Sub", found, ones(s.shift * s.b, C, 1, 1))
+    return net.flat(net.add("Mul", found, ones(s.post, C, 1, 1))), u
 
 
 ORDERED: Final = (
@@ -107,25 +108,25 @@ SCALES: Final = (
 )
 
 
-def _normalised(net: Net, value: str, s: Strength, *, mean: float = 0.0, spread: float = 1.0) -> str:
+def normalised(net: Net, value: str, s: Strength, *, mean: float = 0.0, spread: float = 1.0) -> str:
     """BatchNormalization that multiplies by b and takes the shift off: (x - mean) / spread * scale."""
     variance = np.float64(spread) ** 2
-    parts = (_ones(s.b * spread, C), _ones(-(s.shift - mean) * s.b, C), _ones(mean, C), _ones(variance, C))
+    parts = (ones(s.b * spread, C), ones(-(s.shift - mean) * s.b, C), ones(mean, C), ones(variance, C))
     return net.add("BatchNormalization", value, *parts, epsilon=0.0)
 
 
 def _conv_bn(mean: bool = False, spread: float = 1.0, bias: bool = True) -> Build:
     def build(net: Net, u: str, s: Strength) -> tuple[str, str]:
-        found = _normalised(net, _conv(net, u, s, bias), s, mean=0.125 if mean else 0.0, spread=spread)
+        found = normalised(net, _conv(net, u, s, bias), s, mean=0.125 if mean else 0.0, spread=spread)
         return net.scaled(net.flat(found), s.post), u
 
     return build
 
 
 def bn_mean_alone(net: Net, u: str, s: Strength) -> tuple[str, str]:
-    """BatchNormalization alone: (x - mean) b with a mean before which x is rounded away, or mean b infinite."""
-    value = net.add("Add", net.scaled(net.image(u), s.a), _ones(s.shift, C, 1, 1))
-    parts = (_ones(s.b, C), _ones(0, C), _ones(s.shift, C), _ones(1, C))
+    """BatchNormalization alone: (x - mean) b, where mean b is infinite or x is lost before the mean."""
+    value = net.add("Add", net.scaled(net.image(u), s.a), ones(s.shift, C, 1, 1))
+    parts = (ones(s.b, C), ones(0, C), ones(s.shift, C), ones(1, C))
     found = net.add("BatchNormalization", value, *parts, epsilon=0.0)
     return net.flat(net.scaled(found, s.post)), u
 
@@ -133,34 +134,58 @@ def bn_mean_alone(net: Net, u: str, s: Strength) -> tuple[str, str]:
 def depthwise_mul(net: Net, u: str, s: Strength) -> tuple[str, str]:
     """A depthwise Conv and Mul."""
     image = net.image(_before(net, u, s))
-    found = net.add("Conv", image, _ones(s.a, C, 1, 1, 1), _ones(s.shift, C), group=C)
-    return _after(net, net.add("Mul", found, _ones(s.b, C, 1, 1)), s), u
+    found = net.add("Conv", image, ones(s.a, C, 1, 1, 1), ones(s.shift, C), group=C)
+    return _after(net, net.add("Mul", found, ones(s.b, C, 1, 1)), s), u
 
 
 def conv1d_bn(net: Net, u: str, s: Strength) -> tuple[str, str]:
     """Conv over one dimension, and BatchNormalization."""
     line = net.add("Reshape", _before(net, u, s), np.array([-1, C, 1]))
-    found = net.add("Conv", line, _kernel(s.a)[..., 0], _ones(s.shift, C))
-    return net.scaled(net.flat(_normalised(net, found, s)), s.post), u
+    found = net.add("Conv", line, _kernel(s.a)[..., 0], ones(s.shift, C))
+    return net.scaled(net.flat(normalised(net, found, s)), s.post), u
 
 
 def conv3d_bn(net: Net, u: str, s: Strength) -> tuple[str, str]:
     """Conv over three dimensions, and BatchNormalization."""
     block = net.add("Reshape", _before(net, u, s), np.array([-1, C, 1, 1, 1]))
-    found = net.add("Conv", block, _kernel(s.a)[..., None], _ones(s.shift, C))
-    return net.scaled(net.flat(_normalised(net, found, s)), s.post), u
+    found = net.add("Conv", block, _kernel(s.a)[..., None], ones(s.shift, C))
+    return net.scaled(net.flat(normalised(net, found, s)), s.post), u
 
 
 def matmul_bn(net: Net, u: str, s: Strength) -> tuple[str, str]:
     """MatMul and BatchNormalization become Gemm."""
     found = net.add("MatMul", _before(net, u, s), _eye(s.a))
-    return net.scaled(_normalised(net, found, s), s.post), u
+    return net.scaled(normalised(net, found, s), s.post), u
 
 
 def matmul_scale_both(net: Net, u: str, s: Strength) -> tuple[str, str]:
     """Scalars before and after a MatMul: the alpha of FusedMatMul is their product."""
     value = net.add("Mul", _before(net, u, s), f32(s.a))
     return _after(net, net.add("Mul", net.add("MatMul", value, _eye(1)), f32(s.b)), s), u
+
+
+def matmul_scale_chain(net: Net, u: str, s: Strength) -> tuple[str, str]:
+    """Two scalars after a MatMul, of which alpha is the product."""
+    found = net.add("MatMul", _before(net, u, s), _eye(1))
+    return _after(net, net.add("Mul", net.add("Mul", found, f32(s.a)), f32(s.b)), s), u
+
+
+def constant_product(net: Net, u: str, s: Strength) -> tuple[str, str]:
+    """Mul by a product of constants, which is folded."""
+    factor = net.add("Mul", ones(s.a, C), ones(s.b, C))
+    return _after(net, net.add("Mul", _before(net, u, s), factor), s), u
+
+
+def constant_quotient(net: Net, u: str, s: Strength) -> tuple[str, str]:
+    """Mul by a quotient of constants, which is folded."""
+    factor = net.add("Div", ones(s.a, C), ones(1 / s.b, C))
+    return _after(net, net.add("Mul", _before(net, u, s), factor), s), u
+
+
+def constant_weight(net: Net, u: str, s: Strength) -> tuple[str, str]:
+    """MatMul with a weight that the file scales."""
+    weight = net.add("Mul", _eye(s.a), f32(s.b))
+    return _after(net, net.add("MatMul", _before(net, u, s), weight), s), u
 
 
 def matmul_scale_order(net: Net, u: str, s: Strength) -> tuple[str, str]:
@@ -191,6 +216,10 @@ FOLDED_KINDS: Final = (
     _kind("conv3d_bn", conv3d_bn, _BN),
     _kind("matmul_bn", matmul_bn, _BN),
     _kind("matmul_scale_both", matmul_scale_both, _SCALED),
+    _kind("matmul_scale_chain", matmul_scale_chain, _SCALED),
+    _kind("constant_product", constant_product, "basic -Mul"),
+    _kind("constant_quotient", constant_quotient, "basic -Div"),
+    _kind("constant_weight", constant_weight, "basic -Mul"),
     Kind("matmul_scale_order", "extended", matmul_scale_order, _SCALED, strengths=ORDERED),
     Kind("conv_add", "basic", conv_add, "basic -Add", strengths=BIASES),
     Kind("batch_norm_alone", "arithmetic", bn_mean_alone, "", strengths=SCALES),

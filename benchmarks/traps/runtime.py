@@ -101,5 +101,4 @@ def robust(content: bytes, corner: Array, n: int = 200) -> bool:
     inner = random.uniform(0.25, 0.75, (n // 2, *corner.shape[1:]))
     corners = random.choice([0.25, 0.75], (n // 2, *corner.shape[1:]))
     points = np.concatenate([corner, centre(), inner, corners]).astype(np.float32)
-    found = session(content, None, 1).run(None, {"image": points})[0]  # type: ignore[attr-defined]  # as above
-    return not any(broken(row) for row in found)
+    return not any(broken(row) for row in default(content, points))

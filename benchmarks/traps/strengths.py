@@ -47,7 +47,7 @@ FOLDED: Final = (
     _DENORMAL,
     _TINY,
     # Half of the smallest denormal is 0, and twice 2^127 is infinite.
-    Strength("edge", 2.0**126, 2.0**-126, 2.0**-24, 2.0**24),
+    Strength("edge", 2.0**100, 2.0**-100, 2.0**-50, 2.0**50),
     Strength("over", 2.0**-64, 2.0**127, 2.0**2, 2.0**-65, saturated=True),
     _HUGE,
 )
@@ -61,6 +61,8 @@ VALUES: Final = (
     Strength("extreme", a=2.0**127, b=2.0**-126, post=0.5, shift=1.9 * 2.0**127),
 )
 """The value itself leaves the range, or the sum with the shift rounds it away."""
+NORMS: Final = (Strength("below"), *VALUES[1:])
+"""The same without a mere change of scale, which a normalisation takes back."""
 
 
 def strained(net: Net, value: str, strength: Strength) -> str:
@@ -68,6 +70,8 @@ def strained(net: Net, value: str, strength: Strength) -> str:
     match strength.name:
         case "denormal":
             return net.scaled(value, 2.0**-100, 1.5 * 2.0**-49)
+        case "below":
+            return net.scaled(value, 2.0**-100, 2.0**-50)
         case "tiny":
             return net.scaled(value, 2.0**-100, 2.0**-100)
         case "huge":
@@ -82,6 +86,8 @@ def relieved(net: Net, value: str, strength: Strength) -> str:
     match strength.name:
         case "denormal":
             return net.scaled(value, 2.0**100, 2.0**49 / 1.5)
+        case "below":
+            return net.scaled(value, 2.0**100, 2.0**50)
         case "tiny":
             return net.scaled(value, 2.0**100, 2.0**100)
         case "huge":

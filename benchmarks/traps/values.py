@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from benchmarks.traps.net import COPIES, Array, Net, f32, i64
 from benchmarks.traps.strengths import Strength, relieved, strained
 
 C: Final = COPIES
-LARGEST: Final = 3.4e38
 Pattern = Callable[[Net, str], str]
 """From a value >= 0, (N, 16), the same value."""
 
@@ -77,7 +76,7 @@ def _noop(kind: str, value: float) -> Pattern:
 
 
 def _relu_clip(net: Net, v: str) -> str:
-    return net.add("Clip", net.add("Relu", v), f32(-1.0), f32(LARGEST))
+    return net.add("Clip", net.add("Relu", v), f32(-1.0))
 
 
 def _gemm_sum(net: Net, v: str) -> str:
@@ -146,7 +145,7 @@ def _cast_chain(net: Net, v: str) -> str:
     return net.add("Cast", net.add("Cast", net.add("Cast", v, to=11), to=1), to=1)
 
 
-def _conv_then(kind: str, *inputs: Array, conv_bias: bool = True, **attributes: float) -> Pattern:
+def _conv_then(kind: str, *inputs: Array, conv_bias: bool = True, **attributes: Any) -> Pattern:
     def pattern(net: Net, v: str) -> str:
         weights = (kernel(), f32(np.zeros(C)))[: 1 + conv_bias]
         return net.flat(net.add(kind, net.add("Conv", net.image(v), *weights), *inputs, **attributes))
@@ -156,11 +155,11 @@ def _conv_then(kind: str, *inputs: Array, conv_bias: bool = True, **attributes: 
 
 def _conv_add_relu(net: Net, v: str) -> str:
     image = net.image(v)
-    halves = [net.add("Conv", image, kernel(0.5), f32(np.full(C, bias))) for bias in (0.0, 1e-45)]
-    return net.flat(net.add("Relu", net.add("Add", *halves)))
+    parts = [net.add("Conv", image, kernel(share), f32(np.zeros(C))) for share in (0.25, 0.75)]
+    return net.flat(net.add("Relu", net.add("Add", *parts)))
 
 
-def _gemm_then(kind: str, **attributes: float) -> Pattern:
+def _gemm_then(kind: str, **attributes: Any) -> Pattern:
     def pattern(net: Net, v: str) -> str:
         return net.add(kind, net.add("Gemm", v, eye(), f32(np.zeros(C))), **attributes)
 
@@ -189,7 +188,8 @@ _CONV, _GEMM = "extended +FusedConv", "extended +FusedGemm"
 
 
 def _kind(name: str, pattern: Pattern, fired: str, barrier: bool = False) -> Kind:
-    return Kind(name, fired.split()[0] if fired else "arithmetic", through(pattern, barrier), fired)
+    group = fired.split()[0].replace("all", "layout")
+    return Kind(name, group, through(pattern, barrier), fired)
 
 
 VALUE_KINDS: Final = (
@@ -216,12 +216,12 @@ VALUE_KINDS: Final = (
     _kind("where_not", _where_not, "basic -Not"),
     _kind("reciprocal_product", _reciprocal_product, "basic -Mul"),
     _kind("matmul_transpose", _matmul_transpose, "extended +FusedMatMul"),
-    _kind("matmul_scale_mul", _matmul_scale("Mul"), "extended +FusedMatMul", True),
-    _kind("matmul_scale_div", _matmul_scale("Div"), "extended +FusedMatMul", True),
+    _kind("matmul_scale_value_mul", _matmul_scale("Mul"), "extended +FusedMatMul", True),
+    _kind("matmul_scale_value_div", _matmul_scale("Div"), "extended +FusedMatMul", True),
     _kind("conv_relu", _conv_then("Relu"), _CONV),
     _kind("conv_leaky", _conv_then("LeakyRelu", alpha=0.1), _CONV),
-    _kind("conv_clip", _conv_then("Clip", f32(0.0), f32(LARGEST)), _CONV),
-    _kind("conv_add_relu", _conv_add_relu, "all -Add", True),
+    _kind("conv_clip", _conv_then("Clip", f32(0.0)), _CONV),
+    _kind("conv_add_relu", _conv_add_relu, "all +com.microsoft.nchwc:Conv", True),
     Kind("conv_sigmoid", "extended", _bent("Sigmoid", _to_conv), _CONV),
     Kind("conv_tanh", "extended", _bent("Tanh", _to_conv), _CONV),
     Kind("conv_hard_sigmoid", "extended", _bent("HardSigmoid", _to_conv), _CONV),

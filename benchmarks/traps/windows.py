@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from benchmarks.traps.frame import Build, Kind
 from benchmarks.traps.net import COPIES, Net, f32, i64
 from benchmarks.traps.strengths import Strength
+from benchmarks.traps.values import through
 
 C: Final = COPIES
 SIZES: Final = (
@@ -42,17 +44,29 @@ def _summed(net: Net, value: str, size: int) -> str:
     return net.add("Abs", net.add("MatMul", net.flat(value, size), f32(np.ones((size, C)))))
 
 
-def _padded(
-    pool: str, sign: float, pads: list[int], constant: float | None = 0.0, **attributes: Any
-) -> Build:
-    """Zeros around one value, and a window over three: of -v the largest is 0, if the zeros are there."""
+def _padded(pads: list[int], *constant: float, **attributes: Any) -> Build:
+    """Zeros around one value v < 0, and the largest in a window: 0, if the zeros are there, and v if not.
+
+    The control has 1 + v > 0 in place of v, which is the largest with the zeros and without.
+    """
 
     def build(net: Net, u: str, s: Strength) -> tuple[str, str]:
-        value = net.image(_there(net, u, s, 1.0 if s.benign else sign))
-        given = [] if constant is None else [f32(constant)]
-        padded = net.add("Pad", value, i64(*pads), *given)
-        found = _back(net, net.flat(net.add(pool, padded, **attributes)), s)
-        return (found, u) if s.benign else (net.add("Add", found, u), u)
+        value = net.add("Add", u, f32(1.0)) if s.benign else _there(net, u, s, -1.0)
+        padded = net.add("Pad", net.image(value), i64(*pads), *(f32(each) for each in constant))
+        found = net.flat(net.add("MaxPool", padded, **attributes))
+        return (net.add("Sub", found, f32(1.0)) if s.benign else net.add("Add", _back(net, found, s), u)), u
+
+    return build
+
+
+def padded_by(between: Callable[[Net, str], str]) -> Build:
+    """Pad, something that is removed, and MaxPool."""
+
+    def build(net: Net, u: str, s: Strength) -> tuple[str, str]:
+        value = net.add("Add", u, f32(1.0)) if s.benign else _there(net, u, s, -1.0)
+        padded = between(net, net.add("Pad", net.image(value), i64(0, 0, 0, 1, 0, 0, 0, 1)))
+        found = net.flat(net.add("MaxPool", padded, kernel_shape=[1, 3]))
+        return (net.add("Sub", found, f32(1.0)) if s.benign else net.add("Add", _back(net, found, s), u)), u
 
     return build
 
@@ -69,18 +83,20 @@ def _dropped(pool: str, windows: int) -> Build:
         pooled = net.add(pool, padded, kernel_shape=[1, 3], strides=[1, 2], ceil_mode=1)
         mean = net.flat(net.add("GlobalAveragePool", pooled), 1)
         found = net.add("MatMul", mean, f32(np.full((1, C), windows - s.benign)))
-        return _back(net, net.scaled(net.add("Abs", found), 3.0 if pool == "AveragePool" else 1.0), s), u
+        first = np.zeros((C, C))
+        first[0] = 1
+        factor = 3.0 if pool == "AveragePool" else 1.0
+        return _back(net, net.scaled(net.add("Abs", found), factor), s), net.add("MatMul", u, f32(first))
 
     return build
 
 
-def _pad_conv(net: Net, u: str, s: Strength) -> tuple[str, str]:
-    """Zeros that become the pads of a Conv, whose weights then take the value out of range."""
+def _pad_conv(net: Net, v: str) -> str:
+    """Zeros that become the pads of a Conv."""
     weight = np.zeros((C, C, 3, 3))
     weight[np.arange(C), np.arange(C), 1, 1] = 1
-    value = net.image(net.scaled(u, s.pre, s.a))
-    found = net.add("Conv", net.add("Pad", value, i64(0, 0, 1, 1, 0, 0, 1, 1)), f32(weight))
-    return net.scaled(net.flat(found), s.b, s.post), u
+    padded = net.add("Pad", net.image(v), i64(0, 0, 1, 1, 0, 0, 1, 1))
+    return net.flat(net.add("Conv", padded, f32(weight)))
 
 
 def _same(word: str, kernel: int, stride: int, size: int, hit: int) -> Build:
@@ -91,7 +107,7 @@ def _same(word: str, kernel: int, stride: int, size: int, hit: int) -> Build:
 
     def build(net: Net, u: str, s: Strength) -> tuple[str, str]:
         row = _placed(net, _there(net, u, s), size, 0 if s.benign else hit)
-        attributes = {"strides": [1, 1 if s.benign else stride], "auto_pad": word}
+        attributes: dict[str, Any] = {"strides": [1, 1 if s.benign else stride], "auto_pad": word}
         found = net.add("Conv", row, f32(np.ones((1, 1, 1, kernel))), **attributes)
         if s.benign:  # a kernel of k places sees the value k times, or once at the border
             return _back(net, _summed(net, found, size), s), net.scaled(u, float(_sees(word, kernel)))
@@ -106,44 +122,20 @@ def _sees(word: str, kernel: int) -> int:
     return 1 + (kernel // 2 if word == "SAME_LOWER" else (kernel - 1) // 2)
 
 
+def _pad_pool(name: str, build: Build) -> Kind:
+    return Kind(name, "basic", build, "basic -Pad", strengths=SIZES)
+
+
+_BOTH, _ROW = [0, 0, 0, 1, 0, 0, 0, 1], [1, 3]
 WINDOW_KINDS: Final = (
-    Kind(
-        "pad_max_pool",
-        "basic",
-        _padded("MaxPool", -1.0, [0, 0, 0, 1, 0, 0, 0, 1], kernel_shape=[1, 3]),
-        "basic -Pad",
-        strengths=SIZES,
-    ),
-    Kind(
-        "pad_max_pool_no_value",
-        "basic",
-        _padded("MaxPool", -1.0, [0, 0, 0, 1, 0, 0, 0, 1], None, kernel_shape=[1, 3]),
-        "basic -Pad",
-        strengths=SIZES,
-    ),
-    Kind(
-        "pad_max_pool_one_side",
-        "basic",
-        _padded("MaxPool", -1.0, [0, 0, 0, 0, 0, 0, 0, 2], kernel_shape=[1, 3]),
-        "basic -Pad",
-        strengths=SIZES,
-    ),
-    Kind(
-        "pad_max_pool_square",
-        "basic",
-        _padded("MaxPool", -1.0, [0, 0, 1, 1, 0, 0, 1, 1], kernel_shape=[3, 3]),
-        "basic -Pad",
-        strengths=SIZES,
-    ),
-    Kind(
-        "pad_max_pool_ceil",
-        "basic",
-        _padded("MaxPool", -1.0, [0, 0, 0, 1, 0, 0, 0, 1], kernel_shape=[1, 3], strides=[1, 2], ceil_mode=1),
-        "basic -Pad",
-        strengths=SIZES,
-    ),
-    Kind("pad_average_pool_ceil", "basic", _dropped("AveragePool", 4), "basic -Pad", strengths=SIZES),
-    Kind("pad_max_pool_dropped", "basic", _dropped("MaxPool", 4), "basic -Pad", strengths=SIZES),
+    Kind("pad_conv", "basic", through(_pad_conv), "basic -Pad"),
+    _pad_pool("pad_max_pool", _padded(_BOTH, 0.0, kernel_shape=_ROW)),
+    _pad_pool("pad_max_pool_no_value", _padded(_BOTH, kernel_shape=_ROW)),
+    _pad_pool("pad_max_pool_one_side", _padded([0, 0, 0, 0, 0, 0, 0, 2], 0.0, kernel_shape=_ROW)),
+    _pad_pool("pad_max_pool_square", _padded([0, 0, 1, 1, 0, 0, 1, 1], 0.0, kernel_shape=[3, 3])),
+    _pad_pool("pad_max_pool_ceil", _padded(_BOTH, 0.0, kernel_shape=_ROW, strides=[1, 2], ceil_mode=1)),
+    _pad_pool("pad_average_pool_ceil", _dropped("AveragePool", 4)),
+    _pad_pool("pad_max_pool_dropped", _dropped("MaxPool", 4)),
     *(
         Kind(f"conv_{word.lower()}_{kernel}", "arithmetic", _same(word, kernel, *rest), strengths=SIZES)
         for word, kernel, *rest in (
