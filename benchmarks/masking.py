@@ -47,7 +47,7 @@ SUITES = {"quick": quick, "standard": standard, "thorough": thorough}
 POINTS = 3.0
 """How far above the adaptive attack's a number may be."""
 STATUSES = ("ok", "unreliable", "refused")
-TOY_TRAINING = 300
+STEPS, TOY_TRAINING, TOY_STEPS = 400, 300, 30
 
 
 def parsed(words: list[str] | None) -> argparse.Namespace:
@@ -109,7 +109,8 @@ def _data(given: argparse.Namespace) -> Data:
         chosen = sample(part, min(size, len(part)), 0)
         found.append(chosen.batch(torch.arange(len(chosen))))
     train, test = found
-    return Data(splits.name, train.x, train.y, test.x, test.y, len(splits.train.classes))
+    steps = TOY_STEPS if given.toy else STEPS
+    return Data(splits.name, train.x, train.y, test.x, test.y, len(splits.train.classes), steps)
 
 
 class Measure:

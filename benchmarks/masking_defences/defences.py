@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -23,12 +22,16 @@ MEMBERS = 3
 @final
 @dataclass(frozen=True, slots=True)
 class Defence:
-    """What is put around a network: before it, in place of its activations, and behind it."""
+    """What is put around a network: before it, in place of its activations, and behind it.
+
+    With `retrained` the network inside was trained behind `before`.
+    """
 
     before: Operation = identity
     activation: Operation | None = None
     after: Operation = identity
     votes: bool = False
+    retrained: bool = False
 
 
 DEFENCES: dict[str, Defence] = {
@@ -53,8 +56,8 @@ DEFENCES: dict[str, Defence] = {
     "cosine transform": Defence(before=operations.transform_coded),
     "cosine transform, straight through": Defence(before=straight_through(operations.transform_coded)),
     "hashed noise": Defence(before=operations.hashed_noise),
-    "median": Defence(before=operations.median),
-    "median, one-hot": Defence(before=operations.median, after=operations.one_hot),
+    "median": Defence(before=operations.median, retrained=True),
+    "median, one-hot": Defence(before=operations.median, after=operations.one_hot, retrained=True),
     "hashed noise, one-hot": Defence(before=operations.hashed_noise, after=operations.one_hot),
     "bit depth, one-hot": Defence(before=operations.depth, after=operations.one_hot),
 }
@@ -130,9 +133,13 @@ class Workshop:
         if defence.activation is not None:
             return self._stepwise(setting, defence.activation, base, beside)
         smooth: tuple[nn.Module, ...] = (base,)
+        inside = base
+        if defence.retrained:
+            inside = self._base(setting.base, setting.trained_for, 0, torch.relu, defence.before)
         if defence.before is not identity:
-            smooth = (nn.Sequential(Function(straight_through(defence.before)), base), base)
-        return Construction(Defended(defence.before, base, defence.after, beside), base, smooth)
+            parts = Function(defence.before), Function(straight_through(defence.before))
+            smooth = (*(nn.Sequential(part, inside) for part in parts), inside)
+        return Construction(Defended(defence.before, inside, defence.after, beside), base, smooth)
 
     def _stepwise(
         self, setting: Setting, function: Operation, base: nn.Module, beside: nn.Module | None
@@ -148,11 +155,23 @@ class Workshop:
         return Construction(Defended(identity, stepwise, identity, beside), base, smooth)
 
     def _trained(
-        self, training: str, eps: float, member: int, activation: Callable[[Tensor], Tensor] = torch.relu
+        self,
+        training: str,
+        eps: float,
+        member: int,
+        activation: Operation = torch.relu,
+        before: Operation = identity,
     ) -> nn.Module:
+        def made() -> nn.Module:
+            network = networks.convolutional(self.data, lambda: Function(activation))
+            return nn.Sequential(Function(before), network)
+
         seed = self.seed + 100 * member
-        make = lambda: networks.convolutional(self.data, lambda: Function(activation))  # noqa: E731
-        return networks.fit(networks.initialised(make, seed), self.data, TRAININGS[training](eps), seed)
+        network = networks.initialised(made, seed)
+        inside: nn.Module = networks.fit(network, self.data, TRAININGS[training](eps), seed).get_submodule(
+            "1"
+        )
+        return inside
 
 
 def _replaced(network: nn.Module, old: Operation, new: Operation) -> nn.Module:

@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch import Generator, Tensor, nn
 
-BATCH, RATE = 64, 2e-3
+BATCH, RATE, MOST_SQUARES = 64, 2e-3, 12
 Perturbation = Callable[[nn.Module, Tensor, Tensor, Generator], Tensor]
 
 
@@ -24,6 +24,7 @@ class Data:
         x, y: training images, float32 (N, C, H, W), and labels, int64 (N,).
         test_x, test_y: those that are attacked.
         classes: how many.
+        steps: about how many steps a training takes.
     """
 
     name: str
@@ -32,11 +33,12 @@ class Data:
     test_x: Tensor
     test_y: Tensor
     classes: int
+    steps: int = 400
 
     @property
     def epochs(self) -> int:
-        """As many as give some 400 steps, at least 3."""
-        return max(3, 400 * BATCH // len(self.x))
+        """As many as give these steps, at least 3."""
+        return max(3, self.steps * BATCH // len(self.x))
 
 
 def convolutional(data: Data, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
@@ -103,16 +105,22 @@ def squared(_: nn.Module, x: Tensor, __: Tensor, generator: Generator, *, eps: f
     That is what Square's start and its first queries are made of (Andriushchenko et al., 1912.00049).
     """
     n, channels, height, width = x.shape
-    pattern = torch.rand(n, channels, 1, width, generator=generator).sub(0.5).sign().expand_as(x).clone()
-    counts = torch.randint(0, 13, (n,), generator=generator).tolist()
-    for image, count in enumerate(counts):
-        drawn = torch.rand(count, 3, generator=generator).tolist()
-        signs = torch.rand(count, channels, 1, 1, generator=generator).sub(0.5).sign()
-        for (share, down, right), sign in zip(drawn, signs, strict=True):
-            side = max(1, round((0.02 + 0.78 * share**2) ** 0.5 * height))
-            top, left = round(down * (height - side)), round(right * (width - side))
-            pattern[image, :, top : top + side, left : left + side] = sign
+    pattern = torch.rand(n, channels, 1, width, generator=generator).sub(0.5).sign().expand_as(x)
+    counts = torch.randint(0, MOST_SQUARES + 1, (n,), generator=generator)
+    for number in range(MOST_SQUARES):
+        share, down, right = torch.rand(3, n, generator=generator)
+        side = ((0.02 + 0.78 * share**2) ** 0.5 * height).round().clamp(min=1)
+        rows, columns = _window(down, side, height), _window(right, side, width)
+        inside = rows[:, None, :, None] & columns[:, None, None, :] & (counts > number).view(n, 1, 1, 1)
+        sign = torch.rand(n, channels, 1, 1, generator=generator).sub(0.5).sign()
+        pattern = torch.where(inside, sign, pattern)
     return (x + eps * pattern).clamp(0, 1)
+
+
+def _window(share: Tensor, side: Tensor, size: int) -> Tensor:
+    """Places of a window of a side, at a share of the way that it can be moved: bool (N, size)."""
+    first, places = (share * (size - side)).round()[:, None], torch.arange(size)
+    return (places >= first) & (places < first + side[:, None])
 
 
 def adversarial(
