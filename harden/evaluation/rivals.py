@@ -8,11 +8,13 @@ from torch import Tensor
 
 from harden.evaluation.attempts import Attempt
 from harden.evaluation.closing import NOISE, ONE_STEP, RESERVED, TWICE, TWICE_ON
+from harden.evaluation.findings import Effort
 from harden.evaluation.outcome import TrustCheck
 
 MORE_SHARE = 0.005
 BLACK_BOX_SHARE = 0.01
 SIMPLE_SHARE = 0.005
+INDEPENDENT_SHARE = 0.02
 FEW = 2
 
 SIMPLE = {
@@ -22,16 +24,18 @@ SIMPLE = {
 """What breaks nothing that the attacks left, where they work, and the checks on that."""
 
 
-def compared(attempts: Sequence[Attempt], by: Tensor) -> tuple[TrustCheck, ...]:
+def compared(attempts: Sequence[Attempt], efforts: Sequence[Effort], by: Tensor) -> tuple[TrustCheck, ...]:
     """All of them.
 
     Args:
         attempts: in the order in which they ran.
+        efforts: what each of them did.
         by: position of the attempt that broke each image, or -1, int64 (n,).
     """
     return (
         more_steps_add_nothing(attempts, by),
         white_box_suffices(attempts, by),
+        independent_attacks_add_nothing(attempts, efforts),
         *simple_attacks_add_nothing(attempts, by),
     )
 
@@ -67,6 +71,23 @@ def white_box_suffices(attempts: Sequence[Attempt], by: Tensor) -> TrustCheck:
         BLACK_BOX_SHARE,
         "share of images that gradients missed and an attack without them, or from another network, broke",
         "find what hides the gradients (rounding, saturation, randomness), and attack without it",
+    )
+
+
+def independent_attacks_add_nothing(attempts: Sequence[Attempt], efforts: Sequence[Effort]) -> TrustCheck:
+    """Fires when transfer or labels alone break what all others left, where gradients had broken few.
+
+    The share is of the images that they met, the first ones, so that it does not thin out with n. Where no
+    suite of record is run, or gradients broke enough, none is met.
+    """
+    made = [effort for attempt, effort in zip(attempts, efforts, strict=True) if attempt.if_gradients_fail]
+    met = max((effort.attempted for effort in made), default=0)
+    return TrustCheck(
+        "independent attacks",
+        _beyond_chance(sum(effort.broken for effort in made), met),
+        INDEPENDENT_SHARE,
+        "share of the first images that a part of the network, a student or labels alone helped to break",
+        "attack what the network's gradient leaves out; it is not what decides",
     )
 
 

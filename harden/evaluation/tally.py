@@ -69,7 +69,7 @@ class Tally:
                 ball_and_box(signs.outside),
                 gradients_exist(signs.zero_gradients, right),
                 gradients_are_finite(signs.not_finite, signs.gradients),
-                *(compared(attempts, by) if self.closed else ()),
+                *(compared(attempts, efforts, by) if self.closed else ()),
                 *(check for batch in self.batches for check in batch.checks),
             ),
             witnesses=joined([found for batch in self.batches for found in batch.found]),
