@@ -24,18 +24,16 @@ SIMPLE = {
 """What breaks nothing that the attacks left, where they work, and the checks on that."""
 
 
-def compared(attempts: Sequence[Attempt], efforts: Sequence[Effort], by: Tensor) -> tuple[TrustCheck, ...]:
-    """All of them.
+def compared(attempts: Sequence[Attempt], by: Tensor) -> tuple[TrustCheck, ...]:
+    """All that compare what attempts broke of all images.
 
     Args:
         attempts: in the order in which they ran.
-        efforts: what each of them did.
         by: position of the attempt that broke each image, or -1, int64 (n,).
     """
     return (
         more_steps_add_nothing(attempts, by),
         white_box_suffices(attempts, by),
-        independent_attacks_add_nothing(attempts, efforts),
         *simple_attacks_add_nothing(attempts, by),
     )
 
