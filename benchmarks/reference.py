@@ -4,8 +4,8 @@
     python benchmarks/reference.py --autoattack CHECKOUT --data --wong wong_mnist.pth npz:mnist.npz
     python benchmarks/reference.py --bfloat16 --data npz:mnist.npz --kinds robust --images 700 --record
 
-Claim: none; it measures. With --bfloat16 also what `standard` leaves where a bfloat16 copy gives the gradients,
-but those of the margin, which is not offered: it hides errors where it leaves more than float32 does.
+Claim: none; it measures. With --bfloat16 also what `standard` leaves where a bfloat16 copy gives all
+gradients but those of the margin: it hides errors where it leaves more than float32 does, and is not offered.
 For each data set a small CNN trained plainly and one trained adversarially, in L-inf and L2 (L1 on request),
 each at an eps that a PGD-10 leaves a share of: hardly anything to the first, half to the second. Times are of
 whole evaluations, one after the other in this process. A disagreement is an image that one of the two broke

@@ -86,7 +86,8 @@ def of_file(
     mean, std = (None, None) if allowed.twin else (spec.mean, spec.std)
     file = Bare.of(Path(spec.spec), splits, mean, std)
     twin = None if not allowed.twin else replace(spec, spec=allowed.twin).build(splits).to(device)
-    transferred = () if twin is None else tuple(_transferred(each, twin) for each in attempts)
+    gradient = [each for each in attempts if not each.if_gradients_fail]
+    transferred = () if twin is None else tuple(_transferred(each, twin) for each in gradient)
     without = blind(attempts)
     level: Level = "C" if twin is None else "B"
     if allowed.black_box:
@@ -108,11 +109,11 @@ def _transferred(attempt: Attempt, twin: Classifier) -> Attempt:
 
 
 def blind(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
-    """What is left of a suite where scores alone may be asked for.
+    """What is left of a suite where scores alone may be queried.
 
-    Those of its attempts that need no gradient; Square where there is none.
+    Those of its attempts that need no gradient of the file; Square where there is none.
     """
-    own = [each for each in attempts if getattr(each.attack, "gradient_free", False)]
+    own = [each for each in attempts if each.is_gradient_free or each.if_gradients_fail]
     if own:
-        return tuple(replace(each, black_box=True, source=None) for each in own)
+        return tuple(replace(each, black_box=True) if each.source is None else each for each in own)
     return (Attempt("square", Square(queries=QUERIES), Margin, black_box=True),)

@@ -12,6 +12,7 @@ from torch import Tensor
 from harden.attacks import Attack, Targeted
 from harden.description import JSON, describe
 from harden.errors import InputError
+from harden.evaluation.surrogate import Surrogate
 from harden.losses import DLR, Classify, CrossEntropy, LossFunction, Margin
 from harden.models import Classifier
 from harden.models.snapshot import digest_of, tensors_of
@@ -32,11 +33,13 @@ class Attempt:
             own.
         precision: of the fast copy of the network that gives gradients, torch.float32 or torch.bfloat16; what
             is found is judged by the network itself. Attacks without gradients query the judge, in float32.
-        source: another classifier to climb in place of the evaluated one (transfer); what it breaks counts
-            where the evaluated one errs.
+        source: another classifier whose gradients are used in place of the evaluated one's (transfer), or a
+            surrogate, which makes one; what is found counts where the evaluated one errs.
         black_box: ask the judge alone, as who has no network would: for attacks that need no gradient.
         note: what was changed to fit the network, and why.
         only_first: attack the images at the first so many positions alone; all by default.
+        if_gradients_fail: attack only in batches where gradients of the network break few images, or where
+            a trust check says that they mislead (`harden.evaluation.independent`).
 
     Raises:
         InputError: source and black_box at once.
@@ -46,10 +49,11 @@ class Attempt:
     attack: Attack
     loss: MakeLoss = CrossEntropy
     precision: torch.dtype = torch.float32
-    source: Classifier | None = None
+    source: Classifier | Surrogate | None = None
     black_box: bool = False
     note: str = ""
     only_first: int | None = None
+    if_gradients_fail: bool = False
 
     def __post_init__(self) -> None:
         if self.source is not None and self.black_box:
@@ -86,12 +90,13 @@ class Attempt:
             "precision": str(self.precision).removeprefix("torch."),
         }
         if self.source is not None:
-            said["source"] = self.source.describe()
-            said["source_weights"] = digest_of(tensors_of(self.source))
+            said |= _described(self.source)
         if self.black_box:
             said["access"] = "scores of the judge"
         if self.only_first is not None:
             said["only_first"] = self.only_first
+        if self.if_gradients_fail:
+            said["if_gradients_fail"] = True
         if self.note:
             said["note"] = self.note
         return said
@@ -107,3 +112,9 @@ class Attempt:
             return self
         said = f"the margin in place of DLR, which needs {least} classes{' when aimed' if aimed else ''}"
         return replace(self, loss=Margin, note=said)
+
+
+def _described(source: Classifier | Surrogate) -> dict[str, JSON]:
+    if isinstance(source, Classifier):
+        return {"source": source.describe(), "source_weights": digest_of(tensors_of(source))}
+    return {"source": describe(source)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
@@ -21,12 +21,14 @@ from harden.errors import InputError
 from harden.evaluation.attempts import Attempt
 from harden.evaluation.closing import closing
 from harden.evaluation.findings import BatchOutcome, Effort, Found, Signs
+from harden.evaluation.independent import gradients_fail, misleads
 from harden.evaluation.judging import answers, check_answer, classified, predicted
 from harden.evaluation.outcome import TrustCheck
 from harden.evaluation.probes import probed, rescaled
 from harden.evaluation.steering import Steering
+from harden.evaluation.surrogate import Scene
 from harden.evaluation.trust import has_gradient, zero_gradients
-from harden.models import PassMeter, counting
+from harden.models import Classifier, PassMeter, counting
 from harden.models.arranged import Opaque
 from harden.pixels import check_pixels
 from harden.threats import Threat
@@ -50,6 +52,7 @@ class _Verdicts:
     at: Tensor
     found: list[Found] = field(default_factory=list)
     signs: Signs = field(default_factory=Signs)
+    misled: bool = False
 
 
 @final
@@ -122,6 +125,7 @@ class BatchSearch:
         with counting(PassMeter()) as meter, metering(GradientMeter()) as gradients:
             predictions, verdicts = self._look(batch)
             probes = self._probed(batch)
+            verdicts.misled = misleads(probes)
             efforts = tuple(
                 self._try(number, attempt, batch, predictions, verdicts)
                 for number, attempt in enumerate(self._all())
@@ -187,13 +191,14 @@ class BatchSearch:
         """Make one attempt on what stands, and note what it breaks."""
         if self._is_over():
             raise OutOfTime
-        meets = (predictions == batch.y) & (verdicts.by < 0)
-        if attempt.only_first is not None:
-            meets &= batch.index < attempt.only_first
-        index = meets.nonzero().flatten()
-        began, record = time.perf_counter(), StepRecord(len(index), batch.x.device)
-        with counting(PassMeter()) as meter, recording(record):
-            x_adv, prediction, outside = self._attempt(number, attempt, batch, index)
+        index = self._meets(attempt, batch, predictions, verdicts)
+        began = time.perf_counter()
+        with counting(PassMeter()) as meter:
+            made = self._with_source(number, attempt, batch) if len(index) else attempt
+            index = index[:0] if made is None else index
+            record = StepRecord(len(index), batch.x.device)
+            with recording(record):
+                x_adv, prediction, outside = self._attempt(number, made or attempt, batch, index)
         hit = prediction != batch.y[index]
         rows = index[hit]
         verdicts.by[rows], verdicts.at[rows] = number, record.first[hit]
@@ -201,6 +206,25 @@ class BatchSearch:
         parts = (batch.index[rows], batch.y[rows], prediction[hit], batch.x[rows], x_adv[hit])
         verdicts.found.append(Found(*(part.cpu() for part in parts)))
         return Effort(len(index), len(rows), meter.passes, time.perf_counter() - began)
+
+    def _meets(self, attempt: Attempt, batch: Batch, predictions: Tensor, verdicts: _Verdicts) -> Tensor:
+        """Positions in the batch of the images that an attempt meets, int64 (M,)."""
+        right = predictions == batch.y
+        meets = right & (verdicts.by < 0)
+        if attempt.only_first is not None:
+            meets &= batch.index < attempt.only_first
+        if attempt.if_gradients_fail and not verdicts.misled:
+            meets &= gradients_fail(self._all(), verdicts.by, right)
+        return meets.nonzero().flatten()
+
+    def _with_source(self, number: int, attempt: Attempt, batch: Batch) -> Attempt | None:
+        """The attempt with the network that its surrogate makes, if it has one; None where there is none."""
+        if attempt.source is None or isinstance(attempt.source, Classifier):
+            return attempt
+        draws = Draws(mix(self._seed, number), batch.index)
+        steering = self._steering
+        made = attempt.source.network(Scene(steering.model, steering.judge, batch, self.threat, draws))
+        return None if made is None else replace(attempt, source=made)
 
     def _answers(self, batch: Batch) -> Tensor:
         try:

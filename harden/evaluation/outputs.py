@@ -29,9 +29,10 @@ def output_of(answer: Tensor) -> Output:
 
     Raises:
         InputError: a single output in [0, 1], as a sigmoid gives it, that was read as a logit: every image
-            would be of class 1.
+            would be of class 1; a class that is minus infinity on every image: each would count as wrong.
     """
     rows = answer.detach().double()
+    _refuse_masked(rows)
     rows = rows[rows.isfinite().all(1)]
     if len(rows) == 0 or rows.shape[1] < 2:
         return Output.LOGITS
@@ -74,4 +75,16 @@ def _refuse_sigmoid(rows: Tensor) -> None:
             f"one output in [{float(p.min()):.3g}, {float(p.max()):.3g}] for each image, as of a sigmoid",
             "a logit, which is positive for class 1",
             "return the value before the sigmoid",
+        )
+
+
+def _refuse_masked(rows: Tensor) -> None:
+    masked = (rows == -torch.inf).all(0)
+    rest = rows[:, ~masked]
+    if rest.numel() and bool(masked.any()) and bool(rest.isfinite().all()):
+        classes = masked.nonzero().flatten().tolist()
+        raise InputError(
+            f"logits of -inf for class {', '.join(map(str, classes[:5]))} on all {len(rows)} images",
+            "finite logits, for an image with any other counts as answered wrong",
+            "mask the class with -1e4, or leave it out of the network",
         )

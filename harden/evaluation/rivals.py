@@ -8,11 +8,13 @@ from torch import Tensor
 
 from harden.evaluation.attempts import Attempt
 from harden.evaluation.closing import NOISE, ONE_STEP, RESERVED, TWICE, TWICE_ON
+from harden.evaluation.findings import Effort
 from harden.evaluation.outcome import TrustCheck
 
 MORE_SHARE = 0.005
 BLACK_BOX_SHARE = 0.01
 SIMPLE_SHARE = 0.005
+INDEPENDENT_SHARE = 0.02
 FEW = 2
 
 SIMPLE = {
@@ -23,7 +25,7 @@ SIMPLE = {
 
 
 def compared(attempts: Sequence[Attempt], by: Tensor) -> tuple[TrustCheck, ...]:
-    """All of them.
+    """All that compare what attempts broke of all images.
 
     Args:
         attempts: in the order in which they ran.
@@ -67,6 +69,23 @@ def white_box_suffices(attempts: Sequence[Attempt], by: Tensor) -> TrustCheck:
         BLACK_BOX_SHARE,
         "share of images that gradients missed and an attack without them, or from another network, broke",
         "find what hides the gradients (rounding, saturation, randomness), and attack without it",
+    )
+
+
+def independent_attacks_add_nothing(attempts: Sequence[Attempt], efforts: Sequence[Effort]) -> TrustCheck:
+    """Fires when transfer or labels alone break what all others left, where gradients had broken few.
+
+    The share is of the images that they met, the first ones, so that it does not thin out with n. Where no
+    suite of record is run, or gradients broke enough, none is met.
+    """
+    made = [effort for attempt, effort in zip(attempts, efforts, strict=True) if attempt.if_gradients_fail]
+    met = max((effort.attempted for effort in made), default=0)
+    return TrustCheck(
+        "independent attacks",
+        _beyond_chance(sum(effort.broken for effort in made), met),
+        INDEPENDENT_SHARE,
+        "share of the first images that a part of the network, a student or labels alone helped to break",
+        "attack what the network's gradient leaves out; it is not what decides",
     )
 
 

@@ -72,7 +72,7 @@ class Steering:
     def _copy(self, attempt: Attempt, x: Tensor) -> Prepared:
         key = _key(attempt, self.model)
         if key not in self._copies:
-            network = self.model if attempt.source is None else attempt.source
+            network = attempt.source if isinstance(attempt.source, Classifier) else self.model
             self._copies[key] = prepare(network, x[:_EXAMPLES], key[1])
         return self._copies[key]
 

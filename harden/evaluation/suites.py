@@ -9,6 +9,7 @@ import torch
 
 from harden.attacks import APGD, FAB, PGD, Square, Targeted
 from harden.evaluation.attempts import Attempt
+from harden.evaluation.independent import independent
 from harden.losses import DLR, CrossEntropy, Margin
 
 FAB_PATIENCE = ((10, 1.8), (20, 1.5), (30, 1.4))
@@ -58,6 +59,7 @@ def standard() -> tuple[Attempt, ...]:
         Attempt("apgd-margin", APGD(steps=100, restarts=3), Margin),
         Attempt("fab-t", Targeted(FAB(steps=100, patience=FAB_PATIENCE)), Margin),
         Attempt("square", Square(queries=5000, patience=SQUARE_PATIENCE), Margin),
+        *independent(images=64, queries=2000, steps=100),
     )
 
 
@@ -73,4 +75,5 @@ def thorough() -> tuple[Attempt, ...]:
         Attempt("apgd-margin", APGD(steps=200, restarts=5), Margin),
         Attempt("fab-t", Targeted(FAB(steps=100, restarts=5)), Margin),
         Attempt("square", Square(queries=10_000), Margin),
+        *independent(images=128, queries=10_000, steps=300),
     )

@@ -12,7 +12,7 @@ from harden.evaluation.attempts import Attempt
 from harden.evaluation.findings import BatchOutcome, Effort, Found, Signs
 from harden.evaluation.outcome import AttemptRecord, Evaluation, Witnesses
 from harden.evaluation.outputs import Output
-from harden.evaluation.rivals import compared
+from harden.evaluation.rivals import compared, independent_attacks_add_nothing
 from harden.evaluation.trust import ball_and_box, gradients_are_finite, gradients_exist
 from harden.statistics import Proportion
 from harden.threats import Threat
@@ -70,6 +70,7 @@ class Tally:
                 gradients_exist(signs.zero_gradients, right),
                 gradients_are_finite(signs.not_finite, signs.gradients),
                 *(compared(attempts, by) if self.closed else ()),
+                *((independent_attacks_add_nothing(attempts, efforts),) if self.closed else ()),
                 *(check for batch in self.batches for check in batch.checks),
             ),
             witnesses=joined([found for batch in self.batches for found in batch.found]),

@@ -199,6 +199,7 @@ _THRESHOLDS = {
     "finite gradients": 0.01,
     "complete optimisation": 0.005,
     "black box beats white box": 0.01,
+    "independent attacks": 0.02,
     "one step beats many": 0.005,
     "noise beats the attacks": 0.005,
     "randomised output": 0.0,

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harden.attacks import PGD
+from harden.attacks import APGD, FAB, MIFGSM, PGD, Attack, Targeted
 from harden.data import Splits
 from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite
-from harden.losses import CrossEntropy
+from harden.evaluation.attempts import MakeLoss
+from harden.evaluation.worst_case import unchecked
+from harden.losses import DLR, EOT, CrossEntropy, Margin
 from harden.models import Classifier
-from harden.threats import L2, Linf, Threat
+from harden.threats import L1, L2, Linf, Threat
 
 SUITE = pgd_suite(steps=5, restarts=1)
 THREAT = Linf("0.1")
@@ -129,3 +131,29 @@ def test_no_flag_is_raised_on_plain_and_hardened_networks(
             found = evaluated(model, digits, threat, seed)
             assert found.status == "ok", fired(found)
             assert found.robust.count < found.clean.count
+
+
+@pytest.mark.parametrize(
+    ("attack", "loss", "threat"),
+    [
+        (PGD(steps=2), CrossEntropy, THREAT),
+        (PGD(steps=2, keep_best=False), CrossEntropy, THREAT),
+        (MIFGSM(steps=2), Margin, THREAT),
+        (APGD(steps=4), DLR, THREAT),
+        (APGD(steps=4), CrossEntropy, L1(1)),
+        (Targeted(APGD(steps=4), 2), DLR, L2("0.4")),
+        (Targeted(FAB(steps=3), 2), Margin, THREAT),
+        (FAB(steps=3), Margin, L1(1)),
+        (APGD(steps=4), EOT(DLR, samples=2), THREAT),
+    ],
+)
+def test_a_gradient_that_is_no_number_is_counted_in_every_attack(
+    plain: Classifier, digits: Splits, attack: Attack, loss: MakeLoss, threat: Threat
+) -> None:
+    """sqrt at 0 has the slope infinity, and infinity times 0 is none."""
+    model = Classifier(Defended(plain.network, after=lambda z: z + (z - z).sqrt()))
+    attempts = [Attempt("a", attack, loss)]
+    found = unchecked(model, (digits.test.x[:8], digits.test.y[:8]), threat, attempts)
+    (finite,) = (check for check in found.checks if check.name == "finite gradients")
+    assert finite.value == 1.0
+    assert found.status == "unreliable"

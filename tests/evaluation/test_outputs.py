@@ -126,3 +126,14 @@ def test_where_the_ratio_is_not_defined_the_margin_stands_in_and_says_so(classes
     else:
         assert "note" not in said
     assert 0 < int(found.broken.sum()) < 30
+
+
+def test_a_class_that_is_masked_on_every_image_is_named() -> None:
+    """Every image would count as wrong, clean accuracy be 0 and no check fire."""
+    rows = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    rows[:, 2] = -torch.inf
+    with pytest.raises(InputError, match=r"-inf for class 2 on all 6 images.*-1e4"):
+        output_of(rows)
+    rows[0, 2] = 1.0  # on some images alone it is their own matter
+    assert output_of(rows) is Output.LOGITS
+    assert output_of(torch.full((3, 2), -torch.inf)) is Output.LOGITS  # which is no mask

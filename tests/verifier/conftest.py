@@ -24,6 +24,7 @@ CHECKS = {
     "finite gradients": 0.01,
     "complete optimisation": 0.005,
     "black box beats white box": 0.01,
+    "independent attacks": 0.02,
     "one step beats many": 0.005,
     "noise beats the attacks": 0.005,
     "randomised output": 0.0,
@@ -34,6 +35,9 @@ CHECKS = {
     "huge eps": 0.0,
     "non-monotone curve": 0.03,
     "logit scale": 0.05,
+    "gradient fidelity": 0.1,
+    "logit steps": 0.1,
+    "distinct logits": 0.5,
 }
 NAMES = ("cat", "dog", "fox")
 SHAPE = (1, 3, 3)

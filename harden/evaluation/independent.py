@@ -1,0 +1,59 @@
+"""When attacks without the network's gradient are needed, and which the suites of record make then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from harden.attacks import APGD, RayS
+from harden.evaluation.attempts import Attempt
+from harden.evaluation.distilled_student import Student
+from harden.evaluation.outcome import TrustCheck
+from harden.evaluation.part_inside import PartInside
+from harden.evaluation.probe_words import Probe
+from harden.losses import Margin
+
+FEW_BROKEN = 0.25
+"""Gradients fail where they break no more of the images that only they could."""
+
+SIGNS = frozenset({Probe.FIDELITY.value, Probe.STEPS.value, Probe.VALUES.value})
+"""The trust checks that say, before any attack, that gradients or scores mislead."""
+
+
+def independent(images: int, queries: int, steps: int) -> tuple[Attempt, ...]:
+    """Transfer from a part of the network and from a student, then labels alone, on the first images.
+
+    Args:
+        images: how many of the first images are attacked.
+        queries: labels that RayS may ask for, an image.
+        steps: in which the student is trained.
+    """
+    attacks = (
+        ("part-inside", APGD(steps=100), PartInside()),
+        ("student", APGD(steps=100), Student(steps)),
+        ("labels", RayS(queries=queries), None),
+    )
+    return tuple(
+        Attempt(name, attack, Margin, source=source, only_first=images, if_gradients_fail=True)
+        for name, attack, source in attacks
+    )
+
+
+def gradients_fail(attempts: Sequence[Attempt], by: Tensor, right: Tensor) -> bool:
+    """Whether attempts with the network's gradient broke few of the images that no other broke.
+
+    Args:
+        attempts: in the order in which they run.
+        by: position of the attempt that broke each image, or -1, int64 (N,).
+        right: which images are answered right, bool (N,).
+    """
+    white = [place for place, attempt in enumerate(attempts) if attempt.is_white_box]
+    broken = int(torch.isin(by, by.new_tensor(white)).sum())
+    return broken <= FEW_BROKEN * (broken + int((right & (by < 0)).sum()))
+
+
+def misleads(probes: Sequence[TrustCheck]) -> bool:
+    """Whether a probe found that gradients or scores mislead."""
+    return any(check.name in SIGNS and not check.passed for check in probes)
