@@ -31,7 +31,7 @@ class Call:
         values: of its inputs, None where one is left out.
         opset: of ONNX's own operators.
         batches: the batch sizes that the graph is read for.
-        outputs: how many outputs there are, up to the last that is asked for.
+        outputs: of each output whether the logits need it.
     """
 
     kind: str
@@ -39,7 +39,7 @@ class Call:
     values: Sequence[Value | None]
     opset: int
     batches: Sequence[int]
-    outputs: int
+    outputs: Sequence[bool]
 
     def has(self, at: int) -> bool:
         """Whether an input is there."""

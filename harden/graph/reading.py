@@ -19,6 +19,7 @@ from harden.graph.converters import CONVERTERS
 from harden.graph.exactness import MOST_ROUNDINGS
 from harden.graph.folding import folded
 from harden.graph.graph import BATCH, Graph, Node, Port
+from harden.graph.layouts import batch_first
 from harden.graph.liveness import live
 from harden.graph.loading import loaded, numbers, one_line
 from harden.graph.operations import Expand, Operation
@@ -64,11 +65,13 @@ def read(model: str | Path | bytes | onnx.ModelProto, *, moving: frozenset[str] 
         reader.values[tensor.name] = Known((numbers(tensor),) * len(reader.batches))
     reader.taken.update(name for node in parsed.graph.node for name in node.output)
     output = output_name(parsed.graph)
-    for node in live(parsed.graph, output):
+    nodes = live(parsed.graph, output)
+    reader.wanted.update((output, *(name for node in nodes for name in node.input)))
+    for node in nodes:
         reader.take(node)
     if reader.refusals:
         raise _refusal(reader.refusals)
-    return reader.graph(output, fixed)
+    return batch_first(reader.graph(output, fixed))
 
 
 @final
@@ -88,6 +91,7 @@ class _Reader:
     rounded: set[str] = field(default_factory=set)
     repeated: dict[str, str] = field(default_factory=dict)
     moving: set[str] = field(default_factory=set)
+    wanted: set[str] = field(default_factory=set)
     derived: list[Node] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -127,7 +131,7 @@ class _Reader:
             values,
             self.opset,
             self.batches,
-            max((at for at, output in enumerate(node.output, 1) if output), default=0),
+            tuple(output in self.wanted for output in node.output),
         )
         try:
             readings = CONVERTERS[node.op_type](call)
@@ -151,7 +155,7 @@ class _Reader:
     def _derive(self, node: onnx.NodeProto, values: list[Value | None], name: str) -> None:
         """A constant that follows from weights that move: how, beside the number that it is now."""
         for output, (*before, last), inputs in self._converted(node, values):
-            names = tuple(self._named(given, value) for given, value in inputs)
+            names = tuple(self._named(given, value, node.op_type) for given, value in inputs)
             for operation in before:
                 middle = self._fresh(f"{output}.before")
                 self.derived.append(Node(operation, names, middle, (), name, node.op_type))
@@ -168,7 +172,7 @@ class _Reader:
         kind: str,
     ) -> None:
         """One operation of the graph: what it computes is tried without numbers, for its shapes."""
-        names = tuple(self._named(given, value) for given, value in inputs)
+        names = tuple(self._named(given, value, kind) for given, value in inputs)
         found = []
         for at, batch in enumerate(self.batches):
             meta = [self._meta(given, at, batch) for given in names]
@@ -185,20 +189,21 @@ class _Reader:
         self.values[output] = Computed(tuple(found))
         self.nodes.append(Node(operation, names, output, shape, name, kind))
 
-    def _named(self, name: str, value: Value | None) -> str:
+    def _named(self, name: str, value: Value | None, kind: str) -> str:
         """The name under which a value is found when the graph runs; constants are kept for it."""
         if not isinstance(value, Known) or name in self.constants:
             return name
         array = value.arrays[0]
         if not value.constant:
             return self._for_each_image(name, value)
-        if array.dtype == np.float64 or array.dtype.kind not in "fiu":
+        if array.dtype == np.float64 or array.dtype.kind not in "fiub":
             raise UnsupportedError(f"a constant of {array.dtype}")
         if array.dtype == np.float16:
             raise UnsupportedError("float16")
         numbers = torch.from_numpy(np.array(array))
         tensor = numbers if array.dtype == np.float32 else numbers.to(torch.float32)
-        if not bool(tensor.isfinite().all()):
+        # A mask of attention is 0 or minus infinity.
+        if not bool(tensor.isfinite().all()) and (kind not in ("Add", "Where") or bool(tensor.isnan().any())):
             raise UnsupportedError(f"weights that are not finite ({name})")
         self.constants[name] = tensor
         if value.roundings > MOST_ROUNDINGS:

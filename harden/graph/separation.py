@@ -11,44 +11,73 @@ from typing import Final
 
 from harden.graph.graph import BATCH, Graph, Node
 from harden.graph.operations import (
+    LRN,
     Abs,
     Add,
+    And,
     AveragePool,
     BatchNormalization,
+    Celu,
     Clip,
     Concat,
     Conv,
+    ConvTranspose,
+    CumSum,
     DequantizeLinear,
     Div,
+    Elu,
+    Equal,
     Erf,
     Exp,
     Expand,
     Gather,
     Gelu,
     Gemm,
+    Greater,
+    GreaterOrEqual,
+    GroupNormalization,
     HardSigmoid,
     HardSwish,
+    Interpolate,
+    IsNaN,
     LayerNormalization,
     LeakyRelu,
+    Less,
+    LessOrEqual,
     Log,
+    LogSoftmax,
     MatMul,
     MaxPool,
+    Mish,
     Mul,
     Neg,
+    Not,
+    Or,
     Pad,
     Pow,
+    PRelu,
     QuantizeLinear,
+    Reciprocal,
+    ReduceL2,
+    ReduceLogSumExp,
     ReduceMean,
     ReduceSum,
     Relu,
     Reshape,
+    Selu,
     Sigmoid,
+    Sign,
     Slice,
     Softmax,
+    Softplus,
+    Softsign,
     Sqrt,
+    Stack,
     Sub,
     Tanh,
     Transpose,
+    Trilu,
+    Where,
 )
 
 Shape = tuple[int, ...]
@@ -121,7 +150,10 @@ def _layer_normalization(node: Node, given: Sequence[Shape]) -> bool:
 
 def _axis(node: Node, given: Sequence[Shape]) -> bool:
     operation, rank = node.operation, len(given[0])
-    one = isinstance(operation, Softmax | Gather | Concat) and operation.axis % rank > 0
+    one = (
+        isinstance(operation, Softmax | LogSoftmax | Gather | Concat | CumSum | Interpolate)
+        and operation.axis % rank > 0
+    )
     return one and all(_alike(shape, rank) for shape in given)
 
 
@@ -134,7 +166,17 @@ def _grid(node: Node, given: Sequence[Shape]) -> bool:
 
 def _axes(node: Node, given: Sequence[Shape]) -> bool:
     operation, rank = node.operation, len(given[0])
-    return isinstance(operation, ReduceMean | ReduceSum) and all(axis % rank for axis in operation.axes)
+    if not isinstance(operation, ReduceMean | ReduceSum | ReduceL2 | ReduceLogSumExp):
+        return False
+    return all(axis % rank for axis in operation.axes)
+
+
+def _stack(node: Node, given: Sequence[Shape]) -> bool:
+    return all(_alike(shape, len(node.shape) - 1) for shape in given)
+
+
+def _matrices(node: Node, given: Sequence[Shape]) -> bool:
+    return len(given[0]) >= 3
 
 
 def _transpose(node: Node, given: Sequence[Shape]) -> bool:
@@ -162,27 +204,61 @@ def _kept(node: Node, given: Sequence[Shape]) -> bool:
     return len(given) == 1
 
 
-_OF_ONE: Final = (Abs, Clip, Erf, Exp, Gelu, HardSigmoid, HardSwish, LeakyRelu, Log, Neg, Pow, Relu, Sigmoid)
+_OF_ONE: Final = (
+    *(
+        Abs,
+        Celu,
+        Clip,
+        Elu,
+        Erf,
+        Exp,
+        Gelu,
+        HardSigmoid,
+        HardSwish,
+        IsNaN,
+        LeakyRelu,
+        Log,
+        Mish,
+        Neg,
+        Not,
+        Pow,
+    ),
+    *(Reciprocal, Relu, Selu, Sigmoid, Sign, Softplus, Softsign, Sqrt, Tanh),
+)
+_OF_TWO: Final = (
+    Add,
+    And,
+    Div,
+    Equal,
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+    Mul,
+    Or,
+    PRelu,
+    Sub,
+    Where,
+)
 _RULES: Final[dict[object, _Rule]] = {
-    **dict.fromkeys((*_OF_ONE, AveragePool, MaxPool, Reshape, Sqrt, Tanh), _kept),
-    Add: _broadcast,
+    **dict.fromkeys((*_OF_ONE, AveragePool, LRN, MaxPool, Reshape), _kept),
+    **dict.fromkeys(_OF_TWO, _broadcast),
+    **dict.fromkeys((ReduceL2, ReduceLogSumExp, ReduceMean, ReduceSum), _axes),
+    **dict.fromkeys((CumSum, Gather, Interpolate, LogSoftmax, Softmax), _axis),
     BatchNormalization: _weights,
     Concat: _axis,
     Conv: _weights,
+    ConvTranspose: _weights,
     DequantizeLinear: _grid,
-    Div: _broadcast,
     Expand: _expand,
-    Gather: _axis,
     Gemm: _gemm,
+    GroupNormalization: _weights,
     LayerNormalization: _layer_normalization,
     MatMul: _matmul,
-    Mul: _broadcast,
     Pad: _pad,
     QuantizeLinear: _grid,
-    ReduceMean: _axes,
-    ReduceSum: _axes,
     Slice: _slice,
-    Softmax: _axis,
-    Sub: _broadcast,
+    Stack: _stack,
     Transpose: _transpose,
+    Trilu: _matrices,
 }

@@ -149,10 +149,26 @@ def test_follows_weights_that_are_computed_from_others() -> None:
     assert bool(gradient.all())
 
 
+class Sine(nn.Module):
+    """The sine of a weight."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight.sin()
+
+
 def test_refuses_weights_that_are_computed_by_what_has_no_rule() -> None:
-    network = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(64, 3)))
-    with pytest.raises(InputError, match="ReduceL2"):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    parametrize.register_parametrization(network[1], "weight", Sine())
+    with pytest.raises(InputError, match=r"Sin \(no rule\)"):
         LiveGraph.of(Classifier(network), SHAPE)
+
+
+def test_weights_of_norm_one_times_a_length_are_followed() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(64, 3)))
+    model = Classifier(network)
+    live = LiveGraph.of(model, SHAPE)
+    constants, x = live.constants(model), torch.rand(2, *SHAPE)
+    torch.testing.assert_close(live.graph.run(x, constants), model(x), rtol=1e-4, atol=1e-5)
 
 
 def test_refuses_a_graph_that_does_not_follow_its_weights(unusual: LiveGraph) -> None:

@@ -41,8 +41,45 @@ def test_every_operator_without_a_rule_is_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        (one("Pad", ("n", 2, 4), np.array([0, 0, 1, 0, 0, 1], np.int64), mode="reflect"), "mode=reflect"),
-        (one("PRelu", ("n", 2, 4), normal(2, 1)), "slopes that differ"),
+        (one("Pad", ("n", 2, 4), np.array([0, 0, 4, 0, 0, 1]), mode="reflect"), "mode=reflect by 4 of 4"),
+        (one("Pad", ("n", 2, 4), np.array([0, 0, -1, 0, 0, 1]), mode="edge"), "mode=edge with pads"),
+        (one("Pad", ("n", 2, 4), np.array([1, 0, 0, 0, 0, 0]), mode="edge"), "a batch of another size"),
+        (one("Tile", ("n", 4), np.array([2, 1])), "a batch of another size"),
+        (one("ReduceMax", ("n", 4), np.array([0, 1])), "a maximum over the batch"),
+        (one("Resize", ("n", 1, 4), None, np.array([1, 1, 2], np.float32), mode="cubic"), "mode=cubic"),
+        (one("Resize", ("n", 1, 4), None, np.array([2, 1, 2], np.float32)), "a batch of another size"),
+        (
+            one(
+                "Resize",
+                ("n", 1, 10),
+                None,
+                None,
+                np.array([12]),
+                axes=[2],
+                nearest_mode="floor",
+                coordinate_transformation_mode="asymmetric",
+            ),
+            "that runtimes round differently",
+        ),
+        (
+            one(
+                "Resize",
+                ("n", 1, 4),
+                None,
+                np.array([1, 1, 2], np.float32),
+                coordinate_transformation_mode="tf_crop_and_resize",
+            ),
+            "tf_crop_and_resize",
+        ),
+        (
+            one("ConvTranspose", ("n", 1, 4), normal(1, 1, 2), auto_pad="SAME_UPPER"),
+            "auto_pad or output_shape",
+        ),
+        (
+            one("GroupNormalization", ("n", 4, 2), normal(2), normal(2), num_groups=2),
+            "a scale for each group",
+        ),
+        (one("GatherND", ("n", 4), np.array([[5]])), "indices outside"),
         (one("Cast", ("n", 4), to=TensorProto.INT64), "cast"),
         (one("Dropout", ("n", 4), np.float32(0.5), np.array(True)), "training_mode=1"),
         (one("BatchNormalization", ("n", 4), *[normal(4)] * 4, training_mode=1), "training_mode=1"),

@@ -7,19 +7,23 @@ from torch import Tensor
 from harden.bounds.coefficients import Size
 from harden.bounds.rules.affine import Affine
 from harden.bounds.rules.functions import pointwise
+from harden.bounds.rules.leaky import Leaky
 from harden.bounds.rules.pooling import Pooling, Winners
 from harden.bounds.rules.protocol import Interval, Lines, Pointwise
 from harden.bounds.rules.rectifiers import Rectifier
+from harden.bounds.rules.transposed import conv_transpose
 from harden.bounds.rules.unweighted import arithmetic, averages, moving
 from harden.bounds.rules.weighted import Given, batch_normalization, conv, gemm, matmul
 from harden.graph.operations import (
     AveragePool,
     BatchNormalization,
     Conv,
+    ConvTranspose,
     Gemm,
     MatMul,
     MaxPool,
     Operation,
+    PRelu,
     ReduceMean,
     ReduceSum,
 )
@@ -60,6 +64,10 @@ def rule_of(
             return matmul(given, sizes[0], size)
         case Conv():
             return conv(operation, given, sizes[0], size)
+        case ConvTranspose():
+            return conv_transpose(operation, given, sizes[0], size)
+        case PRelu() if given[0] is None:
+            return Leaky.of(given[1], size)
         case BatchNormalization():
             return batch_normalization(operation, given, size)
         case AveragePool() | ReduceMean() | ReduceSum():

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import celu, elu, mish
 
 from harden.bounds.rules.protocol import Pointwise
 from harden.bounds.rules.rectifiers import Kinked, Rectifier
 from harden.bounds.rules.smooth import Smooth
 from harden.graph.operations import (
     Abs,
+    Celu,
     Clip,
+    Elu,
     Erf,
     Gelu,
     HardSigmoid,
     HardSwish,
     LeakyRelu,
+    Mish,
     Relu,
+    Selu,
     Sigmoid,
+    Softplus,
+    Softsign,
     Tanh,
 )
 
 ABSOLUTE, RELATIVE = 2.0**-20, 2.0**-20
-"""Of sigmoid, tanh, erf, gelu and hard swish in float32; tests/bounds measures the runtime's own."""
+"""Of the smooth functions in float32; tests/bounds measures the runtime's own."""
+_STEEPEST = 2.0**10
+"""Of the parameters of exponential units: what is larger was not measured."""
 _PEAK = 1 / math.sqrt(2 * math.pi)
 
 
@@ -52,6 +62,36 @@ def pointwise(operation: object) -> Pointwise | None:
         case HardSwish():
             rule = torch.nn.functional.hardswish
             return Smooth(rule, _hardswish_slope, 1 / 3, 1.0, (ABSOLUTE, RELATIVE))
+    return exponential(operation)
+
+
+def exponential(operation: object) -> Pointwise | None:
+    """The rules of what is made of an exponential, or looks like it; None for others.
+
+    The largest |f''|: alpha of ELU, 1 / alpha of CELU, 1/4 of softplus, 2 of softsign, below 0.65 of Mish.
+    """
+    match operation:
+        case Elu(alpha) if 0 <= alpha <= _STEEPEST:
+            value, size = partial(elu, alpha=alpha), max(alpha, 1.0)
+            return Smooth(value, partial(_elu_slope, alpha), alpha, abs(1 - alpha), (ABSOLUTE * size, 0.0))
+        case Selu(alpha, gamma) if 0 <= alpha <= _STEEPEST and 0 <= gamma <= _STEEPEST:
+            size = gamma * max(alpha, 1.0)
+            return Smooth(
+                lambda x: gamma * elu(x, alpha),
+                lambda x: gamma * _elu_slope(alpha, x),
+                gamma * alpha,
+                gamma * abs(1 - alpha),
+                (ABSOLUTE * size, RELATIVE * gamma),
+            )
+        case Celu(alpha) if 1 / _STEEPEST <= alpha <= _STEEPEST:
+            value, size = partial(celu, alpha=alpha), max(alpha, 1.0)
+            return Smooth(value, partial(_celu_slope, alpha), 1 / alpha, 0.0, (ABSOLUTE * size, 0.0))
+        case Softplus():
+            return Smooth(Softplus(), torch.sigmoid, 0.25, 0.0, (ABSOLUTE, RELATIVE))
+        case Softsign():
+            return Smooth(Softsign(), lambda x: (1 + x.abs()) ** -2, 2.0, 0.0, (ABSOLUTE, 0.0))
+        case Mish():
+            return Smooth(mish, _mish_slope, 0.65, 0.0, (ABSOLUTE, RELATIVE))
     return None
 
 
@@ -82,3 +122,16 @@ def _gelu_slope(x: Tensor) -> Tensor:
 
 def _hardswish_slope(x: Tensor) -> Tensor:
     return torch.where(x <= -3, 0.0, torch.where(x >= 3, 1.0, (2 * x + 3) / 6))
+
+
+def _elu_slope(alpha: float, x: Tensor) -> Tensor:
+    return torch.where(x > 0, 1.0, alpha * torch.exp(x.clamp_max(0.0)))
+
+
+def _celu_slope(alpha: float, x: Tensor) -> Tensor:
+    return torch.exp(x.clamp_max(0.0) / alpha)
+
+
+def _mish_slope(x: Tensor) -> Tensor:
+    inner = torch.tanh(Softplus()(x))
+    return inner + x * (1 - inner**2) * torch.sigmoid(x)

@@ -18,9 +18,11 @@ from harden.graph.operations import (
     Add,
     AveragePool,
     Concat,
+    CumSum,
     Div,
     Expand,
     Gather,
+    Interpolate,
     Mul,
     Neg,
     Operation,
@@ -29,8 +31,11 @@ from harden.graph.operations import (
     ReduceSum,
     Reshape,
     Slice,
+    Stack,
     Sub,
     Transpose,
+    Trilu,
+    Where,
 )
 
 
@@ -92,8 +97,18 @@ def moving(
 ) -> Affine | None:
     """Values that change their place, and constants that come beside them."""
     match operation:
-        case Reshape() | Transpose() | Slice() | Gather():
+        case Reshape() | Transpose() | Slice() | Gather() | Trilu():
             return _unchanged(operation, operation, 0, sizes, size, like)
+        case CumSum(axis=axis):
+            return _unchanged(operation, operation, sizes[0][axis - 1], sizes, size, like)
+        case Interpolate(exact=True):  # else the shares themselves are rounded
+            return _unchanged(operation, operation, 4, sizes, size, like)
+        case Stack() | Where() if _chosen(operation, given):
+            nothing = [like.new_zeros(1, *each) for each in sizes]
+            condition = given[:1] if isinstance(operation, Where) else ()
+            zeros = [each if each is None else 0 * each for each in given[len(condition) :]]
+            without = _among(operation, [*condition, *zeros])
+            return _beside(without, _among(operation, given)(*nothing), sizes, size)
         case Pad(pads=pads):
             return _beside(Pad(pads), operation(like.new_zeros(1, *sizes[0])), sizes, size)
         case Concat():
@@ -118,6 +133,22 @@ def _same(x: Tensor) -> Tensor:
 
 def _nothing(size: Size, batch: Tensor) -> Tensor:
     return batch.new_zeros(len(batch), *size)
+
+
+def _chosen(operation: Operation, given: Given) -> bool:
+    """Whether it is settled which values are taken, and constants among them are numbers."""
+    settled = not isinstance(operation, Where) or given[0] is not None
+    return settled and all(bool(each.isfinite().all()) for each in given if each is not None)
+
+
+def _among(operation: Operation, given: Sequence[Tensor | None]) -> Map:
+    """The operation on values alone, its constants broadcast to them."""
+
+    def run(*values: Tensor) -> Tensor:
+        rest = iter(values)
+        return operation(*[next(rest) if each is None else each for each in given])
+
+    return run
 
 
 def _filled(operation: Operation, given: Sequence[Tensor | None]) -> Map:

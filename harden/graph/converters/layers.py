@@ -5,10 +5,13 @@ from __future__ import annotations
 from harden.graph.call import Call, Converter, Reading, UnsupportedError, shapes
 from harden.graph.converters.windows import windows
 from harden.graph.operations import (
+    LRN,
     BatchNormalization,
     Conv,
+    ConvTranspose,
     DequantizeLinear,
     Gemm,
+    GroupNormalization,
     LayerNormalization,
     MatMul,
     QuantizeLinear,
@@ -38,16 +41,39 @@ def _conv(call: Call) -> list[Reading]:
     return [(Conv(strides, pads, dilations, int(call.number("group", 1))), _present(call))]
 
 
+def _conv_transpose(call: Call) -> list[Reading]:
+    kernel = shapes(call.values[1])[0][2:]
+    if call.word("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or "output_shape" in call.attributes:
+        raise UnsupportedError("auto_pad or output_shape")
+    strides, pads, dilations = windows(call, kernel)
+    more = call.numbers("output_padding", (0,) * len(kernel))
+    return [(ConvTranspose(strides, pads, dilations, int(call.number("group", 1)), more), _present(call))]
+
+
+def _group_normalization(call: Call) -> list[Reading]:
+    call.only("stash_type", 1)
+    channels = call.shape[1]
+    groups = channels if call.kind == "InstanceNormalization" else int(call.attributes["num_groups"])
+    if any(shapes(value) and shapes(value)[0] != (channels,) for value in call.values[1:]):
+        raise UnsupportedError("a scale for each group")  # opset 18 to 20
+    return [(GroupNormalization(groups, call.number("epsilon", 1e-5)), (0, 1, 2))]
+
+
+def _lrn(call: Call) -> list[Reading]:
+    settings = (call.number("alpha", 1e-4), call.number("beta", 0.75), call.number("bias", 1.0))
+    return [(LRN(int(call.attributes["size"]), *settings), (0,))]
+
+
 def _batch_normalization(call: Call) -> list[Reading]:
     call.only("training_mode", 0)
     call.only("spatial", 1)  # up to opset 8
-    if call.outputs > 1:
+    if any(call.outputs[1:]):
         raise UnsupportedError("statistics as outputs")
     return [(BatchNormalization(call.number("epsilon", 1e-5)), (0, 1, 2, 3, 4))]
 
 
 def _layer_normalization(call: Call) -> list[Reading]:
-    if call.outputs > 1:
+    if any(call.outputs[1:]):
         raise UnsupportedError("statistics as outputs")
     call.only("stash_type", 1)
     found = LayerNormalization(call.axis("axis", -1), call.number("epsilon", 1e-5))
@@ -77,8 +103,12 @@ def _channel(call: Call) -> int:
 LAYERS: dict[str, Converter] = {
     "BatchNormalization": _batch_normalization,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "DequantizeLinear": _dequantize,
     "Gemm": _gemm,
+    "GroupNormalization": _group_normalization,
+    "InstanceNormalization": _group_normalization,
+    "LRN": _lrn,
     "LayerNormalization": _layer_normalization,
     "MatMul": _matmul,
     "QuantizeLinear": _quantize,

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import math
+
 from harden.graph.call import Call, Converter, Reading, UnsupportedError
+from harden.graph.converters.sizes import reshape
 from harden.graph.converters.windows import windows
-from harden.graph.operations import AveragePool, MaxPool, ReduceMean, ReduceSum
+from harden.graph.operations import (
+    Abs,
+    AveragePool,
+    CumSum,
+    Log,
+    MaxPool,
+    Neg,
+    Operation,
+    Pow,
+    ReduceL2,
+    ReduceLogSumExp,
+    ReduceMean,
+    ReduceSum,
+    Transpose,
+)
 from harden.graph.values import Size
 
 
@@ -18,7 +35,7 @@ def _pool(call: Call) -> tuple[Size, Size, Size, Size]:
 
 
 def _max_pool(call: Call) -> list[Reading]:
-    if call.outputs > 1:
+    if any(call.outputs[1:]):
         raise UnsupportedError("the places of the maxima as an output")
     call.only("storage_order", 0)
     kernel, strides, pads, dilations = _pool(call)
@@ -50,14 +67,56 @@ def _image(call: Call) -> Size:
     return call.shape[2:]
 
 
-def _reduce(call: Call) -> list[Reading]:
+def _axes(call: Call) -> tuple[Size, bool]:
+    """What is reduced, counted from the front, and whether the axes stay as 1."""
     axes = call.axes(1)
     if axes is None or not axes:
         if call.flag("noop_with_empty_axes"):
             raise UnsupportedError("noop_with_empty_axes=1")
         axes = tuple(range(call.rank))
-    rule = ReduceMean if call.kind == "ReduceMean" else ReduceSum
-    return [(rule(axes, call.flag("keepdims", 1)), (0,))]
+    return axes, call.flag("keepdims", 1)
+
+
+def _reduce(call: Call) -> list[Reading]:
+    settings = _axes(call)
+    rules: dict[str, tuple[Operation, ...]] = {
+        "ReduceL1": (Abs(), ReduceSum(*settings)),
+        "ReduceL2": (ReduceL2(*settings),),
+        "ReduceLogSum": (ReduceSum(*settings), Log()),
+        "ReduceLogSumExp": (ReduceLogSumExp(*settings),),
+        "ReduceMean": (ReduceMean(*settings),),
+        "ReduceSum": (ReduceSum(*settings),),
+        "ReduceSumSquare": (Pow(2.0), ReduceSum(*settings)),
+    }
+    return [(rules[call.kind], (0,))]
+
+
+def _extreme(call: Call) -> list[Reading]:
+    """The largest value over axes: of a window that holds all of them, moved to the end."""
+    axes, kept = _axes(call)
+    if 0 in axes:
+        raise UnsupportedError("a maximum over the batch")
+    rest = tuple(axis for axis in range(call.rank) if axis not in axes)
+    width = math.prod(call.shape[axis] for axis in axes)
+    lines = math.prod(call.shape[axis] for axis in rest if axis)
+
+    def sizes(shape: Size) -> Size:
+        if kept:
+            return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+        return tuple(shape[axis] for axis in rest)
+
+    found: tuple[Operation, ...] = (
+        Transpose((*rest, *axes)),
+        reshape(call, lambda shape: (shape[0], lines, width)),
+        MaxPool((width,), (width,), (0, 0), (1,)),
+        reshape(call, sizes),
+    )
+    return [(found if call.kind == "ReduceMax" else (Neg(), *found[:3], Neg(), found[3]), (0,))]
+
+
+def _cumulated(call: Call) -> list[Reading]:
+    axis = int(call.scalar(1)) % call.rank
+    return [(CumSum(axis, call.flag("exclusive"), call.flag("reverse")), (0,))]
 
 
 POOLING: dict[str, Converter] = {
@@ -65,6 +124,14 @@ POOLING: dict[str, Converter] = {
     "GlobalAveragePool": _global_average,
     "GlobalMaxPool": _global_max,
     "MaxPool": _max_pool,
+    "CumSum": _cumulated,
+    "ReduceL1": _reduce,
+    "ReduceL2": _reduce,
+    "ReduceLogSum": _reduce,
+    "ReduceLogSumExp": _reduce,
+    "ReduceMax": _extreme,
     "ReduceMean": _reduce,
+    "ReduceMin": _extreme,
     "ReduceSum": _reduce,
+    "ReduceSumSquare": _reduce,
 }

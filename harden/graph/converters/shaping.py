@@ -14,10 +14,11 @@ from harden.graph.operations import (
     Concat,
     Expand,
     Gather,
-    Pad,
+    GatherND,
     Reshape,
     Slice,
     Transpose,
+    Trilu,
 )
 from harden.graph.values import Known, Size
 
@@ -74,12 +75,10 @@ def _unsqueeze(call: Call) -> list[Reading]:
 
 
 def _identity(call: Call) -> list[Reading]:
-    if call.kind == "Dropout" and call.outputs > 1:
+    if call.kind == "Dropout" and any(call.outputs[1:]):
         raise UnsupportedError("a mask as an output")
     if call.kind == "Dropout" and call.has(2) and bool(call.constant(2)):
         raise UnsupportedError("training_mode=1")
-    if call.kind == "Cast" and int(call.attributes.get("to", 1)) != 1:
-        raise UnsupportedError("a cast of images to another type than float32")
     return _shaped(call, lambda shape: shape)
 
 
@@ -110,10 +109,10 @@ def _split(call: Call) -> list[Reading]:
     elif "split" in call.attributes:
         parts = call.numbers("split", ())
     else:
-        each = -(-size // call.outputs)
-        parts = tuple(min(each, size - at * each) for at in range(call.outputs))
-    if sum(parts) != size or len(parts) != call.outputs:
-        raise UnsupportedError(f"{size} split into {list(parts)} for {call.outputs} outputs")
+        each = -(-size // len(call.outputs))
+        parts = tuple(min(each, size - at * each) for at in range(len(call.outputs)))
+    if sum(parts) != size or len(parts) != len(call.outputs):
+        raise UnsupportedError(f"{size} split into {list(parts)} for {len(call.outputs)} outputs")
     found: list[Reading] = []
     start = 0
     for part in parts:
@@ -153,19 +152,21 @@ def _gather_in_each(call: Call, indices: Known) -> list[Reading]:
     return [((Reshape((BATCH, rows[0])), Gather(1, places, first.shape[1:])), (0,))]
 
 
-def _pad(call: Call) -> list[Reading]:
-    call.only("mode", "constant")
-    if call.opset < 11:
-        pads, value = call.numbers("pads", ()), call.number("value", 0)
-    else:
-        pads, value = call.integers(1), call.scalar(2) if call.has(2) else 0.0
-    if call.has(3):
-        axes, rank = call.integers(3), call.rank
-        full = [0] * (2 * rank)
-        for at, axis in enumerate(axes):
-            full[axis % rank], full[rank + axis % rank] = pads[at], pads[len(axes) + at]
-        pads = tuple(full)
-    return [(Pad(pads, value), (0,))]
+def _trilu(call: Call) -> list[Reading]:
+    return [(Trilu(int(call.scalar(1)) if call.has(1) else 0, call.flag("upper", 1)), (0,))]
+
+
+def _gather_nd(call: Call) -> list[Reading]:
+    call.only("batch_dims", 0)
+    indices, shape = call.constant(1), call.shape
+    depth = indices.shape[-1]
+    sizes = np.array(shape[:depth])
+    if bool(((indices < -sizes) | (indices >= sizes)).any()):
+        raise UnsupportedError(f"indices outside {sizes.tolist()}")
+    if any(found[:depth] != shape[:depth] for found in shapes(call.values[0])):
+        raise UnsupportedError("indices into the batch")
+    places = (indices % sizes) @ np.array([math.prod(shape[at + 1 : depth]) for at in range(depth)])
+    return [(GatherND(depth, tuple(places.flatten().tolist()), places.shape), (0,))]
 
 
 def _expand(call: Call) -> list[Reading]:
@@ -184,18 +185,18 @@ def _expand(call: Call) -> list[Reading]:
 
 
 SHAPING: dict[str, Converter] = {
-    "Cast": _identity,
     "Concat": _concat,
     "Dropout": _identity,
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
+    "GatherND": _gather_nd,
     "Identity": _identity,
-    "Pad": _pad,
     "Reshape": _reshape,
     "Slice": _slice,
     "Split": _split,
     "Squeeze": _squeeze,
     "Transpose": _transpose,
+    "Trilu": _trilu,
     "Unsqueeze": _unsqueeze,
 }

@@ -60,6 +60,27 @@ class Conv:
 
 @final
 @dataclass(frozen=True, slots=True)
+class ConvTranspose:
+    """A convolution's transpose: each input adds a multiple of the kernel; `more` lengthens the ends."""
+
+    strides: Sizes
+    pads: Sizes
+    dilations: Sizes
+    group: int
+    more: Sizes
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(N, C, ...) and (C, M / group, ...) to (N, M, ...)."""
+        rule = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[len(self.strides) - 1]
+        whole = rule(x, weight, None, self.strides, 0, 0, self.group, self.dilations)
+        begins, ends = split(self.pads)
+        behind = tuple(more - end for more, end in zip(self.more, ends, strict=True))
+        found = functional.pad(whole, as_torch_has_them((*(-begin for begin in begins), *behind)))
+        return found if bias is None else found + bias.reshape(-1, *(1,) * len(self.strides))
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class BatchNormalization:
     """scale (x - mean) / sqrt(variance + epsilon) + bias per channel, with stored statistics."""
 

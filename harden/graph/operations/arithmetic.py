@@ -20,6 +20,16 @@ class Add:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Mask:
+    """x + y, y a constant that is minus infinity in places: what attention must not look at."""
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """Shapes that broadcast."""
+        return x + y
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Sub:
     """x - y."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -91,6 +93,23 @@ class Gather:
 
 @final
 @dataclass(frozen=True, slots=True)
+class GatherND:
+    """What lies at `places` of the first `depth` dimensions, numbered through; `shape` is the places' own."""
+
+    depth: int
+    places: Sizes
+    shape: Sizes
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(A, ..., B, *rest) to (*shape, *rest)."""
+        rest = x.shape[self.depth :]
+        places = torch.tensor(self.places, dtype=torch.int64, device=x.device)
+        flat = x.reshape(math.prod(x.shape[: self.depth]), *rest)
+        return flat.index_select(0, places).reshape(*self.shape, *rest)
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Pad:
     """`value` around the last dimensions; pads as ONNX has them, negative ones cut. Constant mode alone."""
 
@@ -114,3 +133,27 @@ class Expand:
         sizes = [len(batch) if size == -1 else size for size in self.shape]
         # Both ways, as ONNX has it: a size of 1 in the shape leaves that of x.
         return x + x.new_zeros(sizes)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Tensors next to each other along a new last axis, broadcast to one shape."""
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """Shapes that broadcast, to (..., number of inputs)."""
+        shape = np.broadcast_shapes(*(each.shape for each in inputs))
+        return torch.stack([each.expand(shape) for each in inputs], -1)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Trilu:
+    """Matrices whose values on one side of the diagonal `k` are 0: the lower ones where `upper`."""
+
+    k: int
+    upper: bool
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(..., a, b)."""
+        return x.triu(self.k) if self.upper else x.tril(self.k)
