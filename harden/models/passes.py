@@ -49,7 +49,11 @@ _checks: ContextVar[tuple[Callable[[], None], ...]] = ContextVar("checks", defau
 
 @contextmanager
 def interruptible(check: Callable[[], None]) -> Iterator[None]:
-    """Call `check` before every forward of a Classifier inside the context: what it raises ends the work."""
+    """Call `check` before every forward of a Classifier or a session inside the context: it may end the work.
+
+    Args:
+        check: raises what is to end it.
+    """
     token = _checks.set((*_checks.get(), check))
     try:
         yield
@@ -68,9 +72,14 @@ def uncounted() -> Iterator[None]:
         _checks.reset(checks)
 
 
-def count(images: int) -> None:
-    """Count a forward of the network on `images` images; called by Classifier."""
+def check_interruption() -> None:
+    """End the work where a context has it end here; called where a network or a runtime is about to run."""
     for check in _checks.get():
         check()
+
+
+def count(images: int) -> None:
+    """Count a forward of the network on `images` images; called by Classifier."""
+    check_interruption()
     for meter in _meters.get():
         meter.add(images, backward=torch.is_grad_enabled())
