@@ -16,6 +16,7 @@ from harden.draws import Draws
 from harden.errors import InputError
 from harden.losses import CrossEntropy
 from harden.models import Classifier, frozen
+from harden.models.passes import check_interruption
 from harden.threats import Threat
 
 PARITY_IMAGES = 15  # whole batches of 1, 3 and 5
@@ -46,6 +47,7 @@ def judge_of(session: Session) -> Callable[[Tensor], Tensor]:
     """A session as a judge: images to logits, both as tensors."""
 
     def judge(x: Tensor) -> Tensor:
+        check_interruption()
         return torch.from_numpy(session(x.detach().cpu().numpy())).to(x.device)
 
     return judge

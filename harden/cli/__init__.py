@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from harden.cli.clock import start
 from harden.cli.codes import INTERRUPTED, OUR_FAULT, TERMINATED, USAGE
 
 __all__ = ["INTERRUPTED", "OUR_FAULT", "TERMINATED", "USAGE", "main"]
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    start()
     if words[:1] == ["verify"]:
         # Before anything else is imported: verify needs neither torch nor typer nor pydantic.
         from harden.verifier.command import main as verify

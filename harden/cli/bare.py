@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -15,6 +16,7 @@ from harden.artefact.executions import executions
 from harden.artefact.gated import first_images, judge_of
 from harden.artefact.parity import check_parity
 from harden.artefact.session import Session
+from harden.cli.clock import fitting_in
 from harden.cli.specs import ModelSpec
 from harden.data import Source, Splits
 from harden.errors import ExportError, InputError
@@ -32,6 +34,10 @@ ALIKE = 0.8
 
 
 Numbers = tuple[float, ...] | None
+_LOOK = 0.05
+"""Share of a limit of time in which a reading is compared with the runtime, on fewer images then."""
+_QUESTIONS = 10
+"""What that comparison asks for an image: the runtime four times, the reading thrice, once in float64."""
 _A_RULE = "operators with a rule: gradients through the file, and proofs of it, need one for each"
 _BLACK_BOX = "write --black-box, which evaluate, baseline update and check take: evidence by attack alone"
 
@@ -174,6 +180,9 @@ class Bare:
     def _check(self, graph: Graph, model: Classifier, source: Source) -> None:
         """Refuse gradients of one network with verdicts of another: the number would flatter."""
         x, _ = first_images(source)
+        began = time.perf_counter()
+        self.judge(x[:1])
+        x = x[: fitting_in(_LOOK, _QUESTIONS * (time.perf_counter() - began), len(x))]
         with torch.no_grad():
             theirs = self.judge(x)
         if any(isinstance(node.operation, QuantizeLinear) for node in graph.nodes):

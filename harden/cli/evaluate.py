@@ -16,6 +16,7 @@ from harden.artefact.session import Session
 from harden.cli.access import MEANING, Access, Allowed, of_file
 from harden.cli.bare import is_bare
 from harden.cli.beyond import Beyond, Subject, as_decided, measured, show
+from harden.cli.clock import minutes_left, within
 from harden.cli.console import Watch, console, write_json
 from harden.cli.evaluated import at_chance, show_curve
 from harden.cli.evaluated import show as show_evaluation
@@ -92,13 +93,15 @@ def evaluate(
 ) -> int:
     """Measure a model on the test images; 1 where the number can't be trusted."""
     check_spec(spec)
+    minutes_left(plan.minutes)  # one that is no number of minutes is told before anything is loaded
     beyond = beyond or Beyond()
     threats, attempts = plan.threats(), plan.attempts()
     check_device(plan.device)
     splits = load(data)
     beyond.check(splits.test.classes)
     source = from_loader(splits.test, plan.batch_size)
-    access = _judged(spec, splits, source, plan, attempts)
+    with within(plan.minutes):
+        access = _judged(spec, splits, source, plan, attempts)
     model, judge = access.model, access.judge
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
     decided, deciding = as_decided(beyond, model, judge)
@@ -158,7 +161,7 @@ def _measured(
             attempts,
             judge=judge,
             seed=plan.seed,
-            minutes=plan.minutes,
+            minutes=minutes_left(plan.minutes),
             journal=plan.journal,
             on_batch=lambda at: watch.phase(Phase.of("attack", at)),
         )

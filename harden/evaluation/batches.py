@@ -24,6 +24,7 @@ from harden.evaluation.findings import BatchOutcome, Effort, Found, Signs
 from harden.evaluation.independent import gradients_fail, misleads
 from harden.evaluation.judging import answers, check_answer, classified, predicted
 from harden.evaluation.outcome import TrustCheck
+from harden.evaluation.pace import OutOfTime
 from harden.evaluation.probes import probed, rescaled
 from harden.evaluation.steering import Steering
 from harden.evaluation.surrogate import Scene
@@ -37,10 +38,6 @@ _log = logging.getLogger("harden")
 
 Clock = Callable[[], bool]
 """Whether time is up."""
-
-
-class OutOfTime(Exception):  # noqa: N818  # no error: a signal between this file and the next
-    """Time is up in the middle of a batch."""
 
 
 @final
@@ -86,8 +83,36 @@ class BatchSearch:
                 _log.warning("%s is left out: it knows no way in %r", attempt.name, threat)
         # What closes the attempts is known once a batch was seen.
         self._closing: tuple[Attempt, ...] | None = None if closed else ()
+        self._probes: tuple[TrustCheck, ...] | None = None
         # What was wrapped to be asked for scores alone is not held against having no gradient.
         self._climbs = not isinstance(steering.model.network, Opaque)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self._steering.model.device
+
+    @property
+    def given(self) -> tuple[Attempt, ...]:
+        """The attempts without the closing ones."""
+        return self._given
+
+    def one_pass(self, batch: Batch) -> tuple[float, int]:
+        """Seconds of a pass on a batch, and how many classes there are; the second of two is timed.
+
+        Three questions to the judge are one pass for attempts that ask it alone.
+        """
+        batch, network = self._clean(batch), self._steering.model.logits
+        blind = not self._climbs or any(attempt.black_box for attempt in self._given)
+        seconds, classes = 0.0, 0
+        for _ in range(2):
+            began = time.perf_counter()
+            classes = self._answers(batch).shape[1]
+            middle = time.perf_counter()
+            able = self._climbs and has_gradient(network, batch.x, batch.y)
+            climbed, asked = time.perf_counter() - middle, 3 * (middle - began)
+            seconds = max(climbed if able else 0.0, asked if blind or not able else 0.0)
+        return seconds, classes
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -113,8 +138,12 @@ class BatchSearch:
                 "begin anew in another folder",
             )
 
-    def run(self, batch: Batch) -> BatchOutcome:
+    def run(self, batch: Batch, first: Batch | None = None) -> BatchOutcome:
         """Evaluate one batch.
+
+        Args:
+            batch: images (N, C, H, W), labels, and positions in the data.
+            first: the images that are probed, where the batch is the first; by default its own.
 
         Raises:
             OutOfTime: before its last attempt.
@@ -124,7 +153,7 @@ class BatchSearch:
         batch = self._clean(batch)
         with counting(PassMeter()) as meter, metering(GradientMeter()) as gradients:
             predictions, verdicts = self._look(batch)
-            probes = self._probed(batch)
+            probes = self._probed(batch, batch if first is None else self._clean(first))
             verdicts.misled = misleads(probes)
             efforts = tuple(
                 self._try(number, attempt, batch, predictions, verdicts)
@@ -149,12 +178,14 @@ class BatchSearch:
             checks=probes,
         )
 
-    def _probed(self, batch: Batch) -> tuple[TrustCheck, ...]:
-        """What probes say of the first batch; their gradients are not those of the attempts."""
+    def _probed(self, batch: Batch, first: Batch) -> tuple[TrustCheck, ...]:
+        """What probes say of the first images; their gradients are not those of the attempts."""
         if not self.closed or len(batch) == 0 or int(batch.index[0]) > 0:
             return ()
-        with unmetered():
-            return probed(self._steering, self.threat, batch, self._seed, climbs=self._climbs)
+        if self._probes is None:  # else a first batch that was given up has been through it
+            with unmetered():
+                self._probes = probed(self._steering, self.threat, first, self._seed, climbs=self._climbs)
+        return self._probes
 
     def _look(self, batch: Batch) -> tuple[Tensor, _Verdicts]:
         """The judge's classes of the clean images, and a clean slate."""

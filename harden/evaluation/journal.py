@@ -72,7 +72,9 @@ class Journal:
         return cls(folder)
 
     def read(self, number: int, batch: Batch) -> BatchOutcome | None:
-        """What was found in a batch, or None where it was not finished.
+        """What was found in a batch, or in the first images of it, or None where it was not finished.
+
+        An evaluation with a limit of time keeps parts of batches.
 
         Raises:
             InputError: the file is damaged, or of other images or labels.
@@ -81,6 +83,8 @@ class Journal:
         if not path.exists():
             return None
         kept = read_snapshot(path)
+        n = len(kept.tensors["labels"])
+        batch = Batch(batch.x[:n], batch.y[:n], batch.index[:n])
         if kept.facts["batch"] != _digest(batch):
             raise InputError(
                 f"images or labels in batch {number} that differ from those in {self._folder}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import final
@@ -44,17 +44,42 @@ def counting(meter: PassMeter) -> Iterator[PassMeter]:
         _meters.reset(token)
 
 
+_checks: ContextVar[tuple[Callable[[], None], ...]] = ContextVar("checks", default=())
+
+
 @contextmanager
-def uncounted() -> Iterator[None]:
-    """Let nothing that runs inside the context count: work that is no part of what is measured."""
-    token = _meters.set(())
+def interruptible(check: Callable[[], None]) -> Iterator[None]:
+    """Call `check` before every forward of a Classifier or a session inside the context: it may end the work.
+
+    Args:
+        check: raises what is to end it.
+    """
+    token = _checks.set((*_checks.get(), check))
     try:
         yield
     finally:
-        _meters.reset(token)
+        _checks.reset(token)
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Let nothing inside the context count, or be interrupted: work that is no part of what is measured."""
+    meters, checks = _meters.set(()), _checks.set(())
+    try:
+        yield
+    finally:
+        _meters.reset(meters)
+        _checks.reset(checks)
+
+
+def check_interruption() -> None:
+    """End the work where a context has it end here; called where a network or a runtime is about to run."""
+    for check in _checks.get():
+        check()
 
 
 def count(images: int) -> None:
     """Count a forward of the network on `images` images; called by Classifier."""
+    check_interruption()
     for meter in _meters.get():
         meter.add(images, backward=torch.is_grad_enabled())

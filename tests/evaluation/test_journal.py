@@ -251,11 +251,11 @@ def test_when_time_is_up_the_finished_batches_are_the_result(
         met.append(len(x))
         return x
 
-    clock = SimpleNamespace(perf_counter=lambda: 61.0 if len(met) >= 3 else 0.0)
+    clock = SimpleNamespace(monotonic=lambda: 61.0 if len(met) >= 3 else 0.0)
     attempts = (*SUITE, Attempt("noted", noted))
     whole = evaluate(plain, data, THREAT, attempts, batch_size=SIZE)
     met.clear()
-    monkeypatch.setattr("harden.evaluation.worst_case.time", clock)
+    monkeypatch.setattr("harden.evaluation.pace.time", clock)
     found = evaluate(plain, data, THREAT, attempts, batch_size=SIZE, minutes=1)
     assert not found.complete
     # The third batch was under way; what it had found so far is in no number.
@@ -266,7 +266,7 @@ def test_when_time_is_up_the_finished_batches_are_the_result(
 
 
 def test_too_little_time_for_one_batch_and_no_time_at_all_are_refused(plain: Classifier, data: Data) -> None:
-    with pytest.raises(InputError, match="smaller batches"):
+    with pytest.raises(InputError, match="no image that was finished in 1e-09 minutes"):
         evaluate(plain, data, THREAT, SUITE, minutes=1e-9)
     for minutes in (0.0, -1.0, float("nan")):
         with pytest.raises(InputError, match="positive"):
