@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from harden.graph.graph import Graph, Node
-from harden.graph.operations import Add, Gemm, MatMul, Mul, Reshape
+from harden.graph.operations import Add, Div, Gemm, MatMul, Mul, Reshape, Sub
 
 
 def structure_digest(graph: Graph) -> str:
     """SHA-256 over operations, attributes and constants, from the input on; names and order do not enter.
 
     Each value's digest is made of its operation's and of those of its inputs (a Merkle tree). What computes
-    the same bits counts as the same: sums and products of two values in either order, a reshaping to the
-    shape that a value has, a weight that is stored transposed, and a product by a matrix followed by a
+    the same numbers counts as the same: sums and products of two values in either order, a reshaping to the
+    shape that a value has, a sum with 0 and a product with 1, a weight that is stored transposed, and a product by a matrix followed by a
     constant offset, which onnxruntime takes for one Gemm: the error bound of a Gemm holds for both.
     """
     digests = {graph.input.name: _hash("input", str(graph.input.shape))}
@@ -38,7 +38,7 @@ def _of_node(
 ) -> str:
     operation, names = node.operation, node.inputs
     inputs = [digests[name] for name in names]
-    if isinstance(operation, Reshape) and shapes.get(names[0]) == node.shape:
+    if shapes.get(names[0]) == node.shape and _keeps(node, constants):
         return inputs[0]
     matrix = constants.get(names[1]) if isinstance(operation, MatMul | Gemm) else None
     if matrix is not None and matrix.dim() == 2 and names[0] not in constants and len(node.shape) == 2:
@@ -59,6 +59,18 @@ def _of_node(
     if isinstance(operation, Add | Mul):
         inputs.sort()
     return _hash(repr(operation), str(node.shape), *inputs)
+
+
+def _keeps(node: Node, constants: Mapping[str, Tensor]) -> bool:
+    """Whether a node whose output has its first input's shape gives its numbers: y = x, x + 0 or 1 x."""
+    if isinstance(node.operation, Reshape):
+        return True
+    other = constants.get(node.inputs[-1])
+    if other is None or len(node.inputs) != 2:
+        return False
+    if isinstance(node.operation, Add | Sub):
+        return bool((other == 0).all())
+    return isinstance(node.operation, Mul | Div) and bool((other == 1).all())
 
 
 def _gemm(x: str, matrix: Tensor, bias: Tensor | None) -> str:

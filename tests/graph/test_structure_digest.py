@@ -44,8 +44,10 @@ def test_names_and_the_order_of_nodes_do_not_enter() -> None:
         ([node("Gemm", "x", "w", "b", "y", transB=1)], {"w": W.T.copy(), "b": B}),
         ([node("Gemm", "x", "w", "p"), node("Add", "p", "b", "y")], {"w": W, "b": B[None]}),
         ([node("Identity", "x", "i"), node("Gemm", "i", "w", "b", "y")], {"w": W, "b": B}),
+        ([node("Sub", "x", "z", "i"), node("Gemm", "i", "w", "b", "y")], {"z": 0 * B[:1], "w": W, "b": B}),
+        ([node("Div", "x", "o", "i"), node("Gemm", "i", "w", "b", "y")], {"o": B[:1] ** 0, "w": W, "b": B}),
     ],
-    ids=["product and sum", "sum the other way round", "transposed", "Gemm and sum", "identity"],
+    ids=["product and sum", "sum the other way round", "transposed", "Gemm and sum", "identity", "0", "1"],
 )
 def test_forms_of_one_product_are_the_same(nodes: list[onnx.NodeProto], constants: dict[str, Array]) -> None:
     assert digest(nodes, **constants) == GEMM
@@ -61,8 +63,10 @@ def test_forms_of_one_product_are_the_same(nodes: list[onnx.NodeProto], constant
         ([node("Gemm", "x", "w", "y")], {"w": W}),
         ([node("Relu", "x", "r"), node("Gemm", "r", "w", "b", "y")], {"w": W, "b": B}),
         ([node("Gemm", "x", "w", "p"), node("Sub", "p", "b", "y")], {"w": W, "b": B}),
+        ([node("Sub", "z", "x", "i"), node("Gemm", "i", "w", "b", "y")], {"z": 0 * B[:1], "w": W, "b": B}),
+        ([node("Mul", "x", "t", "i"), node("Gemm", "i", "w", "b", "y")], {"t": B[:1], "w": W, "b": B}),
     ],
-    ids=["one bit", "bias", "alpha", "beta", "no bias", "relu", "difference"],
+    ids=["one bit", "bias", "alpha", "beta", "no bias", "relu", "difference", "negative", "factor"],
 )
 def test_what_computes_something_else_is_another(
     nodes: list[onnx.NodeProto], constants: dict[str, Array]
