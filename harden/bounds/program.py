@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
@@ -11,10 +12,10 @@ import torch
 from torch import Tensor
 
 from harden.bounds.coefficients import Size
-from harden.bounds.rules import Affine, Pooling, Rule, rule_of
+from harden.bounds.rules import Affine, Pooling, Rule, one_sum, rule_of, with_offset
 from harden.errors import InputError
 from harden.graph import Graph, Node, mixing
-from harden.graph.operations import Conv, Gemm, MatMul, Reshape
+from harden.graph.operations import Add, Conv, Gemm, MatMul, Reshape
 
 
 @final
@@ -78,26 +79,25 @@ class Program:
         weights = {name: each.to(device=device, dtype=dtype) for name, each in weights.items()}
         like = torch.zeros((), dtype=dtype, device=device)
         sizes: dict[str, Size] = {graph.input.name: graph.input.shape[1:]}
-        steps: list[Step] = []
+        steps: dict[str, Step] = {}
         refused = []
-        products: dict[str, int] = {}
+        layers = _Layers(graph, steps, sizes)
         mixed = {node.output for node in mixing(graph)}
         for node in graph.nodes:
             sizes[node.output] = node.shape[1:]
-            summed = max((products.get(name, 0) for name in node.inputs), default=0)
-            step = None if node.output in mixed else _step(node, weights, sizes, like, summed)
-            if step is None:
+            step = None if node.output in mixed else _step(node, weights, sizes, like)
+            if step is not None and isinstance(node.operation, Add):
+                step = layers.one_sum(node, step, weights)
+            if step is None or len(node.shape) < 2:  # a number for each image has no place to bound
                 refused.append(node)
-                continue
-            steps.append(step)
-            if isinstance(node.operation, Conv | Gemm | MatMul) and isinstance(step.rule, Affine):
-                products[node.output] = step.rule.terms
-            elif isinstance(node.operation, Reshape):
-                products[node.output] = summed
+            else:
+                steps[node.output] = step
         if refused:
             raise _refusal(refused)
-        bent = frozenset(name for step in steps if not isinstance(step.rule, Affine) for name in step.inputs)
-        return cls(graph.input.name, graph.input.shape[1:], tuple(steps), graph.output.name, bent)
+        bent = frozenset(
+            name for step in steps.values() if not isinstance(step.rule, Affine) for name in step.inputs
+        )
+        return cls(graph.input.name, graph.input.shape[1:], tuple(steps.values()), graph.output.name, bent)
 
     @property
     def logits(self) -> Size:
@@ -117,13 +117,68 @@ class Program:
         return ()
 
 
-def _step(
-    node: Node, weights: Mapping[str, Tensor], sizes: Mapping[str, Size], like: Tensor, products: int
-) -> Step | None:
+@final
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A layer with weights: its rule, the value that it reads, and the steps that give its output."""
+
+    rule: Affine
+    input: str
+    steps: tuple[str, ...]
+
+
+@final
+class _Layers:
+    """Layers whose output one sum alone reads: a runtime may compute both as one."""
+
+    def __init__(self, graph: Graph, steps: dict[str, Step], sizes: Mapping[str, Size]) -> None:
+        self._steps, self._sizes = steps, sizes
+        self._nodes = {node.output: node for node in graph.nodes}
+        self._readers = Counter(name for node in graph.nodes for name in node.inputs)
+        self._readers[graph.output.name] += 1
+
+    def one_sum(self, node: Node, step: Step, weights: Mapping[str, Tensor]) -> Step | None:
+        """The step of a sum together with such layers, whose own steps go; None where it has no rule."""
+        found = [self._layer(name, step.size) for name in step.inputs]
+        layers = [layer for layer in found if layer is not None]
+        if not layers:
+            return step
+        values = zip(step.inputs, found, strict=True)
+        inputs = tuple(name if layer is None else layer.input for name, layer in values)
+        if len(step.inputs) == 1:
+            (constant,) = (weights[name] for name in node.inputs if name not in step.inputs)
+            rule: Affine | None = with_offset(layers[0].rule, constant)
+        else:
+            rules = [None if layer is None else layer.rule for layer in found]
+            rule = one_sum(rules, tuple(self._sizes[name] for name in inputs), step.size)
+        if rule is None:
+            return None
+        for layer in layers:
+            for name in layer.steps:
+                del self._steps[name]
+        return Step(step.name, rule, inputs, step.size)
+
+    def _layer(self, name: str, size: Size) -> _Layer | None:
+        """The layer that gives a value of a size to one reader, itself or under another name."""
+        gone: list[str] = []
+        while self._readers[name] == 1 and name in self._steps:
+            step, operation = self._steps[name], self._nodes[name].operation
+            gone.append(name)
+            if isinstance(operation, Conv | Gemm | MatMul):
+                if isinstance(step.rule, Affine) and step.size == size and len(step.inputs) == 1:
+                    return _Layer(step.rule, step.inputs[0], tuple(gone))
+                return None
+            if not isinstance(operation, Reshape) or self._sizes[step.inputs[0]] != step.size:
+                return None
+            (name,) = step.inputs
+        return None
+
+
+def _step(node: Node, weights: Mapping[str, Tensor], sizes: Mapping[str, Size], like: Tensor) -> Step | None:
     given = tuple(None if name in sizes else weights[name] for name in node.inputs)
     names = tuple(name for name in node.inputs if name in sizes)
     size = sizes[node.output]
-    rule = rule_of(node.operation, given, tuple(sizes[name] for name in names), size, like, products)
+    rule = rule_of(node.operation, given, tuple(sizes[name] for name in names), size, like)
     if rule is None or (not isinstance(rule, Affine | Pooling) and len(names) != 1):
         return None
     return Step(node.output, rule, names, size)

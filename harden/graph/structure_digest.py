@@ -16,8 +16,9 @@ def structure_digest(graph: Graph) -> str:
 
     Each value's digest is made of its operation's and of those of its inputs (a Merkle tree). What computes
     the same numbers counts as the same: sums and products of two values in either order, a reshaping to the
-    shape that a value has, a sum with 0 and a product with 1, a weight that is stored transposed, and a product by a matrix followed by a
-    constant offset, which onnxruntime takes for one Gemm: the error bound of a Gemm holds for both.
+    shape that a value has, a sum with 0 and a product with 1, a weight that is stored transposed, and a
+    product by a matrix followed by a constant offset, which onnxruntime takes for one Gemm: bounds take both
+    for one sum.
     """
     digests = {graph.input.name: _hash("input", str(graph.input.shape))}
     shapes = {graph.input.name: graph.input.shape, **{node.output: node.shape for node in graph.nodes}}

@@ -1,4 +1,4 @@
-"""benchmarks/runtime_proofs.py: a file that sessions execute as it is written is certified alike both ways."""
+"""benchmarks/runtime_proofs.py: what sessions execute as it is written is certified alike both ways."""
 
 from __future__ import annotations
 

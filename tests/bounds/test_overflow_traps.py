@@ -138,6 +138,30 @@ def sum_into_a_shortcut() -> Builder:
     return net
 
 
+def shortcut_added_to_partial_sums() -> Builder:
+    """2e38 - 2e38 is 0, but not where a shortcut of 2e38 is added before the second product."""
+    net = Builder((2, 1, 1))
+    image = net.last
+    large = net.add("Mul", f32(2e38, 2e38).reshape(2, 1, 1), after=image)
+    weight = f32([1, -1], [0, 0]).reshape(2, 2, 1, 1)
+    nothing = net.add("Conv", weight, f32(0, 0), after=large)
+    net.add("Add", nothing, after=large)
+    net.add("Mul", f32(5e-39, 0).reshape(2, 1, 1))
+    net.add("Flatten")
+    net.add("Add", f32(0, 0.25))
+    return net
+
+
+def constant_added_to_partial_sums() -> Builder:
+    """The same with a constant, which becomes the bias of one product by a matrix."""
+    net = _scaled(2e38)
+    net.add("MatMul", f32([1, 0], [-1, 0], [0, 0]))
+    net.add("Add", f32(2e38, 0))
+    net.add("Mul", f32(5e-39, 0))
+    net.add("Add", f32(0, 0.25))
+    return net
+
+
 TRAPS: dict[str, tuple[Callable[[], Builder], bool]] = {
     "alpha after underflow": (alpha_after_underflow, True),
     "alpha after overflow": (alpha_after_overflow, True),
@@ -150,6 +174,8 @@ TRAPS: dict[str, tuple[Callable[[], Builder], bool]] = {
     "mean of small numbers": (mean_of_small_numbers, False),
     "batch norm slope": (batch_norm_slope, True),
     "sum into a shortcut": (sum_into_a_shortcut, False),
+    "shortcut added to partial sums": (shortcut_added_to_partial_sums, False),
+    "constant added to partial sums": (constant_added_to_partial_sums, False),
 }
 """Each with whether onnxruntime on this kind of processor falls into it."""
 
@@ -167,6 +193,34 @@ def test_what_leaves_the_range_of_float32_on_the_way_is_not_certified(name: str)
     if falls:
         logits = [runtime(model, level)(x.numpy())[0] for level in LEVELS]
         assert any(not each[0] > each[1] for each in logits)
+
+
+@pytest.mark.parametrize("name", ["residual", "conv", "dense"])
+def test_a_layer_and_its_sum_are_bounded_as_one(name: str) -> None:
+    """No tighter than the real network, and what is read by others stays a value of its own."""
+    net = Builder((4, 5, 5), seed=1)
+    image = net.last
+    net.conv(4, 4, pads=[1, 1, 1, 1])
+    first = net.last
+    net.add("Add", image, after=first)
+    if name == "residual":  # the layer's output is read twice: two sums
+        net.add("Add", first)
+    elif name == "conv":  # both are layers
+        left = net.last
+        net.conv(4, 4, pads=[1, 1, 1, 1])
+        net.add("Add", left)
+    net.add("Flatten")
+    net.dense(100, 3)
+    model = net.model()
+    program = Program.of(read(model))
+    assert (first in {step.name for step in program.steps}) == (name == "residual")
+    x = torch.rand(4, *net.shape, generator=torch.Generator().manual_seed(0))
+    y = torch.from_numpy(runtime(model)(x.numpy()).argmax(1))
+    margins = certify(program, x, y, Linf("1/1000"), Method(climb=None)).margins
+    logits = torch.from_numpy(runtime(model)(x.numpy())).double()
+    own = logits.gather(1, y[:, None]) - logits.scatter(1, y[:, None], -torch.inf).amax(1, keepdim=True)
+    assert bool((margins <= own[:, 0]).all())
+    assert bool((margins > own[:, 0] - 0.1).all())
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1.0, 1e3])

@@ -11,6 +11,7 @@ from harden.bounds.rules.leaky import Leaky
 from harden.bounds.rules.pooling import Pooling, Winners
 from harden.bounds.rules.protocol import Interval, Lines, Pointwise
 from harden.bounds.rules.rectifiers import Rectifier
+from harden.bounds.rules.sums import one_sum, with_offset
 from harden.bounds.rules.transposed import conv_transpose
 from harden.bounds.rules.unweighted import arithmetic, averages, moving
 from harden.bounds.rules.weighted import Given, batch_normalization, conv, gemm, matmul
@@ -38,14 +39,16 @@ __all__ = [
     "Rectifier",
     "Rule",
     "Winners",
+    "one_sum",
     "rule_of",
+    "with_offset",
 ]
 
 Rule = Affine | Pointwise | Pooling
 
 
 def rule_of(
-    operation: Operation, given: Given, sizes: tuple[Size, ...], size: Size, like: Tensor, products: int = 0
+    operation: Operation, given: Given, sizes: tuple[Size, ...], size: Size, like: Tensor
 ) -> Rule | None:
     """The rule of an operation; None where there is no sound one.
 
@@ -55,7 +58,6 @@ def rule_of(
         sizes: of the values, without the batch.
         size: of the output, without the batch.
         like: tells dtype and device.
-        products: summed for one of the values by the layer that gives it, where that has weights.
     """
     match operation:
         case Gemm():
@@ -77,6 +79,4 @@ def rule_of(
     found = pointwise(operation)
     if found is not None:
         return found
-    return moving(operation, given, sizes, size, like) or arithmetic(
-        operation, given, sizes, size, like, products
-    )
+    return moving(operation, given, sizes, size, like) or arithmetic(operation, given, sizes, size, like)

@@ -40,33 +40,22 @@ from harden.graph.operations import (
 
 
 def arithmetic(
-    operation: Operation, given: Given, sizes: tuple[Size, ...], size: Size, like: Tensor, products: int = 0
+    operation: Operation, given: Given, sizes: tuple[Size, ...], size: Size, like: Tensor
 ) -> Affine | None:
-    """Sums and differences of any two; products with a constant, quotients by one; the change of sign.
-
-    Args:
-        operation: what is computed.
-        given: see `rule_of`.
-        sizes: see `rule_of`.
-        size: see `rule_of`.
-        like: see `rule_of`.
-        products: summed for one of the values: a runtime may begin that sum with the other value (a
-            convolution that adds to what its output holds), which is then rounded as often.
-    """
-    terms = 2 + products
+    """Sums and differences of any two; products with a constant, quotients by one; the change of sign."""
     match operation, given:
         case Neg(), _:
             return _unchanged(_negative, _same, 1, sizes, size, like, (-1.0,))
         case Add(), (None, None):
-            return _unchanged(torch.add, torch.add, terms, sizes, size, like, (1.0, 1.0))
+            return _unchanged(torch.add, torch.add, 2, sizes, size, like, (1.0, 1.0))
         case Sub(), (None, None):
-            return _unchanged(torch.sub, torch.add, terms, sizes, size, like, (1.0, -1.0))
+            return _unchanged(torch.sub, torch.add, 2, sizes, size, like, (1.0, -1.0))
         case Add(), (Tensor() as offset, None) | (None, Tensor() as offset):
-            return _moved(1.0, offset, sizes, size, terms)
+            return _moved(1.0, offset, sizes, size)
         case Sub(), (None, Tensor() as offset):
-            return _moved(1.0, -offset, sizes, size, terms)
+            return _moved(1.0, -offset, sizes, size)
         case Sub(), (Tensor() as offset, None):
-            return _moved(-1.0, offset, sizes, size, terms)
+            return _moved(-1.0, offset, sizes, size)
         case Mul(), (Tensor() as factor, None) | (None, Tensor() as factor):
             return scaled(factor, like.new_zeros(1, *size), like.new_zeros(1, *size), sizes[0], size)
         case Div(), (None, Tensor() as divisor) if bool((divisor.abs() >= SMALLEST_32).all()):
@@ -194,7 +183,7 @@ def _averaged(operation: AveragePool, size_in: Size, like: Tensor, window: Windo
     return (window.through(weight, operation.strides, operation.pads, (1, 1), channels, size_in),)
 
 
-def _moved(slope: float, offset: Tensor, sizes: tuple[Size, ...], size: Size, terms: int) -> Affine:
+def _moved(slope: float, offset: Tensor, sizes: tuple[Size, ...], size: Size) -> Affine:
     """Add an offset to x or to -x, broadcast."""
     offset = offset.expand(1, *size)
 
@@ -205,7 +194,7 @@ def _moved(slope: float, offset: Tensor, sizes: tuple[Size, ...], size: Size, te
         return x.expand(len(x), *size)
 
     through = partial(_signed, (slope,)) if _maps(sizes, size) else None
-    return Affine(linear, spread, offset, offset.abs(), terms, 1.0, sizes, size, through=through)
+    return Affine(linear, spread, offset, offset.abs(), 2, 1.0, sizes, size, through=through)
 
 
 def _beside(linear: Map, offset: Tensor, sizes: tuple[Size, ...], size: Size) -> Affine:
