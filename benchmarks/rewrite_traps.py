@@ -187,7 +187,7 @@ def main(words: list[str] | None = None) -> int:
     lines: list[dict[str, Any]] = []
     for number, (kind, strength, role) in enumerate(_jobs(given.kinds, given.silent)):
         confirmed, both = _confirmed(lines, kind, role), role == "trap" and number % 2 == 0
-        asking = Asking(given.commands, given.process, confirmed, both, strength is kind.strengths[3])
+        asking = Asking(given.commands, given.process, confirmed, both, strength is kind.strengths[2])
         lines.append(measured(kind, strength, role, asking))
         print(_word(lines[-1]), flush=True)
         if wrong(lines[-1]) and given.files is not None:
