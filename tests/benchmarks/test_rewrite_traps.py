@@ -15,7 +15,8 @@ from benchmarks.traps.strengths import ONE
 
 FOLDED = (
     "conv_mul", "conv_bn", "conv_dropout_bn", "matmul_bn", "matmul_scale_both", "matmul_scale_chain",
-    "conv_add", "gemm_sum_over", "matmul_sum_over", "pad_max_pool", "pad_identity_max_pool", "pad_average_pool_ceil",
+    "conv_add", "gemm_sum_over", "matmul_sum_over", "pad_max_pool", "pad_identity_max_pool",
+    "pad_average_pool_ceil",
 )  # fmt: skip
 """Right with optimisation disabled, wrong with default settings."""
 UNFOLDED = (
