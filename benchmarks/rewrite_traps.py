@@ -140,6 +140,29 @@ def counted(lines: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
     return {kind: {name: int(row[name]) for name in names} for kind, row in table.items()}
 
 
+def recorded(kind: str, counts: dict[str, int], lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """One kind for the record: what the rewrite changed, where the corner breaks, and what harden says."""
+    mine = [line for line in lines if line["kind"] == kind]
+    first = next(line for line in mine if line["role"] == "trap")
+    given, last = first["operators"]["given"], first["operators"]["all"]
+    changed = {name: last.get(name, 0) - given.get(name, 0) for name in sorted({*given, *last})}
+    return {
+        "kind": kind,
+        "group": first["group"],
+        **counts,
+        "operators_changed": {name: number for name, number in changed.items() if number},
+        "signs": "".join("+" if value > 0.5 else "-" for value in first["point"]),
+        "magnitudes": {
+            line["magnitude"]: {"broken_at": line["broken_at"], **line["verdicts"]}
+            for line in mine
+            if line["role"] == "trap"
+        },
+        "controls_said": {
+            f"{line['role']} {line['magnitude']}": line["verdicts"] for line in mine if line["role"] != "trap"
+        },
+    }
+
+
 def _jobs(names: list[str], silent: int) -> list[tuple[Kind, Strength, str]]:
     found: list[tuple[Kind, Strength, str]] = []
     for kind in KINDS:
@@ -181,24 +204,31 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--process", action="store_true", help="the commands as processes of their own")
     parser.add_argument("--files", type=Path, help="where to write files that are wrongly proved or crash")
     parser.add_argument("--lines", type=Path, help="where to write a JSON line for each file")
-    parser.add_argument("--record", action="store_true", help="add lines to results/rewrite_traps.jsonl")
+    parser.add_argument(
+        "--record", action="store_true", help="add a line a kind to results/rewrite_traps.jsonl"
+    )
     given = parser.parse_args(words)
     torch.set_num_threads(1)
     lines: list[dict[str, Any]] = []
     for number, (kind, strength, role) in enumerate(_jobs(given.kinds, given.silent)):
         confirmed, both = _confirmed(lines, kind, role), role == "trap" and number % 2 == 0
-        asking = Asking(given.commands, given.process, confirmed, both, strength is kind.strengths[3])
+        asking = Asking(given.commands, given.process, confirmed, both, strength is kind.strengths[2])
         lines.append(measured(kind, strength, role, asking))
         print(_word(lines[-1]), flush=True)
         if wrong(lines[-1]) and given.files is not None:
             _kept(kind, role, strength, given.files)
-        for path in [given.lines] * (given.lines is not None) + [RECORD] * given.record:
-            provenance.append(path, lines[-1])
+        if given.lines is not None:
+            provenance.append(given.lines, lines[-1])
     table = counted(lines)
     show(table)
     if given.record:
         versions = {"onnxruntime": onnxruntime.__version__, "onnx": onnx.__version__}
-        provenance.append(RECORD, {"summary": table, "runtime": versions, **provenance.origin()})
+        for kind_name, counts in table.items():
+            provenance.append(RECORD, recorded(kind_name, counts, lines))
+        total = {name: sum(row[name] for row in table.values()) for name in next(iter(table.values()))}
+        provenance.append(
+            RECORD, {"summary": total, "kinds": len(table), "runtime": versions, **provenance.origin()}
+        )
     return int(any(row["false"] or row["tracebacks"] for row in table.values()))
 
 

@@ -57,11 +57,11 @@ class Net:
 
     def image(self, value: str, channels: int = COPIES, height: int = 1, width: int = 1) -> str:
         """Reshape (N, C H W) to (N, C, H, W)."""
-        return self.add("Reshape", value, i64(-1, channels, height, width))
+        return self.add("Reshape", value, i64(0, channels, height, width))
 
     def flat(self, value: str, size: int = COPIES) -> str:
         """Reshape to (N, size)."""
-        return self.add("Reshape", value, i64(-1, size))
+        return self.add("Reshape", value, i64(0, size))
 
     def scaled(self, value: str, *factors: float) -> str:
         """Multiply by one constant after the other; 1 is left out."""

@@ -120,7 +120,7 @@ def _cancelled(way: str) -> Build:
 
 
 def _branched(shortcut: bool) -> Build:
-    """Rectifiers that are open on both sides, so that the proof needs cuts, and values out of range behind them.
+    """Rectifiers open on both sides, so that the proof needs cuts, and values out of range behind them.
 
     With the shortcut, half of the value goes round them and is added after the strain.
     """

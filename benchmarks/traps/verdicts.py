@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import importlib.util
 import io
 import json
 import subprocess
@@ -51,13 +53,22 @@ def of_bounds(trap: Trap) -> Verdict:
     """
     y = torch.zeros(1, dtype=torch.int64)
     try:
-        program = Program.of(read(trap.model))
-        found = certify(program, torch.from_numpy(centre()), y, Linf(EPS), Method(climb=Climb(steps=5)))
+        programs = _programs(trap)
+        method = Method(climb=Climb(steps=5))
+        proved = [certify(each, torch.from_numpy(centre()), y, Linf(EPS), method) for each in programs]
     except InputError as error:
         return Verdict("refused", str(error))
     except Exception as error:  # whatever it is, it is the finding
         return Verdict("traceback", f"{type(error).__name__}: {error}")
-    return Verdict("certified" if bool(found.certified) else "unknown")
+    return Verdict("certified" if all(bool(each.certified) for each in proved) else "unknown")
+
+
+def _programs(trap: Trap) -> list[Program]:
+    """Of every graph that onnxruntime executes, or of the file alone, before harden knew of the others."""
+    if importlib.util.find_spec("harden.artefact.executions") is None:
+        return [Program.of(read(trap.model))]
+    found = importlib.import_module("harden.artefact.executions").executions(trap.model.SerializeToString())
+    return [each.program for each in found]
 
 
 def of_property(trap: Trap, minutes: float, *, process: bool = False) -> Verdict:

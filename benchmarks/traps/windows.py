@@ -110,7 +110,9 @@ def _same(word: str, kernel: int, stride: int, size: int, hit: int) -> Build:
         attributes: dict[str, Any] = {"strides": [1, 1 if s.benign else stride], "auto_pad": word}
         found = net.add("Conv", row, f32(np.ones((1, 1, 1, kernel))), **attributes)
         if s.benign:  # a kernel of k places sees the value k times, or once at the border
-            return _back(net, _summed(net, found, size), s), net.scaled(u, float(_sees(word, kernel)))
+            first = np.zeros((C, C))
+            first[0] = _sees(word, kernel)
+            return _back(net, _summed(net, found, size), s), net.add("MatMul", u, f32(first))
         found = _summed(net, found, -(-size // stride))
         return net.add("Add", _back(net, found, s), u), u
 

@@ -15,7 +15,8 @@ from benchmarks.traps.strengths import ONE
 
 FOLDED = (
     "conv_mul", "conv_bn", "conv_dropout_bn", "matmul_bn", "matmul_scale_both", "matmul_scale_chain",
-    "conv_add", "pad_max_pool", "pad_identity_max_pool", "pad_average_pool_ceil",
+    "conv_add", "gemm_sum_over", "matmul_sum_over", "pad_max_pool", "pad_identity_max_pool",
+    "pad_average_pool_ceil",
 )  # fmt: skip
 """Right with optimisation disabled, wrong with default settings."""
 UNFOLDED = (
@@ -128,3 +129,17 @@ def test_nan_breaks_a_property() -> None:
     assert runtime.broken([0.25, np.nan, 0.0])
     assert runtime.broken([0.25, 0.25, 0.0])
     assert not runtime.broken([0.25, 0.0, -1.0])
+
+
+def test_the_record_has_a_line_a_kind() -> None:
+    kind = named("conv_mul")
+    jobs = [(kind.strengths[1], "trap"), (ONE, "benign")]
+    lines = [
+        rewrite_traps.measured(kind, each, role, rewrite_traps.Asking(confirmed=True)) for each, role in jobs
+    ]
+    found = rewrite_traps.recorded("conv_mul", rewrite_traps.counted(lines)["conv_mul"], lines)
+    assert len(found["signs"]) == 24
+    assert found["operators_changed"]["Mul"] == -1
+    assert "default" in found["magnitudes"]["tiny"]["broken_at"]
+    assert "disabled/1" not in found["magnitudes"]["tiny"]["broken_at"]
+    assert found["controls_said"] == {"benign one": {"bounds": "certified"}}
