@@ -55,7 +55,6 @@ def parsed(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", default="digits", help="digits, npz:FILE")
     parser.add_argument("--suite", choices=tuple(SUITES), default="standard")
-    parser.add_argument("--bfloat16", action="store_true", help="attacks are steered in bfloat16")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--training-images", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=0)
@@ -128,7 +127,6 @@ class Measure:
             "setting": setting.name,
             "data": self._data.name,
             "suite": self._given.suite,
-            "bfloat16": self._given.bfloat16,
             "images": len(self._data.test_x),
             "training_images": len(self._data.x),
             "seed": self._given.seed,
@@ -175,7 +173,7 @@ class Measure:
 
     def _evaluated(self, network: torch.nn.Module, norm: str, eps: float) -> dict[str, Any]:
         given, data = self._given, self._data
-        suite = SUITES[given.suite](torch.bfloat16 if given.bfloat16 else torch.float32)
+        suite = SUITES[given.suite]()
         threat = from_name(norm, str(eps))
         try:
             found = evaluate(Classifier(network), (data.test_x, data.test_y), threat, suite, seed=given.seed)
@@ -233,7 +231,7 @@ def _costs(given: argparse.Namespace) -> int:
     options = ["--honest"] if given.honest else []
     for name in ("data", "suite", "images", "training_images", "seed", "only", "every", "first"):
         options += [f"--{name.replace('_', '-')}", str(getattr(given, name))]
-    options += [f"--{name}" for name in ("bfloat16", "toy") if getattr(given, name)]
+    options += ["--toy"] if given.toy else []
     pairs = costs.compared((given.against, here), len(_chosen(given)), options)
     line = {
         "kind": "cost",

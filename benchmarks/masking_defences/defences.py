@@ -24,7 +24,7 @@ MEMBERS = 3
 class Defence:
     """What is put around a network: before it, in place of its activations, and behind it.
 
-    With `retrained` the network inside was trained behind `before`.
+    With `retrained` the network inside was trained behind `before`; with `hidden` it is no submodule.
     """
 
     before: Operation = identity
@@ -32,17 +32,21 @@ class Defence:
     after: Operation = identity
     votes: bool = False
     retrained: bool = False
+    hidden: bool = False
 
 
 DEFENCES: dict[str, Defence] = {
     "none": Defence(),
     "one-hot": Defence(after=operations.one_hot),
+    "one-hot, hidden": Defence(after=operations.one_hot, hidden=True),
+    "clamped widely, hidden": Defence(after=operations.clamped_widely, hidden=True),
     "two levels": Defence(after=operations.two_levels),
     "quantised": Defence(after=operations.quantised),
     "rounded probabilities": Defence(after=operations.rounded_probabilities),
     "two likeliest": Defence(after=operations.two_likeliest),
     "saturated": Defence(after=operations.saturated),
     "clamped": Defence(after=operations.clamped),
+    "clamped widely": Defence(after=operations.clamped_widely),
     "ranks": Defence(after=operations.ranks),
     "vote": Defence(votes=True),
     "hot": Defence(after=operations.hot),
@@ -139,7 +143,8 @@ class Workshop:
         if defence.before is not identity:
             parts = Function(defence.before), Function(straight_through(defence.before))
             smooth = (*(nn.Sequential(part, inside) for part in parts), inside)
-        return Construction(Defended(defence.before, inside, defence.after, beside), base, smooth)
+        part = Function(inside.__call__) if defence.hidden else inside
+        return Construction(Defended(defence.before, part, defence.after, beside), base, smooth)
 
     def _stepwise(
         self, setting: Setting, function: Operation, base: nn.Module, beside: nn.Module | None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 BASES = ("squares", "noise", "plain", "adversarial")
+HIDDEN = ("one-hot, hidden", "clamped widely, hidden")
 HARD = (
     "one-hot",
     "two levels",
@@ -15,6 +16,7 @@ HARD = (
     "two likeliest",
     "saturated",
     "clamped",
+    "clamped widely",
     "ranks",
     "vote",
 )
@@ -35,7 +37,19 @@ OTHERS = (
     "hashed noise, one-hot",
     "bit depth, one-hot",
 )
-SHORTCUTS = ("linear", "negated", "random", "network", "reversed", "sawtooth", "sine", "zero", "none")
+SHORTCUTS = (
+    "linear",
+    "negated",
+    "random",
+    "network",
+    "reversed",
+    "sawtooth",
+    "sine",
+    "decoy",
+    "strong decoy",
+    "zero",
+    "none",
+)
 EPS = {"linf": (0.12, 0.2), "l2": (0.8, 1.2)}
 
 
@@ -68,16 +82,21 @@ SEEN = Setting("one-hot", "linear", "squares", "linf", 0.12)
 def grid() -> tuple[Setting, ...]:
     """All settings, the same in each call and none twice; the one that was seen is the first.
 
-    One-hot logits with every shortcut over the base that blinds Square, and with one over each base, eps and
-    norm; then the other defences by turns: hard outputs with a wrong shortcut, the shattered gradient, two
-    more, and none; the others with a wrong one, with the shattered gradient, and with none.
+    First come a wrong gradient that is weak, one that is none along lines between images, and one that
+    changes sign often, each also with the network inside hidden. Then one-hot logits with every shortcut over
+    the base that blinds Square; the other defences with a wrong shortcut; useful logits with a gradient that
+    is shattered; the rest by turns over bases, eps and norms.
     """
     low, high = EPS["linf"]
     found = [SEEN]
+    for defence, name in itertools.product(
+        (HARD[0], "clamped widely", *HIDDEN), ("negated", "decoy", "sine")
+    ):
+        found.append(Setting(defence, name, "squares", "linf", low))
     found += [Setting("one-hot", name, "squares", "linf", low) for name in SHORTCUTS]
     rounds = (
         [(defence, "negated") for defence in (*HARD[1:], *OTHERS)],
-        [("none", "sawtooth"), ("none", "sine")],
+        [("none", "sawtooth"), ("none", "sine"), ("none", "strong decoy")],
         [(defence, name) for defence, name in zip(HARD[1:], itertools.cycle(SHORTCUTS[3:]), strict=False)],
         [(defence, "sawtooth") for defence in (*HARD[1:], *OTHERS)],
         [(defence, "linear") for defence in HARD[1:]],

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from benchmarks.masking_defences import networks
 from benchmarks.masking_defences.networks import Data, clean
 
 STRENGTH = 0.01
+SIZES = {"decoy": 10.0, "strong decoy": 100.0}
 Shortcut = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -62,6 +63,33 @@ class Reversed(nn.Module):
         return STRENGTH * (z.detach() - z)
 
 
+@final
+class Decoy(nn.Module):
+    """A term whose value is 0 and whose gradient is large along directions in which the images hardly vary.
+
+    d_k(x) = size (u_k . x - stop(u_k . x)), u_k a random unit vector in the span of that quarter of the
+    training images' principal components that varies least: along a line between two images its slope is
+    nearly 0.
+    """
+
+    directions: Tensor
+
+    def __init__(self, data: Data, seed: int, size: float) -> None:
+        super().__init__()
+        x = data.x[:2000].flatten(1).double()
+        components = torch.linalg.eigh(torch.cov(x.T)).eigenvectors[:, : x.shape[1] // 4]
+        mixed = torch.randn(
+            components.shape[1], data.classes, generator=Generator().manual_seed(seed), dtype=torch.float64
+        )
+        directions = nn.functional.normalize(components @ mixed, dim=0)
+        self.register_buffer("directions", (size * directions).float())
+
+    def forward(self, x: Tensor, _: Tensor) -> Tensor:
+        """(N, K)."""
+        value = x.flatten(1) @ self.directions
+        return value - value.detach()
+
+
 def sawtooth(u: Tensor, height: float = 0.05, frequency: float = 400.0) -> Tensor:
     """The value height frac(frequency u): small values, and everywhere the gradient height * frequency."""
     return height * (frequency * u - torch.floor(frequency * u))
@@ -81,6 +109,8 @@ def shortcut(name: str, data: Data, seed: int) -> nn.Module | None:
     """The shortcut of this name, trained where it is; None for none."""
     if name == "none":
         return None
+    if name in SIZES:
+        return Decoy(data, seed + 3000, SIZES[name])
     if name == "reversed":
         return Reversed()
     weights = networks.initialised(lambda: networks.linear(data), seed + 1000)

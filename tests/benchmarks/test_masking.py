@@ -18,7 +18,7 @@ from benchmarks.masking_defences import costs, honest, operations
 from benchmarks.masking_defences.adaptive import Adaptive
 from benchmarks.masking_defences.defences import DEFENCES, Construction, Workshop
 from benchmarks.masking_defences.networks import Data
-from benchmarks.masking_defences.settings import BASES, HARD, OTHERS, SEEN, SHORTCUTS, Setting, grid
+from benchmarks.masking_defences.settings import BASES, HARD, HIDDEN, OTHERS, SEEN, SHORTCUTS, Setting, grid
 from harden.attacks import PGD
 from harden.data import load
 from harden.evaluation import Attempt
@@ -57,7 +57,7 @@ def test_the_grid_is_large_distinct_and_holds_what_was_seen() -> None:
     assert settings == grid()
     assert len({setting.name for setting in settings}) == len(settings) >= 30
     assert settings[0] == SEEN
-    assert {setting.defence for setting in settings} == set(DEFENCES) == {"none", *HARD, *OTHERS}
+    assert {setting.defence for setting in settings} == set(DEFENCES) == {"none", *HIDDEN, *HARD, *OTHERS}
     assert {setting.shortcut for setting in settings} == set(SHORTCUTS)
     assert {setting.base for setting in settings} == set(BASES)
     assert len({(setting.norm, setting.eps) for setting in settings}) == 4
