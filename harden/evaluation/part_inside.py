@@ -47,8 +47,10 @@ class PartInside:
         }
         own = _gradient(model, x[:FEW])
         for count, takes_images, name in sorted(agree, reverse=True):
+            if count < AGREES * len(x):
+                break
             part = _part(model, name, takes_images)
-            if count >= AGREES * len(x) and _differs(_gradient(part, x[:FEW]), own):
+            if part is not None and _differs(_gradient(part, x[:FEW]), own):
                 return part
         return None
 
@@ -63,10 +65,12 @@ class _Tapped(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         seen: list[Tensor] = []
+
+        def keep(_: nn.Module, __: object, out: Tensor) -> None:
+            seen.append(out)
+
         # Registered anew each time: copies of this module are made, whose parts are others.
-        hook = self.network.get_submodule(self._name).register_forward_hook(
-            lambda _, __, out: seen.append(out)
-        )
+        hook = self.network.get_submodule(self._name).register_forward_hook(keep)
         try:
             self.network(x)
         finally:
@@ -74,9 +78,12 @@ class _Tapped(nn.Module):
         return seen[-1]
 
 
-def _part(model: Classifier, name: str, takes_images: bool) -> Classifier:
-    inner = model.network.get_submodule(name) if takes_images else _Tapped(model.network, name)
-    made = Classifier(inner)
+def _part(model: Classifier, name: str, takes_images: bool) -> Classifier | None:
+    """The part as a classifier of the same normalisation; None for one that a classifier can't be made of."""
+    try:
+        made = Classifier(model.network.get_submodule(name) if takes_images else _Tapped(model.network, name))
+    except HardenError:
+        return None
     made.harden_mean, made.harden_std = model.harden_mean, model.harden_std
     return made
 

@@ -25,7 +25,13 @@ def said(path: Path) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("suite", "names"),
-    [("quick", ["apgd-ce", "apgd-t"]), ("standard", ["apgd-ce", "apgd-t", "apgd-margin", "fab-t", "square"])],
+    [
+        ("quick", ["apgd-ce", "apgd-t"]),
+        (
+            "standard",
+            ["apgd-ce", "apgd-t", "apgd-margin", "fab-t", "square", "part-inside", "student", "labels"],
+        ),
+    ],
 )
 def test_a_suite_attacks_the_file(
     harden: Harden, finished: Path, npz: str, tmp_path: Path, suite: str, names: list[str]

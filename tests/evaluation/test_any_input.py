@@ -172,7 +172,8 @@ def test_the_record_is_the_same_for_any_batch_size_and_number_of_threads(
         Attempt("fab-t", Targeted(FAB(steps=5), classes=3), Margin),
         Attempt("square", Square(queries=60), Margin),
     )
-    assert [one.name for one in short] == [one.name for one in standard()]
+    # Those made where gradients break few look at a batch as a whole.
+    assert [one.name for one in short] == [one.name for one in standard() if not one.if_gradients_fail]
     threat = Linf("0.2")
     runs = [unchecked(hardened, data, threat, short, batch_size=size) for size in (200, 64, 7)]
     threads = torch.get_num_threads()
