@@ -15,6 +15,7 @@ from harden.cli.outcome import as_json, exit_code, print_artefact
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
 from harden.data import from_loader, load
+from harden.evaluation.pace import Pace
 from harden.evaluation.proofs import Search
 from harden.training.checkpoint import save_weights
 from harden.training.fit import check_fit
@@ -30,6 +31,7 @@ def export(
 ) -> int:
     """Export a model as it is, and certify the file."""
     check_spec(spec)
+    Pace(plan.minutes)  # minutes that are none are told before anything is loaded
     threat, attempts = plan.threat(), plan.attempts()
     check_folder(out)
     check_apart(out, spec)
@@ -42,7 +44,9 @@ def export(
         save_weights(model, place / CHECKPOINT_FOLDER)
         origin.remember(place)
 
-    claim = Claim(threat=threat, attempts=attempts, seed=plan.seed, split="test", search=search)
+    claim = Claim(
+        threat=threat, attempts=attempts, seed=plan.seed, split="test", search=search, minutes=plan.minutes
+    )
     with Watch() as watch:
         artefact: Artefact = export_model(model, out, test, claim, beside=write_beside, on_phase=watch.phase)
     print_artefact(artefact)
