@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import final
 
 from harden.artefact import claims
 from harden.artefact.evidence import write_evidence
 from harden.artefact.executions import executions
+from harden.artefact.finished import attack_share, finished_part, in_time
 from harden.artefact.gallery import gallery
 from harden.artefact.gated import exported, first_images, judge_of
 from harden.artefact.origin import Origin, provenance
@@ -22,8 +24,10 @@ from harden.data import Source
 from harden.data.digests import digest
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, accuracy_curve, evaluate, pgd_suite
+from harden.evaluation.curve import Curve
+from harden.evaluation.pace import Pace
 from harden.evaluation.proofs import Proved, Search, prove
-from harden.losses import Margin
+from harden.losses import Classify, Margin
 from harden.models import Classifier
 from harden.threats import Threat
 
@@ -48,6 +52,8 @@ class Claim:
         unseen: whether they were compared with the training images and none is equal to one.
         batch_size: images at a time, where the data bring no batches of their own.
         search: how proofs are looked for; None for no proofs.
+        minutes: how long attacks, curve and comparison may take; None for no limit. What is finished by then
+            is certified, the first so many images, and `split` says so. Proofs have a limit of their own.
     """
 
     threat: Threat
@@ -60,6 +66,7 @@ class Claim:
     unseen: bool = False
     batch_size: int = 256
     search: Search | None = None
+    minutes: float | None = None
 
 
 def predicate(
@@ -72,7 +79,8 @@ def predicate(
     report: OnPhase,
 ) -> schema.Predicate:
     """Attack the file, bound it from above, and compare; evidence.npz is written on the way."""
-    judge = judge_of(session)
+    judge, pace, whole = judge_of(session), Pace(claim.minutes), len(source)
+    share = attack_share(claim.attempts, session.classes, compared=claim.before is not None)
     found = evaluate(
         model,
         source,
@@ -80,19 +88,17 @@ def predicate(
         claim.attempts,
         judge=judge,
         seed=claim.seed,
+        minutes=None if claim.minutes is None else share * claim.minutes,
         on_batch=lambda at: report(Phase.of("attack the file", at)),
     )
     names = _class_names(source, session)
-    curve = accuracy_curve(
-        model,
-        source,
-        found,
-        CURVE_ATTEMPT,
-        judge=judge,
-        seed=claim.seed,
-        on_batch=lambda at: report(Phase.of("accuracy over eps", at)),
-    )
-    found = curve.found
+    source, found = finished_part(source, found)
+    if len(found.labels) < whole:
+        said = f"{claim.split}, the first {len(found.labels):,} of {whole:,} images: time was up"
+        claim = replace(claim, split=said)
+    curve = in_time(pace, "curve over eps", partial(_curve, model, source, found, judge, claim, report))
+    comparison = in_time(pace, "comparison", partial(_comparison, source, claim, report))
+    found = found if curve is None else curve.found
     proved = _proved(folder / schema.MODEL_FILE, source, found, claim, report)
     return schema.Predicate(
         status="ok" if found.status == "ok" else "unreliable",
@@ -101,11 +107,11 @@ def predicate(
         bracket=claims.bracket(found, proved),
         clean=claims.proportion(found.clean),
         verdicts=claims.verdicts(found, proved),
-        comparison=_comparison(source, claim, report),
+        comparison=comparison,
         attacks=claims.attacks(found),
         classes=claims.classes(found, names),
         checks=claims.checks(found),
-        curve=claims.curve(CURVE_ATTEMPT.name, curve.points),
+        curve=None if curve is None else claims.curve(CURVE_ATTEMPT.name, curve.points),
         proof=claims.proof(proved),
         parity=schema.ParityRecord(
             tolerance=parity.tolerance, max_error=parity.max_error, batches=parity.batches
@@ -115,6 +121,20 @@ def predicate(
         bits=claims.bits(found, proved),
         history=claim.origin.history,
         gallery=gallery(found, names),
+    )
+
+
+def _curve(
+    model: Classifier, source: Source, found: Evaluation, judge: Classify, claim: Claim, report: OnPhase
+) -> Curve:
+    return accuracy_curve(
+        model,
+        source,
+        found,
+        CURVE_ATTEMPT,
+        judge=judge,
+        seed=claim.seed,
+        on_batch=lambda at: report(Phase.of("accuracy over eps", at)),
     )
 
 

@@ -77,6 +77,7 @@ def run(
     bfloat16: opt.Bfloat16 = False,
     prove: opt.Prove = "none",
     prove_minutes: opt.ProveMinutes = None,
+    evaluate_minutes: opt.EvaluateMinutes = None,
     test_images: opt.TestImages = 0,
     batch_size: opt.Batch = 128,
     auto_batch: opt.AutoBatch = False,
@@ -120,6 +121,7 @@ def run(
         bfloat16=bfloat16,
         prove=prove,
         prove_minutes=prove_minutes,
+        evaluate_minutes=evaluate_minutes,
         test_images=test_images,
         batch_size=batch_size,
         auto_batch=auto_batch,
@@ -227,6 +229,7 @@ def export(
     bfloat16: opt.Bfloat16 = False,
     prove: opt.Prove = "none",
     prove_minutes: opt.ProveMinutes = None,
+    evaluate_minutes: opt.EvaluateMinutes = None,
     test_images: opt.TestImages = 0,
     seed: opt.Seed = 0,
     config: opt.Config = None,
@@ -239,7 +242,9 @@ def export(
     from harden.cli.proving import search_named
     from harden.cli.specs import ModelSpec
 
-    plan = Plan(norm, eps, steps, restarts, bfloat16, test_images, 256, seed, "cpu", attacks)
+    plan = Plan(
+        norm, eps, steps, restarts, bfloat16, test_images, 256, seed, "cpu", attacks, evaluate_minutes
+    )
     model = ModelSpec.of(spec, weights, mean, std, head=head, output=output)
     _leave(command(model, data, plan, out, json_file, search_named(prove, prove_minutes)))
 

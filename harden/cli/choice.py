@@ -34,6 +34,7 @@ class Choice:
     attacks: str = "pgd"
     prove: str = "none"
     prove_minutes: float | None = None
+    evaluate_minutes: float | None = None
     steps: int = 50
     restarts: int = 3
     bfloat16: bool = False

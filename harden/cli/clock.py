@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from harden.errors import InputError
 
+Found = TypeVar("Found")
 _began: ContextVar[float | None] = ContextVar("began", default=None)
 _limit: ContextVar[float | None] = ContextVar("limit", default=None)
 
@@ -46,24 +47,44 @@ def within(minutes: float | None) -> Iterator[None]:
         InputError: it was over.
     """
     from harden.evaluation.pace import OutOfTime
-    from harden.models.passes import interruptible
 
     if minutes is None:
         yield
         return
     token = _limit.set(60 * minutes)
-
-    def check() -> None:
-        if _passed() >= minutes:
-            raise OutOfTime
-
     try:
-        with interruptible(check):
+        with _ending(minutes):
             yield
     except OutOfTime:
         raise _over(minutes) from None
     finally:
         _limit.reset(token)
+
+
+def finished(minutes: float | None, work: Callable[[], Found]) -> Found | None:
+    """What some work gives, or None where a limit in minutes was over before its end."""
+    from harden.evaluation.pace import OutOfTime
+
+    if minutes is None:
+        return work()
+    try:
+        with _ending(minutes):
+            return work()
+    except OutOfTime:
+        return None
+
+
+@contextmanager
+def _ending(minutes: float) -> Iterator[None]:
+    from harden.evaluation.pace import OutOfTime
+    from harden.models.passes import interruptible
+
+    def check() -> None:
+        if _passed() >= minutes:
+            raise OutOfTime
+
+    with interruptible(check):
+        yield
 
 
 def fitting_in(share: float, seconds: float, most: int) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import final
 
+from harden.artefact.finished import finished_part
 from harden.artefact.folder import CHECKPOINT_FOLDER
 from harden.artefact.gated import first_images, judge_of
 from harden.artefact.loaded import Artefact
@@ -16,7 +18,7 @@ from harden.artefact.session import Session
 from harden.cli.access import MEANING, Access, Allowed, of_file
 from harden.cli.bare import is_bare
 from harden.cli.beyond import Beyond, Subject, as_decided, measured, show
-from harden.cli.clock import minutes_left, within
+from harden.cli.clock import finished, minutes_left, within
 from harden.cli.console import Watch, console, write_json
 from harden.cli.evaluated import at_chance, show_curve
 from harden.cli.evaluated import show as show_evaluation
@@ -108,12 +110,16 @@ def evaluate(
     with fitting(plan.batch_size), Watch() as watch:
         curve = _measured(decided, images, threats, access.attempts, deciding, plan, watch)
         found = curve[-1]
-        more = measured(beyond, Subject(judge, deciding, images, plan.seed), found, watch)
+        # Images that time did not suffice for are in none of the numbers.
+        subject = Subject(judge, deciding, finished_part(images, found)[0], plan.seed)
+        more = finished(plan.minutes, partial(measured, beyond, subject, found, watch))
+        late = more is None
+        if more is None:
+            more = measured(replace(beyond, calibration=False, corruptions=False), subject, found, watch)
     title = f"{splits.name} test, {threats[-1]}, decided by {access.by}"
     show_evaluation(found, title, splits.test.classes)
-    console.print(f"evidence level {access.level}: {MEANING[access.level]}", soft_wrap=True)
-    if is_bare(spec) and (remark := at_chance(found)):
-        console.print(remark, soft_wrap=True)
+    for line in _remarks(access, found, late=late, bare=is_bare(spec)):
+        console.print(line, soft_wrap=True)
     if len(curve) > 1:
         show_curve(curve, f"{splits.name} test, {plan.norm}")
     show(more, splits.test.classes)
@@ -122,6 +128,16 @@ def evaluate(
     report = Report.of(found, access.by, splits.test.classes, plan.seed, **told)
     write_json(json_file, report.model_dump(mode="json", exclude_unset=True))
     return 0 if all(one.status == "ok" for one in curve) else 1
+
+
+def _remarks(access: Access, found: Evaluation, *, late: bool, bare: bool) -> list[str]:
+    """What else should be known of an evaluation, a line each."""
+    lines = [f"evidence level {access.level}: {MEANING[access.level]}"]
+    if bare and (remark := at_chance(found)):
+        lines.append(remark)
+    if late:
+        lines.append("time was up: what else was asked for was not measured")
+    return lines
 
 
 def _judged(

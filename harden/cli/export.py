@@ -16,6 +16,7 @@ from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
 from harden.data import from_loader, load
 from harden.errors import InputError
+from harden.evaluation.pace import Pace
 from harden.evaluation.proofs import Search
 from harden.training.checkpoint import save_weights
 from harden.training.fit import check_fit
@@ -37,6 +38,7 @@ def export(
             "leave --bfloat16 out",
         )
     check_spec(spec)
+    Pace(plan.minutes)  # minutes that are none are told before anything is loaded
     threat, attempts = plan.threat(), plan.attempts()
     check_folder(out)
     check_apart(out, spec)
@@ -49,7 +51,9 @@ def export(
         save_weights(model, place / CHECKPOINT_FOLDER)
         origin.remember(place)
 
-    claim = Claim(threat=threat, attempts=attempts, seed=plan.seed, split="test", search=search)
+    claim = Claim(
+        threat=threat, attempts=attempts, seed=plan.seed, split="test", search=search, minutes=plan.minutes
+    )
     with Watch() as watch:
         artefact: Artefact = export_model(model, out, test, claim, beside=write_beside, on_phase=watch.phase)
     print_artefact(artefact)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, final
 
 from harden.cli.benched import Bench, timed
+from harden.cli.clock import minutes_left, within
 from harden.cli.console import console, write_file, write_json
 from harden.cli.gauging import Ask, Gauge, Way
 from harden.errors import BaselineError, HardenError, InputError
-from harden.regression.baseline import compared, read, require_same
+from harden.regression.baseline import compared_in_part, read, require_same
 from harden.regression.github import SUMMARY, annotation, append_summary
 from harden.regression.machine import as_json, as_junit, broken_junit
 from harden.regression.records import Check, described
@@ -47,9 +48,12 @@ class Gate:
         way: how the file is gone about.
         label: whose checks of the baseline are meant; empty for those without one.
         bench: how speed is checked; None where it is not.
+        minutes: how long all may take, None for no limit; what is finished by then is compared, and is no
+            PASS.
 
     Raises:
-        InputError: there is another word for inconclusive, a floor without a baseline, or nothing to check.
+        InputError: there is another word for inconclusive, a floor without a baseline, or nothing to check;
+            or minutes that are not positive, or with speed.
     """
 
     baseline: Path | None
@@ -58,6 +62,7 @@ class Gate:
     way: Way = field(default_factory=Way)
     label: str = ""
     bench: Bench | None = None
+    minutes: float | None = None
 
     def __post_init__(self) -> None:
         if self.inconclusive not in ("warn", "fail"):
@@ -67,6 +72,12 @@ class Gate:
         if self.baseline is None and (self.bench is None or self.rule.floor or self.label):
             raise InputError(
                 "no baseline", "one, for floors and labels are of accuracies", "name it with --baseline"
+            )
+
+        minutes_left(self.minutes)
+        if self.minutes is not None and self.bench is not None:
+            raise InputError(
+                "--minutes with --bench", "one of them: rounds of times have a number", "leave --minutes out"
             )
 
     @property
@@ -132,14 +143,26 @@ def _judged(gauge: Gauge, gate: Gate, known: list[Check]) -> tuple[Verdict, dict
     """Measure every check again; what differs is found before anything is attacked."""
     for check in known:
         require_same(check.name, check.setting, gauge.setting(Ask.again(check)))
+    if gate.minutes is not None and (proved := [check.name for check in known if check.setting.certified]):
+        raise InputError(
+            f"--minutes with proofs, which {', '.join(proved)} has",
+            "attacks alone, which can be stopped",
+            "leave --minutes out, or make the baseline without --certify",
+        )
+    with within(gate.minutes):
+        if known and gate.minutes is not None:
+            gauge.load()
     comparisons: list[Comparison] = []
     models, seen = {}, set()
-    for check in known:
-        now, broken = gauge.watched(Ask.again(check))
+    for number, check in enumerate(known):
+        left = minutes_left(gate.minutes)
+        now, broken = gauge.watched(Ask.again(check), None if left is None else left / (len(known) - number))
         # One file's clean answers are the same under every threat: counted once, or Holm pays for each.
         clean = check.setting.data, check.outcomes["clean"].correct
         again = clean in seen
-        comparisons += [one for one in compared(check, now, broken) if not (again and one.measure == "clean")]
+        comparisons += [
+            one for one in compared_in_part(check, now, broken) if not (again and one.measure == "clean")
+        ]
         seen.add(clean)
         models[check.name] = {"before": described(check.model), "now": described(now.model)}
     verdict = judge(comparisons, gate.rule) if known else Verdict(gate.rule, ())

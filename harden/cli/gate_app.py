@@ -32,6 +32,12 @@ CleanFloor = Annotated[str, typer.Option("--clean-floor", help="Least clean accu
 CertifiedFloor = Annotated[str, typer.Option("--certified-floor", help="Least certified accuracy.")]
 Inconclusive = Annotated[str, typer.Option(help="warn (exit 0) | fail (exit 3)")]
 Certify = Annotated[bool, typer.Option("--certify", help="Also: how many images are proved.")]
+CheckMinutes = Annotated[
+    float | None,
+    typer.Option(
+        "--minutes", help="End after so many minutes; what is finished by then is compared, and is no PASS."
+    ),
+]
 FileMean = Annotated[
     str,
     typer.Option("--mean", help="Where the file expects normalised images: their mean, 0.485,0.456,0.406"),
@@ -92,6 +98,7 @@ def check(
     black_box: opt.BlackBox = False,
     mean: FileMean = "",
     std: FileStd = "",
+    minutes: CheckMinutes = None,
     batch_size: opt.Batch = 256,
     junit: Junit = None,
     md: Markdown = None,
@@ -116,7 +123,8 @@ def check(
     rule = Rule(share("--margin", margin), alpha, least)
     speed = Bench(bench, bench_rounds, slowdown(bench_margin), alpha, bench_images) if bench else None
     known = baseline if baseline is not None or bench else DEFAULT
-    gate = Gate(known, rule, inconclusive, way_of(batch_size, black_box, mean, std), label, speed)
+    way = way_of(batch_size, black_box, mean, std)
+    gate = Gate(known, rule, inconclusive, way, label, speed, minutes)
     if code := command(model, data, gate, Files(junit, md, json_file, html)):
         raise typer.Exit(code)
 

@@ -172,8 +172,16 @@ class Gauge:
         """What a measurement would be made with."""
         return ask.setting(self.images(ask.sample)[1], self.way)
 
-    def measure(self, ask: Ask, on_batch: OnBatch | None = None) -> tuple[Check, tuple[str, ...]]:
-        """Attack the file, with onnxruntime as the judge, and give what was found and why to distrust it."""
+    def measure(
+        self, ask: Ask, on_batch: OnBatch | None = None, minutes: float | None = None
+    ) -> tuple[Check, tuple[str, ...]]:
+        """Attack the file, with onnxruntime as the judge, and give what was found and why to distrust it.
+
+        Args:
+            ask: what is measured.
+            on_batch: called after every batch.
+            minutes: how long it may take; what is found is of the first images where it does not suffice.
+        """
         images, _ = self.images(ask.sample)
         setting = self.setting(ask)
         model = self._bare.opaque() if self.way.black_box else self._reading[1]
@@ -184,20 +192,25 @@ class Gauge:
             ask.attempts(self.way),
             judge=self._bare.judge,
             seed=ask.seed,
+            minutes=minutes,
             on_batch=on_batch,
         )
         self._remark = at_chance(found)
         certified = self._certified(images, found) if ask.certify else None
-        check = check_of(found, setting, self.path, certified)
+        check = check_of(found, setting, self.path, certified, partly=minutes is not None)
         return check.model_copy(update={"label": ask.label}), distrusted(found)
 
-    def watched(self, ask: Ask) -> tuple[Check, tuple[str, ...]]:
+    def watched(self, ask: Ask, minutes: float | None = None) -> tuple[Check, tuple[str, ...]]:
         """Measure, with a bar for who waits."""
         with Watch() as watch:
-            found = self.measure(ask, lambda at: watch.phase(Phase.of("attack", at)))
+            found = self.measure(ask, lambda at: watch.phase(Phase.of("attack", at)), minutes)
         if self._remark:
             console.print(self._remark, markup=False, soft_wrap=True)
         return found
+
+    def load(self) -> None:
+        """Load the file, and read it where it is read: what `measure` does at first."""
+        _ = self._bare if self.way.black_box else self._reading
 
     @cached_property
     def _bare(self) -> Bare:

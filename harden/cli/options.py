@@ -181,6 +181,14 @@ Prove = Annotated[
 ProveMinutes = Annotated[
     float | None, typer.Option("--prove-minutes", help="End these proofs after so many minutes.")
 ]
+EvaluateMinutes = Annotated[
+    float | None,
+    typer.Option(
+        "--evaluate-minutes",
+        help="End the file's evaluation after so many minutes; the certificate is of the images that are "
+        "finished by then.",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 Batch = Annotated[int, typer.Option("--batch-size", help="Images at a time.")]

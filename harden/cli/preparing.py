@@ -21,6 +21,7 @@ from harden.data import Examples, Source, Splits, from_loader, leaks, load, unla
 from harden.data.memory import ExamplesSource
 from harden.errors import InputError
 from harden.evaluation import Attempt
+from harden.evaluation.pace import Pace
 from harden.evaluation.proofs import Search
 from harden.hardening import Recipe
 from harden.models import Classifier, FastCopy
@@ -104,6 +105,7 @@ def read_options(choice: Choice) -> Options:
     # What a certificate says is measured in float32, whatever steers the training.
     attempts = suite_named(choice.attacks, choice.steps, choice.restarts)
     search = search_named(choice.prove, choice.prove_minutes)
+    Pace(choice.evaluate_minutes)
     check_class_weights(choice.class_weights)
     made = recipe(choice.pretrain, choice.finetune, 1, beta=choice.beta, lr=choice.lr)
     if threat.eps == 0:

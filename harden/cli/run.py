@@ -147,6 +147,7 @@ def _certified(choice: Choice, ready: Ready, out: Path) -> Artefact:
             split="test",
             notes=ready.origin.notes(),
             search=ready.options.search,
+            minutes=choice.evaluate_minutes,
             on_phase=watch.phase,
         )
 

@@ -59,6 +59,8 @@ def _found(
             pace.expect(*_seconds_at_most(search, rest))
         outcome = _in_time(search, rest, pace)
     except OutOfTime:
+        if pace.left > 0:  # another's time is up, that of a stage of training
+            raise
         return None
     if kept is not None:
         kept.write(number, _part(rest, 0, len(outcome.labels)), outcome, search.threat.bounds)
@@ -77,7 +79,7 @@ def _in_time(search: BatchSearch, rest: Batch, pace: Pace) -> BatchOutcome:
         try:
             outcome = search.run(part, first)
         except OutOfTime:
-            if pace.given_up(len(part)):
+            if not pace.is_over() or pace.given_up(len(part)):
                 raise
         else:
             pace.finished(len(part), sum(effort.seconds for effort in outcome.efforts))

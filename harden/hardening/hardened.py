@@ -81,6 +81,7 @@ class Hardened:
         split: str = "as given",
         notes: Mapping[str, str] | None = None,
         search: Search | None = None,
+        minutes: float | None = None,
         on_phase: OnPhase | None = None,
     ) -> Artefact:
         """Write the parity-checked ONNX file with certificate, evidence, page, history and checkpoint.
@@ -95,6 +96,8 @@ class Hardened:
             split: what the data are, for the certificate ("test").
             notes: texts to keep beside the weights in checkpoint/, by file name.
             search: how proofs are looked for, `harden.evaluation.proofs.Search`; none are by default.
+            minutes: how long the evaluation may take; the certificate is of the first images, those that are
+                finished by then, and says so. No limit by default.
             on_phase: called with the `Phase` as the work goes on.
 
         Raises:
@@ -118,6 +121,7 @@ class Hardened:
             split=split,
             unseen=self.images is not None,
             search=search,
+            minutes=minutes,
         )
 
         def write_beside(place: Path) -> None:

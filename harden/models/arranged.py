@@ -50,8 +50,9 @@ class Arrangement:
         Channels come first where both orders fit. None where no order fits.
         """
         channels, height, width = image
-        row = ((height * width,),) if channels == 1 else ()
-        orders: tuple[Shape, ...] = (image, (height, width, channels), *row)
+        orders: list[Shape] = [image, (height, width, channels)]
+        if channels == 1:
+            orders.append((height * width,))
         for order in orders:
             if len(order) == len(size) and all(
                 own in (None, got) for own, got in zip(size, order, strict=True)

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ from harden.errors import BaselineError, HeldError, InputError, RegressionError
 from harden.files import refuse_pointer, write_text
 from harden.locking import locked
 from harden.regression.paired import Pairs
-from harden.regression.records import Accepted, Baseline, Check, Setting, described
+from harden.regression.records import Accepted, Baseline, Check, Outcome, Setting, described
 from harden.regression.verdict import MEASURES, Comparison
 
 BASELINE_FILE = "robustness-baseline.json"
@@ -145,6 +146,30 @@ def compared(before: Check, now: Check, broken: tuple[str, ...] = ()) -> tuple[C
         for measure in MEASURES
         if measure in before.outcomes
     )
+
+
+def compared_in_part(before: Check, now: Check, broken: tuple[str, ...] = ()) -> tuple[Comparison, ...]:
+    """As `compared`, where time sufficed for the first images alone: the baseline's first are compared.
+
+    Args:
+        before: from the baseline.
+        now: of the first images of the same data, in their order; of all, it is `compared`.
+        broken: as there.
+
+    Raises:
+        BaselineError: as there.
+    """
+    n, left = now.setting.data.n, before.setting.data.n - now.setting.data.n
+    if left <= 0:
+        return compared(before, now, broken)
+    data = before.setting.data.model_copy(update={"n": n})
+    first = before.model_copy(
+        update={
+            "setting": before.setting.model_copy(update={"data": data}),
+            "outcomes": {name: Outcome.of(one.mask[:n]) for name, one in before.outcomes.items()},
+        }
+    )
+    return tuple(replace(one, left=left) for one in compared(first, now, broken))
 
 
 def require_same(name: str, before: Setting, now: Setting) -> None:

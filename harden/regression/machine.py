@@ -51,6 +51,7 @@ def _finding(finding: Finding) -> JSON:
         "measure": finding.comparison.measure,
         "state": str(finding.state),
         "n": pairs.n,
+        "left": finding.comparison.left,
         "before": pairs.before.value,
         "now": pairs.now.value,
         "gained": pairs.gained,

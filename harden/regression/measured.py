@@ -82,7 +82,14 @@ def threat_record(threat: Threat) -> ThreatRecord:
     return ThreatRecord.model_validate({"norm": threat.name, "eps": str(threat.eps), "bounds": threat.bounds})
 
 
-def check_of(found: Evaluation, setting: Setting, model: Path, certified: Tensor | None = None) -> Check:
+def check_of(
+    found: Evaluation,
+    setting: Setting,
+    model: Path,
+    certified: Tensor | None = None,
+    *,
+    partly: bool = False,
+) -> Check:
     """Make a check of what an evaluation found on a file.
 
     Args:
@@ -91,11 +98,15 @@ def check_of(found: Evaluation, setting: Setting, model: Path, certified: Tensor
         model: the ONNX file.
         certified: which images are proved, bool (n,), where the setting says so. What an attack broke is not
             counted among them.
+        partly: take one of the first images alone, with their number in the setting: for `compared_in_part`.
 
     Raises:
         InputError: the evaluation is not complete, or the file can't be read.
     """
-    if not found.complete:
+    if not found.complete and partly:
+        data = setting.data.model_copy(update={"n": len(found.labels)})
+        setting = setting.model_copy(update={"data": data})
+    elif not found.complete:
         raise InputError(
             f"an evaluation of {len(found.labels)} images that left {found.left} out",
             "all images",

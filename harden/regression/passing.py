@@ -24,6 +24,7 @@ def unpacked(fields: Mapping[str, Any]) -> Verdict:
             pairs=Pairs(**each["pairs"]),
             broken=tuple(each["broken"]),
             remarks=tuple(each["remarks"]),
+            left=int(each["left"]),
         )
         for each in fields["comparisons"]
     ]

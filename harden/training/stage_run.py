@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from harden.data import Batch, Source
 from harden.draws import mix
 from harden.errors import DivergedError, InputError
+from harden.evaluation.pace import OutOfTime
 from harden.evaluation.worst_case import unchecked
 from harden.models import Classifier, PassMeter, counting, plain
 from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
@@ -24,6 +25,7 @@ from harden.objectives import Objective, Step, UpdatesWithStep
 from harden.threats import Threat
 from harden.training.averaging import Average, load_weights, weights_like, weights_of
 from harden.training.budget import Spent
+from harden.training.limit import no_step, until
 from harden.training.optimiser_state import optimiser_state, put_optimiser_state
 from harden.training.optimisers import learning_rate
 from harden.training.seeding import seeded
@@ -107,6 +109,7 @@ class StageRun:
         self.best: tuple[bool, float, float] | None = None
         self.best_weights: dict[str, Tensor] | None = None
         self.at = Position()
+        self._validating = 0.0
         if how.start is not None:
             self._go_on_from(how.start)
 
@@ -145,7 +148,7 @@ class StageRun:
 
     def steps(self) -> Iterator[StepRecord]:
         """Run until the budget is spent."""
-        at = self.at
+        at, last = self.at, None
         try:
             while at.progress < 1.0:
                 order = torch.Generator().manual_seed(mix(self.seed, 1, at.epoch) >> 1)
@@ -153,7 +156,8 @@ class StageRun:
                     at.taken += 1
                     if len(batch) < 2:  # BatchNorm and contrast need two images
                         continue
-                    yield self._advance(batch.to(self.model.device))
+                    last = self._in_time(batch.to(self.model.device), last)
+                    yield last
                     if at.progress >= 1.0:
                         break
                 if at.step == at.before:
@@ -166,6 +170,20 @@ class StageRun:
         finally:
             self._restore_flags()
 
+    def _in_time(self, batch: Batch, last: StepRecord | None) -> StepRecord:
+        """A step; where time is up inside it, it has moved no weight, and the one before it is the last."""
+        try:
+            # Of a stage that goes on, the first step is made: there is no record that could end it.
+            resumed = last is None and self.at.step > 0
+            with nullcontext() if resumed else until(self.stage.budget, self._seconds):
+                return self._advance(batch)
+        except OutOfTime:
+            self.at.progress = 1.0
+            if last is None:
+                raise no_step(self.stage, len(batch)) from None
+            ended = replace(last, progress=1.0, clean=None, robust=None, best=False)
+            return replace(ended, passes=self.meter.passes / self.images, seconds=self._seconds())
+
     @plain()
     def _advance(self, batch: Batch) -> StepRecord:
         """One step of the optimiser, and the validation that is due after it."""
@@ -177,8 +195,11 @@ class StageRun:
         due = int(at.progress * self.stage.validations)
         if self.validation is not None and (due > at.validated or at.progress >= 1.0):
             at.validated = due
-            record = self._validate(record)
-            at.progress = max(at.progress, self._progress(at.examples))
+            try:
+                record = self._validate(record)
+                at.progress = max(at.progress, self._progress(at.examples))
+            except OutOfTime:  # the step is made, and the weights were not measured
+                at.progress = 1.0
         return replace(
             record,
             progress=at.progress,
@@ -241,6 +262,7 @@ class StageRun:
         if validation is None:
             return record
         average = nullcontext() if self.average is None else self.average.applied(self.model)
+        began = self._seconds()
         with average, counting(self.meter):
             found = unchecked(
                 self.model,
@@ -258,6 +280,7 @@ class StageRun:
             best = self.best is None or score >= self.best
             if best:
                 self.best, self.best_weights = score, weights_of(self.model)
+        self._validating = self._seconds() - began
         return replace(record, clean=score[2], robust=score[1], best=best)
 
     def _restore_flags(self) -> None:
@@ -267,7 +290,7 @@ class StageRun:
             part.training = mode
 
     def _progress(self, examples: int) -> float:
-        spent = Spent(self.meter.passes, examples, self._seconds())
+        spent = Spent(self.meter.passes, examples, self._seconds() + self._validating)  # kept for the last
         return self.stage.budget.progress(spent, self.images)
 
     def _seconds(self) -> float:

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree as Xml
 
@@ -18,7 +19,7 @@ from torch import nn
 from harden.artefact.graph import trace
 from harden.cli import gauging
 from harden.data import Splits, load
-from harden.models import Classifier
+from harden.models import Classifier, passes
 from tests.fitted import fitted
 
 Harden = Callable[..., Any]
@@ -305,4 +306,56 @@ def test_what_is_refused(check: Harden, files: dict[str, Path], words: tuple[str
     answer = check(files["kept"], *words)
     assert answer.code == 2
     assert said in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_time_that_does_not_suffice_is_told_and_is_no_pass(
+    check: Harden, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock that a forward moves by one second an image, and nothing else."""
+    now = [0.0]
+    count = passes.count
+
+    def slow(images: int) -> None:
+        now[0] += images
+        count(images)
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], perf_counter=lambda: now[0])
+    for module in ("evaluation.pace", "evaluation.batches", "cli.clock"):
+        monkeypatch.setattr(f"harden.{module}.time", clock)
+    monkeypatch.setattr("harden.models.classifier.count", slow)
+    out = tmp_path / "f.json"
+    answer = check(files["kept"], "--json", out, "--minutes", "100")
+    assert now[0] <= 1.1 * 6000
+    said = json.loads(out.read_text())
+    assert answer.code == 0, answer.err
+    assert said["state"] == "INCONCLUSIVE"
+    for each in said["comparisons"]:
+        assert 0 < each["n"] < N
+        assert each["n"] + each["left"] == N
+        assert any("time was up" in note for note in each["notes"])
+    assert check(files["kept"], "--minutes", "100", "--inconclusive", "fail").code == 3
+    # What is worse on the first images is worse: a FAIL needs no more of them.
+    answer = check(files["plain"], "--minutes", "300")
+    assert answer.code == 1, answer.out
+    answer = check(files["kept"], "--minutes", "0.01")
+    assert answer.code == 2
+    assert "minutes" in answer.err
+    assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        (("--minutes", "0"), "expected a positive number"),
+        (("--minutes", "nan"), "expected a positive number"),
+        (("--minutes", "1", "--bench", "{kept}"), "--minutes with --bench"),
+    ],
+)
+def test_minutes_that_can_not_be(
+    check: Harden, files: dict[str, Path], words: tuple[str, ...], seen: str
+) -> None:
+    answer = check(files["kept"], *(word.format(kept=files["kept"]) for word in words))
+    assert answer.code == 2
+    assert seen in answer.err
     assert answer.err.count("\n") == 1

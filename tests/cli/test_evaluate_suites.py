@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harden.certificate.document import read
 from harden.evaluation.report import Report
+from harden.models import passes
 
 Harden = Callable[..., Any]
 CLOSING = ["one-step", "noise", "twice-the-steps"]
@@ -132,3 +134,32 @@ def test_run_and_export_take_one_eps_and_a_suite(
     refused = harden("export", finished, "--data", npz, "--out", tmp_path / "two", "--eps", "1/20,1/10")
     assert (refused.code, "one eps" in refused.err) == (2, True)
     assert not (tmp_path / "two").exists()
+
+
+def test_what_else_is_asked_for_keeps_to_the_time_too(
+    harden: Harden, finished: Path, npz: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock that a forward moves by a second an image: there is time for attacks, not for the rest."""
+    now = [0.0]
+    count = passes.count
+
+    def slow(images: int) -> None:
+        now[0] += images
+        count(images)
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], perf_counter=lambda: now[0])
+    for module in ("evaluation.pace", "evaluation.batches", "cli.clock"):
+        monkeypatch.setattr(f"harden.{module}.time", clock)
+    monkeypatch.setattr("harden.models.classifier.count", slow)
+    out = tmp_path / "f.json"
+    more = ("--minutes", "20", "--corruptions", "--calibration", "--json", out)
+    words = ("--data", npz, "--steps", "3", "--restarts", "1", *more)
+    answer = harden("evaluate", finished, *words)
+    assert answer.code in (0, 1), answer.err
+    assert now[0] <= 1.1 * 1200
+    said = json.loads(out.read_text())
+    assert said["left"] > 0
+    assert said["n"] + said["left"] == 40
+    assert "all numbers are of the first" in answer.out
+    assert "time was up: what else was asked for was not measured" in answer.out
+    assert said["corruptions"] is None

@@ -230,3 +230,20 @@ def test_a_network_that_draws_in_inference_is_refused_before_its_budget_is_spent
     assert "a network whose logits differ by" in answer.err
     assert "expected the same logits for the same images; look for randomness" in answer.err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_evaluation_may_have_a_limit(harden: Harden, tmp_path: Path) -> None:
+    """Time enough leaves all images; none at all, or none that is one, leaves nothing behind."""
+    data, out = save(tmp_path / "d.npz"), tmp_path / "out"
+    answer = harden("run", "--data", data, "--out", out, *FAST, "--evaluate-minutes", "60")
+    assert answer.code in (0, 1), answer.err
+    found = read(out).predicate.data
+    assert (found.n, found.split) == (16, "test")
+    for command in ("run", "export"):
+        words = ("run",) if command == "run" else ("export", out)
+        more = ("--evaluate-minutes", "-1", "--out", tmp_path / "none")
+        answer = harden(*words, "--data", data, *(FAST if command == "run" else ()), *more)
+        assert answer.code == 2
+        assert "expected a positive number" in answer.err
+        assert answer.err.count("\n") == 1
+        assert not (tmp_path / "none").exists()
