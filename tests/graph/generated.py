@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import helper
 
-from tests.graph.graphs import Array, normal, one
+from tests.graph.graphs import Given, constant, model, normal, one
 
 Made = tuple[onnx.ModelProto, tuple[int, ...]]
 """A file, and the shape of its images."""
@@ -124,7 +125,7 @@ def gemm(draw: random.Random) -> Made:
     trans = draw.random() < 0.5
     weight = normal(outputs, inputs) if trans else normal(inputs, outputs)
     opset = draw.choice([7, 9, 11, 13, 18])
-    biases: list[Array] = [normal(outputs), normal(1), normal(1, outputs), normal(1, 1), np.float32(0.3)]  # type: ignore[list-item]  # a number without dimensions
+    biases: list[Given] = [normal(outputs), normal(1), normal(1, outputs), normal(1, 1), np.float32(0.3)]
     bias = [draw.choice(biases)] if opset < 11 or draw.random() < 0.8 else []
     if trans:
         given["transB"] = 1
@@ -153,7 +154,9 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 def activation(draw: random.Random) -> Made:
     """Functions of one value, their parameters drawn."""
     kind = draw.choice(sorted(PARAMETERS))
-    given = {name: draw.choice([0.1, 0.5, 1.0, 1.5]) for name in PARAMETERS[kind] if draw.random() < 0.7}
+    given: dict[str, Any] = {
+        name: draw.choice([0.1, 0.5, 1.0, 1.5]) for name in PARAMETERS[kind] if draw.random() < 0.7
+    }
     opset = max(draw.choice([9, 13, 18, 22]), {"HardSwish": 14, "Mish": 18, "Celu": 12}.get(kind, 9))
     shape = tuple(draw.randint(1, 6) for _ in range(draw.randint(1, 3)))
     return one(kind, ("n", *shape), opset=opset, **given), shape
@@ -171,7 +174,9 @@ def clip(draw: random.Random) -> Made:
     opset = draw.choice([7, 10, 11, 12, 13, 18])
     ends = [draw.choice([None, -0.5, 0.0, 0.3, 6.0]) for _ in range(2)]
     if opset < 11:
-        given = {name: end for name, end in zip(("min", "max"), ends, strict=True) if end is not None}
+        given: dict[str, Any] = {
+            name: end for name, end in zip(("min", "max"), ends, strict=True) if end is not None
+        }
         return one("Clip", ("n", 9), opset=opset, **given), (9,)
     inputs = [None if end is None else np.float32(end) for end in ends]
     while inputs and inputs[-1] is None:
@@ -182,7 +187,9 @@ def clip(draw: random.Random) -> Made:
 def softmax(draw: random.Random) -> Made:
     """Over one axis, and over all from one on before opset 13."""
     shape = tuple(draw.randint(1, 5) for _ in range(draw.randint(1, 3)))
-    given = {"axis": draw.randint(1, len(shape))} if draw.random() < 0.8 or len(shape) != 1 else {}
+    given: dict[str, Any] = (
+        {"axis": draw.randint(1, len(shape))} if draw.random() < 0.8 or len(shape) != 1 else {}
+    )
     kind = draw.choice(["Softmax", "LogSoftmax"])
     return one(kind, ("n", *shape), opset=draw.choice([7, 11, 12, 13, 18]), **given), shape
 
@@ -195,7 +202,7 @@ def normalisation(draw: random.Random) -> Made:
     given: dict[str, Any] = {"epsilon": draw.choice([1e-5, 1e-3])} if draw.random() < 0.5 else {}
     scale, bias = normal(channels), normal(channels, seed=1)
     if kind == "LRN":
-        sizes = {"size": draw.randint(1, 5), "alpha": draw.choice([1e-4, 0.5]), "bias": 2.0}
+        sizes: dict[str, Any] = {"size": draw.randint(1, 5), "alpha": draw.choice([1e-4, 0.5]), "bias": 2.0}
         return one("LRN", ("n", *shape[:1], 3, 4), **sizes), (channels, 3, 4)
     if kind == "Layer":
         axis = draw.randint(1, len(shape))
@@ -322,17 +329,34 @@ def moving(draw: random.Random) -> Made:
 
 
 def of_two(draw: random.Random) -> Made:
-    """The four operations, extremes and comparisons with a constant that broadcasts."""
+    """The four operations and extremes with a constant that broadcasts."""
     kind = draw.choice(["Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean", "Pow"])
     shape = (3, 4, 2)
-    other: Array = draw.choice(
-        [normal(3, 4, 2), normal(4, 1), normal(1, 3, 1, 1), normal(1), np.float32(0.7)]
-    )  # type: ignore[list-item]  # a number without dimensions
     if kind == "Pow":
-        return one(kind, ("n", *shape), np.float32(draw.choice([2, 3])), opset=draw.choice([7, 13])), shape
-    other = other + np.float32(3) if kind == "Div" else other
+        power = np.float32(draw.choice([2, 3]))
+        return one(kind, ("n", *shape), power, opset=draw.choice([7, 13])), shape
+    sizes: tuple[int, ...] = draw.choice([(3, 4, 2), (4, 1), (1, 3, 1, 1), (1,), ()])
+    other = normal(*sizes) if kind != "Div" else normal(*sizes) + np.float32(3)
     opset = draw.choice([8, 13, 14])
-    return one(kind, ("n", *shape), other, opset=opset, first=draw.choice([0, 0, 1])), shape
+    return one(kind, ("n", *shape), np.float32(other), opset=opset, first=draw.choice([0, 0, 1])), shape
+
+
+def comparison(draw: random.Random) -> Made:
+    """Comparisons, what is made of them, and choices by them."""
+    kind = draw.choice(["Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"])
+    opset = draw.choice([16, 18, 19])
+    nodes = [
+        helper.make_node(kind, ["x", "c"], ["a"]),
+        helper.make_node(draw.choice(["Less", "Greater"]), ["x", "d"], ["b"]),
+        helper.make_node(draw.choice(["And", "Or"]), ["a", "b"], ["e"]),
+        helper.make_node("Not", ["e"], ["f"]),
+        helper.make_node("Cast", [draw.choice(["a", "e", "f"])], ["g"], to=1),
+        helper.make_node("Where", [draw.choice(["a", "f"]), "x", draw.choice(["g", "d", "c"])], ["h"]),
+        helper.make_node("Mul", ["g", "h"], ["y"]),
+    ]
+    other = draw.choice([normal(4, 2), normal(3, 1, 1)])
+    constants = [constant("c", np.float32(draw.choice([0.0, 0.3]))), constant("d", other)]
+    return model(nodes, ("n", 3, 4, 2), constants, opset), (3, 4, 2)
 
 
 FAMILIES: dict[str, tuple[Family, int]] = {
@@ -355,5 +379,6 @@ FAMILIES: dict[str, tuple[Family, int]] = {
     "Slice": (slicing, 24),
     "moving": (moving, 60),
     "of two": (of_two, 40),
+    "comparisons": (comparison, 20),
 }
 """By name a family, and how many of it."""

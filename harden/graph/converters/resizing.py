@@ -123,11 +123,11 @@ def _sizes(call: Call) -> list[tuple[int, Fraction]]:
         exact = Fraction(float(scale))
         if exact <= 0:
             raise UnsupportedError(f"a scale of {float(scale)}")
-        size = float(np.float32(call.shape[axis]) * scale)
-        if size % 1 and call.word("coordinate_transformation_mode", "").endswith("align_corners"):
+        wide = float(np.float32(call.shape[axis]) * scale)
+        if wide % 1 and call.word("coordinate_transformation_mode", "").endswith("align_corners"):
             # ONNX aligns the corners of images of a broken size, runtimes those of whole ones.
-            raise UnsupportedError(f"align_corners to {size:.6g} places")
-        found[axis] = math.floor(size), exact
+            raise UnsupportedError(f"align_corners to {wide:.6g} places")
+        found[axis] = math.floor(wide), exact
     return found
 
 
