@@ -79,6 +79,30 @@ def test_every_operator_without_a_rule_is_named_at_once() -> None:
             one("GroupNormalization", ("n", 4, 2), normal(2), normal(2), num_groups=2),
             "a scale for each group",
         ),
+        (
+            one("Resize", ("n", 1, 3), None, np.array([1, 1, 1.3], np.float32)),
+            "that change no size",
+        ),
+        (
+            one(
+                *("Resize", ("n", 1, 4), None, np.array([1, 1, 1.4], np.float32)),
+                coordinate_transformation_mode="align_corners",
+                mode="linear",
+            ),
+            "align_corners to 5.6 places",
+        ),
+        (one("LRN", ("n", 4, 2, 2), size=2), "size=2"),
+        (one("Clip", ("n", 4), opset=10, min=1.0, max=0.0), "ends that cross"),
+        (one("ConvTranspose", ("n", 1, 3), normal(1, 1, 2), pads=[2, 2]), "that leave nothing"),
+        # onnxruntime takes the largest integer for the end in either direction, ONNX in one alone.
+        (
+            one("Slice", ("n", 4), *(np.array([each]) for each in (-1, 2**63 - 1, 1, -1))),
+            "a step of -1 up to the largest integer",
+        ),
+        (
+            one("Slice", ("n", 4), *(np.array([each]) for each in (-3, -(2**63), 0, -1))),
+            "a step of -1 through the batch from -3",
+        ),
         (one("GatherND", ("n", 4), np.array([[5]])), "indices outside"),
         (one("Cast", ("n", 4), to=TensorProto.INT64), "cast"),
         (one("Dropout", ("n", 4), np.float32(0.5), np.array(True)), "training_mode=1"),

@@ -94,6 +94,9 @@ def _celu(call: Call) -> list[Reading]:
 def _clip(call: Call) -> list[Reading]:
     if call.opset < 11:
         ends = [call.number(name, 0) if name in call.attributes else None for name in ("min", "max")]
+        low, high = ends
+        if low is not None and high is not None and low > high:  # onnxruntime takes them as inputs alone
+            raise UnsupportedError(f"ends that cross, {low} and {high}")
     else:
         ends = [call.scalar(at) if call.has(at) else None for at in (1, 2)]
     return [(Clip(*ends), (0,))]

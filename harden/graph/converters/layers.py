@@ -47,6 +47,12 @@ def _conv_transpose(call: Call) -> list[Reading]:
         raise UnsupportedError("auto_pad or output_shape")
     strides, pads, dilations = windows(call, kernel)
     more = call.numbers("output_padding", (0,) * len(kernel))
+    ends = zip(call.shape[2:], strides, kernel, dilations, more, pads, pads[len(kernel) :], strict=False)
+    if any(
+        (size - 1) * stride + (width - 1) * apart + 1 + further <= begin + end
+        for size, stride, width, apart, further, begin, end in ends
+    ):
+        raise UnsupportedError(f"pads={list(pads)} that leave nothing")
     return [(ConvTranspose(strides, pads, dilations, int(call.number("group", 1)), more), _present(call))]
 
 
@@ -60,6 +66,8 @@ def _group_normalization(call: Call) -> list[Reading]:
 
 
 def _lrn(call: Call) -> list[Reading]:
+    if int(call.attributes["size"]) % 2 == 0:
+        raise UnsupportedError(f"size={call.attributes['size']}")
     settings = (call.number("alpha", 1e-4), call.number("beta", 0.75), call.number("bias", 1.0))
     return [(LRN(int(call.attributes["size"]), *settings), (0,))]
 

@@ -84,8 +84,12 @@ def _resize(call: Call) -> list[Reading]:
     if call.flag("antialias") or call.flag("exclude_outside"):
         raise UnsupportedError("antialias=1 or exclude_outside=1")
     call.only("keep_aspect_ratio_policy", "stretch")
+    sizes = _sizes(call)
+    if tuple(size for size, _ in sizes) == call.shape and any(scale != 1 for _, scale in sizes):
+        # Where no size changes onnxruntime copies, whatever the scales say.
+        raise UnsupportedError(f"scales {[float(scale) for _, scale in sizes]} that change no size")
     found: list[Operation] = []
-    for axis, (size, scale) in enumerate(_sizes(call)):
+    for axis, (size, scale) in enumerate(sizes):
         before = call.shape[axis]
         if size == before and scale == 1:
             continue
@@ -119,7 +123,11 @@ def _sizes(call: Call) -> list[tuple[int, Fraction]]:
         exact = Fraction(float(scale))
         if exact <= 0:
             raise UnsupportedError(f"a scale of {float(scale)}")
-        found[axis] = math.floor(float(np.float32(call.shape[axis]) * scale)), exact
+        wide = float(np.float32(call.shape[axis]) * scale)
+        if wide % 1 and call.word("coordinate_transformation_mode", "").endswith("align_corners"):
+            # ONNX aligns the corners of images of a broken size, runtimes those of whole ones.
+            raise UnsupportedError(f"align_corners to {wide:.6g} places")
+        found[axis] = math.floor(wide), exact
     return found
 
 

@@ -93,12 +93,33 @@ def _concat(call: Call) -> list[Reading]:
 def _slice(call: Call) -> list[Reading]:
     if call.opset < 10:
         starts, ends = call.numbers("starts", ()), call.numbers("ends", ())
-        axes = call.axes(3) or tuple(range(len(starts)))
-        return [(Slice(axes, starts, ends, (1,) * len(starts)), (0,))]
-    starts, ends = call.integers(1), call.integers(2)
+        steps: Size = (1,) * len(starts)
+    else:
+        starts, ends = call.integers(1), call.integers(2)
+        steps = call.integers(4) if call.has(4) else (1,) * len(starts)
     axes = call.axes(3) or tuple(range(len(starts)))
-    steps = call.integers(4) if call.has(4) else (1,) * len(starts)
-    return [(Slice(axes, starts, ends, steps), (0,))]
+    parts = [_part(call, *each) for each in zip(axes, starts, ends, steps, strict=True)]
+    return [(Slice(axes, *(tuple(column) for column in zip(*parts, strict=True))), (0,))]
+
+
+def _part(call: Call, axis: int, start: int, end: int, step: int) -> tuple[int, int, int]:
+    """Start, end and step as Python has them.
+
+    Forward both agree. Backward ONNX begins within the dimension where Python would take nothing.
+
+    Raises:
+        UnsupportedError: onnxruntime differs from ONNX, or it depends on the batch's size.
+    """
+    if step >= 0:
+        return start, end, step
+    if end in (2**31 - 1, 2**63 - 1):
+        raise UnsupportedError(f"a step of {step} up to the largest integer")
+    if start < -1:
+        size = call.shape[axis]
+        if axis == 0:
+            raise UnsupportedError(f"a step of {step} through the batch from {start}")
+        start = max(start, -size)
+    return start, end, step
 
 
 def _split(call: Call) -> list[Reading]:
