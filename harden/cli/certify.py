@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import final
 
 from rich.table import Table
 
-from harden.bounds import Program
+from harden.bounds import Branching, Program
 from harden.cli.bare import Bare, file_of
 from harden.cli.console import Watch, console, write_json
 from harden.cli.evaluate import fitting
 from harden.cli.proving import method_named
 from harden.cli.sampling import evaluated_images
 from harden.cli.suites import RESTARTS, STEPS, suite_named
-from harden.data import Splits, from_loader, load
+from harden.data import Source, Splits, from_loader, load
 from harden.data.digests import digest
 from harden.description import describe
-from harden.evaluation import Evaluation, Phase, evaluate
+from harden.errors import InputError
+from harden.evaluation import Attempt, Evaluation, Phase, evaluate
+from harden.evaluation.pacing import Paced
 from harden.evaluation.proof_journal import ProofJournal
 from harden.evaluation.proof_report import ProofReport
 from harden.evaluation.proofs import Proved, Search, prove
+from harden.models import Classifier
 from harden.threats import Threat, from_name
 
 _ATTACK_JOURNAL, _PROOF_JOURNAL = "attack", "proofs.jsonl"
+ATTACK_SHARE = 0.4
+"""Of --minutes, for attacks."""
+LEAST_MINUTES = 1e-9
+PASSES = 500
+"""Forward passes, gradients counted as two, that the attack of an image is guessed to take."""
 
 
 @final
@@ -44,14 +55,20 @@ class Plan:
     batch_size: int
     seed: int
 
-    def search(self) -> Search:
-        """How proofs are looked for."""
-        return Search(method_named(self.method or "alpha-crown"), self.radius_steps, self.minutes)
+    def search(self, spent: float = 0.0) -> Search:
+        """How proofs are looked for, in the time that is left after so many seconds."""
+        method, minutes = method_named(self.method or "alpha-crown"), self.minutes
+        if minutes is not None:
+            minutes = max(minutes - spent / 60, LEAST_MINUTES)
+            if method.branching is not None:  # cut until time is up, into however many parts
+                method = replace(method, branching=Branching(seconds=60 * minutes, parts=None))
+        return Search(method, self.radius_steps, minutes)
 
 
 def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
     """Attack a file, prove what stands, and print both."""
-    path, search, threat = file_of(spec), plan.search(), from_name(plan.norm, plan.eps)
+    began, path, threat = time.monotonic(), file_of(spec), from_name(plan.norm, plan.eps)
+    _check_minutes(plan.minutes)
     attempts = suite_named(plan.attacks, STEPS, RESTARTS)
     splits = load(data)
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
@@ -59,23 +76,13 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
     graph, model = file.reading(from_loader(splits.test, plan.batch_size))
     program = Program.of(graph)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    attack_journal = None if plan.journal is None else plan.journal / _ATTACK_JOURNAL
     with fitting(plan.batch_size), Watch() as watch:
-        found = evaluate(
-            model,
-            images,
-            threat,
-            attempts,
-            judge=file.judge,
-            seed=plan.seed,
-            journal=attack_journal,
-            on_batch=lambda at: watch.phase(Phase.of("attack", at)),
-        )
+        found = _attacked(file, model, images, (threat, attempts), plan, watch)
         proved = prove(
             program,
             images,
             found,
-            search,
+            plan.search(time.monotonic() - began),
             arrange=file.arrangement,
             journal=_journal(plan, sha256, digest(images.epoch(None)), threat),
             on_proof=lambda at: watch.phase(Phase("prove", at.done, at.total)),
@@ -83,6 +90,43 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
     show(proved, splits, path)
     write_json(json_file, ProofReport.of(proved, sha256, plan.seed).model_dump(mode="json"))
     return 0
+
+
+def _attacked(
+    file: Bare,
+    model: Classifier,
+    images: Source,
+    how: tuple[Threat, tuple[Attempt, ...]],
+    plan: Plan,
+    watch: Watch,
+) -> Evaluation:
+    """Attack all images, or as many as a share of --minutes suffices for."""
+    journal = None if plan.journal is None else plan.journal / _ATTACK_JOURNAL
+    evaluated = partial(
+        evaluate,
+        model,
+        threat=how[0],
+        attempts=how[1],
+        seed=plan.seed,
+        journal=journal,
+        on_batch=lambda at: watch.phase(Phase.of("attack", at)),
+    )
+    if plan.minutes is None:
+        return evaluated(images, judge=file.judge)
+    kept = None if journal is None else len(list(journal.glob("batch-*")))
+    seconds = 60 * plan.minutes
+    paced = Paced(images, ATTACK_SHARE * seconds, seconds, _seconds_of_one(file, images), kept)
+    with paced.watching(model.network):
+        return evaluated(paced, judge=paced.watched(file.judge), minutes=None if kept else plan.minutes)
+
+
+def _seconds_of_one(file: Bare, images: Source) -> float:
+    """A guess of what the attack of one image takes, from one forward pass."""
+    first = next(images.epoch(None)).x[:1].float()
+    file.judge(first)
+    began = time.monotonic()
+    file.judge(first)
+    return PASSES * (time.monotonic() - began)
 
 
 def show(proved: Proved, splits: Splits, path: Path) -> None:
@@ -108,7 +152,7 @@ def show(proved: Proved, splits: Splits, path: Path) -> None:
     console.print(f"{counts}; {proved.search.method}; {proved.seconds:.1f} s", soft_wrap=True)
     console.print(f"boxes are clipped to the data's domain, [{low:g}, {high:g}]", soft_wrap=True)
     _show_radii(proved)
-    _show_time(proved.left, found)
+    _show_time(proved)
 
 
 def _show_radii(proved: Proved) -> None:
@@ -123,17 +167,30 @@ def _show_radii(proved: Proved) -> None:
     console.print(table)
 
 
-def _show_time(left: int, found: Evaluation) -> None:
-    if left:
-        console.print(
-            f"time was up: {left:,} of {len(found.labels):,} images were not tried, and are unknown",
-            soft_wrap=True,
-        )
+def _show_time(proved: Proved) -> None:
+    """Say what there was no time for."""
+    if proved.complete:
+        return
+    found, said = proved.found, []
+    for count, what in (
+        (found.left, "were not attacked, and are in no number"),
+        (proved.untried, "were not tried, and are unknown"),
+        (proved.stopped, "were still being searched, and are unknown"),
+        (proved.unsettled - proved.left, "might be proved at a larger radius than is given"),
+    ):
+        if count:
+            said.append(f"{count:,} of {len(found.labels) + found.left:,} images {what}")
+    console.print(f"time was up: {'; '.join(said)}", soft_wrap=True)
+
+
+def _check_minutes(minutes: float | None) -> None:
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise InputError(f"--minutes {minutes:g}", "a positive number", "write --minutes 5")
 
 
 def _journal(plan: Plan, sha256: str, images: str, threat: Threat) -> ProofJournal | None:
     if plan.journal is None:
         return None
-    search = describe(replace(plan.search(), minutes=None))
+    search = describe(replace(plan, minutes=None).search())
     facts = {"file": sha256, "images": images, "threat": describe(threat), "search": search}
     return ProofJournal(plan.journal / _PROOF_JOURNAL, {**facts, "attacks": plan.attacks, "seed": plan.seed})
