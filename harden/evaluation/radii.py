@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Final, Protocol, final
@@ -145,8 +145,7 @@ class Levels:
         self.low = torch.zeros(len(found.labels), dtype=torch.int64)
         self._high = torch.where(found.clean_correct, self._top + 1, 1)
         self._high = torch.where(found.robust_correct, self._high, self._high.clamp(max=self._top))
-        # At the first level: what was begun, and of it what the clock ended.
-        self._begun, self._stopped = (torch.zeros_like(self.low, dtype=torch.bool) for _ in range(2))
+        self._stopped = torch.zeros_like(self.low, dtype=torch.bool)  # by the clock, at the first level
 
     def run(self) -> None:
         """Bisect until every image's radius is settled, or time is up."""
@@ -154,6 +153,8 @@ class Levels:
             for before, level in pairwise((0, *self._search.levels)):
                 self._round(torch.where((self.low == before) & (self._high > level), level, 0), 1)
             return
+        if self._hurried:  # what needs no branching first: a hard image would take the time of easy ones
+            self._round(self._wanted_at_top(), 2, replace(self._search.method, branching=None))
         self._round(self._wanted_at_top(), 1 / TOP_SHARE if self._search.steps else 1)
         for step in range(self._search.steps):
             middle = (self.low + self._high) // 2
@@ -172,8 +173,11 @@ class Levels:
         """The level of eps for what is open there, 0 for the others."""
         return torch.where((self._high > self._top) & (self.low < self._top), self._top, 0)
 
-    def _round(self, wanted: Tensor, shares: float) -> None:
-        """Try each image at its level, 0 for none, in one pass over the data and a share of the time."""
+    def _round(self, wanted: Tensor, shares: float, method: Method | None = None) -> None:
+        """Try each image at its level, 0 for none, in one pass over the data and a share of the time.
+
+        With a method that is not the search's own, what is not proved stays as open as it was.
+        """
         until, left = self._until, int((wanted > 0).sum())
         if until < math.inf:
             now = time.monotonic()
@@ -188,10 +192,10 @@ class Levels:
                         if time.monotonic() >= until:
                             return
                         end = until
-                        if self._hurried:  # an equal share for each image
+                        if self._hurried and method is None:  # an equal share for each image
                             now = time.monotonic()
                             end = now + (until - now) * len(part) / left
-                        self._try(level, ids[part], (x[part], y[part]), end)
+                        self._try(level, ids[part], (x[part], y[part]), end, method)
                     rows, left = rows[len(part) :], left - len(part)
                     self._tell()
 
@@ -212,19 +216,25 @@ class Levels:
             self._size = max(1, min(fit, 2 * self._size, batch))
         return self._size
 
-    def _try(self, level: int, ids: Tensor, part: tuple[Tensor, Tensor], until: float) -> None:
+    def _try(
+        self,
+        level: int,
+        ids: Tensor,
+        part: tuple[Tensor, Tensor],
+        until: float,
+        method: Method | None,
+    ) -> None:
         """Look for a proof of some images at a level."""
         began = time.monotonic()
         threat = self._images.found.threat.scaled(Fraction(level, self._top))
-        method = self._search.method
-        proofs = self._certify(*part, threat, method, until=until)
+        proofs = self._certify(*part, threat, method or self._search.method, until=until)
         proved = proofs.certified.cpu()
-        stopped = torch.zeros_like(proved)
+        stopped = torch.full_like(proved, method is not None)
         stopped[list(proofs.stopped)] = True
         self.low[ids[proved]] = level
         self._high[ids[~proved & ~stopped]] = level
-        if level == (self._search.levels[0] if self._search.levels else self._top):
-            self._begun[ids], self._stopped[ids] = True, stopped
+        if method is None and level == (self._search.levels[0] if self._search.levels else self._top):
+            self._stopped[ids] = stopped
         self._pace = (time.monotonic() - began) / len(ids)
         # What a share of the time did not suffice for may be proved when there is more of it.
         settled = proved if self._hurried else ~stopped
