@@ -29,6 +29,7 @@ from harden.evaluation.proof_journal import ProofJournal
 from harden.evaluation.proof_report import ProofReport
 from harden.evaluation.proofs import Proved, Search, prove
 from harden.models import Classifier
+from harden.models.devices import check_device
 from harden.threats import Threat, from_name
 
 _ATTACK_JOURNAL, _PROOF_JOURNAL = "attack", "proofs.jsonl"
@@ -54,6 +55,7 @@ class Plan:
     test_images: int
     batch_size: int
     seed: int
+    device: str = "cpu"
 
     def search(self, spent: float = 0.0) -> Search:
         """How proofs are looked for, in the time that is left after so many seconds."""
@@ -69,12 +71,14 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
     """Attack a file, prove what stands, and print both."""
     began, path, threat = time.monotonic(), file_of(spec), from_name(plan.norm, plan.eps)
     _check_minutes(plan.minutes)
+    device = check_device(plan.device)
     attempts = suite_named(plan.attacks, STEPS, RESTARTS)
     splits = load(data)
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
     file = Bare.of(path, splits)
     graph, model = file.reading(from_loader(splits.test, plan.batch_size))
-    program = Program.of(graph)
+    program = Program.of(graph, device=device)
+    model = model.to(device)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     with fitting(plan.batch_size), Watch() as watch:
         found = _attacked(file, model, images, (threat, attempts), plan, watch)
@@ -84,6 +88,7 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
             found,
             plan.search(time.monotonic() - began),
             arrange=file.arrangement,
+            device=device,
             journal=_journal(plan, sha256, digest(images.epoch(None)), threat),
             on_proof=lambda at: watch.phase(Phase("prove", at.done, at.total)),
         )

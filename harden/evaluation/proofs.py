@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 from typing import final
 
+import torch
 from torch import Tensor
 
-from harden.bounds import Program, certify
+from harden.bounds import Method, Program, Proofs, certify
 from harden.data import from_loader
 from harden.evaluation.outcome import Evaluation
 from harden.evaluation.proof_journal import ProofJournal
 from harden.evaluation.radii import Images, Levels, OnProof, Search
 from harden.statistics import Proportion
+from harden.threats import Threat
 
 __all__ = ["VERDICTS", "Proved", "Search", "prove"]
 
@@ -106,6 +108,7 @@ def prove(
     arrange: Callable[[Tensor], Tensor] | None = None,
     journal: ProofJournal | None = None,
     on_proof: OnProof | None = None,
+    device: torch.device | None = None,
 ) -> Proved:
     """Look for a proof at eps for each image that attacks left standing, and for each image's largest radius.
 
@@ -122,6 +125,7 @@ def prove(
             default.
         journal: keeps each finished part, so that an interrupted search can go on.
         on_proof: called after each part with the `Standing` so far.
+        device: that the program's constants are on; the CPU by default.
 
     Raises:
         InputError: the images do not fit the program.
@@ -129,11 +133,29 @@ def prove(
     """
     search, began = search or Search(), time.monotonic()
     images = Images(from_loader(data, batch_size), found, arrange)
-    levels = Levels(partial(certify, program), images, search, journal, on_proof)
+    levels = Levels(_On(program, device or torch.device("cpu")), images, search, journal, on_proof)
     levels.run()
     proved = Proved(found, levels.low, search, time.monotonic() - began, *levels.left())
     _check_agreement(proved)
     return proved
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _On:
+    """Proofs on a device, of images that come and answers that go on the CPU."""
+
+    program: Program
+    device: torch.device
+
+    def __call__(
+        self, x: Tensor, y: Tensor, threat: Threat, method: Method | None = None, *, until: float = math.inf
+    ) -> Proofs:
+        with self.device:  # where all that bounds make lies
+            x, y = x.to(self.device), y.to(self.device)
+            found = certify(self.program, x, y, threat, method, until=until)
+        candidates = {at: point.cpu() for at, point in found.candidates.items()}
+        return replace(found, margins=found.margins.cpu(), candidates=candidates)
 
 
 def _check_agreement(proved: Proved) -> None:

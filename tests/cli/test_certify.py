@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from harden.artefact.graph import trace
 from harden.cli.bare import Bare
@@ -257,3 +258,29 @@ def test_images_with_branch_and_bound(harden: Harden, file: Path, tmp_path: Path
         levels.append(said["counts"]["certified"])
     assert "branch and bound" in said["method"]
     assert levels[1] >= levels[0]
+
+
+def test_a_device_that_is_not_there(harden: Harden, file: Path, small: Path, tmp_path: Path) -> None:
+    given = property_of(tmp_path / "p.vnnlib", 0.001, others(small))
+    device = f"cuda:{torch.cuda.device_count()}"
+    out = tmp_path / "out.json"
+    for words in ((file, *WORDS), (small, "--vnnlib", given)):
+        answer = harden("certify", *words, "--device", device, "--json", out)
+        assert answer.code == 2
+        assert answer.err.startswith(f"harden: device '{device}' with")
+        assert not out.exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("method", ["crown", "branch-and-bound"])
+def test_a_cuda_device_proves_what_the_cpu_does(
+    harden: Harden, file: Path, tmp_path: Path, method: str
+) -> None:
+    found = []
+    for device in ("cpu", "cuda"):
+        out = tmp_path / f"{device}.json"
+        words = (*WORDS, "--eps", "1/24", "--method", method, "--radius-steps", "1", "--device", device)
+        answer = harden("certify", file, *words, "--json", out)
+        assert answer.code == 0, answer.err
+        found.append(json.loads(out.read_text())["counts"]["certified"])
+    assert abs(found[0] - found[1]) <= 1
