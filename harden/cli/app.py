@@ -196,6 +196,7 @@ def certify(
     test_images: opt.TestImages = 0,
     batch_size: opt.Batch = 256,
     seed: opt.Seed = 0,
+    device: opt.Device = "cpu",
     config: opt.Config = None,
     json_file: opt.Json = None,
     verbose: opt.Verbose = False,
@@ -206,8 +207,9 @@ def certify(
     from harden.cli.property import Question
     from harden.cli.property import decide as other
 
-    plan = Plan(norm, eps, method, radius_steps, attacks, minutes, journal, test_images, batch_size, seed)
-    question = Question.of(data, vnnlib, witness, (method, minutes, seed))
+    limits = (minutes, journal, test_images, batch_size, seed, device)
+    plan = Plan(norm, eps, method, radius_steps, attacks, *limits)
+    question = Question.of(data, vnnlib, witness, (method, minutes, seed, device))
     _leave(command(spec, data, plan, json_file) if question is None else other(spec, question, json_file))
 
 

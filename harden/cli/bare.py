@@ -159,8 +159,8 @@ class Bare:
         self._check(graph, model, source)
         return graph, model
 
-    def executions(self) -> tuple[Execution, ...]:
-        """What sessions execute for the file, to be bounded.
+    def executions(self, device: torch.device | str = "cpu") -> tuple[Execution, ...]:
+        """What sessions execute for the file, to be bounded on a device.
 
         Raises:
             InputError: an operation has no bound, or images are normalised outside of the file.
@@ -171,7 +171,7 @@ class Bare:
                 "a file that normalises its images itself: a proof is about what the file computes",
                 "export the model with its normalisation inside, as harden export does",
             )
-        return executions(self.path, image_shape=self.session.image_shape)
+        return executions(self.path, image_shape=self.session.image_shape, device=device)
 
     def opaque(self) -> Classifier:
         """The runtime as a classifier without gradients."""

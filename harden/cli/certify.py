@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -10,22 +12,29 @@ from typing import final
 from rich.table import Table
 
 from harden.artefact.executions import BUILD
+from harden.bounds import Branching
 from harden.cli.bare import Bare, file_of
 from harden.cli.console import Watch, console, write_json
 from harden.cli.evaluate import fitting
 from harden.cli.proving import method_named
 from harden.cli.sampling import evaluated_images
 from harden.cli.suites import RESTARTS, STEPS, suite_named
-from harden.data import Splits, from_loader, load
+from harden.data import Source, Splits, from_loader, load
 from harden.data.digests import digest
 from harden.description import describe
-from harden.evaluation import Evaluation, Phase, evaluate
+from harden.errors import InputError
+from harden.evaluation import Attempt, Evaluation, Phase, evaluate
 from harden.evaluation.proof_journal import ProofJournal
 from harden.evaluation.proof_report import ProofReport
 from harden.evaluation.proofs import Proved, Search, prove
+from harden.models import Classifier
+from harden.models.devices import check_device
 from harden.threats import Threat, from_name
 
 _ATTACK_JOURNAL, _PROOF_JOURNAL = "attack", "proofs.jsonl"
+ATTACK_SHARE = 0.4
+"""Of --minutes, for attacks."""
+LEAST_MINUTES = 1e-9
 
 
 @final
@@ -43,46 +52,68 @@ class Plan:
     test_images: int
     batch_size: int
     seed: int
+    device: str = "cpu"
 
-    def search(self) -> Search:
-        """How proofs are looked for."""
-        return Search(method_named(self.method or "alpha-crown"), self.radius_steps, self.minutes)
+    def search(self, spent: float = 0.0) -> Search:
+        """How proofs are looked for, in the time that is left after so many seconds."""
+        method, minutes = method_named(self.method or "alpha-crown"), self.minutes
+        if minutes is not None:
+            minutes = max(minutes - spent / 60, LEAST_MINUTES)
+            if method.branching is not None:  # cut until time is up, into however many parts
+                method = replace(method, branching=Branching(seconds=60 * minutes, parts=None))
+        return Search(method, self.radius_steps, minutes)
 
 
 def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
     """Attack a file, prove what stands, and print both."""
-    path, search, threat = file_of(spec), plan.search(), from_name(plan.norm, plan.eps)
+    began, path, threat = time.monotonic(), file_of(spec), from_name(plan.norm, plan.eps)
+    _check_minutes(plan.minutes)
+    device = check_device(plan.device)
     attempts = suite_named(plan.attacks, STEPS, RESTARTS)
     splits = load(data)
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
     file = Bare.of(path, splits)
     _, model = file.reading(from_loader(splits.test, plan.batch_size))
-    executed = file.executions()
+    executed = file.executions(device)
+    model = model.to(device)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    attack_journal = None if plan.journal is None else plan.journal / _ATTACK_JOURNAL
     with fitting(plan.batch_size), Watch() as watch:
-        found = evaluate(
-            model,
-            images,
-            threat,
-            attempts,
-            judge=file.judge,
-            seed=plan.seed,
-            journal=attack_journal,
-            on_batch=lambda at: watch.phase(Phase.of("attack", at)),
-        )
+        found = _attacked(file, model, images, (threat, attempts), plan, watch)
         proved = prove(
             executed,
             images,
             found,
-            search,
+            plan.search(time.monotonic() - began),
             arrange=file.arrangement,
+            device=device,
             journal=_journal(plan, sha256, digest(images.epoch(None)), threat),
             on_proof=lambda at: watch.phase(Phase("prove", at.done, at.total)),
         )
     show(proved, splits, path)
     write_json(json_file, ProofReport.of(proved, sha256, plan.seed).model_dump(mode="json"))
     return 0
+
+
+def _attacked(
+    file: Bare,
+    model: Classifier,
+    images: Source,
+    how: tuple[Threat, tuple[Attempt, ...]],
+    plan: Plan,
+    watch: Watch,
+) -> Evaluation:
+    """Attack all images, or as many as a share of --minutes suffices for."""
+    return evaluate(
+        model,
+        images,
+        how[0],
+        how[1],
+        judge=file.judge,
+        seed=plan.seed,
+        minutes=None if plan.minutes is None else ATTACK_SHARE * plan.minutes,
+        journal=None if plan.journal is None else plan.journal / _ATTACK_JOURNAL,
+        on_batch=lambda at: watch.phase(Phase.of("attack", at)),
+    )
 
 
 def show(proved: Proved, splits: Splits, path: Path) -> None:
@@ -110,7 +141,7 @@ def show(proved: Proved, splits: Splits, path: Path) -> None:
     if proved.disagreement is not None:
         console.print(f"nothing is proved: {proved.disagreement}", soft_wrap=True)
     _show_radii(proved)
-    _show_time(proved.left, found)
+    _show_time(proved)
 
 
 def _show_radii(proved: Proved) -> None:
@@ -125,18 +156,31 @@ def _show_radii(proved: Proved) -> None:
     console.print(table)
 
 
-def _show_time(left: int, found: Evaluation) -> None:
-    if left:
-        console.print(
-            f"time was up: {left:,} of {len(found.labels):,} images were not tried, and are unknown",
-            soft_wrap=True,
-        )
+def _show_time(proved: Proved) -> None:
+    """Say what there was no time for."""
+    if proved.complete:
+        return
+    found, said = proved.found, []
+    for count, what in (
+        (found.left, "were not attacked, and are in no number"),
+        (proved.untried, "were not tried, and are unknown"),
+        (proved.stopped, "were still being searched, and are unknown"),
+        (proved.unsettled - proved.left, "might be proved at a larger radius than is given"),
+    ):
+        if count:
+            said.append(f"{count:,} of {len(found.labels) + found.left:,} images {what}")
+    console.print(f"time was up: {'; '.join(said)}", soft_wrap=True)
+
+
+def _check_minutes(minutes: float | None) -> None:
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise InputError(f"--minutes {minutes:g}", "a positive number", "write --minutes 5")
 
 
 def _journal(plan: Plan, sha256: str, images: str, threat: Threat) -> ProofJournal | None:
     if plan.journal is None:
         return None
-    search = describe(replace(plan.search(), minutes=None))
+    search = describe(replace(plan, minutes=None).search())
     facts = {
         "runtime": BUILD,
         "file": sha256,

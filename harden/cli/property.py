@@ -33,6 +33,7 @@ from harden.files import write_bytes
 from harden.graph import Graph, GraphNetwork
 from harden.graph.runtime_graphs import DEFAULT
 from harden.models import frozen
+from harden.models.devices import check_device
 
 MINUTES, METHOD = 5.0, "branch-and-bound"
 PARTS = 2**16
@@ -57,6 +58,7 @@ class Question:
         minutes: as they were given: attacks and branching then go on until the answer is known or they are
             over. None: MINUTES at most, and an end once attacks and branching have done what they do.
         seed: of random starts.
+        device: of bounds and of attacks; the runtime decides on the CPU.
     """
 
     file: Path
@@ -64,6 +66,7 @@ class Question:
     method: str
     minutes: float | None
     seed: int
+    device: str = "cpu"
 
     @classmethod
     def of(
@@ -71,7 +74,7 @@ class Question:
         data: str,
         file: Path | None,
         witness: Path | None,
-        how: tuple[str, float | None, int],
+        how: tuple[str, float | None, int, str],
     ) -> Question | None:
         """The question of --vnnlib; None where --data is asked for.
 
@@ -88,10 +91,10 @@ class Question:
             if witness is not None:
                 raise InputError("--witness for images", "a --vnnlib property", "write --json for images")
             return None
-        method, minutes, seed = how
+        method, minutes, seed, device = how
         if minutes is not None and not 0 < minutes < math.inf:
             raise InputError(f"--minutes {minutes:g}", "a positive number", "write --minutes 5")
-        return cls(file, witness, method or METHOD, minutes, seed)
+        return cls(file, witness, method or METHOD, minutes, seed, device)
 
     def found_how(self, left: float) -> Method:
         """The method of proof with so many seconds."""
@@ -107,16 +110,17 @@ def decide(spec: str, question: Question, json_file: Path | None) -> int:
     began = time.monotonic()
     until = began + 60 * (question.minutes or MINUTES)
     path, method = file_of(spec), str(question.found_how(0.0))
+    device = check_device(question.device)
     given = parse(_text(question.file))
-    executed = executions(path, classifier=False)
+    executed = executions(path, classifier=False, device=device)
     graph, program = _default(executed), executed[0].program
     check_boxes(given)
     check_fits(program, given)
-    network = GraphNetwork(graph).eval()
+    network = GraphNetwork(graph).eval().to(device)
     subject = Subject(network, Session(path, exported=False), program.size, given)
     apart = first_disagreement(executed, _points(program, given, question.seed))
     together = min(MOST_TOGETHER, max(1, VALUES // sum(math.prod(node.shape[1:]) for node in graph.nodes)))
-    with frozen(network):
+    with frozen(network), device:
         attacks = _Attacks(subject, together, question.seed, until)
         found, said = _searched(() if apart else executed, attacks, question, until)
     answer = _answer(found, said)

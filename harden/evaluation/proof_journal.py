@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, final
 
-import torch
 from torch import Tensor
 
 from harden.description import JSON
@@ -32,7 +32,7 @@ class ProofJournal:
 
     def __init__(self, path: Path, plan: Mapping[str, JSON]) -> None:
         self._path = path
-        self._known: dict[tuple[int, tuple[int, ...]], list[bool]] = {}
+        self._known: dict[tuple[int, int], bool] = {}
         own = json.loads(json.dumps(plan, sort_keys=True))
         try:
             make_folder(path.parent)
@@ -50,12 +50,13 @@ class ProofJournal:
                 "name another folder to begin anew",
             )
         for line in lines[1:]:
-            self._known[int(line["level"]), tuple(line["ids"])] = line["proved"]
+            for at, proved in zip(line["ids"], line["proved"], strict=True):
+                self._known[int(line["level"]), int(at)] = bool(proved)
 
-    def read(self, level: int, ids: Tensor) -> Tensor | None:
-        """Which of these images were proved at a level; None where that was not tried to the end."""
-        kept = self._known.get((level, tuple(ids.tolist())))
-        return None if kept is None else torch.tensor(kept, dtype=torch.bool)
+    def read(self, level: int, ids: Tensor) -> list[bool]:
+        """Whether images were proved at a level, of these up to the first that was not tried to the end."""
+        known = takewhile(lambda at: (level, at) in self._known, ids.tolist())
+        return [self._known[level, at] for at in known]
 
     def write(self, level: int, ids: Tensor, proved: Tensor) -> None:
         """Keep what was found."""

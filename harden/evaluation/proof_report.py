@@ -56,6 +56,11 @@ class ProofReport(_Part):
     `certified` is a lower bound of robust accuracy by proof, `robust` the upper bound that attacks give; null
     where a trust check fired. `verdicts` and `radii` are lists of n, in the order of the data; a radius is
     a fraction of the pixels' unit at which the image is proved, at most the threat's eps, "0" where none is.
+
+    With a limit of time, `complete` is true if every image was attacked and every search ended by itself.
+    `not_attacked` images are in no number, n included; `not_tried` are in n, and their search at eps was not
+    begun; `stopped` are those that the clock ended it for; `left` is the sum of the three. `unsettled` images
+    have been given a radius that more time might enlarge.
     `disagreement` says where the runtime left the bounds of its own graph; then nothing is proved.
     """
 
@@ -77,6 +82,10 @@ class ProofReport(_Part):
     left: int
     compared: ComparedWith
     disagreement: str | None
+    not_attacked: int
+    not_tried: int
+    stopped: int
+    unsettled: int
     seconds: float
     sha256: str
     seed: int
@@ -108,7 +117,7 @@ class ProofReport(_Part):
             method=str(search.method),
             settings=describe(search),  # type: ignore[arg-type]  # a dictionary, which pydantic checks
             attacks=[record.name for record in found.attempts],
-            complete=found.complete and not proved.left,
+            complete=proved.complete,
             left=found.left + proved.left,
             compared=ComparedWith(
                 build=proved.compared.build,
@@ -116,6 +125,10 @@ class ProofReport(_Part):
                 graphs=proved.compared.graphs,
             ),
             disagreement=None if proved.disagreement is None else str(proved.disagreement),
+            not_attacked=found.left,
+            not_tried=proved.untried,
+            stopped=proved.stopped,
+            unsettled=proved.unsettled,
             seconds=found.seconds + proved.seconds,
             sha256=sha256,
             seed=seed,

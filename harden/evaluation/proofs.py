@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import pairwise
 from typing import final
 
 import torch
 from torch import Tensor
 
-from harden.bounds import Method, certify
+from harden.bounds import Method, Proofs, certify
 from harden.bounds.region import Region
 from harden.data import from_loader
-from harden.errors import InputError
 from harden.evaluation.outcome import Evaluation
-from harden.evaluation.progress import Standing
 from harden.evaluation.proof_journal import ProofJournal
+from harden.evaluation.radii import Images, Levels, OnProof, Search
 from harden.evaluation.runtime_agreement import (
     Compared,
     Disagreement,
@@ -27,49 +26,13 @@ from harden.evaluation.runtime_agreement import (
     points_of,
 )
 from harden.statistics import Proportion
+from harden.threats import Threat
 
-OnProof = Callable[[Standing], None]
+__all__ = ["VERDICTS", "Proved", "Search", "prove"]
+
 VERDICTS = ("certified", "falsified", "unknown")
 COMPARED = 256
 """Witnesses at which the runtime is compared with its graphs, the first ones."""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Search:
-    """How proofs are looked for.
-
-    Args:
-        method: of each proof.
-        steps: of the bisection of each image's radius; radii are multiples of eps / 2^steps.
-        minutes: how long it may take; what is proved by then is the result. None for no limit.
-        levels: in place of the bisection, the radii to try, rising, in units of eps / 2^steps; an image is
-            tried at one when it was proved at the one before.
-
-    Raises:
-        InputError: steps out of 0..16, minutes that are not positive, or levels that do not rise from 1 to
-            2^steps at most.
-    """
-
-    method: Method = field(default_factory=Method)
-    steps: int = 4
-    minutes: float | None = None
-    levels: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.steps <= 16:
-            raise InputError(f"{self.steps} steps of bisection", "0 to 16", "write 4 for sixteenths of eps")
-        if self.minutes is not None and not self.minutes > 0:
-            raise InputError(f"{self.minutes} minutes", "a positive number", "write minutes=5")
-        rising = all(one < other for one, other in pairwise((0, *self.levels, 1 + (1 << self.steps))))
-        if not rising:
-            seen = f"levels {self.levels} of {self.steps} steps"
-            raise InputError(seen, f"rising ones from 1 to {1 << self.steps}", "write levels=(1, 2)")
-
-    @property
-    def tried(self) -> tuple[int, ...]:
-        """The levels at which images may have been tried."""
-        return self.levels or tuple(range(1, 1 + (1 << self.steps)))
 
 
 @final
@@ -83,7 +46,9 @@ class Proved:
             proved at a radius holds at every smaller one: its ball lies within.
         search: how proofs were looked for.
         seconds: what it took.
-        left: images that stand, and that time did not suffice to try at eps.
+        untried: images that no attack broke, and that time did not suffice to try at eps.
+        stopped: such images whose search at eps was begun and ended by the clock.
+        unsettled: images whose largest proved radius is not known for lack of time, these included.
         compared: the runtime whose executions were compared with the proofs.
         disagreement: where a runtime left the bounds of the graph that it executes: then nothing is proved.
     """
@@ -92,9 +57,21 @@ class Proved:
     levels: Tensor
     search: Search
     seconds: float
-    left: int = 0
+    untried: int = 0
+    stopped: int = 0
+    unsettled: int = 0
     compared: Compared = field(default_factory=lambda: Compared("", (), 0))
     disagreement: Disagreement | None = None
+
+    @property
+    def left(self) -> int:
+        """Images that no attack broke and that time did not suffice for at eps."""
+        return self.untried + self.stopped
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image was attacked, and every search ended by itself."""
+        return self.found.complete and not self.unsettled
 
     @property
     def top(self) -> int:
@@ -145,6 +122,7 @@ def prove(
     arrange: Callable[[Tensor], Tensor] | None = None,
     journal: ProofJournal | None = None,
     on_proof: OnProof | None = None,
+    device: torch.device | None = None,
 ) -> Proved:
     """Look for a proof at eps for each image that attacks left standing, and for each image's largest radius.
 
@@ -164,135 +142,70 @@ def prove(
             default.
         journal: keeps each finished part, so that an interrupted search can go on.
         on_proof: called after each part with the `Standing` so far.
+        device: that the programs' constants are on; the CPU by default.
 
     Raises:
         InputError: the images do not fit the graphs.
         RuntimeError: a witness lies within a proved radius, which is a fault of harden's.
     """
     search, began = search or Search(), time.monotonic()
-    x, y = _images(data, found, batch_size)
-    x = x if arrange is None else arrange(x)
-    levels = _Levels(executions, x, y, found, search, journal, on_proof)
-    witnesses = found.witnesses.witness[:COMPARED]
-    levels.compare(witnesses if arrange is None else arrange(witnesses))
-    levels.run()
-    seconds, apart = time.monotonic() - began, levels.disagreement
-    low, left = (levels.low, levels.left()) if apart is None else (0 * levels.low, 0)
-    proved = Proved(found, low, search, seconds, left, Compared.of(executions), apart)
+    images = Images(from_loader(data, batch_size), found, arrange)
+    prover = _Prover(executions, device or torch.device("cpu"))
+    levels = Levels(prover, images, search, journal, on_proof)
+    low, left, apart = levels.low, (0, 0, 0), None
+    try:
+        witnesses = found.witnesses.witness[:COMPARED]
+        prover.compare(witnesses if arrange is None else arrange(witnesses))
+        levels.run()
+        low, left = levels.low, levels.left()
+    except _DisagreementError as error:
+        low, apart = torch.zeros_like(low), error.found
+    compared = Compared.of(executions)
+    proved = Proved(found, low, search, time.monotonic() - began, *left, compared, apart)
     _check_agreement(proved)
     return proved
 
 
 @final
-class _Levels:
-    """The bisection: `low` is proved, `high` is not."""
+class _DisagreementError(Exception):
+    """What is read and what is executed differ: ends a search for proofs, none of which counts."""
 
-    def __init__(
-        self,
-        executions: Sequence[Execution],
-        x: Tensor,
-        y: Tensor,
-        found: Evaluation,
-        search: Search,
-        journal: ProofJournal | None,
-        on_proof: OnProof | None,
-    ) -> None:
-        self._executions, self._x, self._y, self._found = executions, x, y, found
-        self._search, self._journal, self._on_proof = search, journal, on_proof
-        self._began, self._done = time.monotonic(), 0
-        self.disagreement: Disagreement | None = None
-        top = 2**search.steps
-        self.low = torch.zeros(len(y), dtype=torch.int64)
-        self._high = torch.where(found.clean_correct, top + 1, 1)
-        self._high = torch.where(found.robust_correct, self._high, self._high.clamp(max=top))
+    def __init__(self, found: Disagreement) -> None:
+        super().__init__(str(found))
+        self.found = found
 
-    def run(self) -> None:
-        """Bisect until every image's radius is settled, or time is up."""
-        top = 1 << self._search.steps
-        if self.disagreement is not None:
-            return
-        if self._search.levels:
-            self._rise(self._search.levels)
-            return
-        standing = self._found.robust_correct.nonzero().flatten()
-        if not self._at(top, standing):
-            return
-        for _ in range(self._search.steps):
-            middle = (self.low + self._high) // 2
-            open_ = self._high - self.low > 1
-            for level in sorted(set(middle[open_].tolist()), reverse=True):
-                if not self._at(level, (open_ & (middle == level)).nonzero().flatten()):
-                    return
 
-    def _rise(self, levels: tuple[int, ...]) -> None:
-        """Try each level on what was proved at the one before."""
-        for before, level in pairwise((0, *levels)):
-            open_ = (self.low == before) & (self._high > level)
-            if not self._at(level, open_.nonzero().flatten()):
-                return
+@final
+@dataclass(frozen=True, slots=True)
+class _Prover:
+    """Proofs on a device, of images that come and answers that go on the CPU, compared with the runtime."""
 
-    def left(self) -> int:
-        """Standing images that were not tried at eps, or at the first level."""
-        if self._search.levels:
-            return int(((self._high > self._search.levels[0]) & (self.low == 0)).sum())
-        top = 1 << self._search.steps
-        return int(((self._high == top + 1) & (self.low < top)).sum())
+    executions: Sequence[Execution]
+    device: torch.device
 
-    def _at(self, level: int, ids: Tensor) -> bool:
-        """Try these images at a level; False where time was up before all were tried."""
-        parts = list(_parts(ids, self._search.method.batch))
-        for number, part in enumerate(parts):
-            kept = None if self._journal is None else self._journal.read(level, part)
-            if kept is None:
-                if self._late():
-                    return False
-                kept = self._proved(level, part, len(parts) - number)
-                if self.disagreement is not None:
-                    return False
-                # What a share of the time did not suffice for may be proved when there is more of it.
-                if self._journal is not None and (not self._hurried or bool(kept.all())):
-                    self._journal.write(level, part, kept)
-            self.low[part[kept]] = level
-            self._high[part[~kept]] = level
-            self._tell()
-        return True
-
-    @property
-    def _hurried(self) -> bool:
-        """Whether a proof depends on the time that is left."""
-        return self._search.method.branching is not None and self._search.minutes is not None
-
-    def _proved(self, level: int, part: Tensor, shares: int) -> Tensor:
-        """Which images of a part are proved, in one of so many equal shares of the time that is left."""
-        threat = self._found.threat.scaled(Fraction(level, (1 << self._search.steps)))
-        method = self._search.method
-        if method.branching is not None and self._search.minutes is not None:
-            left = 60 * self._search.minutes - (time.monotonic() - self._began)
-            method = replace(method, branching=replace(method.branching, seconds=max(left, 0.0) / shares))
-        programs = [each.program for each in self._executions]
-        certified = certify(programs, self._x[part], self._y[part], threat, method).certified
-        if bool(certified.any()):
-            draws = torch.Generator().manual_seed(int(part[0]))
-            self.compare(points_of(Region.around(self._x[part[certified]], threat), draws))
-        return certified
+    def __call__(
+        self, x: Tensor, y: Tensor, threat: Threat, method: Method | None = None, *, until: float = math.inf
+    ) -> Proofs:
+        programs = [each.program for each in self.executions]
+        with self.device:  # where all that bounds make lies
+            found = certify(programs, x.to(self.device), y.to(self.device), threat, method, until=until)
+        candidates = {at: point.cpu() for at, point in found.candidates.items()}
+        found = replace(found, margins=found.margins.cpu(), candidates=candidates)
+        if bool(found.certified.any()):
+            region = Region.around(x[found.certified], threat)
+            self.compare(points_of(region, torch.Generator().manual_seed(len(x))))
+        return found
 
     def compare(self, points: Tensor) -> None:
-        """Hold the runtime against its graphs at some points; the first difference is kept."""
-        if self.disagreement is None:
-            self.disagreement = first_disagreement(self._executions, points)
+        """Compare the runtime with its graphs at some inputs.
 
-    def _tell(self) -> None:
-        if self._on_proof is None:
-            return
-        settled = int((self._high - self.low <= 1).sum())
-        if self._search.levels:
-            settled = int(((self._high <= self._search.tried[-1]) | (self.low > 0)).sum())
-        share = float((self.low == (1 << self._search.steps)).double().mean())
-        self._on_proof(Standing(settled, len(self._y), share, 0.0, time.monotonic() - self._began))
-
-    def _late(self) -> bool:
-        minutes = self._search.minutes
-        return minutes is not None and time.monotonic() - self._began > 60 * minutes
+        Raises:
+            _DisagreementError: it is not where they are.
+        """
+        with self.device:
+            found = first_disagreement(self.executions, points.to(self.device))
+        if found is not None:
+            raise _DisagreementError(found)
 
 
 def _check_agreement(proved: Proved) -> None:
@@ -307,24 +220,3 @@ def _check_agreement(proved: Proved) -> None:
             raise RuntimeError(
                 f"image {index} is proved within {radius} and broken at {size}: a fault of harden's bounds"
             )
-
-
-def _parts(ids: Tensor, size: int) -> Iterator[Tensor]:
-    if len(ids):
-        yield from torch.split(ids, size)
-
-
-def _images(data: object, found: Evaluation, batch_size: int) -> tuple[Tensor, Tensor]:
-    """The evaluated images, as the evaluation saw them."""
-    images, labels = [], []
-    for batch in from_loader(data, batch_size).epoch(None):
-        images.append(batch.x.float().clamp(*found.threat.bounds).cpu())
-        labels.append(batch.y.cpu())
-        if sum(map(len, labels)) >= len(found.labels):
-            break
-    x, y = torch.cat(images)[: len(found.labels)], torch.cat(labels)[: len(found.labels)]
-    if not torch.equal(y, found.labels.cpu()):
-        raise InputError(
-            "labels that the evaluation did not have", "the same data", "pass what was evaluated"
-        )
-    return x, y

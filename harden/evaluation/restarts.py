@@ -58,7 +58,7 @@ class Subject:
 
     def confirmed(self, x: Tensor) -> Counterexample | None:
         """The first of some points (N, *size) that satisfies the property with the runtime's own output."""
-        points: NDArray[np.float32] = x.detach().numpy()
+        points: NDArray[np.float32] = x.detach().cpu().numpy()
         if not len(points):
             return None
         for point, y in zip(points, self.runtime(points), strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -12,8 +13,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from harden.artefact.graph import trace
+from harden.cli.bare import Bare
 from harden.data import load
 from harden.evaluation.proof_report import ProofReport
 from harden.models import Classifier
@@ -106,14 +109,40 @@ def test_a_journal_goes_on_and_belongs_to_one_command(harden: Harden, file: Path
 
 
 def test_time_that_does_not_suffice_is_said(harden: Harden, file: Path, tmp_path: Path) -> None:
-    answer = harden(
-        "certify", file, *WORDS, "--eps", "1/24", "--minutes", "1e-7", "--json", tmp_path / "f.json"
-    )
-    assert answer.code == 0
+    out = tmp_path / "f.json"
+    words = (*WORDS, "--eps", "1/24", "--minutes")
+    answer = harden("certify", file, *words, "1e-7", "--json", out)
+    assert answer.code == 2
+    assert "1e-07 minutes; expected time for one batch" in answer.err
+    assert not out.exists()
+    for wrong in ("0", "-1", "nan", "inf"):
+        answer = harden("certify", file, *words, wrong, "--json", out)
+        assert (answer.code, f"--minutes {wrong}; expected a positive" in answer.err) == (2, True)
+        assert not out.exists()
+
+
+def test_what_was_not_attacked_and_not_tried_is_said(
+    harden: Harden, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that each forward pass of the runtime moves on by a second."""
+    now, judge = [0.0], Bare.judge
+
+    def slow(self: Bare, x: Any) -> Any:
+        now[0] += 1.0
+        return judge(self, x)
+
+    monkeypatch.setattr(Bare, "judge", slow)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    out = tmp_path / "f.json"
+    answer = harden("certify", file, *WORDS, "--eps", "1/24", "--minutes", "3", "--json", out)
+    assert answer.code == 0, answer.err
     assert "time was up" in answer.out
-    said = json.loads((tmp_path / "f.json").read_text())
-    assert (said["complete"], said["counts"]["certified"]) == (False, 0)
-    assert said["left"] == said["robust"]["count"]
+    said = json.loads(out.read_text())
+    assert not said["complete"]
+    assert said["n"] + said["not_attacked"] == 40
+    assert said["not_attacked"] > 0
+    assert "were not attacked, and are in no number" in answer.out
+    assert said["left"] == said["not_attacked"] + said["not_tried"] + said["stopped"]
 
 
 @pytest.mark.parametrize(("half_width", "expected"), [(0.001, "unsat"), (5.0, "sat")])
@@ -229,3 +258,29 @@ def test_images_with_branch_and_bound(harden: Harden, file: Path, tmp_path: Path
         levels.append(said["counts"]["certified"])
     assert "branch and bound" in said["method"]
     assert levels[1] >= levels[0]
+
+
+def test_a_device_that_is_not_there(harden: Harden, file: Path, small: Path, tmp_path: Path) -> None:
+    given = property_of(tmp_path / "p.vnnlib", 0.001, others(small))
+    device = f"cuda:{torch.cuda.device_count()}"
+    out = tmp_path / "out.json"
+    for words in ((file, *WORDS), (small, "--vnnlib", given)):
+        answer = harden("certify", *words, "--device", device, "--json", out)
+        assert answer.code == 2
+        assert answer.err.startswith(f"harden: device '{device}' with")
+        assert not out.exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("method", ["crown", "branch-and-bound"])
+def test_a_cuda_device_proves_what_the_cpu_does(
+    harden: Harden, file: Path, tmp_path: Path, method: str
+) -> None:
+    found = []
+    for device in ("cpu", "cuda"):
+        out = tmp_path / f"{device}.json"
+        words = (*WORDS, "--eps", "1/24", "--method", method, "--radius-steps", "1", "--device", device)
+        answer = harden("certify", file, *words, "--json", out)
+        assert answer.code == 0, answer.err
+        found.append(json.loads(out.read_text())["counts"]["certified"])
+    assert abs(found[0] - found[1]) <= 1
