@@ -80,7 +80,7 @@ def proof(proved: Proved | None) -> schema.ProofRecord | None:
             schema.ProofPoint(eps=str(unit * level), certified=proportion(proved.at_least(level)))
             for level in proved.search.tried
         ),
-        complete=not proved.left,
+        complete=not proved.unsettled,
         compared=schema.ComparedRecord(
             build=proved.compared.build,
             sessions=proved.compared.sessions,

@@ -12,12 +12,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from harden.artefact.open_sizes import filled
+from harden.certificate.optimisation_levels import LEVELS
 from harden.certificate.ports import INPUT, OUTPUT
 from harden.certificate.runnable import check_runnable
 from harden.errors import InputError
 from harden.files import refuse_pointer
-from harden.graph.runtime_graphs import LEVELS
-from harden.models.arranged import Arrangement
 
 
 @final
@@ -32,7 +32,7 @@ class Session:
     Args:
         model: the file, or its bytes.
         threads: of each operator; 1 by default, so that a result does not depend on the machine's cores.
-        level: of graph optimisation, a name of `harden.graph.runtime_graphs.LEVELS`; a session's default.
+        level: of graph optimisation, a name of `certificate.optimisation_levels.LEVELS`; a session's default.
         exported: whether harden exported it: then input and output are `image` and `logits`, and the batch
             is free. Another's file may have any names, and one batch size: it gets so many images at a time.
         image_shape: (C, H, W) of the images that it will get, for sizes that another's file leaves open.
@@ -119,7 +119,7 @@ class Session:
         size = _known(image[1:])
         if size is None:
             open_sizes = [each if type(each) is int and each > 0 else None for each in image[1:]]
-            size = None if self._given is None else Arrangement.filled(open_sizes, self._given)
+            size = None if self._given is None else filled(open_sizes, self._given)
             self.takes_any_size = True
         if size is None:
             return None

@@ -14,8 +14,8 @@ import torch
 from rich.table import Table
 
 from harden import kernels
+from harden.certificate.optimisation_levels import TESTED
 from harden.cli.console import console, write_json
-from harden.graph.runtime_graphs import TESTED
 from harden.models import bfloat16_is_native
 
 _PACKAGES = ("harden", "torch", "torchvision", "onnx", "onnxruntime", "onnxscript", "numpy", "scikit-learn")

@@ -21,6 +21,7 @@ from harden.bounds import Branching, Method, Program
 from harden.bounds.properties import Answer, answers, box_of, check_boxes, check_fits
 from harden.bounds.region import Region
 from harden.bounds.vnnlib import Property, parse
+from harden.certificate.optimisation_levels import DEFAULT
 from harden.cli.bare import file_of
 from harden.cli.console import console, write_json
 from harden.cli.proving import method_named
@@ -31,7 +32,6 @@ from harden.evaluation.restarts import Counterexample, Restarts, Subject
 from harden.evaluation.runtime_agreement import Compared, Execution, first_disagreement, points_of
 from harden.files import write_bytes
 from harden.graph import Graph, GraphNetwork
-from harden.graph.runtime_graphs import DEFAULT
 from harden.models import frozen
 from harden.models.devices import check_device
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, final
 
 from torch import Tensor
@@ -77,6 +79,15 @@ class Pace:
         """
         if self.is_over():
             raise OutOfTime
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop nothing inside: what was finished before is read whatever the time."""
+        until, self._until = self._until, None
+        try:
+            yield
+        finally:
+            self._until = until
 
     def watched(self, judge: Classify, network: Classify) -> Classify:
         """A judge that stops where its time is up; one that is the network itself stops already."""

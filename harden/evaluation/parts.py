@@ -33,7 +33,7 @@ def outcomes(search: BatchSearch, source: Source, kept: Journal | None, pace: Pa
         ids = torch.arange(done, done + len(batch))
         rest = Batch(batch.x, batch.y, ids).to(search.device)
         while len(rest):
-            outcome = _known(search, rest, kept, number) or _found(search, rest, (kept, number), pace)
+            outcome = _known(search, rest, (kept, number), pace) or _found(search, rest, (kept, number), pace)
             if outcome is None:
                 return
             done, number = done + len(outcome.labels), number + 1
@@ -41,11 +41,15 @@ def outcomes(search: BatchSearch, source: Source, kept: Journal | None, pace: Pa
             yield outcome
 
 
-def _known(search: BatchSearch, rest: Batch, kept: Journal | None, number: int) -> BatchOutcome | None:
+def _known(
+    search: BatchSearch, rest: Batch, place: tuple[Journal | None, int], pace: Pace
+) -> BatchOutcome | None:
     """What was found before in the first of these images."""
+    kept, number = place
     outcome = None if kept is None else kept.read(number, rest)
     if outcome is not None and number == 0:
-        search.go_on(_part(rest, 0, len(outcome.labels)), outcome)
+        with pace.paused():
+            search.go_on(_part(rest, 0, len(outcome.labels)), outcome)
     return outcome
 
 

@@ -40,9 +40,9 @@ _KNOWN: Final = (
 @final
 @dataclass(slots=True)
 class Weights:
-    """Convolution weights before they were blocked, by the digest of the blocked bytes."""
+    """Convolution weights before they were blocked, by the digest of the blocked bytes; None for several."""
 
-    by_digest: dict[str, Array] = field(default_factory=dict)
+    by_digest: dict[str, Array | None] = field(default_factory=dict)
 
     def learn(self, weight: Array) -> None:
         """Add a weight (O, I, h, w) in every layout that it may get."""
@@ -50,10 +50,13 @@ class Weights:
             return
         for block in BLOCKS:
             for inputs_too in (False, True):
-                self.by_digest.setdefault(_digest(blocked(weight, block, inputs_too)), weight)
+                digest = _digest(blocked(weight, block, inputs_too))
+                known = self.by_digest.setdefault(digest, weight)
+                if known is not weight and (known is None or not np.array_equal(known, weight)):
+                    self.by_digest[digest] = None  # another order of the same numbers: which, no one knows
 
     def find(self, stored: Array) -> Array | None:
-        """The weight (O, I, h, w) whose blocked form is stored, if it is known."""
+        """The weight (O, I, h, w) whose blocked form is stored, if that is known and no other's."""
         return self.by_digest.get(_digest(stored))
 
 

@@ -9,15 +9,14 @@ https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final, final
+from typing import final
 
 import onnx
 import onnxruntime
 
+from harden.certificate.optimisation_levels import LEVELS
 from harden.certificate.runnable import check_runnable
 from harden.errors import InputError
 from harden.graph.classification import of_size
@@ -28,22 +27,6 @@ from harden.graph.reading import UnreadableError, read
 from harden.graph.runtime_operators import standard_form
 from harden.graph.structure_digest import structure_digest
 
-TESTED: Final = "1.31.1"
-"""The newest onnxruntime with which bounds were held against every level by the tests of this project."""
-
-_LEVEL = onnxruntime.GraphOptimizationLevel
-LEVELS: Final[Mapping[str, onnxruntime.GraphOptimizationLevel]] = MappingProxyType(
-    {
-        "disabled": _LEVEL.ORT_DISABLE_ALL,
-        "basic": _LEVEL.ORT_ENABLE_BASIC,
-        "extended": _LEVEL.ORT_ENABLE_EXTENDED,
-        "all": _LEVEL.ORT_ENABLE_ALL,
-    }
-)
-"""By name, the levels of graph optimisation."""
-DEFAULT: Final = "all"
-"""The level of a session that is given no other."""
-
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +34,7 @@ class RuntimeGraph:
     """A graph that is executed, and at which levels.
 
     Args:
-        levels: names of `LEVELS`.
+        levels: names of `certificate.optimisation_levels.LEVELS`.
         graph: its operations, in ONNX's own operators.
     """
 

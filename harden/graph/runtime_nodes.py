@@ -15,6 +15,7 @@ from harden.graph.values import Array
 
 _CONVOLUTION: Final = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _PARAMETERS: Final = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta")}
+_LARGEST: Final = float(np.finfo(np.float32).max)
 _PLAIN: Final = ("Relu", "Sigmoid", "Tanh", "HardSwish")
 
 
@@ -96,7 +97,11 @@ def add_activated(nodes: Nodes, node: onnx.NodeProto, before: Callable[[str | No
     named = {name: attributes.get(f"activation_{name}") for name in ("alpha", "beta", "min", "max")}
     given = before(None)
     if kind == "Clip" and len(listed) == 2:
-        ends = [nodes.constant(np.array(each, dtype=np.float32)) for each in listed]
+        # The largest float32 stands for an end that is open.
+        ends = [
+            "" if abs(each) >= _LARGEST else nodes.constant(np.array(each, dtype=np.float32))
+            for each in listed
+        ]
         nodes.add("Clip", [given, *ends], output=node.output[0])
     elif kind in _PARAMETERS:
         names = _PARAMETERS[kind]

@@ -89,14 +89,19 @@ def _as_it_is(nodes: Nodes, node: onnx.NodeProto) -> None:
 
 def _gemm(nodes: Nodes, node: onnx.NodeProto) -> None:
     """A Gemm whose third input varies is a sum, as it was before Gemm and Sum were fused."""
+    _add_gemm(nodes, node, node.output[0])
+
+
+def _add_gemm(nodes: Nodes, node: onnx.NodeProto, last: str | None) -> str:
+    """The product and the sum of a Gemm, which may be fused with more."""
+    kept = ("alpha", "beta", "transA", "transB")
+    attributes = {name: each for name, each in attributes_of(node).items() if name in kept}
     if len(node.input) < 3 or not node.input[2] or node.input[2] in nodes.constants:
-        nodes.made.append(node)
-        return
-    attributes = attributes_of(node)
+        return nodes.add("Gemm", node.input, output=last, **attributes)
     if float(attributes.pop("beta", 1.0)) != 1.0:
         raise UnsupportedError("a value with a factor")
     product = nodes.add("Gemm", node.input[:2], **attributes)
-    nodes.add("Add", [product, node.input[2]], output=node.output[0])
+    return nodes.add("Add", [product, node.input[2]], output=last)
 
 
 def _fused_conv(nodes: Nodes, node: onnx.NodeProto) -> None:
@@ -106,9 +111,7 @@ def _fused_conv(nodes: Nodes, node: onnx.NodeProto) -> None:
 
 def _fused_gemm(nodes: Nodes, node: onnx.NodeProto) -> None:
     """act(alpha A B + beta C)."""
-    kept = ("alpha", "beta", "transA", "transB")
-    attributes = {name: each for name, each in attributes_of(node).items() if name in kept}
-    add_activated(nodes, node, lambda last: nodes.add("Gemm", node.input, output=last, **attributes))
+    add_activated(nodes, node, lambda last: _add_gemm(nodes, node, last))
 
 
 def _fused_matmul(nodes: Nodes, node: onnx.NodeProto) -> None:

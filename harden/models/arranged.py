@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -41,23 +41,6 @@ class Arrangement:
         row = [number for number in size if number != 1]
         if channels == 1 and row in ([height * width], [height, width]):
             return cls(image, size)
-        return None
-
-    @staticmethod
-    def filled(size: Sequence[int | None], image: Shape) -> Shape | None:
-        """An input's size, None where the file leaves it open, with the numbers of images (C, H, W).
-
-        Channels come first where both orders fit. None where no order fits.
-        """
-        channels, height, width = image
-        orders: list[Shape] = [image, (height, width, channels)]
-        if channels == 1:
-            orders.append((height * width,))
-        for order in orders:
-            if len(order) == len(size) and all(
-                own in (None, got) for own, got in zip(size, order, strict=True)
-            ):
-                return order
         return None
 
     def __call__(self, x: Tensor) -> Tensor:

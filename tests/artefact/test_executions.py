@@ -13,9 +13,9 @@ from onnx import helper
 from harden.artefact.executions import THREADS, executions
 from harden.bounds import certify
 from harden.bounds.region import Region
+from harden.certificate.optimisation_levels import LEVELS
 from harden.errors import InputError
 from harden.evaluation.runtime_agreement import disagreement, points_of
-from harden.graph.runtime_graphs import LEVELS
 from harden.threats import Linf
 from tests.bounds.networks import Builder
 from tests.graph.graphs import constant, model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 import onnx
@@ -80,7 +80,8 @@ class _Writer:
         self.values[self.net.last] = self.shape
 
     def pointwise(self) -> None:
-        kind, attributes = POINTWISE[int(self.rng.integers(len(POINTWISE)))]
+        kind, given = POINTWISE[int(self.rng.integers(len(POINTWISE)))]
+        attributes: dict[str, Any] = dict(given)
         self.net.add(kind, **attributes)
 
     def clip(self) -> None:
@@ -101,7 +102,7 @@ class _Writer:
 
     def dense(self) -> None:
         outputs, inputs = self.upto(6), self.shape[0]
-        scales = {"alpha": 2.0, "beta": 0.5} if self.chance(0.1) else {}
+        scales: dict[str, Any] = {"alpha": 2.0, "beta": 0.5} if self.chance(0.1) else {}
         self.net.add("Gemm", self.weights(inputs, outputs, fan=inputs), self.weights(outputs), **scales)
         self.shape = (outputs,)
 

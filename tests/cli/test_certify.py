@@ -113,7 +113,7 @@ def test_time_that_does_not_suffice_is_said(harden: Harden, file: Path, tmp_path
     words = (*WORDS, "--eps", "1/24", "--minutes")
     answer = harden("certify", file, *words, "1e-7", "--json", out)
     assert answer.code == 2
-    assert "1e-07 minutes; expected time for one batch" in answer.err
+    assert "expected time for one image" in answer.err
     assert not out.exists()
     for wrong in ("0", "-1", "nan", "inf"):
         answer = harden("certify", file, *words, wrong, "--json", out)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from harden.attacks import PGD
 from harden.bounds.vnnlib import Property, parse
-from harden.evaluation.counterexamples import Counterexample, counterexample
+from harden.evaluation.counterexamples import counterexample
+from harden.evaluation.restarts import Counterexample
 
 WEIGHT = torch.tensor([[1.0, -2.0], [0.5, 1.0]])
 HEAD = "".join(f"(declare-const {name} Real)" for name in ("X_0", "X_1", "Y_0", "Y_1"))

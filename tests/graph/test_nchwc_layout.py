@@ -41,6 +41,24 @@ def test_a_changed_bit_is_not_found() -> None:
     assert known.find(stored) is None
 
 
+def test_two_weights_of_one_blocked_form_are_not_told_apart() -> None:
+    """The order of 8 in one is the order of 16 in the other."""
+    one = normal(16, 1, 1, 2)
+    stored = blocked(one, 8, inputs_too=False)
+    other = next(
+        each
+        for each in (stored.reshape(1, 1, 1, 2, 16).transpose(0, 4, 1, 2, 3).reshape(16, 1, 1, 2),)
+        if np.array_equal(blocked(each, 16, inputs_too=False), stored)
+    )
+    assert not np.array_equal(one, other)
+    known = Weights()
+    known.learn(one)
+    assert known.find(stored) is not None
+    known.learn(other)
+    known.learn(one)
+    assert known.find(stored) is None
+
+
 def test_constants_that_are_no_weights_are_passed_over() -> None:
     known = Weights()
     known.learn(np.zeros((3, 4), dtype=np.float32))

@@ -12,9 +12,10 @@ import torch
 from onnx import helper
 from torch import nn
 
+from harden.certificate.optimisation_levels import LEVELS
 from harden.errors import InputError
 from harden.graph import UnreadableError
-from harden.graph.runtime_graphs import LEVELS, RuntimeGraph, runtime_graphs
+from harden.graph.runtime_graphs import RuntimeGraph, runtime_graphs
 from harden.graph.tracing import exported
 from harden.models import Classifier
 from tests.graph.graphs import Array, constant, model, normal
@@ -156,6 +157,26 @@ def test_a_sum_that_is_fused_into_a_gemm_is_a_sum_again() -> None:
         check(file, normal(2, 4))
     except UnreadableError as error:
         assert "Sum (no rule)" in str(error)  # noqa: PT017  # one of both holds, as operators are added
+
+
+def test_a_clip_without_an_upper_end_has_none_when_it_is_fused() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Clip", ["c", "low"], ["y"]),
+    ]
+    constants = [constant("w", normal(16, 16, 1, 1)), constant("low", np.float32(-0.5))]
+    found = check(model(nodes, ("n", 16, 2, 2), constants), normal(2, 16, 2, 2))
+    assert len(found) == 1
+
+
+def test_a_sum_of_values_with_an_activation_is_a_sum_again() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Add", ["a", "r"], ["s"]),
+        helper.make_node("Relu", ["s"], ["y"]),
+    ]
+    check(model(nodes, ("n", 4), [constant("w", normal(4, 4))]), normal(2, 4))
 
 
 def test_an_operator_of_the_runtimes_own_is_refused_by_name_and_level() -> None:

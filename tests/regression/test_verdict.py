@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from harden.regression.paired import Pairs
 from harden.regression.verdict import Comparison, Finding, Rule, State, holm, judge
 
 
-def only(pairs: Pairs, rule: Rule | None = None, **broken: tuple[str, ...]) -> Finding:
+def only(pairs: Pairs, rule: Rule | None = None, **broken: Any) -> Finding:
     verdict = judge([Comparison("linf 8/255", "robust", pairs, **broken)], rule or Rule())
     (finding,) = verdict.findings
     assert verdict.state is finding.state
