@@ -86,7 +86,7 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
             plan.search(time.monotonic() - began),
             arrange=file.arrangement,
             device=device,
-            journal=_journal(plan, sha256, digest(images.epoch(None)), threat),
+            journal=_journal(plan, sha256, images, threat),
             on_proof=lambda at: watch.phase(Phase("prove", at.done, at.total)),
         )
     show(proved, splits, path)
@@ -177,15 +177,14 @@ def _check_minutes(minutes: float | None) -> None:
         raise InputError(f"--minutes {minutes:g}", "a positive number", "write --minutes 5")
 
 
-def _journal(plan: Plan, sha256: str, images: str, threat: Threat) -> ProofJournal | None:
+def _journal(plan: Plan, sha256: str, images: Source, threat: Threat) -> ProofJournal | None:
     if plan.journal is None:
         return None
-    search = describe(replace(plan, minutes=None).search())
     facts = {
         "runtime": BUILD,
         "file": sha256,
-        "images": images,
+        "images": digest(images.epoch(None)),
         "threat": describe(threat),
-        "search": search,
+        "search": describe(replace(plan, minutes=None).search()),
     }
     return ProofJournal(plan.journal / _PROOF_JOURNAL, {**facts, "attacks": plan.attacks, "seed": plan.seed})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
 
-from harden.bounds import Method, Program, certify, properties
+from harden.bounds import Branching, Method, Program, certify, properties
 from harden.bounds.crown import relaxed
 from harden.bounds.properties import answers, refuted
 from harden.bounds.vnnlib import parse
@@ -129,3 +131,51 @@ def test_without_time_every_clause_is_open() -> None:
     given = parse(f"{names}{box}(assert (or (and (<= Y_0 -99)) (and (<= Y_1 -99))))")
     assert [answer.refuted for answer in answers(program, given)] == [True, True]
     assert [answer.refuted for answer in answers(program, given, until=-1.0)] == [False, False]
+
+
+def test_open_clauses_take_turns_until_one_has_a_counterexample() -> None:
+    built = KINDS["dense"](1)
+    program = Program.of(read(built.model()))
+    names = " ".join(f"(declare-const X_{at} Real)(assert (>= X_{at} 0))" for at in range(6))
+    names += " ".join(f"(declare-const Y_{at} Real)(assert (<= X_{at} 1))" for at in range(4))
+    names += "(assert (<= X_4 1))(assert (<= X_5 1))"
+    x = torch.rand(5000, 6, generator=torch.Generator().manual_seed(0))
+    lowest = [value - 0.02 for value in read(built.model()).run(x).amin(0).tolist()]
+    parts = " ".join(f"(and (<= Y_{at} {lowest[at]:.6f}))" for at in range(3))
+    given = parse(f"{names}(assert (or {parts} (and (<= Y_3 -99))))")
+    seen: list[int] = []
+
+    def probe(clause: int, point: torch.Tensor) -> bool:
+        assert bool(((point >= 0) & (point <= 1)).all())
+        seen.append(clause)
+        return len(seen) == most
+
+    method, ticks = Method(climb=None, branching=Branching(seconds=90.0, axes=0, steps=1)), iter(range(10**9))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: float(next(ticks)))
+        most = 10**9
+        found = answers(program, given, method, probe=probe)
+        assert set(seen[:3]) == {0, 1, 2}  # each had a turn before any had a second one
+        assert len(seen) > 3
+        assert found[3].refuted
+        assert not found[3].stopped
+        seen, most = [], 2
+        found = answers(program, given, method, probe=probe)
+    assert len(seen) == 2
+    assert not any(answer.refuted for answer in found[:3])
+
+
+def test_numbers_beyond_float64_are_bounds_as_well() -> None:
+    built = KINDS["dense"](1)
+    program = Program.of(read(built.model()))
+    names = " ".join(f"(declare-const X_{at} Real)(assert (>= X_{at} 0))" for at in range(6))
+    names += " ".join(f"(declare-const Y_{at} Real)(assert (<= X_{at} 1))" for at in range(4))
+    names += "(assert (<= X_4 1))(assert (<= X_5 {upper}))"
+    narrow, wide = names.format(upper="1"), names.format(upper="1e400")
+    assert refuted(program, parse(f"{narrow}(assert (<= Y_0 -1e400))")) == (True,)
+    assert refuted(program, parse(f"{narrow}(assert (<= Y_0 1e400))")) == (False,)
+    assert refuted(program, parse(f"{narrow}(assert (>= Y_0 1e400))")) == (True,)
+    for method in (Method(climb=None), Method(branching=Branching(None, 20))):
+        assert refuted(program, parse(f"{wide}(assert (<= Y_0 -5))"), method) == (False,)
+    with pytest.raises(InputError, match="the coefficient"):
+        refuted(program, parse(f"{narrow}(assert (<= (* 1e400 Y_0) 0))"))

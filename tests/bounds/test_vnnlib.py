@@ -93,3 +93,10 @@ def test_what_is_refused(text: str, said: str) -> None:
 def test_a_file_without_variables() -> None:
     with pytest.raises(InputError, match="variables X"):
         parse("")
+
+
+@pytest.mark.parametrize("number", ["1e5001", "-1e-99999999", "1e999999999999999999"])
+def test_an_exponent_without_end_is_refused(number: str) -> None:
+    with pytest.raises(InputError, match="exponents up to"):
+        parse(HEAD + f"(assert (<= Y_0 {number}))")
+    assert parse(HEAD + "(assert (<= Y_0 1e5000))").clauses[0].rows[0][1] == Fraction(10) ** 5000

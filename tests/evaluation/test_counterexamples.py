@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -100,3 +102,22 @@ def test_any_number_of_clauses(count: int) -> None:
     found = search(asked(*BOX, f"(or {parts} (and (>= Y_1 0.7)))"))
     assert found is not None
     assert found.y[1] >= np.float32(0.7)
+
+
+def test_numbers_beyond_float32_are_bounds_as_well() -> None:
+    """A box that no float32 reaches holds no input; one that reaches beyond all of them holds the largest."""
+    assert search(asked("(>= X_0 1e39)", "(<= X_0 1e400)", *BOX[2:], "(>= Y_0 -1)")) is None
+    assert search(asked("(>= X_0 -1e400)", "(<= X_0 -1e39)", *BOX[2:], "(>= Y_0 -1)")) is None
+    found = search(asked("(>= X_0 -1e400)", "(<= X_0 1e400)", *BOX[2:], "(<= Y_0 1e400)"))
+    assert found is not None
+    assert np.isfinite(found.x).all()
+    assert search(asked(*BOX, "(<= Y_0 -1e400)")) is None
+
+
+def test_it_ends_in_the_middle_of_an_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(10**9))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(ticks)))
+    rounds = (PGD(steps=1000, restarts=1000),)
+    given = asked(*BOX, "(>= Y_0 1.21)")
+    assert counterexample(network, runtime, (2,), given, until=50.0, rounds=rounds) is None
+    assert next(ticks) <= 52
