@@ -26,14 +26,14 @@ LOST: Final = tuple(Strength(f"2^{power}", a=2.0**power) for power in (-60, 0, 2
 """The size of a term; the value is 2^24 times as large, so that a term alone is lost before it."""
 
 
-def _over(kind: str) -> Build:
+def _over(kind: str, after: str = BARRIER) -> Build:
     """The sum a v + b v - a v, v from 1 to 17/16: a v + b v is infinite at the corner, b v is not."""
 
     def build(net: Net, u: str, s: Strength) -> tuple[str, str]:
         a, b = (2.0**100, 2.0**100) if s.benign else (s.a, s.b)
         unit = net.add("Add", net.scaled(u, 0.125), f32(np.ones(C)))
         found = _sum(net, kind, unit, (a, 0.0, -a), b)
-        return net.scaled(net.add(BARRIER, found), 2.0**-100, 2.0**100 / b), unit
+        return net.scaled(net.add(after, found), 2.0**-100, 2.0**100 / b), unit
 
     return build
 
@@ -79,6 +79,10 @@ _GROUP: Final = {"conv": "layout", "gemm": "basic", "matmul": "basic"}
 ACCUMULATED_KINDS: Final = (
     *(
         Kind(f"{kind}_sum_over", _GROUP[kind], _over(kind), sign, strengths=OVER)
+        for kind, sign in _FIRED.items()
+    ),
+    *(
+        Kind(f"{kind}_sum_relu_over", _GROUP[kind], _over(kind, "Relu"), sign, strengths=OVER)
         for kind, sign in _FIRED.items()
     ),
     Kind("conv_sum_lost", "layout", _lost("conv"), _FIRED["conv"], strengths=LOST),
