@@ -244,8 +244,9 @@ def _costs(given: argparse.Namespace) -> int:
         "kind": "cost",
         "data": given.data,
         "suite": given.suite,
-        "images": given.images,
+        "images": pairs[0][0]["images"],
         "networks": len(pairs),
+        "unreliable": [sum(pair[place]["status"] != "ok" for pair in pairs) for place in (0, 1)],
         "against": pairs[0][0]["harden"],
         "harden": pairs[0][1]["harden"],
         "robust_difference": round(
