@@ -28,7 +28,7 @@ if __package__ in (None, ""):  # run as a file: the folder above is not on the p
 
 import torch
 
-from benchmarks.masking_defences import costs, honest
+from benchmarks.masking_defences import costs, honest, networks
 from benchmarks.masking_defences.adaptive import Adaptive
 from benchmarks.masking_defences.defences import Workshop
 from benchmarks.masking_defences.honest import Honest
@@ -145,6 +145,12 @@ class Measure:
             provenance.append(RECORD, {**provenance.origin(), **line})
         return line
 
+    def warm(self) -> None:
+        """Evaluate a few images once: the first call loads and compiles what later ones find there."""
+        network, data = networks.convolutional(self._data).eval(), self._data
+        attempts = SUITES[self._given.suite]()
+        evaluate(Classifier(network), (data.test_x[:4], data.test_y[:4]), from_name("linf", "0.1"), attempts)
+
     def _honest(self, setting: Honest) -> dict[str, Any]:
         network = honest.trained(setting, self._data)
         eps = honest.eps_of(setting, network, self._data)
@@ -221,6 +227,7 @@ def _summary(lines: list[dict[str, Any]], are_honest: bool) -> str:
 
 
 def _served(measure: Measure, chosen: list[Setting | Honest], numbers: TextIO) -> int:
+    measure.warm()
     for number in numbers:
         print(json.dumps(measure.line(chosen[int(number)])), flush=True)
     return 0
@@ -237,8 +244,9 @@ def _costs(given: argparse.Namespace) -> int:
         "kind": "cost",
         "data": given.data,
         "suite": given.suite,
-        "images": given.images,
+        "images": pairs[0][0]["images"],
         "networks": len(pairs),
+        "unreliable": [sum(pair[place]["status"] != "ok" for pair in pairs) for place in (0, 1)],
         "against": pairs[0][0]["harden"],
         "harden": pairs[0][1]["harden"],
         "robust_difference": round(

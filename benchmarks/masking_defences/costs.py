@@ -87,7 +87,8 @@ def compared(trees: tuple[Path, Path], count: int, options: list[str]) -> list[P
             found.append((first, second))
             ratio = second["seconds"] / first["seconds"]
             passes = second["passes_per_image"] / first["passes_per_image"]
-            print(f"{first['setting']}: time x{ratio:.3f}, passes x{passes:.3f}", flush=True)
+            said = f"time x{ratio:.3f}, passes x{passes:.3f}, {first['status']} and {second['status']}"
+            print(f"{first['setting']}: {said}", flush=True)
     return found
 
 

@@ -24,7 +24,8 @@ MEMBERS = 3
 class Defence:
     """What is put around a network: before it, in place of its activations, and behind it.
 
-    With `retrained` the network inside was trained behind `before`; with `hidden` it is no submodule.
+    With `retrained` the network inside was trained behind `before`; with `hidden` it is no submodule,
+    with `wrapped` a module without submodules that calls it.
     """
 
     before: Operation = identity
@@ -33,6 +34,7 @@ class Defence:
     votes: bool = False
     retrained: bool = False
     hidden: bool = False
+    wrapped: bool = False
 
 
 DEFENCES: dict[str, Defence] = {
@@ -40,6 +42,7 @@ DEFENCES: dict[str, Defence] = {
     "one-hot": Defence(after=operations.one_hot),
     "one-hot, hidden": Defence(after=operations.one_hot, hidden=True),
     "clamped widely, hidden": Defence(after=operations.clamped_widely, hidden=True),
+    "one-hot, wrapped": Defence(after=operations.one_hot, wrapped=True),
     "two levels": Defence(after=operations.two_levels),
     "quantised": Defence(after=operations.quantised),
     "rounded probabilities": Defence(after=operations.rounded_probabilities),
@@ -47,6 +50,8 @@ DEFENCES: dict[str, Defence] = {
     "saturated": Defence(after=operations.saturated),
     "clamped": Defence(after=operations.clamped),
     "clamped widely": Defence(after=operations.clamped_widely),
+    "clamped at 5": Defence(after=operations.clamped_at_five),
+    "clamped at 5, hidden": Defence(after=operations.clamped_at_five, hidden=True),
     "ranks": Defence(after=operations.ranks),
     "vote": Defence(votes=True),
     "hot": Defence(after=operations.hot),
@@ -72,7 +77,7 @@ class Defended(nn.Module):
     """after(inside(before(x))) + shortcut(x, z), z the logits inside."""
 
     def __init__(
-        self, before: Operation, inside: nn.Module, after: Operation, beside: nn.Module | None
+        self, before: Operation, inside: Operation, after: Operation, beside: nn.Module | None
     ) -> None:
         super().__init__()
         self.before, self.inside, self.after, self.beside = before, inside, after, beside
@@ -143,8 +148,12 @@ class Workshop:
         if defence.before is not identity:
             parts = Function(defence.before), Function(straight_through(defence.before))
             smooth = (*(nn.Sequential(part, inside) for part in parts), inside)
-        part = Function(inside.__call__) if defence.hidden else inside
-        return Construction(Defended(defence.before, part, defence.after, beside), base, smooth)
+        if not defence.hidden and not defence.wrapped:
+            return Construction(Defended(defence.before, inside, defence.after, beside), base, smooth)
+        # A bound method is no module, and is registered nowhere.
+        called = Function(inside.__call__) if defence.wrapped else inside.__call__
+        network = Defended(defence.before, called, defence.after, beside)
+        return Construction(nn.Sequential(network, _identical(self.data.classes)), base, smooth)
 
     def _stepwise(
         self, setting: Setting, function: Operation, base: nn.Module, beside: nn.Module | None
@@ -177,6 +186,13 @@ class Workshop:
             "1"
         )
         return inside
+
+
+def _identical(classes: int) -> nn.Linear:
+    """A linear layer that changes nothing: a classifier has to have one."""
+    layer = nn.Linear(classes, classes, bias=False).requires_grad_(False)
+    layer.weight.copy_(torch.eye(classes))
+    return layer
 
 
 def _replaced(network: nn.Module, old: Operation, new: Operation) -> nn.Module:

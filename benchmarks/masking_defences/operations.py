@@ -65,11 +65,16 @@ def hashed_noise(x: Tensor, size: float = 0.1) -> Tensor:
     """Pixels x + size (2 h - 1), h in [0, 1) a hash of the pixel's value and place."""
     place = torch.arange(x[0].numel(), device=x.device).view(x.shape[1:])
     value = (x.detach().clamp(0, 1) * (1 << 20)).long()
-    mixed = (value * 2654435761 + place * 40503 + 12345) & 0xFFFFFFFF
-    mixed = ((mixed ^ (mixed >> 15)) * 2246822519) & 0xFFFFFFFF
-    mixed = ((mixed ^ (mixed >> 13)) * 3266489917) & 0xFFFFFFFF
-    unit = ((mixed ^ (mixed >> 16)) & 0xFFFFFF).to(x.dtype) / (1 << 24)
+    unit = (mixed(value + place * 40503) & 0xFFFFFF).to(x.dtype) / (1 << 24)
     return (x + size * (2 * unit - 1)).clamp(0, 1)
+
+
+def mixed(value: Tensor) -> Tensor:
+    """Whole numbers below 2^32 that look random, from whole numbers: int64 of the same shape."""
+    value = (value * 2654435761 + 12345) & 0xFFFFFFFF
+    value = ((value ^ (value >> 15)) * 2246822519) & 0xFFFFFFFF
+    value = ((value ^ (value >> 13)) * 3266489917) & 0xFFFFFFFF
+    return value ^ (value >> 16)
 
 
 def median(x: Tensor, side: int = 3) -> Tensor:
@@ -140,6 +145,11 @@ def clamped(z: Tensor, width: float = 0.5) -> Tensor:
 def clamped_widely(z: Tensor) -> Tensor:
     """As `clamped`, so wide that on a line between images much of the change has its true gradient."""
     return clamped(z, 3.0) / 3.0
+
+
+def clamped_at_five(z: Tensor) -> Tensor:
+    """As `clamped`, where most images of these networks lie at the cut and some have a true gradient."""
+    return clamped(z, 5.0)
 
 
 def ranks(z: Tensor) -> Tensor:

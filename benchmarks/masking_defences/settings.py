@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 BASES = ("squares", "noise", "plain", "adversarial")
-HIDDEN = ("one-hot, hidden", "clamped widely, hidden")
+HIDDEN = ("one-hot, hidden", "clamped widely, hidden", "clamped at 5, hidden", "one-hot, wrapped")
 HARD = (
     "one-hot",
     "two levels",
@@ -17,6 +17,7 @@ HARD = (
     "saturated",
     "clamped",
     "clamped widely",
+    "clamped at 5",
     "ranks",
     "vote",
 )
@@ -47,6 +48,8 @@ SHORTCUTS = (
     "sine",
     "decoy",
     "strong decoy",
+    "hashed negated",
+    "hashed strong decoy",
     "zero",
     "none",
 )

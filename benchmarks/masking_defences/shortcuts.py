@@ -12,7 +12,7 @@ from typing import final
 import torch
 from torch import Generator, Tensor, nn
 
-from benchmarks.masking_defences import networks
+from benchmarks.masking_defences import networks, operations
 from benchmarks.masking_defences.networks import Data, clean
 
 STRENGTH = 0.01
@@ -90,6 +90,26 @@ class Decoy(nn.Module):
         return value - value.detach()
 
 
+@final
+class Hashed(nn.Module):
+    """A shortcut plus noise without a gradient, by the image alone: scores tell a search little."""
+
+    def __init__(self, inner: nn.Module, classes: int, size: float = 0.3) -> None:
+        super().__init__()
+        self.inner, self.classes, self.size = inner, classes, size
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        """The shortcut + size (2 h_k(x) - 1), h_k in [0, 1) a hash of all pixels and of the class."""
+        place = torch.arange(x[0].numel(), device=x.device)
+        pixels = (x.detach().flatten(1) * (1 << 22)).long()
+        # Whole numbers: the same in any order of summation and in any batch.
+        image = operations.mixed(pixels + place * 7919).sum(1, keepdim=True)
+        unit = operations.mixed(image + torch.arange(self.classes, device=x.device) * 104729)
+        noise = (unit & 0xFFFFFF).to(z) / (1 << 24)
+        answer: Tensor = self.inner(x, z)
+        return answer + self.size * (2 * noise - 1)
+
+
 def sawtooth(u: Tensor, height: float = 0.05, frequency: float = 400.0) -> Tensor:
     """The value height frac(frequency u): small values, and everywhere the gradient height * frequency."""
     return height * (frequency * u - torch.floor(frequency * u))
@@ -111,6 +131,9 @@ def shortcut(name: str, data: Data, seed: int) -> nn.Module | None:
         return None
     if name in SIZES:
         return Decoy(data, seed + 3000, SIZES[name])
+    if name.startswith("hashed "):
+        inner = shortcut(name.removeprefix("hashed "), data, seed)
+        return None if inner is None else Hashed(inner, data.classes)
     if name == "reversed":
         return Reversed()
     weights = networks.initialised(lambda: networks.linear(data), seed + 1000)
