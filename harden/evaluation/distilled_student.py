@@ -66,8 +66,10 @@ class Student:
 
 
 def _labels(scene: Scene, points: Tensor) -> Tensor:
+    """The judge's classes, in batches no larger than the evaluation's own."""
     with torch.no_grad():
-        return predicted(scene.judge(points.detach())).clamp_min(0)
+        parts = [predicted(scene.judge(part)) for part in torch.split(points.detach(), len(scene.batch))]
+    return torch.cat(parts).clamp_min(0)
 
 
 def _small(x: Tensor, classes: int, draws: Draws) -> nn.Module:

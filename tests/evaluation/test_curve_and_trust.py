@@ -26,6 +26,7 @@ CHECKS = {
     "finite gradients",
     "complete optimisation",
     "black box beats white box",
+    "independent attacks",
     "one step beats many",
     "noise beats the attacks",
     *(probe.value for probe in Probe),
@@ -212,7 +213,8 @@ def test_masked_gradients_make_the_number_unreliable(plain: Classifier, digits: 
     assert masked.status == "unreliable"
     fired = [check for check in masked.checks if not check.passed]
     # Noise breaks what the blind attack left standing.
-    assert [check.name for check in fired] == ["zero gradients", "noise beats the attacks", "huge eps"]
+    expected = ["zero gradients", "noise beats the attacks", "huge eps", "gradient fidelity"]
+    assert [check.name for check in fired] == expected
     assert fired[0].value == 1.0
     assert "quantisation" in fired[0].action
 
