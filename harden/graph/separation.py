@@ -25,6 +25,7 @@ from harden.graph.operations import (
     CumSum,
     DequantizeLinear,
     Div,
+    Einsum,
     Elu,
     Equal,
     Erf,
@@ -61,6 +62,7 @@ from harden.graph.operations import (
     ReduceL2,
     ReduceLogSumExp,
     ReduceMean,
+    ReduceProd,
     ReduceSum,
     Relu,
     Reshape,
@@ -166,9 +168,24 @@ def _grid(node: Node, given: Sequence[Shape]) -> bool:
 
 def _axes(node: Node, given: Sequence[Shape]) -> bool:
     operation, rank = node.operation, len(given[0])
-    if not isinstance(operation, ReduceMean | ReduceSum | ReduceL2 | ReduceLogSumExp):
+    if not isinstance(operation, ReduceMean | ReduceSum | ReduceL2 | ReduceLogSumExp | ReduceProd):
         return False
     return all(axis % rank for axis in operation.axes)
+
+
+def _einsum(node: Node, given: Sequence[Shape]) -> bool:
+    operation = node.operation
+    if not isinstance(operation, Einsum) or not operation.output:
+        return False
+    batch = operation.output[0]
+    first = (
+        letters[:1] == batch and _value(shape) for letters, shape in zip(operation.inputs, given, strict=True)
+    )
+    absent = (
+        batch not in letters and not _value(shape)
+        for letters, shape in zip(operation.inputs, given, strict=True)
+    )
+    return all(one or other for one, other in zip(first, absent, strict=True))
 
 
 def _stack(node: Node, given: Sequence[Shape]) -> bool:
@@ -243,13 +260,14 @@ _OF_TWO: Final = (
 _RULES: Final[dict[object, _Rule]] = {
     **dict.fromkeys((*_OF_ONE, AveragePool, LRN, MaxPool, Reshape), _kept),
     **dict.fromkeys(_OF_TWO, _broadcast),
-    **dict.fromkeys((ReduceL2, ReduceLogSumExp, ReduceMean, ReduceSum), _axes),
+    **dict.fromkeys((ReduceL2, ReduceLogSumExp, ReduceMean, ReduceProd, ReduceSum), _axes),
     **dict.fromkeys((CumSum, Gather, Interpolate, LogSoftmax, Softmax), _axis),
     BatchNormalization: _weights,
     Concat: _axis,
     Conv: _weights,
     ConvTranspose: _weights,
     DequantizeLinear: _grid,
+    Einsum: _einsum,
     Expand: _expand,
     Gemm: _gemm,
     GroupNormalization: _weights,

@@ -81,7 +81,8 @@ for kind in ("Add", "Sub"):
     case(kind, OTHER)
 for kind in ("Neg", "Relu", "LeakyRelu", "Abs", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Gelu", "Erf"):
     case(kind)
-case("PRelu", np.array([0.3], np.float32))
+for slope in (0.3, -0.5, 1.0, 4.0):
+    case("PRelu", np.array([slope], np.float32))
 case("Clip", np.float32(0.3), np.float32(0.6))
 case("Clip", None, np.float32(0.6))
 case("MaxPool", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1])

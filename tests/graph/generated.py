@@ -98,7 +98,7 @@ def global_pool(draw: random.Random) -> Made:
     return one(kind, ("n", *shape), opset=draw.choice([7, 18, 22])), shape
 
 
-REDUCTIONS = ("Mean", "Sum", "Max", "Min", "L1", "L2", "SumSquare", "LogSumExp")
+REDUCTIONS = ("Mean", "Sum", "Max", "Min", "L1", "L2", "SumSquare", "LogSumExp", "Prod")
 
 
 def reduction(draw: random.Random) -> Made:

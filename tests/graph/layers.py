@@ -237,6 +237,8 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "normalize": (lambda: Calls(lambda x: functional.normalize(x, dim=1)), "Div, ReduceL2"),
     "logsumexp": (lambda: Calls(lambda x: x.logsumexp(1)), "ReduceLogSumExp"),
+    "prod": (lambda: Calls(lambda x: x.prod(2)), "ReduceProd"),
+    "einsum": (lambda: Calls(lambda x: torch.einsum("nchw,ndhw->ncd", x, x)), "Einsum"),
     "var": (lambda: Calls(lambda x: x.var((2, 3))), "Mul"),
     "where": (lambda: Calls(lambda x: torch.where(x > 0, x, 0.1 * x)), "Greater, Where"),
     "squeeze and excite": (lambda: Calls(lambda x: x * x.mean((2, 3), keepdim=True).sigmoid()), "Mul"),

@@ -146,6 +146,8 @@ for kind in ("Add", "Sub", "Mul", "Div"):
 case("", "Exp", IMAGE)
 case("square", "Pow", IMAGE, np.float32(2))
 case("whole", "Pow", IMAGE, np.array([3], ints))
+case("of two axes", "ReduceProd", IMAGE, np.array([1, 3], ints))
+case("with a matrix", "Einsum", ("n", 3, 4), normal(4, 2), equation="nij, jk -> nki")
 case("to float32", "Cast", IMAGE, to=1)
 
 

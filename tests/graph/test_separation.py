@@ -59,6 +59,13 @@ MIXING = {
         node("Reshape", ["t", "rows"], ["d"]),
         more=(ints("rows", -1, 4),),
     ),
+    "sums of products over the batch": logits(
+        node("Einsum", ["x", "x"], ["square"], equation="ni,nj->ij"),
+        node("MatMul", ["x", "square"], ["d"]),
+    ),
+    "cumulated over the batch": logits(
+        node("CumSum", ["x", "zero"], ["d"]), more=(constant("zero", np.array(0)),)
+    ),
     "a batch of three, each with an offset of its own": logits(
         node("Add", ["x", "c"], ["d"]), batch=3, more=(constant("c", normal(3, 4)),)
     ),

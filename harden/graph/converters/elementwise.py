@@ -65,7 +65,8 @@ def _leaky(call: Call) -> list[Reading]:
 
 def _prelu(call: Call) -> list[Reading]:
     slopes = call.constant(1)
-    if slopes.size and (slopes == slopes.flat[0]).all() and slopes.ndim <= call.rank:
+    one = bool(slopes.size) and bool((slopes == slopes.flat[0]).all()) and slopes.ndim <= call.rank
+    if one and 0 <= slopes.flat[0] < 1:
         return [(LeakyRelu(float(slopes.flat[0])), (0,))]
     return [(PRelu(), (0, 1))]
 

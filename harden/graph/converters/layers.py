@@ -10,6 +10,7 @@ from harden.graph.operations import (
     Conv,
     ConvTranspose,
     DequantizeLinear,
+    Einsum,
     Gemm,
     GroupNormalization,
     LayerNormalization,
@@ -33,6 +34,17 @@ def _gemm(call: Call) -> list[Reading]:
 
 def _matmul(call: Call) -> list[Reading]:
     return [(MatMul(), (0, 1))]
+
+
+def _einsum(call: Call) -> list[Reading]:
+    equation = call.word("equation", "").replace(" ", "")
+    given, arrow, output = equation.partition("->")
+    inputs = tuple(given.split(","))
+    letters = "".join(inputs)
+    plain = letters.isascii() and letters.isalpha() and len(inputs) == len(call.values)
+    if not arrow or not plain or any(len(set(each)) != len(each) for each in (*inputs, output)):
+        raise UnsupportedError(f"equation={equation}")
+    return [(Einsum(inputs, output), tuple(range(len(inputs))))]
 
 
 def _conv(call: Call) -> list[Reading]:
@@ -113,6 +125,7 @@ LAYERS: dict[str, Converter] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "DequantizeLinear": _dequantize,
+    "Einsum": _einsum,
     "Gemm": _gemm,
     "GroupNormalization": _group_normalization,
     "InstanceNormalization": _group_normalization,

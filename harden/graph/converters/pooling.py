@@ -19,6 +19,7 @@ from harden.graph.operations import (
     ReduceL2,
     ReduceLogSumExp,
     ReduceMean,
+    ReduceProd,
     ReduceSum,
     Transpose,
 )
@@ -85,6 +86,7 @@ def _reduce(call: Call) -> list[Reading]:
         "ReduceLogSum": (ReduceSum(*settings), Log()),
         "ReduceLogSumExp": (ReduceLogSumExp(*settings),),
         "ReduceMean": (ReduceMean(*settings),),
+        "ReduceProd": (ReduceProd(*settings),),
         "ReduceSum": (ReduceSum(*settings),),
         "ReduceSumSquare": (Pow(2.0), ReduceSum(*settings)),
     }
@@ -132,6 +134,7 @@ POOLING: dict[str, Converter] = {
     "ReduceMax": _extreme,
     "ReduceMean": _reduce,
     "ReduceMin": _extreme,
+    "ReduceProd": _reduce,
     "ReduceSum": _reduce,
     "ReduceSumSquare": _reduce,
 }

@@ -60,7 +60,14 @@ from harden.graph.operations.pointwise import (
 from harden.graph.operations.pooling import MaxPool
 from harden.graph.operations.protocol import Operation
 from harden.graph.operations.quantised import DequantizeLinear, QuantizeLinear
-from harden.graph.operations.reducing import CumSum, Interpolate, ReduceL2, ReduceLogSumExp
+from harden.graph.operations.reducing import (
+    CumSum,
+    Einsum,
+    Interpolate,
+    ReduceL2,
+    ReduceLogSumExp,
+    ReduceProd,
+)
 from harden.graph.operations.selecting import (
     And,
     Equal,
@@ -89,6 +96,7 @@ __all__ = [
     "CumSum",
     "DequantizeLinear",
     "Div",
+    "Einsum",
     "Elu",
     "Equal",
     "Erf",
@@ -128,6 +136,7 @@ __all__ = [
     "ReduceL2",
     "ReduceLogSumExp",
     "ReduceMean",
+    "ReduceProd",
     "ReduceSum",
     "Relu",
     "Reshape",

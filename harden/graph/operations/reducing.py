@@ -60,6 +60,40 @@ class CumSum:
 
 @final
 @dataclass(frozen=True, slots=True)
+class ReduceProd:
+    """The product over axes."""
+
+    axes: Sizes
+    keepdims: bool = True
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Any shape; the axes become 1, or go."""
+        for axis in sorted(self.axes, reverse=True):
+            x = x.prod(axis, keepdim=self.keepdims)
+        return x
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Einsum:
+    """Sums of products over the letters that the output lacks.
+
+    Args:
+        inputs: of each, a letter for each dimension.
+        output: the letters that stay.
+    """
+
+    inputs: tuple[str, ...]
+    output: str
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """Sizes that agree where letters do."""
+        found: Tensor = torch.einsum(f"{','.join(self.inputs)}->{self.output}", *inputs)
+        return found
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Interpolate:
     """(1 - share) x[before] + share x[after] along an axis: linear interpolation between two places.
 
