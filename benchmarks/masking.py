@@ -166,6 +166,8 @@ class Measure:
         robust = found["robust"]
         difference = None if robust is None else round(100 * (robust - left.value), 2)
         failed = found["status"] == "ok" and difference is not None and difference > POINTS
+        # Without a path there is nothing to climb; any other refusal is of a network that could be evaluated.
+        failed |= found["status"] == "refused" and _has_path(built.network, data.test_x[:1])
         return {
             **self.named(setting),
             "kind": "defended",
@@ -197,6 +199,11 @@ class Measure:
         }
 
 
+def _has_path(network: torch.nn.Module, x: torch.Tensor) -> bool:
+    answer: torch.Tensor = network(x.clone().requires_grad_())
+    return answer.requires_grad
+
+
 def said(line: dict[str, Any]) -> str:
     """A line for people."""
     text = f"{line['verdict']}  {line['setting']}: {line['status']}"
@@ -219,10 +226,10 @@ def _summary(lines: list[dict[str, Any]], are_honest: bool) -> str:
             f"{failed} of {len(lines)} honest networks were called unreliable, "
             f"at most {100 * upper:.1f} % of such ones [95 %]"
         )
-    counts = {status: sum(line["status"] == status for line in lines) for status in STATUSES}
+    counts = ", ".join(f"{sum(line['status'] == each for line in lines)} {each}" for each in STATUSES)
     return (
-        f"{failed} of {len(lines)} defences were called ok with a number more than {POINTS:g} points above "
-        f"the adaptive attack's ({', '.join(f'{count} {status}' for status, count in counts.items())})"
+        f"{failed} of {len(lines)} defences failed: ok with a number more than {POINTS:g} points above the "
+        f"adaptive attack's, or refused although a gradient leads to the image ({counts})"
     )
 
 
