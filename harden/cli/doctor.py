@@ -36,7 +36,7 @@ def doctor(json_file: Path | None) -> int:
 def _findings() -> dict[str, Any]:
     found: dict[str, Any] = {"python": f"{platform.python_version()} on {platform.platform()}"}
     found |= {name: _version(name) for name in _PACKAGES}
-    found["proofs"] = _proofs(found["onnxruntime"])
+    found["proofs"] = proofs_with(found["onnxruntime"])
     found["threads"] = torch.get_num_threads()
     native = bfloat16_is_native("cpu")
     found["bfloat16 on cpu"] = "in hardware" if native else "emulated: --bfloat16 is slower than without"
@@ -51,7 +51,7 @@ def _findings() -> dict[str, Any]:
     return found
 
 
-def _proofs(installed: str) -> str:
+def proofs_with(installed: str) -> str:
     """Whether the installed runtime is one that bounds were tested with."""
     if installed == "not installed":
         return "none without onnxruntime"

@@ -30,7 +30,7 @@ from harden.evaluation.counterexamples import counterexample
 from harden.evaluation.proof_report import LIMITS
 from harden.evaluation.restarts import Counterexample, Restarts, Subject
 from harden.evaluation.runtime_agreement import Compared, Execution, first_disagreement, points_of
-from harden.files import write_bytes
+from harden.files import refuse_pointer, write_bytes
 from harden.graph import Graph, GraphNetwork
 from harden.models import frozen
 from harden.models.devices import check_device
@@ -251,7 +251,9 @@ def _write_witness(found: Counterexample | None, path: Path | None) -> Path | No
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        content = path.read_bytes()
+        refuse_pointer(content, path)
+        return content.decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise InputError(f"{path} ({reason})", "a VNN-LIB file", "name an existing file") from None

@@ -42,7 +42,10 @@ def independent(images: int, queries: int, steps: int) -> tuple[Attempt, ...]:
 
 
 def gradients_fail(attempts: Sequence[Attempt], by: Tensor, right: Tensor) -> bool:
-    """Whether attempts with the network's gradient broke few of the images that no other broke.
+    """Whether attempts with the network's gradient broke few images, or left some that scores alone break.
+
+    Few are at most FEW_BROKEN of the images that they broke and that none broke. Where an attempt without
+    gradients broke an image after them, gradients missed it, however many they broke elsewhere.
 
     Args:
         attempts: in the order in which they run.
@@ -50,6 +53,12 @@ def gradients_fail(attempts: Sequence[Attempt], by: Tensor, right: Tensor) -> bo
         right: which images are answered right, bool (N,).
     """
     white = [place for place, attempt in enumerate(attempts) if attempt.is_white_box]
+    blind = [place for place, attempt in enumerate(attempts) if attempt.is_gradient_free]
+    blind = [
+        place for place in blind if not attempts[place].if_gradients_fail and place > min(white, default=0)
+    ]
+    if white and bool(torch.isin(by, by.new_tensor(blind)).any()):
+        return True
     broken = int(torch.isin(by, by.new_tensor(white)).sum())
     return broken <= FEW_BROKEN * (broken + int((right & (by < 0)).sum()))
 

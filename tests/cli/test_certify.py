@@ -194,6 +194,8 @@ def unsupported(path: Path) -> Path:
         (("--data", "digits", "--vnnlib", "{p}"), "both --data and --vnnlib"),
         (("--data", "digits", "--witness", "{tmp}/w.npy"), "--witness for images"),
         (("--vnnlib", "{tmp}/gone.vnnlib"), "No such file"),
+        (("--vnnlib", "{pointer}"), "a Git LFS pointer"),
+        (("--vnnlib", "{bytes}"), "not text"),
         (("--vnnlib", "{empty}"), "an empty box"),
         (("--vnnlib", "{p}", "--minutes", "0"), "--minutes 0"),
         (("--vnnlib", "{p}", "--method", "magic"), "--method magic"),
@@ -208,8 +210,12 @@ def test_what_makes_no_sense(
     places = {
         "p": property_of(tmp_path / "p.vnnlib", 0.1, "(>= Y_0 1)"),
         "empty": property_of(tmp_path / "e.vnnlib", -0.1, "(>= Y_0 1)"),
+        "pointer": tmp_path / "pointer.vnnlib",
+        "bytes": tmp_path / "bytes.vnnlib",
         "tmp": tmp_path,
     }
+    places["pointer"].write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    places["bytes"].write_bytes(b"\xff\xfe\x00")
     answer = harden("certify", file, *(word.format(**places) for word in words))
     assert answer.code == 2
     assert seen in answer.err

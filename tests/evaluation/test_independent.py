@@ -167,6 +167,21 @@ def test_gradients_fail_where_they_break_a_quarter_or_less_of_what_they_could() 
     assert gradients_fail(attempts[1:], torch.full((8,), -1), right)
 
 
+def test_gradients_fail_where_scores_alone_break_what_they_left() -> None:
+    """However many images they broke: an image that Square breaks after them is one that they missed."""
+    white, blind = Attempt("white", APGD()), Attempt("other", APGD(), black_box=True)
+    right = torch.ones(8, dtype=torch.bool)
+    most = torch.tensor([0, 0, 0, 0, 0, 0, -1, -1])
+    assert not gradients_fail((white, blind), most, right)
+    assert gradients_fail(
+        (white, blind), most.where(most == 0, torch.tensor([1, 1, 1, 1, 1, 1, 1, -1])), right
+    )
+    # One that was broken before the network's gradient was used says nothing of it.
+    assert not gradients_fail((blind, white), torch.tensor([0, 1, 1, 1, 1, 1, 1, -1]), right)
+    later = Attempt("labels", APGD(), black_box=True, if_gradients_fail=True)
+    assert not gradients_fail((white, later), torch.tensor([0, 0, 0, 0, 0, 0, 1, -1]), right)
+
+
 def scene(model: Classifier, x: Tensor, threat: Threat = THREAT) -> Scene:
     ids = torch.arange(len(x))
     return Scene(model, model.logits, Batch(x, torch.zeros_like(ids), ids), threat, Draws(3, ids))
