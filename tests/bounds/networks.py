@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+
+from harden.bounds import Method, Program, certify
+from harden.graph import read
+from harden.threats import Linf
 
 Array = NDArray[np.float32]
 LEVELS = (
@@ -180,3 +185,23 @@ KINDS = {
         for kind in ("Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid", "HardSwish", "Erf", "Abs")
     },
 }
+
+
+def check_trap(built: Builder, *, falls: bool, margin: bool = True) -> None:
+    """Assert that a network of two logits is not certified at ones, where its first is ahead in real numbers.
+
+    Args:
+        built: the network.
+        falls: whether onnxruntime answers otherwise at some level of graph optimisation, which is checked.
+        margin: whether bounds of the real-number network are asked to show that it is ahead.
+    """
+    model = built.model()
+    program = Program.of(read(model))
+    x, y, threat = torch.ones(1, *built.shape), torch.zeros(1, dtype=torch.int64), Linf("1/1000000000")
+    if margin:
+        real = certify(program, x, y, threat, Method(climb=None, rounding=False))
+        assert bool(real.certified), "in real numbers there is a margin"
+    assert not bool(certify(program, x, y, threat).certified)
+    if falls:
+        logits = [runtime(model, level)(x.numpy())[0] for level in LEVELS]
+        assert any(not each[0] > each[1] for each in logits)
