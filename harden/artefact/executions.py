@@ -16,7 +16,8 @@ from harden.artefact.session import Session
 from harden.bounds import Program
 from harden.errors import InputError
 from harden.evaluation.runtime_agreement import Execution, Runtime
-from harden.graph.classification import classifying
+from harden.graph import Graph, read
+from harden.graph.classification import classifying, of_size
 from harden.graph.runtime_graphs import runtime_graphs
 
 THREADS: Final = (1, 2)
@@ -44,14 +45,15 @@ def executions(
         InputError: the file is no classifier, or an operation can't be read or bounded; it is named, with
             the level at which onnxruntime writes it.
     """
+    # The file as it is written first: an operation without a rule is the file's own, whatever it becomes.
+    sized = model if image_shape is None else of_size(model, image_shape)
+    Program.of(_as(classifier, read(sized)), device=device)
     found = []
     for each in runtime_graphs(model, image_shape):
-        graph = classifying(each.graph) if classifier else each.graph
+        graph = _as(classifier, each.graph)
         try:
             program = Program.of(graph, device=device)
         except InputError as error:
-            if "disabled" in each.levels:
-                raise
             where = f"in the graph that onnxruntime executes at optimisation level {each.levels[-1]!r}"
             raise InputError(f"{error.seen}, {where}", error.expected, error.instead) from error
         runtimes: dict[str, Runtime] = {}
@@ -61,6 +63,10 @@ def executions(
                 runtimes[name] = _Lazy(model, level, count, image_shape, classifier)
         found.append(Execution(program, each.levels, runtimes, BUILD, graph))
     return tuple(found)
+
+
+def _as(classifier: bool, graph: Graph) -> Graph:
+    return classifying(graph) if classifier else graph
 
 
 @final

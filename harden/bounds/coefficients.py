@@ -138,9 +138,13 @@ def _united(one: Window, other: Window, row: int, column: int) -> Window:
     return Window(each, one.row - top, one.column - left, one.size)
 
 
+def per_image(values: Tensor) -> Tensor:
+    """(N, ...) to (N, values of one), (N, 1) where there is no dimension but the batch's."""
+    return values.flatten(1) if values.dim() > 1 else values[:, None]
+
+
 def dot(one: Tensor, other: Tensor) -> Tensor:
     """Sums of products over all but the first dimension, (P,); an `other` of one row serves all."""
-    # Not flatten(1): a value may have no dimension but the batch's, as a mean over all others.
     if len(other) == 1:
-        return one.reshape(len(one), -1) @ other.flatten()
-    return (one * other).reshape(len(one), -1).sum(1)
+        return per_image(one) @ other.flatten()
+    return per_image(one * other).sum(1)

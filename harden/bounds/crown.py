@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from harden.bounds.coefficients import Coefficients, Size, Whole, Window
+from harden.bounds.coefficients import Coefficients, Size, Whole, Window, per_image
 from harden.bounds.program import Program, Step
 from harden.bounds.region import Region
 from harden.bounds.relaxation import Relaxation
@@ -140,7 +140,7 @@ def refined(
     """
     bound = found.lower if climb is None else partial(climb, found)
     memory = MEMORY if climb is None else MEMORY // 4  # a climb holds slopes and gradients besides
-    lower, upper = (each.flatten(1).clone() for each in interval)
+    lower, upper = (per_image(each).clone() for each in interval)
     open_ = (lower < 0) & (upper > 0) if sign_alone else lower < upper
     for of, at in _rounds(open_, found.program, memory):
         if time.monotonic() >= until:

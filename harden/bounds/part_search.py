@@ -11,7 +11,7 @@ from typing import Final, final
 import torch
 from torch import Tensor
 
-from harden.bounds.coefficients import Whole
+from harden.bounds.coefficients import Whole, per_image
 from harden.bounds.crown import at_once, relaxed
 from harden.bounds.region import Region
 from harden.bounds.relaxation import Relaxation
@@ -223,5 +223,5 @@ class PartSearch:
         """(Q,), whether no value of the region can overflow."""
         known = torch.ones(len(self.found.region), dtype=torch.bool)
         for lower, upper in self.found.intervals.values():
-            known &= (lower.isfinite() & upper.isfinite()).flatten(1).all(1)
+            known &= per_image(lower.isfinite() & upper.isfinite()).all(1)
         return known[self.asked.image]

@@ -88,7 +88,7 @@ class Program:
             step = None if node.output in mixed else _step(node, weights, sizes, like)
             if step is not None and isinstance(node.operation, Add):
                 step = layers.one_sum(node, step, weights)
-            if step is None or len(node.shape) < 2:  # a number for each image has no place to bound
+            if step is None:
                 refused.append(node)
             else:
                 steps[node.output] = step

@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.bounds.coefficients import Whole
+from harden.bounds.coefficients import Whole, per_image
 from harden.bounds.crown import narrowed
 from harden.bounds.relaxation import Relaxation
 from harden.bounds.rounding import LARGEST_32
@@ -58,8 +58,8 @@ class Signs:
         slopes = torch.zeros(len(question), _total(self.values))
         for step in self.found.program.steps:
             if isinstance(step.rule, Rectifier) and step.inputs[0] in self.values:
-                slopes[:, self.values[step.inputs[0]]] = (
-                    self.found.below_slope(step)[image].flatten(1).to(slopes.dtype)
+                slopes[:, self.values[step.inputs[0]]] = per_image(self.found.below_slope(step)[image]).to(
+                    slopes.dtype
                 )
         signs = torch.zeros(len(question), slopes.shape[1], dtype=torch.int8)
         return signs, slopes[:, None].repeat(1, rows, 1)
@@ -79,7 +79,7 @@ class Signs:
         part = narrowed(self.found, image, self._named(signs))
         empty = torch.zeros(len(signs), dtype=torch.bool)
         for lower, upper in part.intervals.values():
-            empty |= (lower > upper).flatten(1).any(1)
+            empty |= per_image(lower > upper).any(1)
         rows = self.asked.rows[question].flatten(0, 1)
         tuned = _Tuned(part, rows, limits, signs, self.values)
         best, free, seen = tuned.climbed(free.to(torch.float64), self.steps, self.rate, until)
@@ -104,8 +104,8 @@ class Signs:
             at = self.values.get(step.inputs[0])
             if not isinstance(step.rule, Rectifier) or at is None or step.name not in seen:
                 continue
-            lower, upper = (end.flatten(1) for end in part.intervals[step.inputs[0]])
-            each, slope = seen[step.name].flatten(1), slopes[:, at]
+            lower, upper = (per_image(end) for end in part.intervals[step.inputs[0]])
+            each, slope = per_image(seen[step.name]), slopes[:, at]
             width = (upper - lower).clamp_min(1e-300)
             above = -upper * lower / width
             below = torch.minimum(-lower * slope, upper * (1 - slope))

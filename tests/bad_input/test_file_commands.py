@@ -41,7 +41,7 @@ COMMANDS = [
     ),
     (
         "run --weights classifier.safetensors",
-        "classifier.safetensors does not fit the network at […]; "
+        "classifier.safetensors does not fit the network at […]: '0.weight' is in the network alone; "
         "expected weights of this very network; name the network they were saved from: --model",
     ),
     (
@@ -52,7 +52,8 @@ COMMANDS = [
     ("run --model cut-weights", f"cut-weights/checkpoint/weights.safetensors (…); expected {SAFE}; {PICKLE}"),
     (
         "run --model other-network",
-        "other-network/checkpoint/weights.safetensors does not fit the network at […]; "
+        "other-network/checkpoint/weights.safetensors does not fit the network at […]: 'network.0.weight' "
+        "has shape (3, 3) in the file, (16, 1, 3, 3) in the network; "
         "expected weights of this very network; name the network they were saved from: --model",
     ),
     (

@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.bounds.coefficients import Size, Window
+from harden.bounds.coefficients import Size, Window, per_image
 from harden.bounds.rounding import UNIT_64, envelope, gamma
 
 Map = Callable[..., Tensor]
@@ -82,4 +82,4 @@ class Affine:
 
 def _largest_of_each(values: Tensor) -> Tensor:
     """The largest of each image's values, (N,); 0 where it has none."""
-    return values.flatten(1).amax(1) if values[:1].numel() else values.new_zeros(len(values))
+    return per_image(values).amax(1) if values[:1].numel() else values.new_zeros(len(values))
