@@ -49,7 +49,7 @@ _WORDS: dict[Probe, tuple[float, str, str]] = {
     ),
     Probe.UNSTABLE: (
         0.02,
-        "share of correctly classified images that a random move of each pixel by 2^-12 changes",
+        "share of correctly classified images whose class or logits jump when each pixel moves by 2^-12",
         "remove quantisation or steps whose thresholds lie on the data's own pixel values",
     ),
     Probe.ZERO: (

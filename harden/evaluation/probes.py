@@ -44,7 +44,8 @@ LEAST = 3
 """What fewer images than these do is chance, where attacks are compared or pixels move."""
 
 ALONE = 4
-MOVE = 2.0**-12
+MOVE, NEARER = 2.0**-12, 1 / 16
+JUMP = 0.01
 UNDERFLOW = math.log(torch.finfo(torch.float32).tiny)
 _SEED = 0x70726F6265
 
@@ -55,8 +56,8 @@ def probed(
     """Probe the network and the attack on the first images of an evaluation's first batch.
 
     Cost, on an image that every attack leaves standing and with the network as its own judge: 1 pass for
-    randomness and batch composition (4 images more, alone), 1/3 for a random move, 2 at eps 0, 41 1/3 at the
-    huge eps, 32 for three eps: 76 2/3 in all, and 11 for `rescaled`; 16 for a line between two images, from
+    randomness and batch composition (4 images more, alone), 2/3 for random moves, 2 at eps 0, 41 1/3 at the
+    huge eps, 32 for three eps: 77 in all, and 11 for `rescaled`; 16 for a line between two images, from
     each of the first 32, which is 4 an image of 128. Less where images break, as they all
     should at the huge eps; at most 33 more where the judge contradicts the fast copy at every step.
 
@@ -220,10 +221,21 @@ def saturated(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def _moved(subject: Subject) -> int:
-    """How many images are of another class after a random move of every pixel by at most 2^-12."""
+    """How many images answer otherwise after a random move of every pixel by at most 2^-12.
+
+    Of another class, or with logits that jump: a move by a sixteenth of that changes them by more than half
+    as much, and by more than JUMP of their range. Of a function with a derivative it changes them by about a
+    sixteenth, so the jump is noise that is drawn from the image (or steps), which no gradient follows.
+    """
     if len(subject) == 0:
         return 0
     x, y = subject.batch.x, subject.batch.y
     noise = subject.draws.fold(1).uniform(tuple(x.shape[1:])).mul_(2 * MOVE).sub_(MOVE).to(x.device)
-    near = (x + noise).clamp_(*subject.threat.bounds)
-    return int((predicted(answers(subject.steering.judge, near, y)) != y).sum())
+    near, nearer = (
+        answers(subject.steering.judge, (x + share * noise).clamp_(*subject.threat.bounds), y)
+        for share in (1, NEARER)
+    )
+    before = subject.logits
+    far, small = ((after - before).abs().amax(1) for after in (near, nearer))
+    jumps = (small > far / 2) & (small > JUMP * (before.amax(1) - before.amin(1)))
+    return int(((predicted(near) != y) | jumps).sum())
