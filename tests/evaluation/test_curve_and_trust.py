@@ -212,9 +212,9 @@ def test_masked_gradients_make_the_number_unreliable(plain: Classifier, digits: 
     assert masked.robust.count > honest.robust.count
     assert masked.status == "unreliable"
     fired = [check for check in masked.checks if not check.passed]
-    # Noise breaks what the blind attack left standing.
-    expected = ["zero gradients", "noise beats the attacks", "huge eps", "gradient fidelity"]
-    assert [check.name for check in fired] == expected
+    # Noise breaks what the blind attack left, and pixels of the data lie on the thresholds of the rounding.
+    expected = ["zero gradients", "noise beats the attacks", "unstable predictions", "huge eps"]
+    assert [check.name for check in fired] == [*expected, "gradient fidelity"]
     assert fired[0].value == 1.0
     assert "quantisation" in fired[0].action
 
