@@ -16,7 +16,7 @@ from harden.artefact.session import Session
 from harden.bounds import Program
 from harden.errors import InputError
 from harden.evaluation.runtime_agreement import Execution, Runtime
-from harden.graph import Graph, read
+from harden.graph import Graph, UnreadableError, read
 from harden.graph.classification import classifying, of_size
 from harden.graph.runtime_graphs import runtime_graphs
 
@@ -45,15 +45,21 @@ def executions(
         InputError: the file is no classifier, or an operation can't be read or bounded; it is named, with
             the level at which onnxruntime writes it.
     """
-    # The file as it is written first: an operation without a rule is the file's own, whatever it becomes.
-    sized = model if image_shape is None else of_size(model, image_shape)
-    Program.of(_as(classifier, read(sized)), device=device)
+    try:
+        graphs = runtime_graphs(model, image_shape)
+    except UnreadableError:
+        # An operation of the file as it is written that has no rule is the cause, whatever becomes of it.
+        sized = model if image_shape is None else of_size(model, image_shape)
+        Program.of(_as(classifier, read(sized)), device=device)
+        raise
     found = []
-    for each in runtime_graphs(model, image_shape):
+    for each in graphs:
         graph = _as(classifier, each.graph)
         try:
             program = Program.of(graph, device=device)
         except InputError as error:
+            if "disabled" in each.levels:
+                raise
             where = f"in the graph that onnxruntime executes at optimisation level {each.levels[-1]!r}"
             raise InputError(f"{error.seen}, {where}", error.expected, error.instead) from error
         runtimes: dict[str, Runtime] = {}

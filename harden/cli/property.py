@@ -118,9 +118,10 @@ def decide(spec: str, question: Question, json_file: Path | None) -> int:
     check_fits(program, given)
     network = GraphNetwork(graph).eval().to(device)
     subject = Subject(network, Session(path, exported=False), program.size, given)
-    apart = first_disagreement(executed, _points(program, given, question.seed))
+    points = _points(program, given, question.seed).to(device)
     together = min(MOST_TOGETHER, max(1, VALUES // sum(math.prod(node.shape[1:]) for node in graph.nodes)))
     with frozen(network), device:
+        apart = first_disagreement(executed, points)
         attacks = _Attacks(subject, together, question.seed, until)
         found, said = _searched(() if apart else executed, attacks, question, until)
     answer = _answer(found, said)

@@ -84,5 +84,5 @@ class Smooth:
         largest = torch.maximum(lower.abs(), upper.abs())
         absolute, relative = self.error
         # A form that multiplies before it divides may overflow where the function does not.
-        absolute_or_none = torch.where(largest < MOST, absolute, torch.inf)
-        return absolute_or_none + relative * largest + 64 * UNIT_64 * (values.abs().amax(0) + largest)
+        allowed = torch.where(largest < MOST, absolute, torch.inf)
+        return allowed + relative * largest + 64 * UNIT_64 * (values.abs().amax(0) + largest)
