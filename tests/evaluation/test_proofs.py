@@ -6,20 +6,24 @@ import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harden.artefact.graph import trace
+from harden.artefact.session import Session
 from harden.bounds import Branching, Climb, Method, Program, certify
 from harden.data import Splits, load
 from harden.errors import InputError
 from harden.evaluation import Evaluation, Witnesses, evaluate, quick
 from harden.evaluation.proof_journal import ProofJournal
 from harden.evaluation.proof_report import ProofReport
-from harden.evaluation.proofs import VERDICTS, Proved, Search, prove
+from harden.evaluation.proofs import POINTS, REGIONS, VERDICTS, Proved, Search, _Prover, prove
 from harden.evaluation.runtime_agreement import Execution
 from harden.graph import read
 from harden.models import Classifier
@@ -44,9 +48,13 @@ def data() -> Data:
     return digits.test.x[:60].float(), digits.test.y[:60]
 
 
+def fitted_classifier() -> Classifier:
+    return Classifier(fitted(load("digits"), 60))
+
+
 @pytest.fixture(scope="module")
 def model() -> Classifier:
-    return Classifier(fitted(load("digits"), 60))
+    return fitted_classifier()
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +151,48 @@ def test_without_time_nothing_is_proved_and_that_is_said(
     assert none.levels.tolist() == [0] * 60
     report = ProofReport.of(none, "0" * 64, 0)
     assert (report.complete, report.left, report.counts.certified) == (False, none.left, 0)
+
+
+def test_a_proof_that_time_did_not_suffice_to_compare_is_none(
+    program: Program, data: Data, found: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime that takes a minute for each call: the first regions are compared, and no more are."""
+    clock = SimpleNamespace(now=0.0)
+    for module in ("evaluation.proofs", "bounds.certification"):
+        monkeypatch.setattr(f"harden.{module}.time", SimpleNamespace(monotonic=lambda: clock.now))
+    session = Session(trace(fitted_classifier(), (1, 8, 8)).SerializeToString())
+
+    def slow(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        clock.now += 60.0
+        return session(x)
+
+    prover = _Prover([Execution(program, ("all",), {"all": slow})], torch.device("cpu"))
+    x, y = (each[found.robust_correct] for each in data)
+    every = prover(x, y, EPS, CROWN)
+    assert int(every.certified.sum()) > REGIONS
+    assert not every.stopped
+    clock.now = 0.0
+    some = prover(x, y, EPS, CROWN, until=30.0)
+    proved = every.certified.nonzero().flatten().tolist()
+    assert some.certified.nonzero().flatten().tolist() == proved[:REGIONS]
+    assert some.stopped == set(proved[REGIONS:])
+
+
+def test_witnesses_are_compared_for_a_share_of_the_time(
+    program: Program, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, sizes = SimpleNamespace(now=0.0), list[int]()
+    monkeypatch.setattr("harden.evaluation.proofs.time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def slow(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        clock.now += 1.0
+        sizes.append(len(x))
+        return session(x)
+
+    session = Session(trace(fitted_classifier(), (1, 8, 8)).SerializeToString())
+    prover = _Prover([Execution(program, ("all",), {"all": slow})], torch.device("cpu"))
+    prover.compare_at(torch.cat([data[0], data[0]]), 1.5)
+    assert sizes == [POINTS, POINTS]
 
 
 class Stop(Exception):
