@@ -115,6 +115,7 @@ class Robustness:
         """
         from harden.cli.plugged import Plugged
         from harden.errors import HardenError
+        from harden.plain_text import log_line
 
         option = self._item.config.getoption
         try:
@@ -134,12 +135,12 @@ class Robustness:
                 return None
             before = found.known(threat, attacks, bool(option("harden_allow_missing")))
             if before is None:
-                pytest.skip(f"no baseline for {found.name(threat, attacks)}")
+                pytest.skip(log_line(f"no baseline for {found.name(threat, attacks)}"))
             gauge = found.gauge(model, data, self._folder)
             return self._judged(found.comparisons(gauge, before, threat, attacks), rule, before.name)
         except HardenError as error:
             said = str(error)
-        pytest.fail(said, pytrace=False)  # outside of the handler, or the report tells it twice
+        pytest.fail(log_line(said), pytrace=False)  # outside of the handler, or the report tells it twice
 
     def _judged(self, comparisons: tuple[Comparison, ...], rule: Rule, name: str) -> Verdict:
         from harden.regression.passing import packed
@@ -189,22 +190,23 @@ class _Collected:
         """Write a section, and GitHub's summary."""
         if not self._found:
             return
+        from harden.plain_text import log_line
         from harden.regression.github import append_summary
         from harden.regression.passing import unpacked
         from harden.regression.wording import as_markdown, as_text
 
         terminalreporter.section("robustness")
         for backend in sorted(self._backends):
-            terminalreporter.line(f"kernels: {backend}")
+            terminalreporter.line(log_line(f"kernels: {backend}"))
         for each in self._found:
             if "updated" in each:
-                terminalreporter.line(f"updated: {each['updated']}")
+                terminalreporter.line(log_line(f"updated: {each['updated']}"))
                 continue
             verdict = unpacked(each)
             terminalreporter.line(as_text(verdict))
             append_summary(as_markdown(verdict))
         for name in self._unused():
-            terminalreporter.line(f"not checked in this session: {name}")
+            terminalreporter.line(log_line(f"not checked in this session: {name}"))
 
     def _unused(self) -> list[str]:
         from harden.errors import HardenError

@@ -30,8 +30,8 @@ NATIVE = sorted(
     # The build's own files lie below `editable`.
     and "editable" not in path.relative_to(LIBRARY).parts
 )
-PRINTERS = ("cli/", "verifier/command.py", "verifier/__main__.py")
-"""Where output is the job; everywhere else values are returned."""
+PRINTERS = ("terminal.py", "cli/console.py")
+"""The doors of output, which escape what comes from others; everywhere else values are returned to them."""
 
 
 def _name(path: Path) -> str:
@@ -120,15 +120,25 @@ def _asserts(tree: ast.Module) -> list[int]:
 
 
 def _prints(tree: ast.Module) -> list[int]:
-    return [
-        node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and (
-            (isinstance(node.func, ast.Name) and node.func.id == "print")
-            or ast.unparse(node.func) in {"sys.stdout.write", "sys.stderr.write"}
+    """A print past the doors: by Python, by a standard stream, by click or typer, or by rich."""
+    calls = {"print", "console.print", "typer.echo", "typer.secho", "click.echo", "click.secho"}
+    found = []
+    for node in ast.walk(tree):
+        text = (
+            ast.unparse(node.func if isinstance(node, ast.Call) else node)
+            if isinstance(node, ast.expr)
+            else ""
         )
-    ]
+        packages: list[str] = []
+        if isinstance(node, ast.Import):
+            packages = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            packages = [node.module or ""]
+        called = isinstance(node, ast.Call) and text in calls
+        stream = isinstance(node, ast.Attribute) and text in {"sys.stdout", "sys.stderr"}
+        if called or stream or any(name.split(".")[0] == "rich" for name in packages):
+            found.append(node.lineno)
+    return found
 
 
 def _uses_of_the_front_door(tree: ast.Module) -> list[int]:
@@ -204,8 +214,17 @@ RULES: list[tuple[Rule, tuple[str, ...], list[str], list[str]]] = [
     (
         _prints,
         PRINTERS,
-        ["print(1)", "def f():\n    print()", "sys.stdout.write('x')"],
-        ["console.print(1)", "fingerprint(1)"],
+        [
+            "print(1)",
+            "def f():\n    print()",
+            "sys.stdout.write('x')",
+            "log(stream=sys.stderr)",
+            "typer.echo(name)",
+            "from rich.table import Table",
+            "import rich",
+            "console.print(f'{name}')",
+        ],
+        ["say(1)", "fingerprint(1)", "sys.stdin.buffer", "import richer"],
     ),
     (
         _uses_of_the_front_door,

@@ -16,6 +16,7 @@ from harden.certificate import charts, words
 from harden.certificate.figures import curve_chart, stages
 from harden.certificate.schema import ClassRecord, Pair, Predicate
 from harden.certificate.sealed import Certificate
+from harden.plain_text import one_line
 
 LARGEST: Final = 200_000
 """Bytes that the page stays below; pairs of the gallery are dropped until it does."""
@@ -75,6 +76,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         loader=FunctionLoader(_file),
+        finalize=_shown,
     )
     filters: dict[str, Any] = {
         "percent": words.percent,
@@ -87,6 +89,13 @@ def _environment() -> Environment:
     environment.filters.update(filters)
     environment.globals.update(verdict_bar=charts.verdict_bar, class_bar=charts.class_bar)
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """What does not print, escaped, before it is escaped for HTML; the lines of a recipe stay lines."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return "\n".join(one_line(line) for line in value.split("\n"))
 
 
 def _weakest(classes: tuple[ClassRecord, ...]) -> list[ClassRecord]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from harden.certificate.schema import Comparison, Proportion, Statement
+from harden.plain_text import one_line
 
 THIN = "\u202f"
 """A narrow space that does not break: between digits of thousands and before a unit."""
@@ -82,7 +83,7 @@ def summary(statement: Statement, seal: str) -> str:
         lines += _before(p.comparison)
     lines += [f"  {attack.name}: {in_full(attack.robust)} left standing" for attack in p.attacks]
     lines.append(f"  seal sha256 {seal} (not a signature)")
-    return "\n".join(lines).replace(THIN, " ")
+    return "\n".join(one_line(line) for line in lines).replace(THIN, " ")
 
 
 def _before(comparison: Comparison) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
@@ -13,6 +12,7 @@ import typer
 from harden.cli.codes import INTERRUPTED, OUR_FAULT, USAGE
 from harden.cli.signals import say_stopped
 from harden.errors import HardenError
+from harden.terminal import LogStream, complain
 
 _NOTE = "raised by "
 # What no program can help: a full or read-only disk, a quota, missing rights.
@@ -62,11 +62,12 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
 
 def _say(line: str, code: int) -> int:
     # One line, whatever an exception of somebody else's brought along.
-    print(f"harden: {' '.join(line.splitlines())}", file=sys.stderr)
+    complain(f"harden: {' '.join(line.splitlines())}")
     return code
 
 
 def _our_fault() -> int:
+    logging.basicConfig(stream=LogStream(), format="%(name)s: %(message)s")  # where it came before --verbose
     logging.getLogger("harden").exception("this is a fault of harden itself; please report it")
     return OUR_FAULT
 

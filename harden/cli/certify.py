@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
-from rich.table import Table
-
 from harden.artefact.executions import BUILD
 from harden.bounds import Branching
 from harden.cli.bare import Bare, file_of
-from harden.cli.console import Watch, console, write_json
+from harden.cli.console import Watch, say, say_table, write_json
 from harden.cli.evaluate import fitting
 from harden.cli.proving import method_named
 from harden.cli.sampling import evaluated_images
@@ -120,26 +118,20 @@ def show(proved: Proved, splits: Splits, path: Path) -> None:
     """Print the bracket, the verdicts and the radii."""
     found = proved.found
     low, high = found.threat.bounds
-    table = Table(
-        title=f"{splits.name} test, {found.threat}, {path} in float32",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
-    for name in ("", "accuracy", ""):
-        table.add_column(name)
-    table.add_row("clean", str(found.clean), "")
-    certified = proved.at_least(proved.top)
-    table.add_row("certified", str(certified), "at least: proved")
     robust = str(found.robust) if found.status == "ok" else "unreliable"
-    table.add_row("robust", robust, "at most: what attacks left standing")
-    console.print(table)
+    rows = [
+        ("clean", str(found.clean), ""),
+        ("certified", str(proved.at_least(proved.top)), "at least: proved"),
+        ("robust", robust, "at most: what attacks left standing"),
+    ]
+    title = f"{splits.name} test, {found.threat}, {path} in float32"
+    say_table(("", "accuracy", ""), rows, title=title)
     verdicts = proved.verdicts
     counts = ", ".join(f"{verdicts.count(name):,} {name}" for name in ("certified", "falsified", "unknown"))
-    console.print(f"{counts}; {proved.search.method}; {proved.seconds:.1f} s", soft_wrap=True)
-    console.print(f"boxes are clipped to the data's domain, [{low:g}, {high:g}]", soft_wrap=True)
+    say(f"{counts}; {proved.search.method}; {proved.seconds:.1f} s")
+    say(f"boxes are clipped to the data's domain, [{low:g}, {high:g}]")
     if proved.disagreement is not None:
-        console.print(f"nothing is proved: {proved.disagreement}", soft_wrap=True)
+        say(f"nothing is proved: {proved.disagreement}")
     _show_radii(proved)
     _show_time(proved)
 
@@ -147,13 +139,9 @@ def show(proved: Proved, splits: Splits, path: Path) -> None:
 def _show_radii(proved: Proved) -> None:
     if not proved.search.steps:
         return
-    table = Table(title="certified accuracy over the radius", title_justify="left", box=None, pad_edge=False)
-    for name in ("radius", "certified, at least"):
-        table.add_column(name)
     every = max(1, proved.top // 4)
-    for eps, share in proved.curve[every - 1 :: every]:
-        table.add_row(str(eps), str(share))
-    console.print(table)
+    rows = [(str(eps), str(share)) for eps, share in proved.curve[every - 1 :: every]]
+    say_table(("radius", "certified, at least"), rows, title="certified accuracy over the radius")
 
 
 def _show_time(proved: Proved) -> None:
@@ -169,7 +157,7 @@ def _show_time(proved: Proved) -> None:
     ):
         if count:
             said.append(f"{count:,} of {len(found.labels) + found.left:,} images {what}")
-    console.print(f"time was up: {'; '.join(said)}", soft_wrap=True)
+    say(f"time was up: {'; '.join(said)}")
 
 
 def _check_minutes(minutes: float | None) -> None:

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 
 from harden import kernels
 from harden.certificate.optimisation_levels import TESTED
-from harden.cli.console import console, write_json
+from harden.cli.console import say_table, write_json
 from harden.models import bfloat16_is_native
 
 _PACKAGES = ("harden", "torch", "torchvision", "onnx", "onnxruntime", "onnxscript", "numpy", "scikit-learn")
@@ -24,10 +23,7 @@ _PACKAGES = ("harden", "torch", "torchvision", "onnx", "onnxruntime", "onnxscrip
 def doctor(json_file: Path | None) -> int:
     """Say what is installed and what runs; 1 where a compiled library is there and does not load."""
     found = _findings()
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name, value in found.items():
-        table.add_row(name, str(value))
-    console.print(table)
+    say_table(("", ""), [(name, str(value)) for name, value in found.items()])
     write_json(json_file, found)
     failed = [name for name, value in found.items() if name.startswith("kernels") and "FAILED" in str(value)]
     return 1 if failed else 0

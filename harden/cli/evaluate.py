@@ -19,7 +19,7 @@ from harden.cli.access import MEANING, Access, Allowed, of_file
 from harden.cli.bare import is_bare
 from harden.cli.beyond import Beyond, Subject, as_decided, measured, show
 from harden.cli.clock import finished, minutes_left, within
-from harden.cli.console import Watch, console, write_json
+from harden.cli.console import Watch, say, write_json
 from harden.cli.evaluated import at_chance, show_curve
 from harden.cli.evaluated import show as show_evaluation
 from harden.cli.sampling import evaluated_images
@@ -119,7 +119,7 @@ def evaluate(
     title = f"{splits.name} test, {threats[-1]}, decided by {access.by}"
     show_evaluation(found, title, splits.test.classes)
     for line in _remarks(access, found, late=late, bare=is_bare(spec)):
-        console.print(line, soft_wrap=True)
+        say(line)
     if len(curve) > 1:
         show_curve(curve, f"{splits.name} test, {plan.norm}")
     show(more, splits.test.classes)

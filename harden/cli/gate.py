@@ -12,11 +12,12 @@ from typing import Any, final
 
 from harden.cli.benched import Bench, timed
 from harden.cli.clock import minutes_left, within
-from harden.cli.console import console, write_file, write_json
+from harden.cli.console import annotate, say_lines, write_file, write_json
 from harden.cli.gauging import Ask, Gauge, Way
 from harden.errors import BaselineError, HardenError, InputError
+from harden.plain_text import markdown, markup
 from harden.regression.baseline import compared_in_part, read, require_same
-from harden.regression.github import SUMMARY, annotation, append_summary
+from harden.regression.github import SUMMARY, append_summary
 from harden.regression.machine import as_json, as_junit, broken_junit
 from harden.regression.records import Check, described
 from harden.regression.verdict import GOOD, Comparison, Rule, Verdict, judge
@@ -100,7 +101,7 @@ def check(model: str, data: str, gate: Gate, files: Files) -> int:
         _write_broken(files, names, error)
         raise
     code = verdict.exit_code(gate.strict)
-    console.print(as_text(verdict), markup=False, soft_wrap=True)
+    say_lines(as_text(verdict))
     _write(files, verdict, gate, {"models": models, "exit_code": code})
     _tell_github(as_markdown(verdict), headline(verdict) if code != GOOD else "")
     return code
@@ -189,26 +190,22 @@ def _write_broken(files: Files, names: list[str], error: Exception) -> None:
     else:
         said = f"harden itself failed: {type(error).__name__}: {error}"
     said = " ".join(said.split())
-    text = f"### Robustness gate: no answer\n\n{said}\n"
+    text = f"### Robustness gate: no answer\n\n{markdown(said)}\n"
     if files.junit is not None:
         write_file(files.junit, broken_junit(names, said))
     for path in (files.markdown, files.html):
         if path is not None:
             write_file(
-                path, text if path is files.markdown else f"<!doctype html>\n<pre>{_plain(said)}</pre>\n"
+                path, text if path is files.markdown else f"<!doctype html>\n<pre>{markup(said)}</pre>\n"
             )
     write_json(files.json, {"created": _now(), "state": "ERROR", "message": said})
     _tell_github(text, said)
 
 
-def _plain(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")
-
-
 def _tell_github(text: str, error: str) -> None:
     append_summary(text)
     if error and (os.environ.get(SUMMARY) or os.environ.get("GITHUB_ACTIONS") == "true"):
-        console.print(annotation("harden check", error), markup=False, soft_wrap=True)
+        annotate("harden check", error)
 
 
 def _now() -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from harden.bounds import Method
 from harden.cli.access import blind
 from harden.cli.bare import Bare, Numbers, file_of
-from harden.cli.console import Watch, console
+from harden.cli.console import Watch, say
 from harden.cli.evaluated import at_chance
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import numbers
@@ -205,7 +205,7 @@ class Gauge:
         with Watch() as watch:
             found = self.measure(ask, lambda at: watch.phase(Phase.of("attack", at)), minutes)
         if self._remark:
-            console.print(self._remark, markup=False, soft_wrap=True)
+            say(self._remark)
         return found
 
     def load(self) -> None:

@@ -11,7 +11,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import final
 
-from harden.cli.console import console, write_file
+from harden.cli.console import say, write_file
 from harden.cli.options import writable
 from harden.errors import InputError
 from harden.threats import from_name
@@ -99,7 +99,7 @@ def init(folder: Path, wanted: Wanted, force: bool) -> int:
         write_file(path, content)
     _tell(folder, wanted, [str(path.relative_to(folder)) for path in files])
     if not sure:
-        _say(f"the jobs install {install!r}: make sure that your index has this one, or write --install")
+        say(f"the jobs install {install!r}: make sure that your index has this one, or write --install")
     return 0
 
 
@@ -130,19 +130,19 @@ def _running(digits: bool) -> tuple[str, bool]:
 
 def _tell(folder: Path, wanted: Wanted, written: list[str]) -> None:
     for name in written:
-        _say(f"wrote {folder / name}")
+        say(f"wrote {folder / name}")
     if _GITLAB_BESIDE in written:
-        _say(f"add to {_GITLAB}, under include:  - local: {_GITLAB_BESIDE}")
+        say(f"add to {_GITLAB}, under include:  - local: {_GITLAB_BESIDE}")
     enter = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
-    _say("next, with the model to keep:")
-    _say(f"  {enter}harden baseline update {shlex.quote(wanted.model)} --config harden.toml")
-    _say("then commit:")
-    _say(f"  {enter}git add {' '.join(shlex.quote(name) for name in (*written, _BASELINE))}")
+    say("next, with the model to keep:")
+    say(f"  {enter}harden baseline update {shlex.quote(wanted.model)} --config harden.toml")
+    say("then commit:")
+    say(f"  {enter}git add {' '.join(shlex.quote(name) for name in (*written, _BASELINE))}")
     needed = [wanted.model, *_files_of(wanted.data)]
     missing = [name for name in needed if not (folder / name).exists()]
-    _say(f"the jobs need {' and '.join(needed)} too: commit, or let a step before the check bring them")
+    say(f"the jobs need {' and '.join(needed)} too: commit, or let a step before the check bring them")
     if missing:
-        _say(f"not there yet: {', '.join(missing)}")
+        say(f"not there yet: {', '.join(missing)}")
 
 
 def _files_of(data: str) -> list[str]:
@@ -152,7 +152,3 @@ def _files_of(data: str) -> list[str]:
 
 def _template(name: str) -> str:
     return (resources.files("harden.cli") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _say(line: str) -> None:
-    console.print(line, markup=False, soft_wrap=True)

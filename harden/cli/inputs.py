@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from harden.cli.choice import Choice
-from harden.cli.console import console
+from harden.cli.console import say
 from harden.cli.preparing import Ready
 from harden.data import Examples
 
@@ -32,7 +32,7 @@ def print_inputs(choice: Choice, ready: Ready) -> None:
     if weights:
         lines.append(("", f"class weights {', '.join(f'{weight:.3g}' for weight in weights)}"))
     for name, text in lines:
-        console.print(f"{name:10}{text}", soft_wrap=True)
+        say(f"{name:10}{text}")
 
 
 def balance(examples: Examples) -> str:

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated
 
 import typer
 
 from harden.cli.configuration import fill_defaults
 from harden.errors import InputError
-
-
-@final
-class _Stderr:
-    """The standard error of the moment, so that log lines stay above rich's bars, which replace it."""
-
-    def write(self, text: str) -> int:
-        return sys.stderr.write(text)
-
-    def flush(self) -> None:
-        sys.stderr.flush()
+from harden.terminal import LogStream
 
 
 def show_log(verbose: bool) -> bool:
     """Let the library's log be seen; without -v its warnings alone."""
     if not logging.getLogger().handlers:
-        logging.basicConfig(stream=_Stderr(), format="%(name)s: %(message)s")
+        logging.basicConfig(stream=LogStream(), format="%(name)s: %(message)s")
     logging.getLogger("harden").setLevel(logging.INFO if verbose else logging.WARNING)
     return verbose
 

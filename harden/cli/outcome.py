@@ -5,11 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from rich.table import Table
-
 from harden.artefact.loaded import Artefact
 from harden.certificate.schema import ClassRecord, Proportion
-from harden.cli.console import console
+from harden.cli.console import say, say_table
 from harden.statistics import Proportion as Measured
 
 
@@ -17,37 +15,29 @@ def print_artefact(artefact: Artefact) -> None:
     """Print before and after with n and intervals, and where the files are."""
     predicate = artefact.certificate.predicate
     threat = predicate.threat
-    table = Table(
-        title=f"Accuracy on {predicate.data.n} test images, {threat.norm} eps {threat.eps}, 95 % intervals",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
-    for name in ("", "clean", "robust, at most", "certified, at least"):
-        table.add_column(name, justify="left")
+    rows = []
     if predicate.comparison is not None:
         other = predicate.comparison
         beside = _cell(other.robust) if other.status == "ok" else "unreliable"
-        table.add_row(other.name, _cell(other.clean), beside, "not tried")
+        rows.append((other.name, _cell(other.clean), beside, "not tried"))
     proved = "not tried" if predicate.bracket.method is None else _cell(predicate.bracket.certified)
     robust = _cell(predicate.bracket.robust) if predicate.status == "ok" else "unreliable, see the page"
-    table.add_row("exported file", _cell(predicate.clean), robust, proved)
-    console.print(table)
-    console.print("at most: what attacks left standing; at least: what was proved")
+    rows.append(("exported file", _cell(predicate.clean), robust, proved))
+    title = f"Accuracy on {predicate.data.n} test images, {threat.norm} eps {threat.eps}, 95 % intervals"
+    say_table(("", "clean", "robust, at most", "certified, at least"), rows, title=title)
+    say("at most: what attacks left standing; at least: what was proved")
     for point in () if predicate.proof is None else predicate.proof.points:
         share = _whole(point.certified)
-        console.print(f"proved for every change up to {point.eps}: {share}", soft_wrap=True)
+        say(f"proved for every change up to {point.eps}: {share}")
     worst = _worst_class(artefact)
     if worst is not None:
-        console.print(
-            f"worst class {worst.label}: clean {_whole(worst.clean)}, robust at most {_whole(worst.robust)}",
-            soft_wrap=True,
-        )
-    console.print(f"\nfiles in {artefact.folder}/")
+        say(f"worst class {worst.label}: clean {_whole(worst.clean)}, robust at most {_whole(worst.robust)}")
+    say()
+    say(f"files in {artefact.folder}/")
     for name, what in _FILES.items():
         if (artefact.folder / name).exists():
-            console.print(f"  {name:18} {what}", soft_wrap=True)
-    console.print(f"check them again with: harden verify {shlex.quote(str(artefact.folder))}", soft_wrap=True)
+            say(f"  {name:18} {what}")
+    say(f"check them again with: harden verify {shlex.quote(str(artefact.folder))}")
 
 
 def exit_code(artefact: Artefact) -> int:

@@ -23,7 +23,7 @@ from harden.bounds.region import Region
 from harden.bounds.vnnlib import Property, parse
 from harden.certificate.optimisation_levels import DEFAULT
 from harden.cli.bare import file_of
-from harden.cli.console import console, write_json
+from harden.cli.console import say, write_json
 from harden.cli.proving import method_named
 from harden.errors import InputError
 from harden.evaluation.counterexamples import counterexample
@@ -144,10 +144,10 @@ def decide(spec: str, question: Question, json_file: Path | None) -> int:
         },
     )
     if apart is not None:
-        console.print(f"nothing is proved: {apart}", soft_wrap=True)
+        say(f"nothing is proved: {apart}")
     elif answer == "unknown":
-        console.print(_open(said), soft_wrap=True)
-    console.print(answer)
+        say(_open(said))
+    say(answer)
     return 0
 
 
@@ -239,14 +239,12 @@ def _write_witness(found: Counterexample | None, path: Path | None) -> Path | No
     if found is None:
         return None
     if path is None:
-        console.print("a counterexample was found; --witness FILE.npy writes it", soft_wrap=True)
+        say("a counterexample was found; --witness FILE.npy writes it")
         return None
     content: Any = io.BytesIO()
     np.save(content, found.x[None])  # as a batch of one, which a session takes
     write_bytes(path, content.getvalue())
-    console.print(
-        f"counterexample in {path}, which onnxruntime answers with {found.y.tolist()}", soft_wrap=True
-    )
+    say(f"counterexample in {path}, which onnxruntime answers with {found.y.tolist()}")
     return path
 
 

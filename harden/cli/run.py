@@ -12,7 +12,7 @@ from harden.cli.answers import StoppedError
 from harden.cli.batches import fitted, no_room
 from harden.cli.choice import Choice
 from harden.cli.codes import NO_ROOM
-from harden.cli.console import Watch, console, print_costs, print_kernels, write_json
+from harden.cli.console import Watch, print_costs, print_kernels, say, write_json
 from harden.cli.folders import can_go_on, holds_a_run, output_folder
 from harden.cli.inputs import print_inputs
 from harden.cli.outcome import as_json, exit_code, print_artefact
@@ -107,7 +107,7 @@ def _finished(choice: Choice, ready: Ready, out: Path) -> Artefact | None:
     plan = {**plan_of(job, ready.options.device.type), **_evaluation(choice, ready)}
     artefact = finished(out, plan)
     if artefact is not None:
-        console.print(f"this run has ended before: {out} is as it left it")
+        say(f"this run has ended before: {out} is as it left it")
     return artefact
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from types import FrameType
 from typing import final
 
 from harden.cli.codes import INTERRUPTED, TERMINATED
+from harden.terminal import complain
 
 _OWNERS: set[int] = set()  # processes that were told to end
 
@@ -30,7 +30,7 @@ def say_stopped(what_is_left: str = "nothing half-written was left") -> int:
     """Say that the command was interrupted, and return the exit code: 143 after SIGTERM, else 130."""
     # By the process and not by the exception: typer turns that into a code of its own.
     told = os.getpid() in _OWNERS
-    print(f"harden: {'terminated' if told else 'interrupted'}; {what_is_left}", file=sys.stderr)
+    complain(f"harden: {'terminated' if told else 'interrupted'}; {what_is_left}")
     return TERMINATED if told else INTERRUPTED
 
 

@@ -10,7 +10,7 @@ from typing import final
 import torch
 
 from harden.artefact.folder import CHECKPOINT_FOLDER
-from harden.cli.console import console
+from harden.cli.console import say
 from harden.cli.networks import build_network
 from harden.data import Splits
 from harden.errors import InputError
@@ -92,7 +92,7 @@ class ModelSpec:
         model = copied(model)
         if self.weights is not None:
             for note in load_weights_file(model.network, Path(self.weights)):
-                console.print(note, markup=False, soft_wrap=True)
+                say(note)
         return model
 
     def resolved(self) -> ModelSpec:

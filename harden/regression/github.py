@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from harden.plain_text import one_line
+
 SUMMARY = "GITHUB_STEP_SUMMARY"
 LIMIT = 1 << 20
 """Bytes that one step's summary may hold; more, and GitHub shows none of it."""
@@ -49,6 +51,5 @@ def fitting(text: str, room: int) -> bytes:
 
 def annotation(title: str, message: str) -> str:
     """The line that makes GitHub show an error beside the job: both texts escaped, so that they stay one."""
-    text = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    head = title.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    text, head = (one_line(each).replace("%", "%25") for each in (message, title))
     return f"::error title={head.replace(':', '%3A').replace(',', '%2C')}::{text}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
-import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
 from harden.errors import HardenError
+from harden.terminal import complain, say
 from harden.verifier.findings import Verification
 from harden.verifier.verification import verify
 
@@ -26,10 +28,13 @@ def main(argv: Sequence[str]) -> int:
         0 every claim holds; 1 a claim is broken, the last line names the file; 2 no such folder, no
         certificate in it, or wrong usage; 70 a fault of the verifier itself.
     """
-    parser = _parser()
+    usage = io.StringIO()
     try:
-        options = parser.parse_args(list(argv))
+        with redirect_stderr(usage):  # argparse repeats words as they are
+            options = _parser().parse_args(list(argv))
     except SystemExit as stop:  # argparse leaves by itself: 0 after --help, 2 on wrong usage
+        for line in usage.getvalue().splitlines():
+            complain(line)
         return stop.code if isinstance(stop.code, int) else 2
     try:
         verification = verify(options.folder)
@@ -39,11 +44,11 @@ def main(argv: Sequence[str]) -> int:
     except HardenError as error:
         code = error.exit_code
         answer = {"ok": False, "error": str(error), "exit_code": code}
-        print(f"harden verify: {error}", file=sys.stderr)
+        complain(f"harden verify: {error}")
     except Exception as error:  # a fault of ours is never 0, 1 or 2
         code = _FAULT
         answer = {"ok": False, "error": f"{type(error).__name__}: {error}", "exit_code": code}
-        print(f"harden verify: our own fault: {type(error).__name__}: {error}", file=sys.stderr)
+        complain(f"harden verify: our own fault: {type(error).__name__}: {error}")
     return code or _write(options.json, answer)
 
 
@@ -60,12 +65,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _print(verification: Verification) -> None:
     for check in verification.checks:
-        print(f"{'holds ' if check.passed else 'BROKEN'}  {check.file:<16}  {check.name:<11}  {check.detail}")
+        say(f"{'holds ' if check.passed else 'BROKEN'}  {check.file:<16}  {check.name:<11}  {check.detail}")
     if verification.ok:
-        print(f"verified: {verification.headline}")
+        say(f"verified: {verification.headline}")
     else:
         files = dict.fromkeys(check.file for check in verification.checks if not check.passed)
-        print(f"broken: {', '.join(files)}")
+        say(f"broken: {', '.join(files)}")
 
 
 def _write(target: str | None, answer: dict[str, Any]) -> int:
@@ -74,10 +79,9 @@ def _write(target: str | None, answer: dict[str, Any]) -> int:
     try:
         Path(target).write_text(json.dumps(answer, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        print(
+        complain(
             f"harden verify: {target} cannot be written ({error.strerror}); expected a writable place; "
-            "pass another --json FILE",
-            file=sys.stderr,
+            "pass another --json FILE"
         )
         return 2
     return 0
