@@ -2,14 +2,57 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Final
 
 from harden.errors import InputError
+from harden.limits import Limit
 
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
+
+
+def read_bytes(path: str | Path, most: Limit) -> bytes:
+    """Read a regular file: no device, which may never end, and no pipe, which may never begin.
+
+    Raises:
+        InputError: it is larger than the limit, on the disk or as its size says.
+        OSError: it can't be read, is no regular file, or grows while it is read.
+    """
+    # Without O_NONBLOCK a pipe that nobody writes to holds the process at open.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        size = _size_of(file.fileno())
+        most.check(str(path), size)
+        content = file.read(size + 1)
+    if len(content) > size:  # as the files of /proc, which say 0
+        raise OSError(errno.EINVAL, "it holds more than its size says")
+    return content
+
+
+def check_regular(path: str | Path) -> None:
+    """Refuse what is no regular file, before a library opens it.
+
+    Raises:
+        OSError: it is none, or can't be looked at.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        _size_of(handle)
+    finally:
+        os.close(handle)
+
+
+def _size_of(handle: int) -> int:
+    found = os.fstat(handle)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "a device, pipe or socket, and no regular file")
+    return found.st_size
 
 
 def refuse_pointer(content: bytes, path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
-from harden.files import write_bytes, write_text
+from harden.errors import InputError
+from harden.files import check_regular, read_bytes, write_bytes, write_text
+from harden.limits import MODEL_BYTES, Limit
 
 
 def test_it_writes_and_replaces(tmp_path: Path) -> None:
@@ -101,3 +104,50 @@ def test_a_file_system_that_flushes_no_folders_is_no_obstacle(
     monkeypatch.setattr(os, "fsync", refuse)
     write_bytes(tmp_path / "file", b"whole")
     assert (tmp_path / "file").read_bytes() == b"whole"
+
+
+ROOM = Limit("ROOM", 5, "bytes", "five fit")
+
+
+def test_a_regular_file_is_read_up_to_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"12345")
+    assert read_bytes(path, ROOM) == b"12345"
+    path.write_bytes(b"123456")
+    with pytest.raises(InputError, match=r"model\.onnx of 6 bytes; expected at most 5; set HARDEN_MOST_ROOM"):
+        read_bytes(path, ROOM)
+    monkeypatch.setenv("HARDEN_MOST_ROOM", "6")
+    assert read_bytes(path, ROOM) == b"123456"
+
+
+def test_a_file_that_is_large_by_name_alone_is_not_read(tmp_path: Path) -> None:
+    """A hole of a petabyte takes no place on the disk."""
+    path = tmp_path / "model.onnx"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(InputError, match="1,099,511,627,776 bytes"):
+        read_bytes(path, MODEL_BYTES)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/null", "/dev/stdin", "pipe", "socket"])
+def test_what_may_never_end_or_begin_is_not_read(name: str, tmp_path: Path) -> None:
+    path = Path(name) if name.startswith("/") else tmp_path / name
+    if name == "pipe":
+        os.mkfifo(path)
+    if name == "socket":
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(path))
+    if name == "/dev/stdin" and stat.S_ISREG(os.fstat(0).st_mode):
+        return
+    for read in (lambda: read_bytes(path, MODEL_BYTES), lambda: check_regular(path)):
+        with pytest.raises(OSError, match=r"no regular file|No such device"):
+            read()
+
+
+def test_a_folder_and_a_file_that_says_too_little_are_not_read(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        read_bytes(tmp_path, MODEL_BYTES)
+    proc = Path("/proc/self/status")
+    if proc.exists():
+        with pytest.raises(OSError, match="more than its size says"):
+            read_bytes(proc, MODEL_BYTES)

@@ -17,7 +17,8 @@ from harden.certificate.optimisation_levels import LEVELS
 from harden.certificate.ports import INPUT, OUTPUT
 from harden.certificate.runnable import check_runnable
 from harden.errors import InputError
-from harden.files import refuse_pointer
+from harden.files import read_bytes, refuse_pointer
+from harden.limits import MODEL_BYTES
 
 
 @final
@@ -186,7 +187,7 @@ _PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*\) (?=[A-Z])")
 
 def _read(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, MODEL_BYTES)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror})", "an ONNX model", "point to an existing file"

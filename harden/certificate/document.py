@@ -21,7 +21,8 @@ from harden.certificate.schema import (
 )
 from harden.certificate.sealed import Certificate
 from harden.errors import BrokenClaimError, InputError
-from harden.files import refuse_pointer, write_bytes
+from harden.files import read_bytes, refuse_pointer, write_bytes
+from harden.limits import JSON_BYTES
 
 CERTIFICATE_FILE = "certificate.json"
 _ADVICE = "pass the folder that harden wrote, or write the certificate again"
@@ -88,7 +89,7 @@ def read(path: str | Path) -> Certificate:
             f"{target}, an ONNX file", "an artefact's folder", "pass the folder that harden wrote it to"
         )
     try:
-        data = target.read_bytes()
+        data = read_bytes(target, JSON_BYTES)
     except OSError as error:
         raise InputError(f"{target} cannot be read ({error.strerror})", "a certificate", _ADVICE) from error
     refuse_pointer(data, target)

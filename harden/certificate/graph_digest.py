@@ -18,6 +18,8 @@ import onnx
 from onnx import numpy_helper
 
 from harden.errors import InputError
+from harden.files import read_bytes
+from harden.limits import MODEL_BYTES
 
 _VERSION = "harden-graph-v1"
 
@@ -75,7 +77,7 @@ def graph_digest_file(path: str | Path) -> str:
         InputError: the file is not an ONNX model, or holds what v1 does not cover.
         OSError: the file cannot be read.
     """
-    return graph_digest_bytes(Path(path).read_bytes())
+    return graph_digest_bytes(read_bytes(path, MODEL_BYTES))
 
 
 def graph_digest_bytes(data: bytes) -> str:

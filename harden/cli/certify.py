@@ -25,6 +25,8 @@ from harden.evaluation import Attempt, Evaluation, Phase, evaluate
 from harden.evaluation.proof_journal import ProofJournal
 from harden.evaluation.proof_report import ProofReport
 from harden.evaluation.proofs import Proved, Search, prove
+from harden.files import read_bytes
+from harden.limits import MODEL_BYTES
 from harden.models import Classifier
 from harden.models.devices import check_device
 from harden.threats import Threat, from_name
@@ -74,7 +76,7 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
     _, model = file.reading(from_loader(splits.test, plan.batch_size))
     executed = file.executions(device)
     model = model.to(device)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(read_bytes(path, MODEL_BYTES)).hexdigest()
     with fitting(plan.batch_size), Watch() as watch:
         found = _attacked(file, model, images, (threat, attempts), plan, watch)
         proved = prove(

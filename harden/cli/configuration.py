@@ -13,14 +13,15 @@ from typing import Any, final, get_args, get_origin, get_type_hints
 import typer
 
 from harden.errors import InputError
-from harden.files import refuse_pointer
+from harden.files import read_bytes, refuse_pointer
+from harden.limits import CONFIG_BYTES
+from harden.nesting import check_toml
 
 _CONFIG = "config"  # what a command has that takes its options from a file
 # A file does not name another one, and a reason is one for a single step down.
 _BY_HAND = (_CONFIG, "accept_regression")
 _LISTS = ("mean", "std", "class_weights")  # numbers with commas; in TOML a list of numbers too
 _POSITIONS = ("output",)  # a name, or a position
-_LARGEST = 1 << 20  # bytes; a file of options has a few hundred
 _TYPES: dict[object, tuple[str, str]] = {
     bool: ("true or false", "true"),
     int: ("a whole number", "1"),
@@ -109,11 +110,11 @@ def _table(path: Path) -> dict[str, Any]:
         if not path.is_file():
             seen = f"{path}, which is no file" if path.exists() else f"no {path}"
             raise InputError(seen, "a TOML file", advice)
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f"{path} of {path.stat().st_size:,} bytes", "a file of options", advice)
-        content = path.read_bytes()
+        content = read_bytes(path, CONFIG_BYTES)
         refuse_pointer(content, path)
-        everything = tomllib.loads(content.decode())
+        text = content.decode()
+        check_toml(text)
+        everything = tomllib.loads(text)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}", "a file that can be read", advice) from None
     except UnicodeDecodeError as error:

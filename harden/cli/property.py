@@ -30,8 +30,9 @@ from harden.evaluation.counterexamples import counterexample
 from harden.evaluation.proof_report import LIMITS
 from harden.evaluation.restarts import Counterexample, Restarts, Subject
 from harden.evaluation.runtime_agreement import Compared, Execution, first_disagreement, points_of
-from harden.files import refuse_pointer, write_bytes
+from harden.files import read_bytes, refuse_pointer, write_bytes
 from harden.graph import Graph, GraphNetwork
+from harden.limits import MODEL_BYTES, PROPERTY_BYTES
 from harden.models import frozen
 from harden.models.devices import check_device
 
@@ -139,7 +140,7 @@ def decide(spec: str, question: Question, json_file: Path | None) -> int:
             "seconds": time.monotonic() - began,
             "witness": None if written is None else str(written),
             "output": None if found is None else found.y.tolist(),
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "sha256": hashlib.sha256(read_bytes(path, MODEL_BYTES)).hexdigest(),
             "limits": list(LIMITS),
         },
     )
@@ -250,7 +251,7 @@ def _write_witness(found: Counterexample | None, path: Path | None) -> Path | No
 
 def _text(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, PROPERTY_BYTES)
         refuse_pointer(content, path)
         return content.decode()
     except (OSError, UnicodeDecodeError) as error:

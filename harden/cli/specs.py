@@ -14,8 +14,10 @@ from harden.cli.console import say
 from harden.cli.networks import build_network
 from harden.data import Splits
 from harden.errors import InputError
-from harden.files import refuse_pointer, write_text
+from harden.files import read_bytes, refuse_pointer, write_text
+from harden.limits import JSON_BYTES
 from harden.models import Classifier, copied, float32_copy
+from harden.nesting import json_value
 from harden.training.checkpoint import load_weights_file, restore_weights
 
 MODEL_FILE = "model.json"
@@ -139,9 +141,9 @@ def _from_folder(folder: Path, data: Splits) -> Classifier:
 def _stored(folder: Path) -> ModelSpec:
     path = folder / CHECKPOINT_FOLDER / MODEL_FILE
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, JSON_BYTES)
         refuse_pointer(content, path)
-        stored = json.loads(content)
+        stored = json_value(content)
         # Folders of version 0.1 say nothing about head and output.
         spec, head, output = (_text(stored.get(name, "")) for name in ("spec", "head", "output"))
         if not spec:

@@ -10,8 +10,9 @@ from onnx import external_data_helper, inliner, numpy_helper
 
 from harden.certificate.runnable import check_runnable
 from harden.errors import InputError
-from harden.files import refuse_pointer
+from harden.files import read_bytes, refuse_pointer
 from harden.graph.values import Array
+from harden.limits import MODEL_BYTES
 
 LARGEST_MODEL: Final = 2**31 - 1
 """Bytes that protobuf can serialise."""
@@ -61,7 +62,7 @@ def one_line(text: str) -> str:
 
 def _content(path: Path) -> tuple[bytes, Path]:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, MODEL_BYTES)
         refuse_pointer(content, path)
         return content, path.parent
     except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError

@@ -16,6 +16,8 @@ from harden.certificate.records import ThreatRecord
 from harden.data import Examples, from_loader, identity
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation
+from harden.files import read_bytes
+from harden.limits import MODEL_BYTES
 from harden.regression.records import (
     AttackSetting,
     Check,
@@ -140,7 +142,7 @@ def _mask(bits: Tensor) -> NDArray[np.bool_]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path, MODEL_BYTES)
     except OSError as error:
         raise InputError(
             f"{path}: {error.strerror}", "an ONNX file that can be read", "name another"

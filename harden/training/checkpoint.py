@@ -12,7 +12,8 @@ from safetensors.torch import load, save
 from torch import nn
 
 from harden.errors import InputError
-from harden.files import refuse_pointer, write_bytes
+from harden.files import read_bytes, refuse_pointer, write_bytes
+from harden.limits import WEIGHTS_BYTES
 from harden.training.averaging import weights_of
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -90,7 +91,7 @@ def _prefix(own: Collection[str], stored: Collection[str]) -> str:
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, WEIGHTS_BYTES)
         refuse_pointer(content, path)
         return load(content)
     except FileNotFoundError:

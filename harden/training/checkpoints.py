@@ -16,8 +16,10 @@ import torch
 from harden import kernels
 from harden.description import JSON
 from harden.errors import InputError
-from harden.files import make_folder, write_text
+from harden.files import make_folder, read_bytes, write_text
+from harden.limits import JSON_BYTES
 from harden.models.snapshot import Snapshot, as_facts, read_snapshot, write_snapshot
+from harden.nesting import json_value
 
 SNAPSHOT_FILE, PLAN_FILE, LIVE_FILE = "state.safetensors", "plan.json", "history.jsonl"
 
@@ -127,7 +129,7 @@ def read_plan(path: Path) -> dict[str, Any]:
         InputError: it is missing or damaged.
     """
     try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
+        plan = json_value(read_bytes(path, JSON_BYTES))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "damaged"
         raise InputError(
