@@ -17,8 +17,10 @@ from harden.artefact.folder import PAGE_FILE, check_folder, publish, staging
 from harden.artefact.gated import exported, first_images
 from harden.artefact.loaded import Artefact
 from harden.certificate import document, page, schema
+from harden.certificate.canonical import sha256_bytes
+from harden.certificate.sealed import Certificate
 from harden.data import from_loader
-from harden.errors import InputError
+from harden.errors import ExportError, InputError
 from harden.evaluation import Phase
 from harden.evaluation.judging import check_model, check_threat
 from harden.files import write_bytes, write_text
@@ -75,12 +77,23 @@ def export(
             write_bytes(place / schema.MODEL_FILE, content)
             found = predicate(twin, session, parity, source, claim, place, report)
             certificate = document.issue(place, found)
+            _check_same(content, certificate, target)
             write_text(place / PAGE_FILE, page.render(certificate))
             if beside is not None:
                 beside(place)
             document.write(certificate, place)
             publish(place, target)
     return Artefact(target)
+
+
+def _check_same(content: bytes, certificate: Certificate, folder: Path) -> None:
+    """Refuse to certify another file than the one that was attacked, whoever put it into its place."""
+    if certificate.subject[0].digest["sha256"] != sha256_bytes(content):
+        raise ExportError(
+            f"{schema.MODEL_FILE} of {folder}, which has changed while it was attacked",
+            "a folder that nobody else writes to",
+            "export to another folder",
+        )
 
 
 def _is_float32(model: Classifier) -> bool:

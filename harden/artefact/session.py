@@ -37,6 +37,7 @@ class Session:
         exported: whether harden exported it: then input and output are `image` and `logits`, and the batch
             is free. Another's file may have any names, and one batch size: it gets so many images at a time.
         image_shape: (C, H, W) of the images that it will get, for sizes that another's file leaves open.
+        name: of the file in messages, where its bytes are given.
 
     Raises:
         InputError: it is no such graph, or the file cannot be read.
@@ -50,14 +51,15 @@ class Session:
         level: str = "all",
         exported: bool = True,
         image_shape: tuple[int, ...] | None = None,
+        name: str = "the graph",
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = LEVELS[level]
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what is wrong is raised, and said once, by us
-        self._name = "the graph" if isinstance(model, bytes) else str(model)
-        content = model if isinstance(model, bytes) else _read(Path(model))
+        self._name = name if isinstance(model, bytes) else str(model)
+        content = model if isinstance(model, bytes) else read_model(Path(model))
         try:
             check_runnable(content)
         except InputError as error:
@@ -185,7 +187,12 @@ _FLOAT = "tensor(float)"
 _PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*\) (?=[A-Z])")
 
 
-def _read(path: Path) -> bytes:
+def read_model(path: Path) -> bytes:
+    """Read a file, once for all that is done with it: what is digested is what is parsed, run and attacked.
+
+    Raises:
+        InputError: it can't be read, or is no file.
+    """
     try:
         content = read_bytes(path, MODEL_BYTES)
     except OSError as error:

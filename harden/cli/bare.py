@@ -15,7 +15,7 @@ from torch import Tensor
 from harden.artefact.executions import executions
 from harden.artefact.gated import first_images, judge_of
 from harden.artefact.parity import check_parity
-from harden.artefact.session import Session
+from harden.artefact.session import Session, read_model
 from harden.cli.clock import fitting_in
 from harden.cli.specs import ModelSpec
 from harden.data import Source, Splits
@@ -77,6 +77,7 @@ class Bare:
 
     Args:
         path: the file.
+        content: its bytes, read once: whatever becomes of the file, these are executed, read and digested.
         session: its execution, on inputs as the file takes them.
         arrangement: from images to such inputs.
         mean: of the normalisation that the file expects its images to have gone through; None for none.
@@ -84,6 +85,7 @@ class Bare:
     """
 
     path: Path
+    content: bytes
     session: Session
     arrangement: Arrangement
     mean: Numbers = None
@@ -104,7 +106,9 @@ class Bare:
                 "one for each channel, or one",
                 "write as many of each as the images have channels",
             )
-        session = Session(path, exported=False, image_shape=splits.test.image_shape)
+        content = read_model(path)
+        shape = splits.test.image_shape
+        session = Session(content, exported=False, image_shape=shape, name=str(path))
         arrangement = Arrangement.between(splits.test.image_shape, session.image_shape)
         if arrangement is None:
             raise InputError(
@@ -120,7 +124,7 @@ class Bare:
                 f"{len(splits.test.classes)}, as the data has",
                 "evaluate it on the data of its task",
             )
-        return cls(path, session, arrangement, mean, std)
+        return cls(path, content, session, arrangement, mean, std)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -150,9 +154,9 @@ class Bare:
             UnreadableError: there are operations that are not known.
             InputError: the reading computes something else.
         """
-        sized = of_size(self.path, self.session.image_shape) if self.session.takes_any_size else self.path
+        any_size, shape = self.session.takes_any_size, self.session.image_shape
         try:
-            graph = classifying(read(sized))
+            graph = classifying(read(of_size(self.content, shape) if any_size else self.content))
         except UnreadableError as error:
             raise UnreadableError(f"{self.path}: {error.seen}", _A_RULE, _BLACK_BOX) from error
         model = Classifier(Arranged(GraphNetwork(graph), self.arrangement), self.mean, self.std)
@@ -171,7 +175,7 @@ class Bare:
                 "a file that normalises its images itself: a proof is about what the file computes",
                 "export the model with its normalisation inside, as harden export does",
             )
-        return executions(self.path, image_shape=self.session.image_shape, device=device)
+        return executions(self.content, image_shape=self.session.image_shape, device=device)
 
     def opaque(self) -> Classifier:
         """The runtime as a classifier without gradients."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import final
 
 from harden.artefact.executions import BUILD
 from harden.bounds import Branching
+from harden.certificate.canonical import sha256_bytes
 from harden.cli.bare import Bare, file_of
 from harden.cli.console import Watch, say, say_table, write_json
 from harden.cli.evaluate import fitting
@@ -25,8 +25,7 @@ from harden.evaluation import Attempt, Evaluation, Phase, evaluate
 from harden.evaluation.proof_journal import ProofJournal
 from harden.evaluation.proof_report import ProofReport
 from harden.evaluation.proofs import Proved, Search, prove
-from harden.files import read_bytes
-from harden.limits import MODEL_BYTES
+from harden.folders import check_inner
 from harden.models import Classifier
 from harden.models.devices import check_device
 from harden.threats import Threat, from_name
@@ -76,7 +75,7 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
     _, model = file.reading(from_loader(splits.test, plan.batch_size))
     executed = file.executions(device)
     model = model.to(device)
-    sha256 = hashlib.sha256(read_bytes(path, MODEL_BYTES)).hexdigest()
+    sha256 = sha256_bytes(file.content)
     with fitting(plan.batch_size), Watch() as watch:
         found = _attacked(file, model, images, (threat, attempts), plan, watch)
         proved = prove(
@@ -111,7 +110,7 @@ def _attacked(
         judge=file.judge,
         seed=plan.seed,
         minutes=None if plan.minutes is None else ATTACK_SHARE * plan.minutes,
-        journal=None if plan.journal is None else plan.journal / _ATTACK_JOURNAL,
+        journal=None if plan.journal is None else check_inner(plan.journal, _ATTACK_JOURNAL),
         on_batch=lambda at: watch.phase(Phase.of("attack", at)),
     )
 

@@ -24,7 +24,8 @@ from harden import kernels
 from harden.certificate.schema import StageRecord
 from harden.errors import InputError
 from harden.evaluation import Phase
-from harden.files import write_text
+from harden.files import write_named, write_text
+from harden.folders import make_folder
 from harden.plain_text import log_line
 from harden.regression.github import annotation
 from harden.terminal import encodable
@@ -196,15 +197,23 @@ def write_json(path: Path | None, value: Any) -> None:
         write_file(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
-def write_file(path: Path, content: str) -> None:
-    """Write a file that the user named, with the folders above it.
+def write_file(path: Path, content: str, *, named: bool = True) -> None:
+    """Write a file, with the folders above it.
+
+    Args:
+        path: the file.
+        content: of it.
+        named: whether the user wrote the path, which may then be a device; else harden did, in a folder.
 
     Raises:
         InputError: it can't be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, content)
+        make_folder(path.parent)
+        if named:
+            write_named(path, content)
+        else:
+            write_text(path, content)
     except OSError as error:
         seen = f"{path} can't be written ({error.strerror})"
         raise InputError(seen, "a file in a folder that can be written", "name another file") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from harden.artefact.folder import CHECKPOINT_FOLDER, PROGRESS_FOLDER, prepare_folder
 from harden.cli.specs import ModelSpec
 from harden.errors import InputError
+from harden.folders import remove_empty, remove_tree
 from harden.locking import locked
 from harden.training.checkpoints import PLAN_FILE, SNAPSHOT_FILE
 
@@ -26,12 +26,11 @@ def output_folder(out: Path) -> Iterator[Path]:
             except BaseException:
                 if not can_go_on(path / PROGRESS_FOLDER):
                     # A plan without a moment to go on from would only be in the way of the next run.
-                    shutil.rmtree(path / PROGRESS_FOLDER, ignore_errors=True)
+                    remove_tree(path / PROGRESS_FOLDER)
                 raise
     finally:
         for place in missing:
-            if place.exists() and not any(place.iterdir()):
-                place.rmdir()
+            remove_empty(place)
 
 
 def check_apart(out: Path, spec: ModelSpec) -> None:

@@ -170,7 +170,7 @@ def _judged(gauge: Gauge, gate: Gate, known: list[Check]) -> tuple[Verdict, dict
     if gate.bench is None:
         return verdict, models
     # Last: an attack is longer than all rounds, and a machine is calmer when nothing else begins.
-    return replace(verdict, speed=timed(gauge.path, gauge.splits, gate.bench, way=gate.way)), models
+    return replace(verdict, speed=timed(gauge.bare, gauge.splits, gate.bench, way=gate.way)), models
 
 
 def _write(files: Files, verdict: Verdict, gate: Gate, more: Mapping[str, Any]) -> None:

@@ -184,20 +184,20 @@ class Gauge:
         """
         images, _ = self.images(ask.sample)
         setting = self.setting(ask)
-        model = self._bare.opaque() if self.way.black_box else self._reading[1]
+        model = self.bare.opaque() if self.way.black_box else self._reading[1]
         found = evaluate(
             model,
             from_loader(images, self.way.batch_size),
             ask.threat,
             ask.attempts(self.way),
-            judge=self._bare.judge,
+            judge=self.bare.judge,
             seed=ask.seed,
             minutes=minutes,
             on_batch=on_batch,
         )
         self._remark = at_chance(found)
         certified = self._certified(images, found) if ask.certify else None
-        check = check_of(found, setting, self.path, certified, partly=minutes is not None)
+        check = check_of(found, setting, self.bare.content, certified, partly=minutes is not None)
         return check.model_copy(update={"label": ask.label}), distrusted(found)
 
     def watched(self, ask: Ask, minutes: float | None = None) -> tuple[Check, tuple[str, ...]]:
@@ -210,21 +210,26 @@ class Gauge:
 
     def load(self) -> None:
         """Load the file, and read it where it is read: what `measure` does at first."""
-        _ = self._bare if self.way.black_box else self._reading
+        _ = self.bare if self.way.black_box else self._reading
 
     @cached_property
-    def _bare(self) -> Bare:
+    def bare(self) -> Bare:
+        """The file, read once and loaded into the runtime.
+
+        Raises:
+            InputError: it does not fit the data.
+        """
         return Bare.of(self.path, self.splits, self.way.mean, self.way.std)
 
     @cached_property
     def _reading(self) -> tuple[Graph, Classifier]:
-        return self._bare.reading(from_loader(self.splits.test, self.way.batch_size))
+        return self.bare.reading(from_loader(self.splits.test, self.way.batch_size))
 
     def _certified(self, images: Examples, found: Evaluation) -> Tensor:
         """Which images are proved, without a climb: what is proved must not depend on the time there is."""
         search = Search(Method(climb=None), steps=0)
         source = from_loader(images, self.way.batch_size)
-        proved = prove(self._bare.executions(), source, found, search, arrange=self._bare.arrangement)
+        proved = prove(self.bare.executions(), source, found, search, arrange=self.bare.arrangement)
         if proved.disagreement is not None:
             raise InputError(
                 f"{self.path}, of which nothing is proved ({proved.disagreement})",

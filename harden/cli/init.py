@@ -14,6 +14,7 @@ from typing import final
 from harden.cli.console import say, write_file
 from harden.cli.options import writable
 from harden.errors import InputError
+from harden.folders import check_inner
 from harden.threats import from_name
 
 _TARGETS = (
@@ -94,9 +95,10 @@ def init(folder: Path, wanted: Wanted, force: bool) -> int:
             "move them away, or write --force to replace them",
         )
     for path in files:
+        check_inner(folder, *path.relative_to(folder).parent.parts)
         writable(path)
     for path, content in files.items():
-        write_file(path, content)
+        write_file(path, content, named=False)
     _tell(folder, wanted, [str(path.relative_to(folder)) for path in files])
     if not sure:
         say(f"the jobs install {install!r}: make sure that your index has this one, or write --install")

@@ -15,6 +15,7 @@ from harden.cli.networks import build_network
 from harden.data import Splits
 from harden.errors import InputError
 from harden.files import read_bytes, refuse_pointer, write_text
+from harden.folders import inner_folder
 from harden.limits import JSON_BYTES
 from harden.models import Classifier, copied, float32_copy
 from harden.nesting import json_value
@@ -117,8 +118,7 @@ class ModelSpec:
 
     def remember(self, folder: Path) -> None:
         """Write beside the checkpoint what builds the network again."""
-        place = folder / CHECKPOINT_FOLDER
-        place.mkdir(parents=True, exist_ok=True)
+        place = inner_folder(folder, CHECKPOINT_FOLDER)
         for name, text in self.notes().items():
             write_text(place / name, text)
 

@@ -17,7 +17,8 @@ from harden.errors import InputError
 from harden.evaluation.code_digest import ATTACKS, code_digest
 from harden.evaluation.findings import BatchOutcome, Effort, Found, Signs
 from harden.evaluation.outcome import TrustCheck
-from harden.files import make_folder, read_bytes, write_text
+from harden.files import read_bytes, write_text
+from harden.folders import make_folder
 from harden.limits import JSON_BYTES
 from harden.models import Classifier
 from harden.models.snapshot import (

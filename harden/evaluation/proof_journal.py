@@ -15,7 +15,8 @@ from torch import Tensor
 from harden.description import JSON
 from harden.errors import InputError
 from harden.evaluation.code_digest import PROOFS, code_digest
-from harden.files import make_folder, read_bytes
+from harden.files import append_bytes, read_bytes, shorten
+from harden.folders import make_folder
 from harden.limits import JOURNAL_BYTES
 from harden.nesting import json_value
 
@@ -53,7 +54,7 @@ class ProofJournal:
             make_folder(path.parent)
             lines = self._whole_lines()
             if not lines:
-                self._add({"plan": own}, fresh=True)
+                self._add({"plan": own})
         except OSError as error:
             raise InputError(
                 f"{path} ({error.strerror})", "a file that can be written", "name another folder"
@@ -72,12 +73,10 @@ class ProofJournal:
         """Keep what was found."""
         self._add({"level": level, "ids": ids.tolist(), "proved": proved.tolist()})
 
-    def _add(self, line: Mapping[str, Any], *, fresh: bool = False) -> None:
+    def _add(self, line: Mapping[str, Any]) -> None:
         self._last = _sum_of(self._last, line)
-        with self._path.open("w" if fresh else "a") as file:
-            file.write(json.dumps({**line, _SUM: self._last}, sort_keys=True) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        written = json.dumps({**line, _SUM: self._last}, sort_keys=True) + "\n"
+        append_bytes(self._path, written.encode())
 
     def _check_plan(self, line: Mapping[str, Any], own: Mapping[str, Any]) -> None:
         kept = line.get("plan")
@@ -122,8 +121,7 @@ class ProofJournal:
         except (ValueError, RecursionError):
             raise self._damaged() from None
         if whole != content:
-            with self._path.open("r+b") as file:
-                file.truncate(len(whole))
+            shorten(self._path, len(whole))
         return lines
 
     def _damaged(self, how: str = "") -> InputError:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from harden.errors import InputError
+from harden.files import append_named
 from harden.plain_text import one_line
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -30,9 +32,8 @@ def append_summary(text: str, environment: Mapping[str, str] = os.environ) -> bo
         content = fitting(text, room)
         if not content:
             return False
-        with path.open("ab") as file:
-            file.write(content)
-    except OSError:
+        append_named(path, content)
+    except (OSError, InputError):
         return False
     return True
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from harden.errors import InputError
 from harden.files import read_bytes, refuse_pointer, write_bytes
+from harden.folders import make_folder
 from harden.limits import WEIGHTS_BYTES
 from harden.training.averaging import weights_of
 
@@ -23,7 +24,7 @@ _HALVES: Final = (torch.float16, torch.bfloat16)
 
 def save_weights(module: nn.Module, folder: Path) -> Path:
     """Write a module's parameters and buffers to folder/weights.safetensors, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / WEIGHTS_FILE
     # Clones: safetensors refuses tensors that share memory, which tied weights do.
     weights = {name: value.cpu().contiguous() for name, value in weights_of(module).items()}

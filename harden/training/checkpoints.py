@@ -16,7 +16,8 @@ import torch
 from harden import kernels
 from harden.description import JSON
 from harden.errors import InputError
-from harden.files import make_folder, read_bytes, write_text
+from harden.files import append_bytes, read_bytes, remove_file, write_text
+from harden.folders import make_folder
 from harden.limits import JSON_BYTES
 from harden.models.snapshot import Snapshot, as_facts, read_snapshot, write_snapshot
 from harden.nesting import json_value
@@ -100,7 +101,7 @@ class Keeper:
         """Leave nothing of a run that was refused: a plan without a moment to go on from is in the way."""
         if not (self.folder / SNAPSHOT_FILE).exists():
             for name in (PLAN_FILE, LIVE_FILE):
-                (self.folder / name).unlink(missing_ok=True)
+                remove_file(self.folder / name)
 
     def begin_history(self, lines: Iterable[str]) -> None:
         """Start the live history with what is known up to the last snapshot."""
@@ -108,8 +109,7 @@ class Keeper:
 
     def append_history(self, line: str) -> None:
         """Add a line to the live history."""
-        with (self.folder / LIVE_FILE).open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
+        append_bytes(self.folder / LIVE_FILE, f"{line}\n".encode(), flushed=False)
 
 
 def is_unfinished(folder: Path) -> bool:

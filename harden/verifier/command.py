@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harden.errors import HardenError
+from harden.files import write_named
 from harden.terminal import complain, say
 from harden.verifier.findings import Verification
 from harden.verifier.verification import verify
@@ -77,7 +78,7 @@ def _write(target: str | None, answer: dict[str, Any]) -> int:
     if target is None:
         return 0
     try:
-        Path(target).write_text(json.dumps(answer, indent=2) + "\n", encoding="utf-8")
+        write_named(Path(target), json.dumps(answer, indent=2) + "\n")
     except OSError as error:
         complain(
             f"harden verify: {target} cannot be written ({error.strerror}); expected a writable place; "
