@@ -153,7 +153,7 @@ def _stored(folder: Path) -> ModelSpec:
         )
     except FileNotFoundError:
         raise InputError(f"no {path}", "the folder of a `harden run`", "point to one") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
             f"{path} ({reason})", "what `harden run` wrote", "run again; it is damaged"

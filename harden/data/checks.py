@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,22 @@ _STORED = (torch.uint8, torch.uint16, torch.float32)
 
 UNLABELLED = -1
 """The label of an image without one: no loss on labels accepts it, so it can't be learnt in silence."""
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise InputError unless all are Unicode text, which reports and certificates can hold.
+
+    A file's or a folder's name in another encoding is none.
+    """
+    for name in names:
+        try:
+            str(name).encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"the name {name!r}, which is no Unicode text",
+                "names of data and classes in UTF-8",
+                "rename the file or the folder",
+            ) from None
 
 
 def check_images(x: Tensor, name: str) -> None:

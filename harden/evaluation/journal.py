@@ -87,7 +87,15 @@ class Journal:
         path = self._folder / _BATCH.format(number)
         if not path.exists():
             return None
-        kept = read_snapshot(path)
+        try:
+            return self._restored(read_snapshot(path), number, batch)
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:120] or type(error).__name__
+            raise InputError(
+                f"{path} ({reason})", "a batch that harden kept", "name another folder to begin anew"
+            ) from None
+
+    def _restored(self, kept: Snapshot, number: int, batch: Batch) -> BatchOutcome:
         n = len(kept.tensors["labels"])
         batch = Batch(batch.x[:n], batch.y[:n], batch.index[:n])
         if kept.facts["batch"] != _digest(batch):

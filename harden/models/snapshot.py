@@ -97,7 +97,7 @@ def read_snapshot(path: Path) -> Snapshot:
         return Snapshot(tensors, json_value(facts.encode()))
     except FileNotFoundError:
         raise InputError(f"no {path}", _WHOLE, "point to the folder of a run") from None
-    except (SafetensorError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(f"{path} ({reason})", _WHOLE, _ADVICE) from None
 
