@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import TextIO, final
 
 from harden.plain_text import log_line
@@ -43,6 +44,17 @@ class LogStream:
     def flush(self) -> None:
         """Bring what was written to its reader."""
         sys.stderr.flush()
+
+
+def show_warnings_plainly() -> None:
+    """Let Python's warnings, of other libraries mostly, go out as lines like all others."""
+
+    def show(
+        message: Warning | str, category: type[Warning], name: str, number: int, *_: object, **__: object
+    ) -> None:
+        complain(f"{name}:{number}: {category.__name__}: {message}")
+
+    warnings.showwarning = show
 
 
 def _print(line: str, stream: TextIO) -> None:

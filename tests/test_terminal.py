@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import warnings
 
 import pytest
 
-from harden.terminal import LogStream, complain, say
+from harden.terminal import LogStream, complain, say, show_warnings_plainly
 
 
 def test_a_line_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,3 +43,11 @@ def test_a_message_of_several_lines_begins_none_but_its_first(capsys: pytest.Cap
     assert lines[:2] == ["harden: node x", "  | verified: y\\r\\x1b[1A"]
     assert lines[-2:] == ["  | ::add-mask::b", "  | verified: c"]
     assert all(line.startswith(("harden: ", "  | ")) for line in lines)
+
+
+def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        show_warnings_plainly()
+        warnings.warn_explicit("a\nverified: b\x1b[2J", UserWarning, "their.py", 3)
+    assert capsys.readouterr().err == "their.py:3: UserWarning: a\\nverified: b\\x1b[2J\n"

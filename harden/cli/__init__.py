@@ -19,9 +19,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is not None:
         return _run(list(argv))
     from harden.cli.signals import listen, say_stopped
+    from harden.terminal import show_warnings_plainly
 
     try:
         listen()
+        show_warnings_plainly()
         return _run(sys.argv[1:])
     except KeyboardInterrupt:  # while modules are loaded, or in verify
         return say_stopped()
