@@ -299,6 +299,9 @@ def _exit_code(words: list[str], outcome: str) -> None:
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         code = main(words)
+    for line in (out.getvalue() + err.getvalue()).split("\n"):
+        if not line.isprintable() or line.lstrip().startswith("::") or "##[" in line:
+            raise DefectError(f"harden {words[0]} printed {line[:200]!r}")
     # An evaluation that is not to be believed ends with 1 as well.
     allowed = (1, 2) if outcome == "refused" else (0,) if words[0] == "verify" else (0, 1, 2)
     if code not in allowed:

@@ -52,5 +52,11 @@ def fitting(text: str, room: int) -> bytes:
 
 def annotation(title: str, message: str) -> str:
     """The line that makes GitHub show an error beside the job: both texts escaped, so that they stay one."""
-    text, head = (one_line(each).replace("%", "%25") for each in (message, title))
+    text, head = _data(message), _data(title)
     return f"::error title={head.replace(':', '%3A').replace(',', '%2C')}::{text}"
+
+
+def _data(text: str) -> str:
+    """A command's data: line ends as the runner reads them, what else does not print escaped."""
+    encoded = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return one_line(encoded)

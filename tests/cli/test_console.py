@@ -58,7 +58,7 @@ def test_lines_that_are_apart_stay_apart(capsys: pytest.CaptureFixture[str]) -> 
 def test_an_annotation_is_one_command(capsys: pytest.CaptureFixture[str]) -> None:
     annotate("harden check", "50 % of a\n::stop-commands::x\u202e")
     assert capsys.readouterr().out == (
-        "::error title=harden check::50 %25 of a\\n::stop-commands::x\\u202e\n"
+        "::error title=harden check::50 %25 of a%0A::stop-commands::x\\u202e\n"
     )
 
 
