@@ -531,7 +531,7 @@ class Noisy(TensorDataset):
     """Images with random noise: no pixel comes out twice."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        x, y = super().__getitem__(index)
+        x, y = (part[index] for part in self.tensors)
         return (x + 0.01 * torch.rand(x.shape)).clamp(0, 1), y
 
 
