@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 from harden.data import load
+from harden.data.image_files import Header, read_header
 from harden.errors import InputError
 
 
@@ -194,17 +196,14 @@ def test_a_single_folder_that_holds_the_set(tmp_path: Path) -> None:
 
 def test_a_folder_that_goes_away_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lay(tmp_path)
-    from harden.data import folder
 
-    whole = folder.read_header
-
-    def going(file: Path, seen: object) -> object:
-        header = whole(file, seen)  # type: ignore[arg-type]
+    def going(file: Path, seen: Counter[str]) -> Header:
+        header = read_header(file, seen)
         if file.name == "5.png":
             file.unlink()
         return header
 
-    monkeypatch.setattr(folder, "read_header", going)
+    monkeypatch.setattr("harden.data.folder.read_header", going)
     with pytest.raises(InputError, match=r"5\.png: no regular file"):
         load(f"folder:{tmp_path}")
 
