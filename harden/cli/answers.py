@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, final
 
 import typer
@@ -17,6 +18,9 @@ from harden.terminal import LogStream, complain
 _NOTE = "raised by "
 # What no program can help: a full or read-only disk, a quota, missing rights.
 _SURROUNDINGS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# What somebody else did meanwhile: a folder renamed or removed, a disk unplugged.
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO)
+_OURS = Path(__file__).resolve().parents[1]
 
 
 @final
@@ -39,6 +43,12 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
     except OSError as error:
         if whose := _raised_by(error):
             return _say(str(_of_the_user(error, whose)), USAGE)
+        if _is_gone(error):
+            return _say(
+                f"{error.filename}: {error.strerror}; expected files and folders that stay while a command "
+                "runs; put it back, and run again",
+                USAGE,
+            )
         if error.errno not in _SURROUNDINGS:
             return _our_fault()
         where = f"{error.filename}: " if error.filename else ""
@@ -70,6 +80,13 @@ def _our_fault() -> int:
     logging.basicConfig(stream=LogStream(), format="%(name)s: %(message)s")  # where it came before --verbose
     logging.getLogger("harden").exception("this is a fault of harden itself; please report it")
     return OUR_FAULT
+
+
+def _is_gone(error: OSError) -> bool:
+    """Whether a file or folder of the user's is no longer there; a missing one of ours is our own fault."""
+    if error.errno not in _GONE or not isinstance(error.filename, str):
+        return False
+    return not Path(error.filename).resolve().is_relative_to(_OURS)
 
 
 def _raised_by(error: Exception) -> str:

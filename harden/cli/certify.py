@@ -13,11 +13,12 @@ from harden.bounds import Branching
 from harden.certificate.canonical import sha256_bytes
 from harden.cli.bare import Bare, file_of
 from harden.cli.console import Watch, say, say_table, write_json
+from harden.cli.datasets import for_evaluation
 from harden.cli.evaluate import fitting
 from harden.cli.proving import method_named
 from harden.cli.sampling import evaluated_images
 from harden.cli.suites import RESTARTS, STEPS, suite_named
-from harden.data import Source, Splits, from_loader, load
+from harden.data import Source, Splits, from_loader
 from harden.data.digests import digest
 from harden.description import describe
 from harden.errors import InputError
@@ -69,7 +70,7 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
     _check_minutes(plan.minutes)
     device = check_device(plan.device)
     attempts = suite_named(plan.attacks, STEPS, RESTARTS)
-    splits = load(data)
+    splits = for_evaluation(data, spec)
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
     file = Bare.of(path, splits)
     _, model = file.reading(from_loader(splits.test, plan.batch_size))

@@ -20,12 +20,13 @@ from harden.cli.bare import is_bare
 from harden.cli.beyond import Beyond, Subject, as_decided, measured, show
 from harden.cli.clock import finished, minutes_left, within
 from harden.cli.console import Watch, say, write_json
+from harden.cli.datasets import for_evaluation
 from harden.cli.evaluated import at_chance, show_curve
 from harden.cli.evaluated import show as show_evaluation
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
 from harden.cli.suites import suite_named
-from harden.data import Source, Splits, from_loader, load
+from harden.data import Source, Splits, from_loader
 from harden.errors import ExportError, InputError
 from harden.evaluation import Attempt, Evaluation, Phase, robustness_curve
 from harden.evaluation import evaluate as measure
@@ -99,7 +100,7 @@ def evaluate(
     beyond = beyond or Beyond()
     threats, attempts = plan.threats(), plan.attempts()
     check_device(plan.device)
-    splits = load(data)
+    splits = for_evaluation(data, spec.spec)
     beyond.check(splits.test.classes)
     source = from_loader(splits.test, plan.batch_size)
     with within(plan.minutes):
@@ -152,7 +153,7 @@ def _judged(
             f"--twin or --black-box for {spec.spec}", "an ONNX file by itself", "leave these options out"
         )
     model = spec.build(splits, plan.seed).to(device)
-    check_fit(model, from_loader(splits.train, plan.batch_size))
+    check_fit(model, from_loader(splits.test, plan.batch_size), learns=False)
     if spec.folder is None:
         return Access(model, model.logits, "torch", attempts, "A")
     session = Artefact(spec.folder).session

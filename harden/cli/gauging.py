@@ -14,11 +14,12 @@ from harden.bounds import Method
 from harden.cli.access import blind
 from harden.cli.bare import Bare, Numbers, file_of
 from harden.cli.console import Watch, say
+from harden.cli.datasets import for_evaluation
 from harden.cli.evaluated import at_chance
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import numbers
 from harden.cli.suites import RESTARTS, STEPS, suite_named
-from harden.data import Examples, Splits, from_loader, load
+from harden.data import Examples, Splits, from_loader
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, Standing, evaluate
 from harden.evaluation.proofs import Search, prove
@@ -159,7 +160,7 @@ class Gauge:
         Raises:
             InputError: there is no such file, or the data can't be read.
         """
-        return cls(file_of(model), load(data), way)
+        return cls(file_of(model), for_evaluation(data, model), way)
 
     def images(self, sample: int) -> tuple[Examples, DataSetting]:
         """The images of a sample and their digests."""

@@ -52,7 +52,13 @@ class Plugged:
             InputError: the model is neither a path nor a network, or the data are none.
             ExportError: the exported file does not compute what the network does.
         """
-        splits = data if isinstance(data, Splits) else load(data) if isinstance(data, str) else None
+        splits = (
+            data
+            if isinstance(data, Splits)
+            else load(data, needs_train=False)
+            if isinstance(data, str)
+            else None
+        )
         source = from_loader(splits.test if splits is not None else data, 256)
         if isinstance(model, nn.Module):
             path, classes = _exported(model, source, folder)

@@ -45,6 +45,9 @@ class Examples:
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
         check_names((self.name, *self.classes))
+        # Left from an attack, a gradient would keep graphs alive and stop every digest.
+        if self.x.requires_grad:
+            object.__setattr__(self, "x", self.x.detach())
         check_images(self.x, self.name)
         check_labels(self.y, self.x.shape[0], len(self.classes), self.name)
         if self.x.device != self.y.device:

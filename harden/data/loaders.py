@@ -15,6 +15,7 @@ from harden.data.examples import Examples
 from harden.data.fields import Fields, check_fields
 from harden.data.groups import check_groups, group_numbers
 from harden.data.indexed import from_data_loader, loader_name
+from harden.data.label_values import check_proportion
 from harden.data.memory import ExamplesSource
 from harden.data.pairs import Reader, annotated
 from harden.data.places import Places
@@ -150,6 +151,7 @@ def _in_memory(x: Tensor, y: Tensor, name: str, classes: tuple[str, ...] | None 
     x = x.float() if x.dtype in (torch.float64, torch.float16, torch.bfloat16) else x
     highest = int(y.max()) if y.ndim == 1 and len(y) and y.dtype == torch.int64 else 0
     if classes is None or 0 < len(classes) <= highest:
+        check_proportion(highest, len(torch.unique(y)), name)
         classes = tuple(str(label) for label in range(max(highest, 0) + 1))
     return Examples(x.detach(), y, classes, name)
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import torch
 
 from harden.artefact.origin import Origin
-from harden.data import from_loader
+from harden.data import Source, from_loader
 from harden.data import unlabelled as from_unlabelled
-from harden.data.memory import ExamplesSource
 from harden.draws import mix
 from harden.errors import HardenError
 from harden.hardening.hardened import Hardened
@@ -109,11 +108,16 @@ def job_of(
     return Job(model, from_loader(data), others, threat, recipe, whole, seed)
 
 
+def held_out_of(source: Source, recipe: Recipe, seed: int) -> tuple[Source, Source]:
+    """Split training images into (rest, held_out) as a run with this recipe and seed does."""
+    share = min(recipe.held_out, recipe.held_out_limit / max(len(source), 1))
+    return source.hold_out(share, mix(seed, 1) >> 1)
+
+
 def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep | None) -> Hardened:
     # Seeds are derived, so that stages, split and validation never share a stream.
     recipe = job.recipe
-    share = min(recipe.held_out, recipe.held_out_limit / max(len(job.source), 1))
-    rest, held_out = job.source.hold_out(share, mix(job.seed, 1) >> 1)
+    rest, held_out = held_out_of(job.source, recipe, job.seed)
     validation = Validation(held_out, job.threat, seed=mix(job.seed, 2) >> 1)
     account, begin, start = _found(keeper, hardened, len(rest))
     plan = stages(recipe, job.budget)
@@ -160,14 +164,8 @@ def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep 
         device=str(hardened.device),
     )
     plan_made = plan_of(job, hardened.device.type) if keeper is None else keeper.plan
-    return Hardened(hardened, job.model, job.threat, recipe, job.seed, origin, plan_made, _in_memory(job))
-
-
-def _in_memory(job: Job) -> tuple[ExamplesSource, ...] | None:
-    """What was trained on, where all of it can be compared with test images at no cost."""
-    images = [source for source in (job.source, job.unlabelled) if source is not None]
-    kept = tuple(source for source in images if isinstance(source, ExamplesSource))
-    return kept if len(kept) == len(images) else None
+    seen = tuple(source for source in (job.source, job.unlabelled) if source is not None)
+    return Hardened(hardened, job.model, job.threat, recipe, job.seed, origin, plan_made, seen)
 
 
 def _moment(stage: int, account: Account, training: Snapshot) -> Snapshot:

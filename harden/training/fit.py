@@ -19,8 +19,13 @@ from harden.training.stage import Stage, StepRecord
 _ROUNDING = 64 * 2.0**-23
 
 
-def check_fit(model: Classifier, source: Source) -> None:
+def check_fit(model: Classifier, source: Source, *, learns: bool = True) -> None:
     """Look at all labels and run two images through the model, so that what is unfit costs nothing.
+
+    Args:
+        model: the classifier.
+        source: of images.
+        learns: whether the model is to learn from them; an evaluation may be of one class.
 
     Raises:
         InputError: pixels, shapes or labels do not fit the model, or there is but one class to learn.
@@ -34,7 +39,7 @@ def check_fit(model: Classifier, source: Source) -> None:
     with frozen(model):
         for n in (2, 1):  # a network that squeezes its answer fails on a single image alone
             check_answer(model.logits, batch.x[:n], labels)
-    if int(labels.min()) == int(labels.max()):
+    if learns and int(labels.min()) == int(labels.max()):
         raise InputError(
             f"{len(labels):,} labels that are all {int(labels[0])}",
             "examples of at least two classes",
@@ -101,3 +106,16 @@ def _labels(source: Source) -> Tensor:
     """All labels of a source, int64 (N,): without reading images where that can be."""
     labels: Callable[[], Tensor] | None = getattr(source, "labels", None)
     return labels() if labels is not None else torch.cat([batch.y for batch in source.epoch(None)])
+
+
+def no_batch(source: Source) -> InputError:
+    """Say why an epoch had no step: batches of one, or one that drop_last leaves out."""
+    n, size = len(source), source.batch_size
+    dropped = getattr(source, "drop_last", False) and 1 < n < size
+    return InputError(
+        f"{n} training images in batches of {size}" + (" with drop_last" if dropped else ""),
+        "at least one batch of two images",
+        "pass a smaller batch size, or drop_last=False"
+        if dropped
+        else "pass more images, or a larger batch size",
+    )
