@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks import default_suites
-from harden.evaluation import standard
 
 WORDS = ["--toy", "--trainings", "plain", "--eps", "4/255", "8/255", "--suites", "pgd", "quick", "--record"]
 
@@ -27,6 +26,7 @@ def test_every_network_is_evaluated_by_every_suite_once(
         for told in line["suites"].values():
             assert told["robust"] <= line["clean"]
             assert (told["status"] == "ok") == (told["fired"] == {})
+            assert min(told["after"].values()) == told["robust"]
             assert set(told["closing"]) == {"one-step", "noise", "twice-the-steps"}
     assert default_suites.main(WORDS) == 0
     assert capsys.readouterr().out.splitlines()[2:] == first[2:]
@@ -46,8 +46,3 @@ def test_suites_are_compared_by_flags_cost_and_points() -> None:
     assert "; 75 passes per image; robust accuracy above the lowest by 1.00 points, at most 2.00" in pgd
     assert record.startswith("standard   unreliable 0 of 2, 0.0 % [")
     assert "; 200 passes per image; robust accuracy above the lowest by 0.00 points, at most 0.00" in record
-
-
-def test_gradients_are_the_part_of_standard_that_needs_them() -> None:
-    assert [attempt.name for attempt in default_suites.gradients()] == ["apgd-ce", "apgd-t", "apgd-margin"]
-    assert default_suites.gradients() == standard()[:3]
