@@ -17,7 +17,7 @@ from harden.data.memory import ExamplesSource
 from harden.description import JSON
 from harden.draws import mix
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite
+from harden.evaluation import Attempt, Evaluation, evaluate, standard
 from harden.evaluation.proofs import Search
 from harden.files import write_text
 from harden.hardening.recipe import Recipe
@@ -90,7 +90,7 @@ class Hardened:
             folder: empty, missing, or an artefact to replace.
             data: test images: neither training nor the choice of the checkpoint has seen them. Where the
                 training images are in memory, the two are compared.
-            attempts: PGD-50 on cross-entropy and margin, 3 restarts each, by default.
+            attempts: the suite `standard` of `harden.evaluation` by default.
             compare: a model to print beside the hardened one, by its name: the model that was given, by
                 default; none with an empty mapping.
             split: what the data are, for the certificate ("test").
@@ -113,7 +113,7 @@ class Hardened:
             _check_apart(images, source)
         claim = Claim(
             threat=self.threat,
-            attempts=pgd_suite() if attempts is None else attempts,
+            attempts=standard() if attempts is None else attempts,
             before=next(iter(beside.values()), None),
             before_name=next(iter(beside), ""),
             origin=self.origin,
