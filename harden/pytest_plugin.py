@@ -93,7 +93,7 @@ class Robustness:
         data: object,
         *,
         threat: Threat,
-        attacks: str = "quick",
+        attacks: str = "standard",
         name: str | None = None,
         black_box: bool = False,
     ) -> Verdict | None:
@@ -104,7 +104,7 @@ class Robustness:
                 the file that it becomes.
             data: a data spec such as "digits" (its test images), Examples, (x, y) or a DataLoader.
             threat: harden.Linf("8/255"), for instance.
-            attacks: quick, standard, thorough or pgd.
+            attacks: standard, thorough, quick or pgd.
             name: under which the baseline knows it; the test's own id by default, "" for the checks of
                 `harden check`.
             black_box: leave the file's graph unread and ask it for scores alone, as for a file with operators

@@ -160,7 +160,7 @@ def few():
 def test_network(robustness, few, eps):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    robustness.check(network, few, threat=harden.Linf(eps), name="network")
+    robustness.check(network, few, threat=harden.Linf(eps), attacks="quick", name="network")
 """
 
 
@@ -245,7 +245,9 @@ import harden
 
 
 def test_scores(robustness):
-    robustness.check("model.onnx", "npz:few.npz", threat=harden.Linf("1/8"), name="scores", black_box=True)
+    robustness.check(
+        "model.onnx", "npz:few.npz", threat=harden.Linf("1/8"), attacks="quick", name="scores", black_box=True
+    )
 """
 
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from harden.certificate import charts, words
+from harden.certificate.distrust import reason
 from harden.certificate.figures import curve_chart, stages
 from harden.certificate.schema import ClassRecord, Pair, Predicate
 from harden.certificate.sealed import Certificate
@@ -61,7 +62,8 @@ def _render(certificate: Certificate, gallery: list[Pair]) -> str:
             if predicate.curve is None
             else curve_chart(predicate.curve, predicate.threat.eps, predicate.proof),
             stages=stages(certificate),
-            fired=[check for check in predicate.checks if not check.passed],
+            fired=[(check.name, reason(check)) for check in predicate.checks if not check.passed],
+            next=words.next_of(predicate),
             recipe=text if len(text) <= _MOST_RECIPE else "",
             ball=words.ball(certificate),
         )

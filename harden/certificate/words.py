@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from harden.certificate.schema import Comparison, Proportion, Statement
+from harden.certificate.distrust import Step, next_step, reasons, suite_of
+from harden.certificate.schema import Comparison, Predicate, Proportion, Statement
 from harden.plain_text import one_line
 
 THIN = "\u202f"
@@ -55,6 +56,13 @@ def ball(certificate: Statement) -> str:
     return f"{norm}, eps {threat.eps}"
 
 
+def next_of(predicate: Predicate) -> Step:
+    """What to run next where a certificate is unreliable; it does not know where its folder and data are."""
+    suite, threat = suite_of(attack.name for attack in predicate.attacks), predicate.threat
+    command = f"harden evaluate FOLDER --data DATA --norm {threat.norm} --eps {threat.eps}"
+    return next_step(predicate.checks, suite, command, f"--attacks {suite}" if suite else "")
+
+
 def summary(statement: Statement, seal: str) -> str:
     """Writes a certificate as text: every number with its n and interval, before and after, the bracket.
 
@@ -70,7 +78,8 @@ def summary(statement: Statement, seal: str) -> str:
         ]
     else:
         lines.append("  UNRELIABLE: a trust check fired, so there is no headline")
-        lines += [f"    {c.name}: {c.meaning} {c.action}" for c in p.checks if not c.passed]
+        lines += [f"    {line}" for line in reasons(p.checks)]
+        lines.append(f"    {next_of(p)}")
     lines += [
         f"  verdicts  {p.verdicts.certified} certified, {p.verdicts.unknown} unknown, "
         f"{p.verdicts.falsified} falsified of {p.data.n}",

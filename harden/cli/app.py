@@ -71,9 +71,9 @@ def run(
     class_weights: opt.ClassWeights = "none",
     budget: opt.Budget = "10min",
     lr: opt.LearningRate = 1e-3,
-    attacks: opt.Attacks = "pgd",
-    steps: opt.Steps = 50,
-    restarts: opt.Restarts = 3,
+    attacks: opt.Attacks = "",
+    steps: opt.Steps = None,
+    restarts: opt.Restarts = None,
     bfloat16: opt.Bfloat16 = False,
     prove: opt.Prove = "none",
     prove_minutes: opt.ProveMinutes = None,
@@ -95,7 +95,9 @@ def run(
     from harden.cli.choice import Choice
     from harden.cli.plan import plan
     from harden.cli.run import run as command
+    from harden.cli.suites import chosen
 
+    suite = chosen(attacks, steps, restarts)
     choice = Choice(
         data=data,
         out=out,
@@ -115,9 +117,9 @@ def run(
         class_weights=class_weights,
         budget=budget,
         lr=lr,
-        attacks=attacks,
-        steps=steps,
-        restarts=restarts,
+        attacks=suite.attacks,
+        steps=suite.steps,
+        restarts=suite.restarts,
         bfloat16=bfloat16,
         prove=prove,
         prove_minutes=prove_minutes,
@@ -148,9 +150,9 @@ def evaluate(
     std: opt.Std = "",
     head: opt.Head = "",
     output: opt.Output = "",
-    attacks: opt.Attacks = "pgd",
-    steps: opt.Steps = 50,
-    restarts: opt.Restarts = 3,
+    attacks: opt.Attacks = "",
+    steps: opt.Steps = None,
+    restarts: opt.Restarts = None,
     bfloat16: opt.Bfloat16 = False,
     decision_threshold: opt.DecisionThreshold = None,
     calibration: opt.MeasureCalibration = False,
@@ -173,9 +175,12 @@ def evaluate(
     from harden.cli.evaluate import Plan
     from harden.cli.evaluate import evaluate as command
     from harden.cli.specs import ModelSpec
+    from harden.cli.suites import chosen
 
-    asked = Plan(norm, eps, steps, restarts, bfloat16, test_images, batch_size, seed, device)
-    plan = replace(asked, attacks=attacks, minutes=minutes, journal=journal, allowed=Allowed(twin, black_box))
+    suite = chosen(attacks, steps, restarts)
+    asked = Plan(norm, eps, suite.steps, suite.restarts, bfloat16, test_images, batch_size, seed, device)
+    allowed = Allowed(twin, black_box)
+    plan = replace(asked, attacks=suite.attacks, minutes=minutes, journal=journal, allowed=allowed)
     model = ModelSpec.of(spec, weights, mean, std, head=head, output=output)
     _leave(command(model, data, plan, json_file, Beyond(decision_threshold, calibration, corruptions)))
 
@@ -225,9 +230,9 @@ def export(
     std: opt.Std = "",
     head: opt.Head = "",
     output: opt.Output = "",
-    attacks: opt.Attacks = "pgd",
-    steps: opt.Steps = 50,
-    restarts: opt.Restarts = 3,
+    attacks: opt.Attacks = "",
+    steps: opt.Steps = None,
+    restarts: opt.Restarts = None,
     bfloat16: opt.Bfloat16 = False,
     prove: opt.Prove = "none",
     prove_minutes: opt.ProveMinutes = None,
@@ -243,10 +248,11 @@ def export(
     from harden.cli.export import export as command
     from harden.cli.proving import search_named
     from harden.cli.specs import ModelSpec
+    from harden.cli.suites import chosen
 
-    plan = Plan(
-        norm, eps, steps, restarts, bfloat16, test_images, 256, seed, "cpu", attacks, evaluate_minutes
-    )
+    suite = chosen(attacks, steps, restarts)
+    asked = Plan(norm, eps, suite.steps, suite.restarts, bfloat16, test_images, 256, seed, "cpu")
+    plan = replace(asked, attacks=suite.attacks, minutes=evaluate_minutes)
     model = ModelSpec.of(spec, weights, mean, std, head=head, output=output)
     _leave(command(model, data, plan, out, json_file, search_named(prove, prove_minutes)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harden.cli.console import say, say_lines, write_json
+from harden.cli.distrust import exit_code
 from harden.cli.gauging import Ask, Gauge
 from harden.errors import BaselineError
 from harden.regression.baseline import compared, differences, read
@@ -25,12 +26,19 @@ def update(gauge: Gauge, ask: Ask, baseline: Path, reason: str | None, json_file
     if distrust:
         for line in distrust:
             say(f"unreliable: {line}")
+        more = ["--baseline", str(baseline), *(["--certify"] if ask.certify else [])]
+        more += ["--label", ask.label] if ask.label else []
+        more += ["--accept-regression", reason] if reason else []
+        step = gauge.next_step(ask, ["baseline", "update"], more)
+        command = "" if step is None else step.command
+        say(str(step))
         say(f"{baseline} is as it was")
-        return 1
+        write_json(json_file, {"status": "unreliable", "reasons": list(distrust), "next": command})
+        return exit_code("unreliable")
     written = put(baseline, check, reason).checks[check.name]
     say(f"{check.name}: {_accuracies(written)}; commit {baseline}")
-    write_json(json_file, described(written))
-    return 0
+    write_json(json_file, {"status": "ok", **described(written)})
+    return exit_code("ok")
 
 
 def show(baseline: Path) -> int:

@@ -40,6 +40,10 @@ class Beyond:
     calibration: bool = False
     corruptions: bool = False
 
+    def words(self) -> list[str]:
+        """The option that attacks go by, as it is typed."""
+        return [] if self.threshold is None else ["--decision-threshold", repr(self.threshold)]
+
     def check(self, classes: tuple[str, ...]) -> None:
         """Refuse a threshold before anything is attacked.
 

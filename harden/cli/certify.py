@@ -14,6 +14,7 @@ from harden.certificate.canonical import sha256_bytes
 from harden.cli.bare import Bare, file_of
 from harden.cli.console import Watch, say, say_table, write_json
 from harden.cli.datasets import for_evaluation
+from harden.cli.distrust import evaluate_words, exit_code, say_why, step_after
 from harden.cli.evaluate import fitting
 from harden.cli.proving import method_named
 from harden.cli.sampling import evaluated_images
@@ -90,8 +91,13 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
             on_proof=lambda at: watch.phase(Phase("prove", at.done, at.total)),
         )
     show(proved, splits, path)
-    write_json(json_file, ProofReport.of(proved, sha256, plan.seed).model_dump(mode="json"))
-    return 0
+    words = evaluate_words([str(path)], data, plan.norm, plan.eps)
+    words += ["--test-images", str(plan.test_images)] if plan.test_images else []
+    step = step_after(words, found.checks, plan.attacks)
+    say_why(found.checks, step)
+    report = ProofReport.of(proved, sha256, plan.seed, None if step is None else step.command)
+    write_json(json_file, report.model_dump(mode="json"))
+    return exit_code(report.status)
 
 
 def _attacked(

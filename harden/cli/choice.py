@@ -31,7 +31,7 @@ class Choice:
     class_weights: str = "none"
     budget: str = "10min"
     lr: float = 1e-3
-    attacks: str = "pgd"
+    attacks: str = "standard"
     prove: str = "none"
     prove_minutes: float | None = None
     evaluate_minutes: float | None = None

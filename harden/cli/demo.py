@@ -11,7 +11,7 @@ from harden.artefact.folder import check_folder
 from harden.bounds import Method
 from harden.cli.console import Watch, print_costs, print_kernels, say, write_json
 from harden.cli.folders import output_folder
-from harden.cli.outcome import as_json, exit_code, print_artefact
+from harden.cli.outcome import Asked, as_json, exit_code, print_artefact
 from harden.cli.specs import ModelSpec
 from harden.data import from_loader, load
 from harden.evaluation.proofs import Search
@@ -71,8 +71,9 @@ def demo(out: Path, seed: int, json_file: Path | None) -> int:
     costs = [stage.model_copy(update={"name": "plain training"}) for stage in plain.origin.stages]
     print_costs((*costs, *artefact.certificate.predicate.provenance.stages))
     say()
-    print_artefact(artefact)
+    asked = Asked("digits")
+    print_artefact(artefact, asked)
     say()
     say(f"{time.perf_counter() - started:.0f} s in all")
-    write_json(json_file, as_json(artefact))
+    write_json(json_file, as_json(artefact, asked))
     return exit_code(artefact)

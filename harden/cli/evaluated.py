@@ -8,8 +8,8 @@ from harden.evaluation import Evaluation
 _LEAST = 10
 
 
-def show(found: Evaluation, title: str, classes: tuple[str, ...]) -> None:
-    """Print an evaluation: a table of the attempts, the headline where there is one, what fired."""
+def show(found: Evaluation, title: str, classes: tuple[str, ...], *, trusted: bool) -> None:
+    """Print an evaluation: a table of the attempts, and where it is trusted the headline."""
     rows = [("clean", str(found.clean), "", "")]
     for record in found.attempts:
         costs = (str(record.broken), f"{record.seconds:.1f}")
@@ -23,13 +23,10 @@ def show(found: Evaluation, title: str, classes: tuple[str, ...]) -> None:
     for record in found.attempts:
         if note := record.spec.get("note"):
             say(f"{record.name}: {note}")
-    if found.status == "ok":
+    if trusted:
         say(f"robust accuracy at most {found.robust}")
         label, clean, robust = found.worst_class
         say(f"worst class {classes[label]}: clean {clean}, robust at most {robust}")
-    for check in found.checks:
-        if not check.passed:
-            say(f"unreliable: {check.meaning}: {check.value:.3g}; {check.action}")
 
 
 def at_chance(found: Evaluation) -> str:

@@ -12,7 +12,7 @@ from harden.cli.console import Watch, write_json
 from harden.cli.datasets import for_evaluation
 from harden.cli.evaluate import Plan, check_spec
 from harden.cli.folders import check_apart
-from harden.cli.outcome import as_json, exit_code, print_artefact
+from harden.cli.outcome import Asked, as_json, exit_code, print_artefact
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
 from harden.data import from_loader
@@ -57,6 +57,7 @@ def export(
     )
     with Watch() as watch:
         artefact: Artefact = export_model(model, out, test, claim, beside=write_beside, on_phase=watch.phase)
-    print_artefact(artefact)
-    write_json(json_file, as_json(artefact))
+    asked = Asked(data, plan.attacks, plan.steps, plan.restarts, plan.test_images)
+    print_artefact(artefact, asked)
+    write_json(json_file, as_json(artefact, asked))
     return exit_code(artefact)

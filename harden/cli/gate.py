@@ -157,7 +157,10 @@ def _judged(gauge: Gauge, gate: Gate, known: list[Check]) -> tuple[Verdict, dict
     models, seen = {}, set()
     for number, check in enumerate(known):
         left = minutes_left(gate.minutes)
-        now, broken = gauge.watched(Ask.again(check), None if left is None else left / (len(known) - number))
+        ask = Ask.again(check)
+        now, broken = gauge.watched(ask, None if left is None else left / (len(known) - number))
+        if step := gauge.next_step(ask, ["evaluate"]):
+            broken = (*broken, str(step))
         # One file's clean answers are the same under every threat: counted once, or Holm pays for each.
         clean = check.setting.data, check.outcomes["clean"].correct
         again = clean in seen

@@ -140,9 +140,9 @@ def update(
     data: opt.Data,
     norm: opt.Norm = "linf",
     eps: opt.Eps = "8/255",
-    attacks: opt.Attacks = "quick",
-    steps: opt.Steps = 50,
-    restarts: opt.Restarts = 3,
+    attacks: opt.Attacks = "",
+    steps: opt.Steps = None,
+    restarts: opt.Restarts = None,
     test_images: opt.TestImages = 0,
     certify: Certify = False,
     label: Label = "",
@@ -160,8 +160,11 @@ def update(
     """Measure a file and write it into the baseline; a step down needs a reason."""
     from harden.cli.baselines import update as command
     from harden.cli.gauging import Ask, Gauge, way_of
+    from harden.cli.suites import chosen
 
-    ask = Ask(norm, eps, attacks, steps, restarts, test_images, seed, certify, label)
+    suite = chosen(attacks, steps, restarts)
+    own = (suite.attacks, suite.steps, suite.restarts)
+    ask = Ask(norm, eps, *own, test_images, seed, certify, label)
     gauge = Gauge.of(model, data, way_of(batch_size, black_box, mean, std))
     if code := command(gauge, ask, baseline, accept_regression, json_file):
         raise typer.Exit(code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,17 +11,19 @@ from typing import final
 from torch import Tensor
 
 from harden.bounds import Method
+from harden.certificate.distrust import Step
 from harden.cli.access import blind
 from harden.cli.bare import Bare, Numbers, file_of
 from harden.cli.console import Watch, say
 from harden.cli.datasets import for_evaluation
+from harden.cli.distrust import step_after
 from harden.cli.evaluated import at_chance
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import numbers
 from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Examples, Splits, from_loader
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, Phase, Standing, evaluate
+from harden.evaluation import Attempt, Evaluation, Phase, Standing, TrustCheck, evaluate
 from harden.evaluation.proofs import Search, prove
 from harden.graph import Graph
 from harden.models import Classifier
@@ -29,6 +31,8 @@ from harden.models.checks import check_normalisation
 from harden.regression.measured import attack_setting, check_of, data_setting, distrusted, threat_record
 from harden.regression.records import Check, DataSetting, Setting
 from harden.threats import Threat, from_name
+
+USUAL_BATCH = 256
 
 OnBatch = Callable[[Standing], None]
 
@@ -45,10 +49,18 @@ class Way:
         std: likewise.
     """
 
-    batch_size: int = 256
+    batch_size: int = USUAL_BATCH
     black_box: bool = False
     mean: Numbers = None
     std: Numbers = None
+
+    def words(self) -> list[str]:
+        """The options for it, as they are typed."""
+        words = [] if self.batch_size == USUAL_BATCH else ["--batch-size", str(self.batch_size)]
+        words += ["--black-box"] if self.black_box else []
+        for option, values in (("--mean", self.mean), ("--std", self.std)):
+            words += [] if values is None else [option, ",".join(map(str, values))]
+        return words
 
 
 @final
@@ -93,6 +105,12 @@ class Ask:
             certify=known.certified,
             label=check.label,
         )
+
+    def words(self) -> list[str]:
+        """The options for threat, images and seed, as they are typed."""
+        words = ["--norm", self.norm, "--eps", self.eps]
+        words += ["--test-images", str(self.sample)] if self.sample else []
+        return [*words, "--seed", str(self.seed)] if self.seed else words
 
     @property
     def threat(self) -> Threat:
@@ -146,11 +164,16 @@ class Gauge:
         path: an ONNX file.
         splits: the data.
         way: how it is gone about.
+        data: the spec of the data, as it is typed.
+
+    Attributes:
+        checks: the trust checks of what was measured last.
     """
 
-    def __init__(self, path: Path, splits: Splits, way: Way | None = None) -> None:
-        self.path, self.splits, self.way = path, splits, way or Way()
+    def __init__(self, path: Path, splits: Splits, way: Way | None = None, data: str = "") -> None:
+        self.path, self.splits, self.way, self._data = path, splits, way or Way(), data
         self._remark = ""
+        self.checks: tuple[TrustCheck, ...] = ()
         self._images: dict[int, tuple[Examples, DataSetting]] = {}
 
     @classmethod
@@ -160,7 +183,7 @@ class Gauge:
         Raises:
             InputError: there is no such file, or the data can't be read.
         """
-        return cls(file_of(model), for_evaluation(data, model), way)
+        return cls(file_of(model), for_evaluation(data, model), way, data)
 
     def images(self, sample: int) -> tuple[Examples, DataSetting]:
         """The images of a sample and their digests."""
@@ -196,7 +219,7 @@ class Gauge:
             minutes=minutes,
             on_batch=on_batch,
         )
-        self._remark = at_chance(found)
+        self._remark, self.checks = at_chance(found), found.checks
         certified = self._certified(images, found) if ask.certify else None
         check = check_of(found, setting, self.bare.content, certified, partly=minutes is not None)
         return check.model_copy(update={"label": ask.label}), distrusted(found)
@@ -208,6 +231,17 @@ class Gauge:
         if self._remark:
             say(self._remark)
         return found
+
+    def next_step(self, ask: Ask, command: Sequence[str], more: Sequence[str] = ()) -> Step | None:
+        """What to run next after the last measurement; None where no trust check fired.
+
+        Args:
+            ask: what was measured.
+            command: that measures again, "evaluate" or "baseline", "update".
+            more: its options beside those of the measurement.
+        """
+        words = [*command, str(self.path), "--data", self._data, *ask.words(), *self.way.words(), *more]
+        return step_after(words, self.checks, ask.attacks, ask.steps, ask.restarts)
 
     def load(self) -> None:
         """Load the file, and read it where it is read: what `measure` does at first."""

@@ -80,10 +80,24 @@ ClassWeights = Annotated[
 Budget = Annotated[str, typer.Option(help="10min | 300E (passes per training image) | 3epochs")]
 LearningRate = Annotated[float, typer.Option(help="Peak learning rate of AdamW.")]
 Attacks = Annotated[
-    str, typer.Option("--attacks", help="pgd | quick | standard (as AutoAttack) | thorough: what evaluates.")
+    str,
+    typer.Option(
+        "--attacks",
+        help="standard (as AutoAttack) | thorough | quick | pgd: what evaluates; standard, or pgd where its "
+        "--steps or --restarts are given.",
+        show_default="standard",
+    ),
 ]
-Steps = Annotated[int, typer.Option(help="Steps of each PGD in the evaluation, with --attacks pgd.")]
-Restarts = Annotated[int, typer.Option(help="Restarts of each PGD in the evaluation, likewise.")]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps", help="Steps of each PGD in the evaluation, for --attacks pgd.", show_default="50"
+    ),
+]
+Restarts = Annotated[
+    int | None,
+    typer.Option("--restarts", help="Restarts of each PGD in the evaluation, likewise.", show_default="3"),
+]
 Minutes = Annotated[
     float | None,
     typer.Option(help="End after so many minutes; what is finished by then is the result, and says so."),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from harden import kernels
 from harden.artefact.gated import exported, first_images
 from harden.artefact.session import Session
+from harden.certificate.distrust import next_attacks
 from harden.cli.bare import classes_of, file_of
 from harden.cli.gauging import Ask, Gauge, Way
 from harden.data import Examples, Source, Splits, from_loader, load
@@ -105,11 +106,12 @@ class Plugged:
             InputError: a trust check fired.
             RegressionError: it is a step down without a reason.
         """
-        check, distrust = gauge.measure(self._ask(threat, attacks))
+        ask = self._ask(threat, attacks)
+        check, distrust = gauge.measure(ask)
         if distrust:
-            raise InputError(
-                f"a number that can't be trusted: {'; '.join(distrust)}", "one that can", "mend the model"
-            )
+            stronger = next_attacks(gauge.checks, attacks).removeprefix("--attacks ")
+            remedy = f'write attacks="{stronger}"' if stronger in _STRONGER else "mend the model"
+            raise InputError(f"a number that can't be trusted: {'; '.join(distrust)}", "one that can", remedy)
         update(self.path, check, reason, patience=patience)
         robust = check.outcomes["robust"].accuracy
         return f"{check.name} -> robust {Proportion(robust.count, robust.n)}"
@@ -144,6 +146,7 @@ class Plugged:
         return ask
 
 
+_STRONGER = ("standard", "thorough")
 _NORMS = ("linf", "l2", "l1")
 
 

@@ -15,7 +15,7 @@ from harden.cli.codes import NO_ROOM
 from harden.cli.console import Watch, print_costs, print_kernels, say, write_json
 from harden.cli.folders import can_go_on, holds_a_run, output_folder
 from harden.cli.inputs import print_inputs
-from harden.cli.outcome import as_json, exit_code, print_artefact
+from harden.cli.outcome import Asked, as_json, exit_code, print_artefact
 from harden.cli.preparing import Ready, prepare
 from harden.data import from_loader
 from harden.description import JSON, describe
@@ -73,8 +73,9 @@ def _run(choice: Choice) -> int:
             # Outside of the handler, whose traceback holds on to the memory that is to be looked at.
             raise no_room(choice, ready)
     print_costs(artefact.certificate.predicate.provenance.stages)
-    print_artefact(artefact)
-    write_json(choice.json_file, as_json(artefact))
+    asked = Asked(choice.data, choice.attacks, choice.steps, choice.restarts, choice.test_images)
+    print_artefact(artefact, asked)
+    write_json(choice.json_file, as_json(artefact, asked))
     return exit_code(artefact)
 
 

@@ -106,6 +106,15 @@ class ModelSpec:
         """The options beside --model that were given."""
         return [option for option, value in self._options() if value]
 
+    def words(self) -> list[str]:
+        """The spec and the options beside it, as they are typed."""
+        words = [self.spec]
+        for option, value in self._options():
+            if value:
+                text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+                words += [option, text]
+        return words
+
     def _options(self) -> list[tuple[str, object]]:
         """The options beside --model, as they are typed."""
         return [

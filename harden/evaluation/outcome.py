@@ -8,9 +8,16 @@ from typing import final
 import torch
 from torch import Tensor
 
+from harden.certificate.distrust import LONGER, next_attacks, reason, suite_of
 from harden.description import JSON
 from harden.statistics import Proportion
 from harden.threats import Threat
+
+_SUITES = {
+    "--attacks standard": "harden.evaluation.standard()",
+    "--attacks thorough": "harden.evaluation.thorough()",
+    LONGER: "harden.evaluation.pgd_suite(steps=1000, restarts=10)",
+}
 
 
 @final
@@ -53,6 +60,11 @@ class TrustCheck:
         """Whether the check is quiet."""
         return self.value <= self.threshold
 
+    @property
+    def reason(self) -> str:
+        """What was seen against what was expected, and what to do, on one line."""
+        return reason(self)
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +90,7 @@ class Witnesses:
 
 
 @final
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Evaluation:
     """Clean accuracy, and robust accuracy as the worst case over all attempts on each example.
 
@@ -144,6 +156,23 @@ class Evaluation:
     def status(self) -> str:
         """The word "ok", or "unreliable" where a trust check fired."""
         return "ok" if all(check.passed for check in self.checks) else "unreliable"
+
+    @property
+    def fired(self) -> tuple[TrustCheck, ...]:
+        """The trust checks that fired; `reason` of each says why."""
+        return tuple(check for check in self.checks if not check.passed)
+
+    def __repr__(self) -> str:
+        """The status, with the accuracies where they may be believed, else with the reasons."""
+        n, left = len(self.labels), f" ({self.left:,} left out: time was up)" if self.left else ""
+        head = f"{self.threat!r}, n = {n:,}{left}: {self.status}, clean {self.clean}"
+        if self.status == "ok":
+            return f"<Evaluation {head}, robust at most {self.robust}>"
+        lines = [f"  {check.reason}" for check in self.fired]
+        options = next_attacks(self.checks, suite_of(record.name for record in self.attempts))
+        if options:
+            lines.append(f"  next: harden.evaluate(model, data, threat, {_SUITES[options]})")
+        return "\n".join([f"<Evaluation {head}, no robust accuracy to be believed:", *lines, ">"])
 
     def per_class(self) -> dict[int, tuple[Proportion, Proportion]]:
         """Clean and robust accuracy of every class that has examples, by label."""

@@ -90,22 +90,27 @@ class PerExample(_Part):
 
 
 class CurvePoint(_Part):
-    """Robust accuracy, at most, at one eps of several that were asked for."""
+    """Robust accuracy, at most, at one eps of several that were asked for; why it is not trusted."""
 
     eps: str
     status: Literal["ok", "unreliable"]
     robust: Share | None
+    reasons: list[str]
 
 
 @final
 class Report(_Part):
     """All that an evaluation found. Without trust (`status`) there is no headline: `robust` is null.
 
+    `reasons` has a line for each trust check that fired, `next` the command to run then. Of several eps the
+    numbers are those of the largest, each has a point of `curve`, and `status` and `reasons` are of them all.
     `evidence` says what attacks went by: A the gradients of what decides, B another network's and scores,
     C scores alone.
     """
 
     status: Literal["ok", "unreliable"]
+    reasons: list[str]
+    next: str | None = None
     complete: bool
     n: int
     left: int
@@ -139,10 +144,14 @@ class Report(_Part):
             seed: of the random starts.
             more: the fields that go beyond attacks, as JSON.
         """
-        trusted = found.status == "ok"
+        points = more.get("curve", ())
+        unsure = [f"eps {point['eps']}: {each}" for point in points for each in point["reasons"]]
+        reasons = unsure if points else [check.reason for check in found.fired]
+        trusted = not reasons
         label, clean, robust = found.worst_class
         return cls(
             status="ok" if trusted else "unreliable",
+            reasons=reasons,
             complete=found.complete,
             n=len(found.labels),
             left=found.left,
@@ -186,6 +195,7 @@ def curve_points(found: tuple[Evaluation, ...]) -> list[dict[str, Any]]:
             eps=str(one.threat.eps),
             status="ok" if one.status == "ok" else "unreliable",
             robust=Share.of(one.robust) if one.status == "ok" else None,
+            reasons=[check.reason for check in one.fired],
         ).model_dump(mode="json")
         for one in found
     ]

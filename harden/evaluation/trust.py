@@ -55,7 +55,7 @@ def gradients_exist(zero: int, n: int) -> TrustCheck:
         "zero gradients",
         zero / max(n, 1),
         ZERO_GRADIENT_SHARE,
-        "share of correctly classified images whose margin has a zero or non-finite gradient",
+        f"share of correctly classified images whose margin has a zero or non-finite gradient, {zero} of {n}",
         "remove quantisation, clamping or detach() from the model, or attack its smooth form",
     )
 
@@ -66,6 +66,7 @@ def gradients_are_finite(not_finite: int, total: int) -> TrustCheck:
         "finite gradients",
         not_finite / max(total, 1),
         NOT_FINITE_SHARE,
-        "share of the attacks' gradients, one for each image and step, that held NaN or an infinity",
+        "share of the attacks' gradients, one for each image and step, that held NaN or an infinity, "
+        f"{not_finite:,} of {total:,}",
         "find the operation without a slope (sqrt, log or a division at 0) and give it a small offset",
     )

@@ -18,7 +18,7 @@ from harden.evaluation.pace import Pace
 from harden.evaluation.parts import outcomes
 from harden.evaluation.progress import Standing
 from harden.evaluation.steering import Steering
-from harden.evaluation.suites import pgd_suite
+from harden.evaluation.suites import standard
 from harden.evaluation.tally import Tally
 from harden.locking import locked
 from harden.losses import Classify
@@ -54,9 +54,8 @@ def evaluate(
         model: gives the gradients.
         data: Examples, a tuple (x, y) or a DataLoader; see `harden.data.from_loader`.
         threat: the threat model.
-        attempts: PGD-50 on cross-entropy and on the margin, 3 restarts each, by default; `quick`, `standard`
-            and `thorough` of `harden.evaluation` make suites. A single step and noise close every suite, as
-            checks.
+        attempts: the suite `standard` of `harden.evaluation` by default; `quick`, `thorough` and `pgd_suite`
+            make others. A single step, noise and twice the steps close every suite, as checks.
         judge: decides every prediction, images to logits; the model itself by default, and the exported
             file's session where the claim is about the file.
         seed: of the random starts.
@@ -75,7 +74,7 @@ def evaluate(
     """
     check_model(model)
     check_threat(threat)
-    attempts, pace = _checked(pgd_suite() if attempts is None else tuple(attempts)), Pace(minutes)
+    attempts, pace = _checked(standard() if attempts is None else tuple(attempts)), Pace(minutes)
     steering = Steering(model, model.logits if judge is None else pace.watched(judge, model.logits))
     search = BatchSearch(steering, threat, attempts, seed, pace.is_over)
     kept = None if journal is None else Journal.opened(Path(journal), search.identity(), model)
@@ -126,7 +125,7 @@ def _tallied(
 
 def _checked(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     if not attempts:
-        raise InputError("no attempts", "at least one attack", "write attempts=harden.evaluation.pgd_suite()")
+        raise InputError("no attempts", "at least one attack", "write attempts=harden.evaluation.standard()")
     names = [attempt.name for attempt in attempts]
     twice = sorted({name for name in names if names.count(name) > 1 or name in RESERVED})
     if twice:

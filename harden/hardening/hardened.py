@@ -18,7 +18,7 @@ from harden.data.stored_examples import shared_examples
 from harden.description import JSON
 from harden.draws import mix
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite
+from harden.evaluation import Attempt, Evaluation, evaluate, standard
 from harden.evaluation.proofs import Search
 from harden.files import write_text
 from harden.hardening.recipe import Recipe
@@ -93,7 +93,7 @@ class Hardened:
             folder: empty, missing, or an artefact to replace.
             data: test images: neither training nor the choice of the checkpoint has seen them. The two are
                 compared by content, for which the training images are read once more.
-            attempts: PGD-50 on cross-entropy and margin, 3 restarts each, by default.
+            attempts: the suite `standard` of `harden.evaluation` by default.
             compare: a model to print beside the hardened one, by its name: the model that was given, by
                 default; none with an empty mapping.
             split: what the data are, for the certificate ("test").
@@ -115,7 +115,7 @@ class Hardened:
         compared = [_check_apart(images, source) for images in self.images or ()]
         claim = Claim(
             threat=self.threat,
-            attempts=pgd_suite() if attempts is None else attempts,
+            attempts=standard() if attempts is None else attempts,
             before=next(iter(beside.values()), None),
             before_name=next(iter(beside), ""),
             origin=self.origin,

@@ -125,11 +125,7 @@ def check_of(
 
 def distrusted(found: Evaluation) -> tuple[str, ...]:
     """Say which trust checks fired, each in a sentence; nothing where the number can be believed."""
-    return tuple(
-        f"the trust check {check.name!r} fired: {check.meaning}: {check.value:.3g}; {check.action}"
-        for check in found.checks
-        if not check.passed
-    )
+    return tuple(f"the trust check {check.reason}" for check in found.fired)
 
 
 def _mask(bits: Tensor) -> NDArray[np.bool_]:

@@ -161,7 +161,8 @@ def test_evaluate_of_an_unreliable_model_is_1_and_gives_no_number(
     words = ("--data", npz, "--eps", "1/10", *FAST, "--json", target)
     answer = harden("evaluate", f"{models}:quantised", *words)
     assert answer.code == 1
-    assert "unreliable: share of correctly classified images whose margin has a zero" in answer.out
+    assert "unreliable: zero gradients: share of correctly classified images whose margin has" in answer.out
+    assert f"next, once the cause is mended: harden evaluate {models}:quantised --data {npz}" in answer.out
     assert "robust accuracy at most" not in answer.out
     said = json.loads(target.read_text())
     assert (said["status"], said["robust"]) == ("unreliable", None)

@@ -33,6 +33,8 @@ def _default(part: Any) -> str:
         return "required"
     if getattr(part, "is_flag", False):
         return "on" if part.default else "off"
+    if isinstance(part.show_default, str):  # a default that depends on other options, in words
+        return f"`{part.show_default}`"
     return "" if part.default in (None, "", (), []) else f"`{part.default}`"
 
 
