@@ -8,6 +8,7 @@ from typing import Any, final
 from harden.cli.batches import fitted
 from harden.cli.choice import Choice
 from harden.cli.console import print_kernels, say, say_table, write_json
+from harden.cli.exportability import check_export, exportability_as_json
 from harden.cli.inputs import inputs_as_json, print_inputs
 from harden.cli.preparing import Ready, prepare
 from harden.cli.trial import EvaluationPace, evaluation_pace
@@ -42,10 +43,11 @@ def plan(choice: Choice) -> int:
         ready = fitted(ready, None)
     print_inputs(choice, ready)
     print_kernels(ready.options.device)
+    export = exportability_as_json(check_export(ready))
     _print_options(choice)
     estimates, memory = _measured(choice, ready)
     _print_estimates(estimates, memory, ready)
-    write_json(choice.json_file, _as_json(choice, ready, estimates, memory))
+    write_json(choice.json_file, {**_as_json(choice, ready, estimates, memory), "export": export})
     return 0
 
 

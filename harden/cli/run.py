@@ -13,6 +13,7 @@ from harden.cli.batches import fitted, no_room
 from harden.cli.choice import Choice
 from harden.cli.codes import NO_ROOM
 from harden.cli.console import Watch, print_costs, print_kernels, say, write_json
+from harden.cli.exportability import check_export
 from harden.cli.folders import can_go_on, holds_a_run, output_folder
 from harden.cli.inputs import print_inputs
 from harden.cli.outcome import Asked, as_json, exit_code, print_artefact
@@ -52,7 +53,12 @@ def _run(choice: Choice) -> int:
         print_inputs(choice, ready)
         print_kernels(ready.options.device)
         try:
-            artefact = _finished(choice, ready, out) or _certified(choice, ready, out)
+            artefact = _finished(choice, ready, out)
+            if artefact is None:
+                # What goes on was tried when it began.
+                if not (choice.resume and can_go_on(progress)):
+                    check_export(ready)
+                artefact = _certified(choice, ready, out)
         except KeyboardInterrupt:
             if can_go_on(progress):
                 raise _stopped(progress) from None
@@ -132,6 +138,7 @@ def _certified(choice: Choice, ready: Ready, out: Path) -> Artefact:
             seed=choice.seed,
             device=ready.options.device,
             unlabelled=ready.unlabelled_source(),
+            exportable=False,  # which was looked at, on the test images
             checkpoints=checkpoints,
             on_step=_to_all((watch.step, *ready.options.trackers)),
         )

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Final, cast, final
+from typing import Final, final
 
 import onnx
 import torch
 from torch import Tensor, nn
 
-from harden.certificate.ports import INPUT, OUTPUT
 from harden.errors import ExportError, HardenError
+from harden.graph.capture import captured
+from harden.graph.quiet import reason
+from harden.graph.translation import OPSET, translated
 from harden.models import Classifier, copied, names_a_type
 from harden.models.memory import ran_out_of_memory
 
-OPSET: Final = 18
+__all__ = ["OPSET", "WEIGHTS", "Deployed", "deployed", "exported"]
+
 TRACE_BATCH: Final = 2  # a batch of 1 would be taken for a constant
 WEIGHTS: Final = "model."
 """Before the names of a classifier's weights in a graph that is not optimised."""
@@ -57,31 +54,12 @@ def exported(
 
     Raises:
         InputError: the network's output holds no logits.
-        ExportError: the network fails in float32 or on such images, or torch can't trace it.
+        ExportError: the network fails in float32 or on such images, or torch can't trace or translate it.
     """
     module = deployed(model)
     example = torch.rand(TRACE_BATCH, *image_shape, generator=torch.Generator().manual_seed(0))
     _run(module, example)
-    try:
-        with _quiet():
-            program = torch.onnx.export(
-                module,
-                (example,),
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                opset_version=OPSET,
-                dynamo=True,
-                optimize=optimised,
-                verbose=False,
-            )
-    except Exception as error:  # the exporter's own classes differ from release to release
-        raise ExportError(
-            f"a network that torch.onnx can't trace ({type(error).__name__}: {_reason(error)})",
-            "a forward without data-dependent control flow and with any batch size",
-            "use torch.where instead of if, x.shape[0] instead of a number",
-        ) from error
-    return cast(onnx.ModelProto, program.model_proto)  # type: ignore[union-attr]  # None without dynamo
+    return translated(captured(module, example), optimised=optimised)
 
 
 def _run(module: Deployed, example: Tensor) -> None:
@@ -93,36 +71,15 @@ def _run(module: Deployed, example: Tensor) -> None:
     except Exception as error:  # a user's forward may raise anything
         if ran_out_of_memory(error):
             raise
-        reason = _reason(error)
+        why = reason(error)
         if names_a_type(error):
             raise ExportError(
-                f"a network that fails with float32 weights ({reason})",
+                f"a network that fails with float32 weights ({why})",
                 "a forward that follows the type of its weights",
                 "write x.to(self.weight.dtype) instead of a fixed type",
             ) from error
         raise ExportError(
-            f"a network that fails on {len(example)} images of shape {tuple(example.shape[1:])} ({reason})",
+            f"a network that fails on {len(example)} images of shape {tuple(example.shape[1:])} ({why})",
             "images that it was built for, in batches of any size",
             "resize them, or write x.shape instead of numbers in the network's forward",
         ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's reports off the terminal: what went wrong is said once, in our words."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of what lies behind the exporter's own words, without colours."""
-    cause = error.__cause__ or error
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(cause))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0][:160] if lines else "no message"

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import torch
 
+from harden.artefact.exportability import check_exportable
+from harden.artefact.gated import first_images
 from harden.artefact.origin import Origin
 from harden.data import Source, from_loader
 from harden.data import unlabelled as from_unlabelled
 from harden.draws import mix
-from harden.errors import HardenError
+from harden.errors import ExportError, HardenError
 from harden.hardening.hardened import Hardened
 from harden.hardening.plan import Job, check_request, plan_of
 from harden.hardening.recipe import Recipe, described, stages
@@ -40,6 +42,7 @@ def harden(
     seed: int = 0,
     device: str | torch.device | None = None,
     unlabelled: object = None,
+    exportable: bool = True,
     checkpoints: Checkpoints | None = None,
     on_step: OnStep | None = None,
 ) -> Hardened:
@@ -61,12 +64,15 @@ def harden(
         device: where to train; where the model is, by default.
         unlabelled: images that pretraining sees instead of the labelled ones: a loader of images, or of pairs
             whose labels are not looked at.
+        exportable: whether the model has to be one that `Hardened.export` takes, which is tried on a copy
+            before the first step: it takes a second or a few. False for a model that is never exported.
         checkpoints: where the run keeps its progress, and whether it goes on with what is there.
         on_step: called with every step's record.
 
     Raises:
         InputError: the data are unfit for the model, or an argument is out of range; or what the checkpoints
             hold is another run, whose difference is named.
+        ExportError: the model can't be exported, and why.
         DivergedError: the loss is no longer a number.
     """
     job = job_of(model, data, threat=threat, recipe=recipe, budget=budget, seed=seed, unlabelled=unlabelled)
@@ -76,14 +82,29 @@ def harden(
     check_fit(hardened, job.source)
     check_objective(job.recipe.finetune, hardened, job.source, threat)
     if checkpoints is None:
+        if exportable:
+            _check_exportable(job, hardened)
         return _run(job, hardened, None, on_step)
     with held_folder(Path(checkpoints.folder)):
         keeper = Keeper(checkpoints, plan_of(job, hardened.device.type))
         try:
+            if exportable and keeper.found is None:  # what goes on was tried when it began
+                _check_exportable(job, hardened)
             return _run(job, hardened, keeper, on_step)
         except HardenError:
             keeper.withdraw()
             raise
+
+
+def _check_exportable(job: Job, hardened: Classifier) -> None:
+    try:
+        check_exportable(hardened, *first_images(job.source), job.threat)
+    except ExportError as error:
+        raise ExportError(
+            error.seen,
+            error.expected,
+            f"{error.instead}; for weights without a file write harden(..., exportable=False)",
+        ) from error
 
 
 def job_of(

@@ -46,6 +46,8 @@ def test_the_plan_says_what_would_run_on_what(harden: Harden, npz: str, tmp_path
     assert "class weights " in out
     assert "an estimate, from a few steps on a copy" in out
     assert "nothing was written" in out
+    assert "export    tried before training, in " in out
+    assert 0 <= said["export"]["parity"]["max_error"] <= said["export"]["parity"]["tolerance"]
     assert said["data"]["train"] == sum(said["data"]["classes"].values()) == 240
     assert said["threat"] == {"norm": "linf", "eps": "1/10", "bounds": [0.0, 1.0]}
     assert said["recipe"] == {"pretrain": "simclr", "finetune": "trades"}
@@ -115,3 +117,23 @@ def test_a_dry_run_refuses_what_the_run_refuses(harden: Harden, npz: str, tmp_pa
         answer = harden("run", *usual, *words, "--dry-run")
         assert (answer.code, answer.err.count("\n")) == (2, 1)
     assert listing(tmp_path) == {"full", "full/thesis.tex"}
+
+
+def test_what_can_not_be_exported_is_refused_by_the_dry_run_and_before_training(
+    harden: Harden, npz: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gamma_nets.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "class Gamma(nn.Module):\n"
+        "    def forward(self, x): return torch.lgamma(x + 1)\n"
+        "def net(num_classes): return nn.Sequential(Gamma(), nn.Flatten(), nn.Linear(64, num_classes))\n"
+    )
+    words = ("run", "--data", npz, "--model", "gamma_nets:net", "--out", tmp_path / "out", *FAST)
+    for more in (("--dry-run",), ()):
+        answer = harden(*words, *more)
+        assert (answer.code, answer.err.count("\n")) == (2, 1)
+        assert "a network with aten.lgamma in '0' (Gamma), for which torch.onnx has no ONNX" in answer.err
+        assert not (tmp_path / "out").exists()
+        assert "finetune" not in answer.out

@@ -109,7 +109,9 @@ EXPORT: dict[str, Refusal] = {
     "a tuple": Refusal(
         lambda: Wrapped(lambda z, x: (z, x)), "returned a tuple of 2", "a tensor of logits", "output=0"
     ),
-    "across the batch": Refusal(lambda: Own(averaged), "logits that differ by", "at most", "look for"),
+    "across the batch": Refusal(
+        lambda: Own(averaged), "with the rest of its batch", "each image for itself", "by each image"
+    ),
     "infinite": Refusal(lambda: Own(infinite), "logits that are not finite", "a number for each class", ""),
     "a type in the forward": Refusal(
         lambda: Own(in_half).bfloat16(), "fails with float32 weights", "follows the type", "self.weight.dtype"
