@@ -50,9 +50,14 @@ def show_warnings_plainly() -> None:
     """Let Python's warnings, of other libraries mostly, go out as lines like all others."""
 
     def show(
-        message: Warning | str, category: type[Warning], name: str, number: int, *_: object, **__: object
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
     ) -> None:
-        complain(f"{name}:{number}: {category.__name__}: {message}")
+        complain(f"{filename}:{lineno}: {category.__name__}: {message}")
 
     warnings.showwarning = show
 

@@ -93,7 +93,7 @@ def write_sealed(folder: Path, fields: dict[str, Any]) -> None:
 def test_the_verifier_says_verified_once_and_last_or_not_at_all(tmp_path: Path, command: Command) -> None:
     folder = build(tmp_path / "out")
     fields = json.loads((folder / "certificate.json").read_bytes())
-    codes = set()
+    codes: set[int] = set()
     for place in texts({key: value for key, value in fields.items() if key != "seal"}):
         for change in (put, keyed):
             write_sealed(folder, change(fields, place, ALL))
