@@ -18,6 +18,7 @@ from harden.certificate.sealed import Certificate
 from harden.errors import BrokenClaimError, InputError
 from harden.files import read_bytes
 from harden.limits import EVIDENCE_BYTES, MODEL_BYTES
+from harden.plain_text import one_line
 
 _MOST = {MODEL_FILE: MODEL_BYTES, EVIDENCE_FILE: EVIDENCE_BYTES}
 _TOLERANCE = 1e-4
@@ -81,7 +82,7 @@ class Artefact:
         return self.session(images.astype(np.float32))
 
     def __str__(self) -> str:
-        return f"{self.folder}\n{self.certificate}"
+        return f"{one_line(str(self.folder))}\n{self.certificate}"
 
 
 def _likely_fix(low: float, high: float) -> str:

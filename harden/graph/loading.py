@@ -113,7 +113,8 @@ def _read(tensor: onnx.TensorProto, folder: Path) -> None:
     path = folder / place
     # A stranger's file may name any other: /etc/passwd, or a link to it.
     outside = folder.resolve() not in path.resolve().parents
-    if not place or outside or ".." in Path(place).parts or path.is_symlink():
+    special = path.exists() and not path.is_file()  # a pipe would hold the process at open
+    if not place or outside or special or ".." in Path(place).parts or path.is_symlink():
         raise InputError(
             f"the tensor {tensor.name[:80]!r} in {place!r}",
             "a plain file in the model's own folder",
