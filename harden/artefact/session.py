@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
@@ -12,13 +11,15 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from harden.artefact.arena import SHARED, is_limited
 from harden.artefact.open_sizes import filled
 from harden.certificate.optimisation_levels import LEVELS
 from harden.certificate.ports import INPUT, OUTPUT
 from harden.certificate.runnable import check_runnable
+from harden.certificate.trial import check_affordable, reason_of
 from harden.errors import InputError
 from harden.files import read_bytes, refuse_pointer
-from harden.limits import MODEL_BYTES
+from harden.limits import MODEL_BYTES, RUNTIME_BYTES
 
 
 @final
@@ -28,7 +29,8 @@ class Session:
     A file that harden did not export may take images of other layouts, (batch, ...).
 
     What the runtime is given is what was looked at first: no other files, no loops, no endless functions
-    (`harden.certificate.runnable`).
+    (`harden.certificate.runnable`), and of another's file one that has answered an image in a limited process
+    (`harden.certificate.trial`).
 
     Args:
         model: the file, or its bytes.
@@ -65,13 +67,17 @@ class Session:
         except InputError as error:
             instead = error.instead if exported else "export the classifier as one file, its weights inside"
             raise InputError(f"{self._name} does not load: {error.seen}", error.expected, instead) from error
+        if not exported:
+            check_affordable(content, self._name, image_shape)
+        if is_limited():
+            options.add_session_config_entry(*SHARED)
         try:
             self._session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
         except Exception as error:  # onnxruntime raises a class of its own for every kind of trouble
             raise InputError(
-                f"{self._name} does not load ({_reason(error)})", "an ONNX model", "export it again"
+                f"{self._name} does not load ({reason_of(error)})", "an ONNX model", "export it again"
             ) from error
         self._exported, self._given = exported, image_shape
         self.takes_any_size = False
@@ -160,9 +166,14 @@ class Session:
         try:
             found: Any = self._session.run([self._names[1]], {self._names[0]: image})[0]
         except Exception as error:  # onnxruntime again: a class for every kind of trouble
-            raise InputError(
-                f"{self._name} does not run ({_reason(error)})", "an ONNX model", "export it again"
-            ) from error
+            seen = f"{self._name} does not run ({reason_of(error)})"
+            if is_limited() and "vailable memory of" in str(error):
+                raise InputError(
+                    f"{seen} on {len(image)} images",
+                    f"a graph that takes at most {RUNTIME_BYTES.value:,} bytes",
+                    f"write a smaller --batch-size, or set {RUNTIME_BYTES.variable} if you trust the file",
+                ) from error
+            raise InputError(seen, "an ONNX model", "export it again") from error
         return np.asarray(found, dtype=np.float32)
 
     def _unlike(self, shape: tuple[int, ...], n: int, classes: int | str) -> InputError:
@@ -184,7 +195,6 @@ class Session:
 
 _Sizes = Sequence[object]
 _FLOAT = "tensor(float)"
-_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*\) (?=[A-Z])")
 
 
 def read_model(path: Path) -> bytes:
@@ -207,9 +217,3 @@ def _known(sizes: Sequence[object]) -> tuple[int, ...] | None:
     """The sizes, or None where one of them is open."""
     found = tuple(size for size in sizes if type(size) is int and size > 0)
     return found if len(found) == len(sizes) else None
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).splitlines()
-    # Without the place in the runtime's own source, which is all that would be left of a long line.
-    return _PLACE.sub("", lines[0])[:300] if lines else type(error).__name__

@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from harden.certificate.messages import check_messages
 from harden.errors import InputError
 from harden.files import read_bytes
 from harden.limits import MODEL_BYTES
@@ -86,6 +87,7 @@ def graph_digest_bytes(data: bytes) -> str:
     Raises:
         InputError: the bytes are not an ONNX model, or hold what v1 does not cover.
     """
+    check_messages(data)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harden.artefact.arena import limit_arena
 from harden.artefact.executions import executions
 from harden.artefact.gated import first_images, judge_of
 from harden.artefact.parity import check_parity
@@ -107,6 +108,7 @@ class Bare:
                 "one for each channel, or one",
                 "write as many of each as the images have channels",
             )
+        limit_arena()
         content = read_model(path)
         shape = splits.test.image_shape
         session = Session(content, exported=False, image_shape=shape, name=str(path))

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harden.artefact.arena import limit_arena
 from harden.artefact.executions import executions
 from harden.artefact.session import Session, read_model
 from harden.bounds import Branching, Method, Program
@@ -113,6 +114,7 @@ def decide(spec: str, question: Question, json_file: Path | None) -> int:
     path, method = file_of(spec), str(question.found_how(0.0))
     device = check_device(question.device)
     given = parse(_text(question.file))
+    limit_arena()
     content = read_model(path)
     executed = executions(content, classifier=False, device=device)
     graph, program = _default(executed), executed[0].program
