@@ -200,7 +200,7 @@ def _one_pass(loader: Iterable[Any], reader: Reader) -> ExamplesSource | StreamS
             if held > told:  # at 2, 4, 8, ... GiB: one that never ends can't be told from a long one
                 told *= 2
                 count = sum(len(part) for part in labels_seen)
-                _log.warning(
+                _log.info(
                     "%s: %d images so far, and no end: the first pass counts them, so it has to end",
                     reader.name,
                     count,
