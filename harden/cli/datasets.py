@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harden.artefact.loaded import Artefact
+from harden.certificate.document import CERTIFICATE_FILE, read
 from harden.cli.console import say
 from harden.data import Splits, load
 from harden.data.class_lists import with_classes
-
-_CERTIFICATE = "certificate.json"
+from harden.errors import HardenError
 
 
 def for_evaluation(data: str, model: str) -> Splits:
@@ -23,11 +22,20 @@ def for_evaluation(data: str, model: str) -> Splits:
         InputError: the data can't be read, or are of other classes.
     """
     splits = load(data, needs_train=False)
-    folder = Path(model)
-    if splits.is_test_alone and (folder / _CERTIFICATE).is_file():
-        splits = with_classes(splits, Artefact(folder).certificate.predicate.data.classes)
+    names = _certified_classes(Path(model))
+    splits = splits if names is None else with_classes(splits, names)
     say(read_line(splits))
     return splits
+
+
+def _certified_classes(folder: Path) -> tuple[str, ...] | None:
+    """The names in a folder's certificate; None where there is none that can be read."""
+    if not (folder / CERTIFICATE_FILE).is_file():
+        return None
+    try:
+        return read(folder).predicate.data.classes
+    except HardenError:
+        return None  # who needs the certificate itself says what is wrong with it
 
 
 def read_line(splits: Splits) -> str:

@@ -49,9 +49,13 @@ def from_arrays(
     """
     order = layout_named(layout, name)
     found = [part for part in ("train", "test") if f"x_{part}" in parts]
-    x = {part: images(parts[f"x_{part}"], f"{name}: x_{part}", order) for part in found}
     y = {part: labels(parts[f"y_{part}"], f"{name}: y_{part}") for part in found}
-    names = _names(tuple(y.values()), name, trained="train" in x) if classes is None else tuple(classes)
+    for part in found:
+        _check_order(parts[f"x_{part}"], y[part], f"{name}: x_{part}")
+    x = {part: images(parts[f"x_{part}"], f"{name}: x_{part}", order) for part in found}
+    names = _names(y, name) if classes is None else tuple(classes)
+    if len(set(names)) < len(names):
+        raise InputError(f"{name}: a class that is named twice", "names that differ", "rename one of them")
     groups = _groups({key: value for key, value in parts.items() if key[6:] in found}, name)
     sets = {
         part: Examples(x[part], y[part], names, f"{name} {part}", groups.get(f"group_{part}"))
@@ -65,12 +69,23 @@ def from_arrays(
     )
 
 
-def _names(found: Sequence[Tensor], name: str, trained: bool) -> tuple[str, ...]:
+def _names(found: Mapping[str, Tensor], name: str) -> tuple[str, ...]:
     """Name classes by their numbers, from 0 to the highest label; see `harden.data.label_values`."""
-    known = [y for y in found if y.ndim == 1 and len(y) and y.dtype == torch.int64]
+    known = {part: y for part, y in found.items() if y.ndim == 1 and len(y) and y.dtype == torch.int64}
     if not known:
         return ("0",)
-    return numbered_classes(torch.cat(known), name, whole=trained)
+    return numbered_classes(torch.cat(list(known.values())), name, known.get("train"))
+
+
+def _check_order(x: object, y: Tensor, name: str) -> None:
+    """Refuse an array whose last axis counts the images, as MATLAB's files have it."""
+    shape = tuple(getattr(x, "shape", ()))
+    if len(shape) > 2 and y.ndim == 1 and shape[0] != len(y) == shape[-1]:
+        raise InputError(
+            f"{name} of shape {shape} with {len(y):,} labels, which looks like (H, W, C, N)",
+            "images along the first axis",
+            f"write x.transpose({', '.join(map(str, (len(shape) - 1, *range(len(shape) - 1))))})",
+        )
 
 
 def without_labels(x: object, name: str, layout: Layout | None = None) -> Examples:

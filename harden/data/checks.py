@@ -36,6 +36,12 @@ def check_names(names: Iterable[str]) -> None:
 def check_images(x: Tensor, name: str) -> None:
     """Raise InputError unless x is a set of images (N, C, H, W): uint8, uint16, or float32 in [0, 1]."""
     shape = tuple(x.shape)
+    if x.layout != torch.strided or x.is_quantized or x.is_complex():
+        raise InputError(
+            f"{name}: images that are {'quantised' if x.is_quantized else 'sparse or complex'}",
+            "dense tensors of real numbers",
+            "write x.dequantize()" if x.is_quantized else "write x.to_dense(), or take the magnitude x.abs()",
+        )
     if x.ndim != 4:
         raise InputError(
             f"{name}: images of shape {shape}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,6 +12,8 @@ from harden.data.examples import Examples
 from harden.data.splitting import Splits
 from harden.errors import InputError
 
+_log = logging.getLogger("harden")
+
 
 def are_numbers(classes: Sequence[str]) -> bool:
     """Whether classes are named by their numbers, "0", "1", ..., as where nothing names them."""
@@ -18,17 +21,28 @@ def are_numbers(classes: Sequence[str]) -> bool:
 
 
 def with_classes(splits: Splits, names: Sequence[str]) -> Splits:
-    """Number a test part's labels by a model's list of classes; a set with a training part keeps its own.
+    """Number a test part's labels by a model's list of classes.
+
+    A set with a training part, whose classes are all there, keeps its own; that they differ is warned of.
 
     Args:
-        splits: a test part alone, which may lack classes: see `Splits.is_test_alone`.
+        splits: a test part alone, which may lack classes, see `Splits.is_test_alone`; or a whole set.
         names: of the model's classes, in the order of its logits.
 
     Raises:
         InputError: a class of the data is none of the model's.
     """
     own, known = splits.test.classes, tuple(names)
-    if not splits.is_test_alone or own == known:
+    if own == known:
+        return splits
+    if not splits.is_test_alone:
+        if not are_numbers(own) and not are_numbers(known):
+            first = next((pair for pair in zip(own, known, strict=False) if pair[0] != pair[1]), None)
+            _log.warning(
+                "%s: its classes are not those that the model was certified on%s",
+                splits.name,
+                f": {first[0]!r} in the place of {first[1]!r}" if first else "",
+            )
         return splits
     if are_numbers(own):
         if len(own) > len(known):

@@ -25,7 +25,7 @@ from harden.data.folder_classes import (
     warn_of_case,
 )
 from harden.data.folder_parts import LAYOUT, Parts, parts_of
-from harden.data.folder_tree import PassedOver, images_below
+from harden.data.folder_tree import PassedOver, images_below, inside
 from harden.data.groups import group_numbers
 from harden.data.image_files import Header, read_header, read_pixels
 from harden.data.splitting import Splits, split
@@ -92,6 +92,7 @@ def load_folder(path: str, *, needs_train: bool = True) -> Splits:
         (whole,) = _read([root], _classes(root, root, account), account)
         account.said.append("a stratified third is the test part")
         return Splits(*split(whole, 1 / 3, seed=0), root.name, extra, account.remarks())
+    account.passed.beside += len(inside(root, account.passed).images)
     train, test = _both(root, parts, account, needs_train)
     return Splits(train, test, root.name, extra, account.remarks())
 

@@ -29,6 +29,10 @@ def class_folders(root: Path, passed: PassedOver) -> dict[str, Path]:
     for name in listed.folders:
         if is_unlabelled(name):
             continue
+        if not name.isprintable():
+            raise InputError(
+                f"{root}: a folder named {name!r}", "names that can be printed", "rename it: it is a class"
+            )
         composed = unicodedata.normalize("NFC", name)
         if composed in found:
             raise InputError(

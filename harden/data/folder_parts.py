@@ -16,7 +16,9 @@ LAYOUT = "lay files out as DIR/train/CLASS/*.png and DIR/test/CLASS/*.png, or DI
 
 _TRAIN = frozenset({"train", "training", "trn"})
 _TEST = frozenset({"test", "testing", "tst"})
-_VALIDATION = frozenset({"val", "valid", "validation", "dev", "development", "eval", "holdout", "heldout"})
+_VALIDATION = frozenset(
+    {"val", "valid", "validation", "dev", "development", "eval", "validate", "holdout", "heldout"}
+)
 _UNLABELLED = frozenset({"unlabelled", "unlabeled"})
 
 
@@ -93,14 +95,16 @@ class _Found:
         return tuple(name for name in self.inside if name not in (*self.train, *self.held_out))
 
     def nested(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Those that hold folders and no images of their own, as parts do."""
-        return tuple(name for name in names if self.inside[name].folders and not self.inside[name].images)
+        """Those that hold folders as parts do: without images of their own, or with a few beside several."""
+        listed = ((name, self.inside[name]) for name in names)
+        return tuple(name for name, one in listed if len(one.folders) > (1 if one.images else 0))
 
     def chosen(self) -> tuple[str | None, str | None, tuple[str, ...]]:
         """The training part and the test part, None for what is none, and remarks."""
         train, held_out = self.nested(self.train), self.nested(self.held_out)
         if train and held_out:
             return self._both(train)
+        self._check_below()
         if self.train and self.held_out:
             flat = [name for name in (*self.train, *self.held_out) if not self.nested((name,))]
             listed = self.inside[flat[0]]
@@ -136,6 +140,18 @@ class _Found:
             if name != test
         )
         return test, (*(() if test in self.test else (f"{test!r} is the test part",)), *passed)
+
+    def _check_below(self) -> None:
+        """Refuse folders that hold parts themselves, images/train and images/val, for instance."""
+        for name in self.others:
+            roles = {_role(each, Inside((), ())): each for each in self.inside[name].folders}
+            held_out = roles.get("test") or roles.get("validation")
+            if "train" in roles and held_out:
+                raise InputError(
+                    f"{self.root / name} holds {roles['train']!r} and {held_out!r}",
+                    "parts above the classes, as in DIR/train/CLASS",
+                    f"write folder:{self.root / name}, or move parts above where {name} is a class",
+                )
 
     def _check_classes(self, name: str, missing: str) -> None:
         """Refuse a folder with the name of a part that may be one, where its counterpart is missing."""

@@ -24,7 +24,7 @@ def check_label_array(array: NDArray[Any], name: str) -> None:
         )
     if array.ndim == 2 and array.shape[1] > 1:
         raise rows_refused(array, name)
-    if array.dtype.kind in "USO":
+    if array.dtype.kind in "USOMmV":
         raise InputError(
             f"{name} of type {array.dtype}",
             _NUMBERS,
@@ -65,36 +65,35 @@ def rows_refused(array: NDArray[Any], name: str) -> InputError:
     )
 
 
-def numbered_classes(y: Tensor, name: str, *, whole: bool) -> tuple[str, ...]:
+def numbered_classes(y: Tensor, name: str, trained: Tensor | None = None) -> tuple[str, ...]:
     """Name classes by their numbers, "0" to the highest label in y, int64 (N,).
 
     Args:
         y: labels of all parts.
         name: of the data set.
-        whole: whether y should have every class; those that have none are warned of then.
+        trained: labels of the training part, which should have every class: others are warned of.
 
     Raises:
-        InputError: the highest is out of proportion, or there is no label 0 in the whole.
+        InputError: the highest is out of proportion, or no part has a label 0 where there is training.
     """
     labels = np.unique(y.cpu().numpy())
     low, high = int(labels[0]), int(labels[-1])
     check_proportion(high, len(labels), name)
-    if whole and low > 0:
+    if trained is not None and low > 0:
         raise InputError(
             f"{name}: labels {low} to {high} and none of 0",
             "classes numbered from 0",
             f"write y - {low}, or pass names of all {high + 1} classes where class 0 has no images here",
         )
-    missing = high + 1 - len(labels)
-    if whole and low == 0 and missing:
-        first = next(label for label in range(high) if label not in set(labels.tolist()))
+    present = set() if trained is None else set(np.unique(trained.cpu().numpy()).tolist())
+    missing = [label for label in range(high + 1) if present and label not in present]
+    if missing:
         _log.warning(
-            "%s: %d of the classes 0 to %d have no image, first %d: %d classes are learnt all the same",
+            "%s: %d of the classes 0 to %d have no image to train on, first %d",
             name,
-            missing,
+            len(missing),
             high,
-            first,
-            high + 1,
+            missing[0],
         )
     return tuple(str(label) for label in range(max(high, 0) + 1))
 

@@ -37,12 +37,14 @@ def load(spec: str, *, needs_train: bool = True) -> Splits:
     """
     splits = _found(spec, needs_train)
     sets = [one for one in (splits.train, splits.test, splits.unlabelled) if one is not None]
-    low, high = extent(one.x for one in sets)
-    check_extent(splits.test.x, low, high, splits.name)
     channels, height, width = splits.test.image_shape
-    kinds = " and ".join(sorted({str(one.x.dtype).removeprefix("torch.") for one in sets}))
-    read = f"{channels}x{height}x{width} (C, H, W), {kinds}, pixels from {low:.4g} to {high:.4g}"
-    return replace(splits, remarks=(read, *splits.remarks))
+    read = [f"{channels}x{height}x{width} (C, H, W)"]
+    for kind in sorted({one.x.dtype for one in sets}, key=str):
+        alike = [one.x for one in sets if one.x.dtype == kind]
+        low, high = extent(alike)
+        check_extent(alike[0], low, high, splits.name)
+        read.append(f"{str(kind).removeprefix('torch.')} pixels from {low:.4g} to {high:.4g}")
+    return replace(splits, remarks=(", ".join(read), *splits.remarks))
 
 
 def _found(spec: str, needs_train: bool) -> Splits:

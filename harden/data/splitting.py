@@ -151,7 +151,9 @@ def split_indices(
         mask = _hold_out_groups(labels, groups.cpu().numpy(), fraction, seed)
     if mask.all() or not mask.any():
         raise InputError(
-            f"{len(labels):,} examples of which a fraction of {fraction} can't be held out",
+            f"{len(labels):,} examples"
+            + (f" in {len(torch.unique(groups)):,} groups" if groups is not None else "")
+            + f" of which a fraction of {fraction} can't be held out",
             "a class with at least two examples"
             + (" in different groups (identical images are one)" if groups is not None else ""),
             "pass more data, or a validation set of your own",
@@ -242,10 +244,10 @@ def _hold_out_groups(
             )
         if missing:
             _log.warning(
-                "none of the %d examples held out is of %d of the %d classes: their groups are too large",
-                held,
+                "%d of the %d classes have no example among the %d held out: their groups are too large",
                 missing,
                 len(sizes),
+                held,
             )
     return mask
 

@@ -34,6 +34,7 @@ def check_fit(model: Classifier, source: Source, *, learns: bool = True) -> None
     if batch is None:
         raise InputError("no examples", "at least one batch", "check the loader's data set and drop_last")
     check_pixels(batch.x)
+    _check_range(batch.x)
     labels = _labels(source)
     batch = batch.to(model.device)
     with frozen(model):
@@ -44,6 +45,17 @@ def check_fit(model: Classifier, source: Source, *, learns: bool = True) -> None
             f"{len(labels):,} labels that are all {int(labels[0])}",
             "examples of at least two classes",
             "check how labels are read, or whether the set is sorted by class and was cut",
+        )
+
+
+def _check_range(x: Tensor) -> None:
+    """Refuse pixels that all lie in the first step of 8 bits: they were divided twice, or are 0 and 1."""
+    high = float(x.max())
+    if 0 < high <= 1 / 255 + 1e-9:
+        raise InputError(
+            f"pixels up to {high:.3g}",
+            "images in [0, 1]",
+            "look for a second division by 255, or pass 0 and 1 as float32",
         )
 
 

@@ -46,7 +46,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_test_part_alone_is_enough(harden: Harden, file: Path, few: str, tmp_path: Path) -> None:
-    line = "few: 12 test images; 1x8x8 (C, H, W), float32, pixels from 0 to 1"
+    line = "few: 12 test images; 1x8x8 (C, H, W), float32 pixels from 0 to 1"
     steps = ("--steps", "2", "--restarts", "1")
     for command in (
         ("evaluate", file, *steps),

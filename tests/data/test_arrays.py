@@ -85,6 +85,30 @@ def test_labels_without_zero_or_far_apart(tmp_path: Path) -> None:
         from_loader((X.astype("f4") / 255, np.where(Y == 2, 2**40, Y)))
 
 
+def test_images_along_the_last_axis_and_names_that_occur_twice(tmp_path: Path) -> None:
+    turned = X.transpose(1, 2, 3, 0)
+    with pytest.raises(InputError, match=r"looks like \(H, W, C, N\).*transpose\(3, 0, 1, 2\)"):
+        load(npz(tmp_path, x_train=turned, y_train=Y, x_test=turned, y_test=Y))
+    with pytest.raises(InputError, match="named twice"):
+        load(npz(tmp_path, x_train=X, y_train=Y, x_test=X, y_test=Y, classes=np.array(["a", "b", "a"])))
+
+
+def test_parts_of_two_types_are_each_said(tmp_path: Path) -> None:
+    floats = (X / 255).astype("f4")
+    remarks = load(npz(tmp_path, x_train=X, y_train=Y, x_test=floats, y_test=Y)).remarks
+    assert remarks == ("4x6x6 (C, H, W), float32 pixels from 0 to 1, uint8 pixels from 0 to 255",)
+
+
+def test_a_pair_of_lists_and_a_range_behind_a_pair() -> None:
+    x, y = torch.rand(6, 1, 4, 4), [0, 1, 2, 0, 1, 2]
+    assert len(from_loader((list(x), y))) == 6
+    assert len(from_loader([(x, y), (x, y)])) == 12
+    with pytest.raises(InputError, match="nothing but 0 and 1"):
+        from_loader(((x > 0.5).to(torch.uint8), y))
+    with pytest.raises(InputError, match=r"write x\.to_dense"):
+        from_loader((x.to_sparse(), y))
+
+
 def test_lists_of_tensors_and_of_pictures() -> None:
     assert images([torch.zeros(3, 4, 5)] * 2, "x").shape == (2, 3, 4, 5)
     assert images([Image.new("RGB", (5, 4))] * 2, "x").shape == (2, 3, 4, 5)

@@ -38,7 +38,7 @@ def test_parts_of_other_names_are_read(tmp_path: Path) -> None:
     splits = load(f"folder:{lay(tmp_path, 'Train', 'VAL')}")
     assert splits.train.classes == ("cat", "dog")
     assert (len(splits.train), len(splits.test)) == (12, 12)
-    assert splits.remarks == ("3x5x4 (C, H, W), uint8, pixels from 0 to 255", "'VAL' is the test part")
+    assert splits.remarks == ("3x5x4 (C, H, W), uint8 pixels from 0 to 255", "'VAL' is the test part")
 
 
 def test_what_systems_leave_behind_is_passed_over_and_counted(tmp_path: Path) -> None:
@@ -68,6 +68,22 @@ def test_what_systems_leave_behind_is_passed_over_and_counted(tmp_path: Path) ->
         "passed over: 8 hidden, 2 without an image's suffix (.csv 1, .txt 1), "
         "1 images beside the folders of classes, 1 that are no regular files"
     )
+
+
+def test_images_beside_the_classes_of_parts_are_counted(tmp_path: Path) -> None:
+    lay(tmp_path, "train", "test")
+    for place in (tmp_path, tmp_path / "train"):
+        Image.new("RGB", (4, 5)).save(place / "stray.png")
+    splits = load(f"folder:{tmp_path}")
+    assert len(splits.train) == 12
+    assert splits.remarks[-1] == "passed over: 2 images beside the folders of classes"
+
+
+def test_a_name_that_cannot_be_printed_is_refused(tmp_path: Path) -> None:
+    for name in ("a\nb", os.fsdecode(b"caf\xe9")):
+        lay(tmp_path / str(len(name)), classes=(name, "tea"))
+        with pytest.raises(InputError, match="names that can be printed"):
+            load(f"folder:{tmp_path / str(len(name))}")
 
 
 def test_links_are_followed_and_those_to_nothing_are_refused(tmp_path: Path) -> None:

@@ -82,11 +82,20 @@ def test_names_of_parts_that_are_classes(tmp_path: Path, files: list[str], remar
         ([*classes("train"), "test/0.png"], "test holds images and no folders of classes"),
         ([*classes("train"), "test"], "test holds no folders of classes"),
         (["unlabelled/0.png", "Unlabeled/0.png"], "images without labels"),
+        (
+            classes("images/train", "images/val", "labels/train"),
+            r"images holds 'train' and 'val'.*folder:.*images",
+        ),
+        (classes("cat/train", "cat/test", "dog/train", "dog/test"), "parts above the classes"),
     ],
 )
 def test_what_is_missing_or_doubtful_is_refused(tmp_path: Path, files: list[str], says: str) -> None:
     with pytest.raises(InputError, match=says):
         parts_of(lay(tmp_path, files))
+
+
+def test_a_stray_image_beside_the_classes_makes_no_class_of_a_part(tmp_path: Path) -> None:
+    assert chosen(lay(tmp_path, [*classes("train", "test"), "train/stray.png"])) == ("train", "test")
 
 
 def test_a_test_part_alone(tmp_path: Path) -> None:

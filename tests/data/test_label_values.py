@@ -62,7 +62,7 @@ def test_rows_of_a_tensor_are_told_as_those_of_an_array() -> None:
 def test_an_id_is_no_label_and_takes_no_memory() -> None:
     tracemalloc.start()
     with pytest.raises(InputError, match=r"labels up to 1,099,511,627,776, 2 different ones"):
-        numbered_classes(torch.tensor([0, 2**40]), "set", whole=True)
+        numbered_classes(torch.tensor([0, 2**40]), "set")
     assert tracemalloc.get_traced_memory()[1] < 2**24
     tracemalloc.stop()
 
@@ -70,14 +70,14 @@ def test_an_id_is_no_label_and_takes_no_memory() -> None:
 def test_labels_that_start_at_one_are_refused_in_the_whole_alone() -> None:
     y = torch.tensor([1, 2, 3, 1])
     with pytest.raises(InputError, match=r"labels 1 to 3 and none of 0.*write y - 1"):
-        numbered_classes(y, "set", whole=True)
-    assert numbered_classes(y, "set", whole=False) == ("0", "1", "2", "3")
+        numbered_classes(y, "set", y)
+    assert numbered_classes(y, "set") == ("0", "1", "2", "3")
 
 
 def test_gaps_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "harden"):
-        assert len(numbered_classes(torch.tensor([0, 1, 5]), "set", whole=True)) == 6
-    assert "3 of the classes 0 to 5 have no image, first 2" in caplog.text
+        assert len(numbered_classes(torch.tensor([0, 1, 5, 2]), "set", torch.tensor([0, 1, 5]))) == 6
+    assert "3 of the classes 0 to 5 have no image to train on, first 2" in caplog.text
     caplog.clear()
-    numbered_classes(torch.tensor([0, 1, 2]), "set", whole=True)
+    numbered_classes(torch.tensor([0, 1, 2]), "set", torch.tensor([2, 1, 0]))
     assert caplog.text == ""
