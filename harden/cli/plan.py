@@ -147,6 +147,7 @@ def _as_json(choice: Choice, ready: Ready, estimates: list[Estimate], memory: in
         **inputs_as_json(choice, ready),
         "options": dict(choice.origins),
         "evaluation": {
+            "attacks": choice.attacks,
             "steps": choice.steps,
             "restarts": choice.restarts,
             "bfloat16": choice.bfloat16,

@@ -66,7 +66,6 @@ def gradients_are_finite(not_finite: int, total: int) -> TrustCheck:
         "finite gradients",
         not_finite / max(total, 1),
         NOT_FINITE_SHARE,
-        "share of the attacks' gradients, one for each image and step, that held NaN or an infinity, "
-        f"{not_finite:,} of {total:,}",
+        "share of the attacks' gradients, one for each image and step, that held NaN or an infinity",
         "find the operation without a slope (sqrt, log or a division at 0) and give it a small offset",
     )

@@ -104,7 +104,7 @@ def test_where_options_came_from_is_told(harden: Harden, npz: str, tmp_path: Pat
     out, said = dry(harden, tmp_path, *words)
     assert f"from file {path}" in out or f"from {path}: budget, data, restarts" in out
     assert "from the command line, before the file: dry_run, json, out, steps" in out
-    assert said["evaluation"] == {"steps": 2, "restarts": 1, "bfloat16": False}
+    assert said["evaluation"] == {"attacks": "pgd", "steps": 2, "restarts": 1, "bfloat16": False}
     origins = {name: said["options"][name] for name in ("data", "steps", "lr", "restarts")}
     assert origins == {"data": "file", "steps": "flag", "lr": "default", "restarts": "file"}
 

@@ -1,4 +1,4 @@
-"""The default suite trusts ordinary networks; what is printed of an evaluation says why one is not trusted."""
+"""The default suite trusts ordinary networks; what is printed of an evaluation says why one is not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Data = tuple[Tensor, Tensor]
 
 @pytest.fixture(scope="module")
 def few(digits: Splits) -> Data:
-    return digits.test.x[:40], digits.test.y[:40]
+    return digits.test.x[:32], digits.test.y[:32]
 
 
 def trained(digits: Splits, recipe: harden.Recipe, seed: int) -> Classifier:
