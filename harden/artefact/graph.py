@@ -26,7 +26,15 @@ def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelPro
         raise ExportError(
             f"opsets {found}", f"opset {OPSET}", "install the torch and onnxscript that harden names"
         )
-    onnx.checker.check_model(graph, full_check=True)
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ExportError(
+            f"a graph that ONNX does not allow ({reason})",
+            "operations in float32, which ONNX has",
+            "leave autocast and half precision out of the network's forward",
+        ) from error
     return graph
 
 

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from harden.certificate.ports import INPUT, OUTPUT
 from harden.errors import ExportError, HardenError
-from harden.models import Classifier, copied, names_a_type
+from harden.models import Classifier, copied, given_back, names_a_type
 from harden.models.memory import ran_out_of_memory
 
 OPSET: Final = 18
 TRACE_BATCH: Final = 2  # a batch of 1 would be taken for a constant
+_OPEN: Final = ({0: torch.export.Dim("batch")},)
 WEIGHTS: Final = "model."
 """Before the names of a classifier's weights in a graph that is not optimised."""
 
@@ -34,14 +35,14 @@ class Deployed(nn.Module):
         self.model = model
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (N, K) of images (N, C, H, W) in [0, 1]."""
-        return self.model.bare_logits(image)
+        """Logits (N, K), float32, of images (N, C, H, W) in [0, 1]."""
+        return self.model.bare_logits(image).float()
 
 
 def deployed(model: Classifier, dtype: torch.dtype = torch.float32) -> Deployed:
     """A copy for inference on the CPU, freed from torch.compile and DataParallel."""
-    module = Deployed(copied(model)).cpu().to(dtype).eval()
-    return module.requires_grad_(False)
+    module = Deployed(copied(model, device="cpu", dtype=dtype)).eval()
+    return module.requires_grad_(requires_grad=False)
 
 
 def exported(
@@ -59,29 +60,77 @@ def exported(
         InputError: the network's output holds no logits.
         ExportError: the network fails in float32 or on such images, or torch can't trace it.
     """
-    module = deployed(model)
+    with given_back(model):  # hooks write where the copy's do, and what a tracer leaves there is no tensor
+        return _exported(deployed(model), image_shape, optimised=optimised)
+
+
+def _exported(module: Deployed, image_shape: tuple[int, int, int], *, optimised: bool) -> onnx.ModelProto:
     example = torch.rand(TRACE_BATCH, *image_shape, generator=torch.Generator().manual_seed(0))
     _run(module, example)
+    _hide_scripts_(module)
     try:
         with _quiet():
-            program = torch.onnx.export(
-                module,
-                (example,),
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                opset_version=OPSET,
-                dynamo=True,
-                optimize=optimised,
-                verbose=False,
-            )
+            graph = _traced(module, example, optimised=optimised)
+            # len(x) is a number to the exporter's own tracer; another one, which reads Python, follows it.
+            return graph if _is_open(graph) else _followed(module, example, optimised=optimised) or graph
     except Exception as error:  # the exporter's own classes differ from release to release
         raise ExportError(
             f"a network that torch.onnx can't trace ({type(error).__name__}: {_reason(error)})",
             "a forward without data-dependent control flow and with any batch size",
             "use torch.where instead of if, x.shape[0] instead of a number",
         ) from error
+
+
+def _traced(
+    network: nn.Module | torch.export.ExportedProgram, example: Tensor, *, optimised: bool
+) -> onnx.ModelProto:
+    program = torch.onnx.export(
+        network,
+        (example,),
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=_OPEN,
+        opset_version=OPSET,
+        dynamo=True,
+        optimize=optimised,
+        verbose=False,
+    )
     return cast(onnx.ModelProto, program.model_proto)  # type: ignore[union-attr]  # None without dynamo
+
+
+def _followed(module: Deployed, example: Tensor, *, optimised: bool) -> onnx.ModelProto | None:
+    """What torch's strict tracer makes of a network; None where it can't."""
+    try:
+        program = torch.export.export(module, (example,), dynamic_shapes=_OPEN, strict=True)
+        return _traced(program, example, optimised=optimised)
+    except Exception:  # the gate says what is wrong with the other graph
+        return None
+
+
+def _is_open(graph: onnx.ModelProto) -> bool:
+    """Whether the batch has any size."""
+    return bool(graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param)
+
+
+@final
+class _Hidden(nn.Module):
+    """A scripted part, whose weights the exporter would not take for parameters: they become constants."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = (part,)
+
+    def forward(self, *given: object) -> object:
+        """What the part gives."""
+        return self.part[0](*given)
+
+
+def _hide_scripts_(module: nn.Module) -> None:
+    for name, part in list(module.named_children()):
+        if isinstance(part, torch.jit.ScriptModule):
+            setattr(module, name, _Hidden(part))
+        else:
+            _hide_scripts_(part)
 
 
 def _run(module: Deployed, example: Tensor) -> None:
