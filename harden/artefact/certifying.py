@@ -119,7 +119,10 @@ def predicate(
         curve=None if curve is None else claims.curve(CURVE_ATTEMPT.name, curve.points),
         proof=claims.proof(proved),
         parity=schema.ParityRecord(
-            tolerance=parity.tolerance, max_error=parity.max_error, batches=parity.batches
+            tolerance=parity.tolerance,
+            max_error=parity.max_error,
+            batches=parity.batches,
+            reference=parity.reference,
         ),
         evidence=write_evidence(folder / schema.EVIDENCE_FILE, found.witnesses),
         provenance=provenance(claim.origin, found.passes, found.seconds, model.device),

@@ -25,7 +25,7 @@ from harden.evaluation import Phase
 from harden.evaluation.judging import check_model, check_threat
 from harden.files import write_bytes, write_text
 from harden.locking import held_folder
-from harden.models import Classifier, float32_copy, plain
+from harden.models import Classifier, float32_copy, given_back, ordinary, plain
 
 
 @plain()
@@ -66,11 +66,11 @@ def export(
     threat_record(claim.threat)  # what no certificate can say is refused before the work
     source = from_loader(data, claim.batch_size)
     report = on_phase or _silent
-    with held_folder(check_folder(folder)) as target:
+    with held_folder(check_folder(folder)) as target, given_back(model):
         report(Phase("export", 0, 1))
         image, y = first_images(source)
         # The file computes in float32: gradients of a network in half precision would steer past it.
-        twin = model if _is_float32(model) else float32_copy(model)
+        twin = ordinary(model) if _is_float32(model) else float32_copy(model)
         content, session, parity = exported(twin, image, y, claim.threat)
         report(Phase("export", 1, 1))
         with staging(target) as place:

@@ -18,7 +18,7 @@ from harden.draws import Draws
 from harden.errors import ExportError, InputError
 from harden.graph.tracing import deployed
 from harden.losses import CrossEntropy
-from harden.models import Classifier, frozen
+from harden.models import Classifier, untouched
 from harden.models.passes import check_interruption
 from harden.threats import Threat
 
@@ -40,7 +40,7 @@ def exported(model: Classifier, x: Tensor, y: Tensor, threat: Threat) -> tuple[b
         )
     # The clean images first: a network that can't take this batch could not be attacked either.
     _check_parity(model, session, x)
-    with frozen(model):
+    with untouched(model):
         device = model.device
         loss = CrossEntropy(model.logits, y.to(device))
         draws = Draws(0, torch.arange(len(x), device=device))

@@ -34,7 +34,7 @@ from harden.evaluation.runtime_agreement import Compared, Execution, first_disag
 from harden.files import read_bytes, refuse_pointer, write_named
 from harden.graph import Graph, GraphNetwork
 from harden.limits import PROPERTY_BYTES
-from harden.models import frozen
+from harden.models import untouched
 from harden.models.devices import check_device
 
 MINUTES, METHOD = 5.0, "branch-and-bound"
@@ -124,7 +124,7 @@ def decide(spec: str, question: Question, json_file: Path | None) -> int:
     subject = Subject(network, Session(content, exported=False, name=str(path)), program.size, given)
     points = _points(program, given, question.seed).to(device)
     together = min(MOST_TOGETHER, max(1, VALUES // sum(math.prod(node.shape[1:]) for node in graph.nodes)))
-    with frozen(network), device:
+    with untouched(network), device:
         apart = first_disagreement(executed, points)
         attacks = _Attacks(subject, together, question.seed, until)
         found, said = _searched(() if apart else executed, attacks, question, until)

@@ -22,7 +22,7 @@ from harden.evaluation.suites import standard
 from harden.evaluation.tally import Tally
 from harden.locking import locked
 from harden.losses import Classify
-from harden.models import Classifier, frozen, plain
+from harden.models import Classifier, ordinary, plain, untouched
 from harden.models.passes import interruptible
 from harden.threats import Threat
 
@@ -47,7 +47,8 @@ def evaluate(
 
     An attack is not believed: its result is projected again, checked to lie in ball and box, and classified
     by the judge. Each attempt runs on the examples that no earlier one broke. Random starts depend on seed
-    and position in the data alone. The model is left as it was, in every flag; gradients, float32 and no
+    and position in the data alone. The model is left as it was, in every flag and in all that it and its
+    hooks hold; gradients, float32 and no
     autocast hold inside, whatever the caller has switched on.
 
     Args:
@@ -74,11 +75,12 @@ def evaluate(
     """
     check_model(model)
     check_threat(threat)
+    model = ordinary(model)
     attempts, pace = _checked(standard() if attempts is None else tuple(attempts)), Pace(minutes)
     steering = Steering(model, model.logits if judge is None else pace.watched(judge, model.logits))
     search = BatchSearch(steering, threat, attempts, seed, pace.is_over)
     kept = None if journal is None else Journal.opened(Path(journal), search.identity(), model)
-    with frozen(model), nullcontext() if journal is None else locked(Path(journal)):
+    with untouched(model), nullcontext() if journal is None else locked(Path(journal)):
         tally, left = _tallied(search, from_loader(data, batch_size), kept, pace, on_batch)
     if not tally.n:
         raise _nothing(minutes)
@@ -100,9 +102,10 @@ def unchecked(
     """As `evaluate`, without the trust checks that cost passes: to choose by, not to report."""
     check_model(model)
     check_threat(threat)
+    model = ordinary(model)
     steering = Steering(model, model.logits if judge is None else judge)
     search = BatchSearch(steering, threat, _checked(tuple(attempts)), seed, closed=False)
-    with frozen(model):
+    with untouched(model):
         tally, left = _tallied(search, from_loader(data, batch_size), None, Pace(None), on_batch)
     if not tally.n:
         raise _nothing(None)

@@ -33,15 +33,21 @@ def captured(module: nn.Module, example: Tensor) -> ExportedProgram:
         ExportError: the forward can't be written down as operators, and why.
     """
     causes: list[Exception] = []
+    closed: ExportedProgram | None = None
     # The first runs the forward in Python; the second reads its bytecode, and takes some that that can't.
     for strict in (False, True):
         try:
             with quiet(), Substitution():
-                return _captured(module, example, strict)
+                program = _captured(module, example, strict)
+            if program.range_constraints:
+                return program
+            closed = closed or program  # len(x) is a number to the first
         except Exception as error:  # classes differ from release to release, and a forward may raise any
             if ran_out_of_memory(error):
                 raise
             causes.append(error)
+    if closed is not None:
+        return closed  # the gate says for which batches it holds
     raise _refusal(causes[0]) from causes[0]
 
 

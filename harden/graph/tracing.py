@@ -12,7 +12,7 @@ from harden.errors import ExportError, HardenError
 from harden.graph.capture import captured
 from harden.graph.quiet import reason
 from harden.graph.translation import OPSET, translated
-from harden.models import Classifier, copied, names_a_type
+from harden.models import Classifier, copied, given_back, names_a_type
 from harden.models.memory import ran_out_of_memory
 
 __all__ = ["OPSET", "WEIGHTS", "Deployed", "deployed", "exported"]
@@ -31,14 +31,14 @@ class Deployed(nn.Module):
         self.model = model
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (N, K) of images (N, C, H, W) in [0, 1]."""
-        return self.model.bare_logits(image)
+        """Logits (N, K), float32, of images (N, C, H, W) in [0, 1]."""
+        return self.model.bare_logits(image).float()
 
 
 def deployed(model: Classifier, dtype: torch.dtype = torch.float32) -> Deployed:
     """A copy for inference on the CPU, freed from torch.compile and DataParallel."""
-    module = Deployed(copied(model)).cpu().to(dtype).eval()
-    return module.requires_grad_(False)
+    module = Deployed(copied(model, device="cpu", dtype=dtype)).eval()
+    return module.requires_grad_(requires_grad=False)
 
 
 def exported(
@@ -56,10 +56,36 @@ def exported(
         InputError: the network's output holds no logits.
         ExportError: the network fails in float32 or on such images, or torch can't trace or translate it.
     """
-    module = deployed(model)
+    with given_back(model):  # hooks write where the copy's do, and what a tracer leaves there is no tensor
+        return _exported(deployed(model), image_shape, optimised=optimised)
+
+
+def _exported(module: Deployed, image_shape: tuple[int, int, int], *, optimised: bool) -> onnx.ModelProto:
     example = torch.rand(TRACE_BATCH, *image_shape, generator=torch.Generator().manual_seed(0))
     _run(module, example)
+    _hide_scripts_(module)
     return translated(captured(module, example), optimised=optimised)
+
+
+@final
+class _Hidden(nn.Module):
+    """A scripted part, whose weights the exporter would not take for parameters: they become constants."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = (part,)
+
+    def forward(self, *given: object) -> object:
+        """What the part gives."""
+        return self.part[0](*given)
+
+
+def _hide_scripts_(module: nn.Module) -> None:
+    for name, part in list(module.named_children()):
+        if isinstance(part, torch.jit.ScriptModule):
+            setattr(module, name, _Hidden(part))
+        else:
+            _hide_scripts_(part)
 
 
 def _run(module: Deployed, example: Tensor) -> None:

@@ -19,7 +19,7 @@ from harden.hardening.hardened import Hardened
 from harden.hardening.plan import Job, check_request, plan_of
 from harden.hardening.recipe import Recipe, described, stages
 from harden.locking import held_folder
-from harden.models import Classifier, float32_copy, plain
+from harden.models import Classifier, float32_copy, given_back, plain
 from harden.models.devices import check_device
 from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
 from harden.threats import Threat
@@ -76,11 +76,21 @@ def harden(
         DivergedError: the loss is no longer a number.
     """
     job = job_of(model, data, threat=threat, recipe=recipe, budget=budget, seed=seed, unlabelled=unlabelled)
-    hardened = float32_copy(model)
-    if device is not None:
-        hardened.to(check_device(device))
+    hardened = float32_copy(model, None if device is None else check_device(device))
+    with given_back(model):  # the copy shares with it what can't be copied, and what its functions name
+        return _checked_run(job, hardened, checkpoints, on_step, exportable=exportable)
+
+
+def _checked_run(
+    job: Job,
+    hardened: Classifier,
+    checkpoints: Checkpoints | None,
+    on_step: OnStep | None,
+    *,
+    exportable: bool,
+) -> Hardened:
     check_fit(hardened, job.source)
-    check_objective(job.recipe.finetune, hardened, job.source, threat)
+    check_objective(job.recipe.finetune, hardened, job.source, job.threat)
     if checkpoints is None:
         if exportable:
             _check_exportable(job, hardened)

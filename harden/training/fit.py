@@ -10,7 +10,7 @@ from torch import Tensor
 from harden.data import Source
 from harden.errors import InputError
 from harden.evaluation.judging import check_answer
-from harden.models import Classifier, frozen
+from harden.models import Classifier, untouched
 from harden.objectives import ChecksFirst, Objective
 from harden.pixels import check_pixels
 from harden.threats import Threat
@@ -37,7 +37,7 @@ def check_fit(model: Classifier, source: Source, *, learns: bool = True) -> None
     _check_range(batch.x)
     labels = _labels(source)
     batch = batch.to(model.device)
-    with frozen(model):
+    with untouched(model):
         for n in (2, 1):  # a network that squeezes its answer fails on a single image alone
             check_answer(model.logits, batch.x[:n], labels)
     if learns and int(labels.min()) == int(labels.max()):
@@ -78,7 +78,7 @@ def check_repeatable(model: Classifier, source: Source) -> None:
         InputError: its logits differ.
     """
     x = next(iter(source.epoch(None))).to(model.device).x[:2]
-    with frozen(model):
+    with untouched(model):
         first, again = model.logits(x), model.logits(x)
     apart = float((first - again).abs().max())
     if apart > _ROUNDING * max(float(first.abs().max()), 1e-30):

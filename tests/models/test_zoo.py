@@ -26,6 +26,7 @@ from harden.threats import Linf
 from harden.training import StepRecord
 from harden.verifier.command import main as verify
 from tests.models.traits import TRAITS
+from tests.models.traits_written import WRITTEN
 from tests.models.zoo import Case
 from tests.models.zoo_large import TIMM, TORCHVISION
 
@@ -33,6 +34,7 @@ from tests.models.zoo_large import TIMM, TORCHVISION
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 
 THREAT = Linf("8/255")
+ALL = TRAITS | WRITTEN
 STEP = Recipe(finetune=AdversarialTraining(PGD(steps=1, keep_best=False)), validations=0, average=0.0)
 
 
@@ -147,15 +149,20 @@ FAST = {
     "compiled inside",
     "head named",
     "attention",
+    "len(x)",
+    "not registered",
+    "hooked",
+    "scripted part",
+    "inference mode",
 }
 """An export takes seconds, so that not all can be among the quick tests."""
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.once) for name in TRAITS]
+    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.once) for name in ALL]
 )
 def test_traits(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    walk(TRAITS[name], tmp_path / "artefact", capsys)
+    walk(ALL[name], tmp_path / "artefact", capsys)
 
 
 @pytest.mark.once
