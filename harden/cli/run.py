@@ -16,6 +16,7 @@ from harden.cli.console import Watch, print_costs, print_kernels, say, write_jso
 from harden.cli.exportability import check_export
 from harden.cli.folders import can_go_on, holds_a_run, output_folder
 from harden.cli.inputs import print_inputs
+from harden.cli.kept_weights import weights_kept
 from harden.cli.outcome import Asked, as_json, exit_code, print_artefact
 from harden.cli.preparing import Ready, prepare
 from harden.data import from_loader
@@ -145,19 +146,20 @@ def _certified(choice: Choice, ready: Ready, out: Path) -> Artefact:
         # A network with fresh weights is at chance: there is nothing to compare with.
         trained = ready.spec.weights or ready.spec.folder
         compare: dict[str, Classifier] | None = None if trained else {}
-        return hardened.export(
-            out,
-            from_loader(ready.test, min(_EVALUATED_AT_A_TIME, ready.batch_size))
-            if choice.auto_batch
-            else ready.test,
-            attempts=ready.options.attempts,
-            compare=compare,
-            split="test",
-            notes=ready.origin.notes(),
-            search=ready.options.search,
-            minutes=choice.evaluate_minutes,
-            on_phase=watch.phase,
-        )
+        with weights_kept(hardened.model, ready.origin, choice):
+            return hardened.export(
+                out,
+                from_loader(ready.test, min(_EVALUATED_AT_A_TIME, ready.batch_size))
+                if choice.auto_batch
+                else ready.test,
+                attempts=ready.options.attempts,
+                compare=compare,
+                split="test",
+                notes=ready.origin.notes(),
+                search=ready.options.search,
+                minutes=choice.evaluate_minutes,
+                on_phase=watch.phase,
+            )
 
 
 def _to_all(listeners: tuple[Callable[[StepRecord], None], ...]) -> Callable[[StepRecord], None]:
