@@ -6,7 +6,7 @@ import argparse
 import io
 import json
 from collections.abc import Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ def main(argv: Sequence[str]) -> int:
         verification = verify(options.folder)
         code = 0 if verification.ok else 1
         answer = {**verification.to_json(), "exit_code": code}
-        _print(verification)
+        with suppress(BrokenPipeError):  # the reader of the lines has gone: code and file are the answer
+            _print(verification)
     except HardenError as error:
         code = error.exit_code
         answer = {"ok": False, "error": str(error), "exit_code": code}
@@ -50,7 +51,9 @@ def main(argv: Sequence[str]) -> int:
         code = _FAULT
         answer = {"ok": False, "error": f"{type(error).__name__}: {error}", "exit_code": code}
         complain(f"harden verify: our own fault: {type(error).__name__}: {error}")
-    return code or _write(options.json, answer)
+    # Written whatever the answer is: a file of an earlier run would say that all holds.
+    written = _write(options.json, answer)
+    return code or written
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,10 +82,10 @@ def _write(target: str | None, answer: dict[str, Any]) -> int:
         return 0
     try:
         write_named(Path(target), json.dumps(answer, indent=2) + "\n")
-    except OSError as error:
-        complain(
-            f"harden verify: {target} cannot be written ({error.strerror}); expected a writable place; "
-            "pass another --json FILE"
+    except (OSError, HardenError) as error:
+        reason = (
+            error.seen if isinstance(error, HardenError) else f"{target} cannot be written ({error.strerror})"
         )
+        complain(f"harden verify: {reason}; expected a writable place; pass another --json FILE")
         return 2
     return 0
