@@ -122,18 +122,19 @@ class _Found:
         return None, None, remarks
 
     def _both(self, train: tuple[str, ...]) -> tuple[str, str, tuple[str, ...]]:
-        if len(train) > 1:
+        first, *more = train
+        if more:
             raise _several(self.root, train, "a training part")
         test, remarks = self._test()
         if self.others:
             remarks = (*remarks, f"{', '.join(self.others)} passed over: no part")
-        return train[0], test, remarks
+        return first, test, remarks
 
     def _test(self) -> tuple[str, tuple[str, ...]]:
         names = self.nested(self.test) or self.nested(self.validation)
-        if len(names) > 1:
+        test, *more = names
+        if more:
             raise _several(self.root, names, "a test part")
-        test = names[0]
         passed = tuple(
             f"{name!r} passed over: {_NOT_READ if self.nested((name,)) else _NO_CLASSES}"
             for name in self.held_out
