@@ -44,7 +44,7 @@ def demo(
     json_file: opt.Json = None,
     verbose: opt.Verbose = False,
 ) -> None:
-    """Do the whole job on scikit-learn's handwritten digits, in about a minute and a half."""
+    """Do the whole job on scikit-learn's handwritten digits, in about three minutes."""
     from harden.cli.demo import demo as command
 
     _leave(command(out, seed, json_file))

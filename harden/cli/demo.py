@@ -1,4 +1,4 @@
-"""harden demo: the whole job on real images, in about a minute and a half."""
+"""harden demo: the whole job on real images, in about three minutes."""
 
 from __future__ import annotations
 
