@@ -18,7 +18,13 @@ ROOT = Path(__file__).parents[2]
 def module(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "harden", *words],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        # The shell is named: what is above a test's process may be none.
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=False,
