@@ -29,7 +29,6 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +86,10 @@ def session(n: int, seed: int, processes: int, out: Path, keep: Path) -> int:
     lines = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     done = {line["first"] for line in lines if line["seed"] == seed}
     missing = [first for first in range(0, n, CHUNK) if first not in done]
+    from harden.distribution import versions
+
     machine = {"python": platform.python_version(), "machine": platform.machine(), "processes": processes}
-    machine |= {name: version(name) for name in _PACKAGES}
+    machine |= versions(_PACKAGES)
     if not missing:
         return told(lines, n, seed)
     with tempfile.TemporaryDirectory(prefix="harden-seeds-") as name:

@@ -63,10 +63,12 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     path = _baseline(config)
     if not path.exists() and not config.getoption("harden_update_baseline"):
         return None
-    from importlib import metadata
+    from harden.distribution import versions
 
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("harden", "torch", "onnxruntime"))
-    return f"robustness: {config.getoption('harden_baseline')}; {versions}"
+    used = ", ".join(
+        f"{name} {number}" for name, number in versions(("harden", "torch", "onnxruntime")).items()
+    )
+    return f"robustness: {config.getoption('harden_baseline')}; {used}"
 
 
 @pytest.fixture

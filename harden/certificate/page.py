@@ -15,6 +15,7 @@ from markupsafe import Markup
 from harden.certificate import charts, words
 from harden.certificate.distrust import reason
 from harden.certificate.figures import curve_chart, stages
+from harden.certificate.guessing import caution_of
 from harden.certificate.schema import ClassRecord, Pair, Predicate
 from harden.certificate.sealed import Certificate
 from harden.plain_text import one_line
@@ -66,6 +67,7 @@ def _render(certificate: Certificate, gallery: list[Pair]) -> str:
             next=words.next_of(predicate),
             recipe=text if len(text) <= _MOST_RECIPE else "",
             ball=words.ball(certificate),
+            caution=caution_of(predicate),
         )
     )
 

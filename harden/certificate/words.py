@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from harden.certificate.distrust import Step, next_step, reasons, suite_of
+from harden.certificate.guessing import caution_of
 from harden.certificate.schema import Comparison, Predicate, Proportion, Statement
 from harden.plain_text import one_line
 
@@ -76,6 +77,8 @@ def summary(statement: Statement, seal: str) -> str:
             f"  at least  {in_full(p.bracket.certified)}  certified accuracy, {proof}",
             f"  at most   {in_full(p.bracket.robust)}  robust accuracy, by attack",
         ]
+        if said := caution_of(p):
+            lines.append(f"  WARNING   {said}")
     else:
         lines.append("  UNRELIABLE: a trust check fired, so there is no headline")
         lines += [f"    {line}" for line in reasons(p.checks)]

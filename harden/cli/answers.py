@@ -12,7 +12,9 @@ import typer
 
 from harden.cli.codes import INTERRUPTED, OUR_FAULT, USAGE
 from harden.cli.signals import say_stopped
+from harden.distribution import missing
 from harden.errors import HardenError
+from harden.processes import check_alone
 from harden.terminal import LogStream, complain
 
 _NOTE = "raised by "
@@ -31,6 +33,8 @@ class StoppedError(Exception):
 def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str]) -> int:
     """Run the typer application and turn what happens into a line and an exit code."""
     try:
+        if not _only_tells(words, commands):
+            check_alone()
         result = app(args=list(words) or ["--help"], prog_name="harden", standalone_mode=False)
     except HardenError as error:
         return _say(str(error), error.exit_code)
@@ -62,12 +66,21 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
             return _say(str(_usage(error, words, commands)), USAGE)
         if whose := _raised_by(error):
             return _say(str(_of_the_user(error, whose)), USAGE)
+        command = next((word for word in words if word in commands), "")
+        if isinstance(error, ImportError) and (said := missing(error, f"harden {command}".strip())):
+            return _say(said, USAGE)
         return _our_fault()
     if not words:
         return USAGE
     if result == INTERRUPTED:  # some versions of typer raise, some give the code
         return say_stopped()
     return result if isinstance(result, int) else 0
+
+
+def _only_tells(words: Sequence[str], commands: Sequence[str]) -> bool:
+    """Whether words ask for nothing that is computed or written: help, the version, doctor, verify."""
+    named = next((word for word in words if word in commands), "")
+    return named in ("", "doctor", "verify") or "--help" in words
 
 
 def _say(line: str, code: int) -> int:

@@ -15,7 +15,6 @@ from harden.cli.gate_app import register as register_gate
 app = typer.Typer(
     name="harden",
     help="Harden image classifiers, export them to ONNX, attach evidence that anyone can check again.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 good, 1 the answer is bad, 2 usage or input, 3 inconclusive where that is to fail, "
     "4 no or unfit baseline, 70 our own fault.",
@@ -30,9 +29,7 @@ def _leave(code: int) -> None:
 
 
 @app.callback()
-def everywhere(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the library's log.")] = False,
-) -> None:
+def everywhere(verbose: opt.VerboseFirst = False, version: opt.Version = False) -> None:
     """Options of all commands."""
     opt.show_log(verbose)
 
@@ -41,13 +38,14 @@ def everywhere(
 def demo(
     out: Annotated[Path, typer.Option(help="The artefact's folder.")] = Path("runs/digits"),
     seed: opt.Seed = 0,
+    force: opt.Force = False,
     json_file: opt.Json = None,
     verbose: opt.Verbose = False,
 ) -> None:
     """Do the whole job on scikit-learn's handwritten digits, in about three minutes."""
     from harden.cli.demo import demo as command
 
-    _leave(command(out, seed, json_file))
+    _leave(command(out, seed, json_file, force=force))
 
 
 @app.command()
@@ -84,6 +82,7 @@ def run(
     seed: opt.Seed = 0,
     device: opt.Device = "cpu",
     resume: opt.Resume = False,
+    force: opt.Force = False,
     checkpoint_every: opt.CheckpointEvery = 30.0,
     log: opt.Log = None,
     config: opt.Config = None,
@@ -130,6 +129,7 @@ def run(
         seed=seed,
         device=device,
         resume=resume,
+        force=force,
         checkpoint_every=checkpoint_every,
         log=tuple(log or ()),
         json_file=json_file,
@@ -239,6 +239,7 @@ def export(
     evaluate_minutes: opt.EvaluateMinutes = None,
     test_images: opt.TestImages = 0,
     seed: opt.Seed = 0,
+    force: opt.Force = False,
     config: opt.Config = None,
     json_file: opt.Json = None,
     verbose: opt.Verbose = False,
@@ -246,6 +247,7 @@ def export(
     """Export a model as it is to a parity-checked ONNX file, and certify the file."""
     from harden.cli.evaluate import Plan
     from harden.cli.export import export as command
+    from harden.cli.folders import check_apart, check_replaceable
     from harden.cli.proving import search_named
     from harden.cli.specs import ModelSpec
     from harden.cli.suites import chosen
@@ -254,15 +256,15 @@ def export(
     asked = Plan(norm, eps, suite.steps, suite.restarts, bfloat16, test_images, 256, seed, "cpu")
     plan = replace(asked, attacks=suite.attacks, minutes=evaluate_minutes)
     model = ModelSpec.of(spec, weights, mean, std, head=head, output=output)
+    check_apart(out, model)
+    check_replaceable(out, force)
     _leave(command(model, data, plan, out, json_file, search_named(prove, prove_minutes)))
 
 
 @app.command()
 def report(
     folder: Folder,
-    out: Annotated[
-        Path | None, typer.Option(help="Where to write the page; FOLDER/report.html by default.")
-    ] = None,
+    out: opt.PageFile = None,
 ) -> None:
     """Write the page of a certificate again, from certificate.json alone."""
     from harden.cli.report import report as command
@@ -274,9 +276,10 @@ def report(
 def verify(context: typer.Context, folder: Folder) -> None:
     """Check an artefact without torch: digests, counts, and every stored witness in onnxruntime."""
     # `harden verify` alone is answered before typer is loaded; this is reached behind global options.
+    from harden.cli.drawn_page import check_page
     from harden.verifier.command import main as command
 
-    _leave(command([str(folder), *context.args]))
+    _leave(command([str(folder), *context.args], check_page))
 
 
 @app.command()

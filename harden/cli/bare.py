@@ -40,6 +40,7 @@ _LOOK = 0.05
 """Share of a limit of time in which a reading is compared with the runtime, on fewer images then."""
 _QUESTIONS = 10
 """What that comparison asks for an image: the runtime four times, the reading thrice, once in float64."""
+NORMALISED = "where the file expects normalised images, give --mean and --std"
 _A_RULE = "operators with a rule: gradients through the file, and proofs of it, need one for each"
 _BLACK_BOX = "write --black-box, which evaluate, baseline update and check take: evidence by attack alone"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -12,7 +13,7 @@ from harden.artefact.executions import BUILD
 from harden.bounds import Branching
 from harden.certificate.canonical import sha256_bytes
 from harden.cli.bare import Bare, file_of
-from harden.cli.console import Watch, say, say_table, write_json
+from harden.cli.console import Watch, print_warning, say, say_table, write_json
 from harden.cli.datasets import for_evaluation
 from harden.cli.distrust import evaluate_words, exit_code, say_why, step_after
 from harden.cli.evaluate import fitting
@@ -28,6 +29,7 @@ from harden.evaluation.proof_journal import ProofJournal
 from harden.evaluation.proof_report import ProofReport
 from harden.evaluation.proofs import Proved, Search, prove
 from harden.folders import check_inner
+from harden.locking import held_folder
 from harden.models import Classifier
 from harden.models.devices import check_device
 from harden.threats import Threat, from_name
@@ -78,7 +80,9 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
     executed = file.executions(device)
     model = model.to(device)
     sha256 = sha256_bytes(file.content)
-    with fitting(plan.batch_size), Watch() as watch:
+    # Two processes would write one journal's lines into another's.
+    held = nullcontext() if plan.journal is None else held_folder(plan.journal)
+    with held, fitting(plan.batch_size), Watch() as watch:
         found = _attacked(file, model, images, (threat, attempts), plan, watch)
         proved = prove(
             executed,
@@ -134,6 +138,8 @@ def show(proved: Proved, splits: Splits, path: Path) -> None:
     ]
     title = f"{splits.name} test, {found.threat}, {path} in float32"
     say_table(("", "accuracy", ""), rows, title=title)
+    if caution := found.caution(splits.test.classes):
+        print_warning(caution)
     verdicts = proved.verdicts
     counts = ", ".join(f"{verdicts.count(name):,} {name}" for name in ("certified", "falsified", "unknown"))
     say(f"{counts}; {proved.search.method}; {proved.seconds:.1f} s")

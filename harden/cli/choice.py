@@ -44,6 +44,7 @@ class Choice:
     seed: int = 0
     device: str = "cpu"
     resume: bool = False
+    force: bool = False
     checkpoint_every: float = 30.0
     log: tuple[str, ...] = ()
     json_file: Path | None = None

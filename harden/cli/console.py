@@ -12,24 +12,26 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, final
+from typing import TYPE_CHECKING, Any, Final, Self, final
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from harden import kernels
-from harden.certificate.schema import StageRecord
 from harden.errors import InputError
-from harden.evaluation import Phase
 from harden.files import write_named, write_text
 from harden.folders import make_folder
 from harden.plain_text import log_line
 from harden.regression.github import annotation
 from harden.terminal import encodable
-from harden.training import StepRecord
+
+if TYPE_CHECKING:  # report and doctor print where there is no torch
+    import torch
+
+    from harden.certificate.schema import StageRecord
+    from harden.evaluation import Phase
+    from harden.training import StepRecord
 
 _EVERY = 10.0  # seconds between plain lines
 _COLONS: Final = re.compile(r":(?=:\w)")
@@ -170,8 +172,15 @@ class Watch:
             say(f"{name:18} {share:4.0%}  {left:>13}  {note}".rstrip())
 
 
+def print_warning(line: str) -> None:
+    """Print what must not be overlooked: what looks like a good answer and is none."""
+    _console.print(Text(_text(f"warning: {line}").plain, "bold red"), soft_wrap=True)
+
+
 def print_kernels(device: torch.device) -> None:
     """Say which kernels run on a device: a fall-back to plain torch is never silent."""
+    from harden import kernels
+
     backend = kernels.backend(device.type)
     state = "FAILED to load, plain torch" if backend.failed else backend.name
     say(f"kernels   {state} ({backend.reason})")

@@ -10,7 +10,7 @@ import torch
 from harden.artefact.folder import check_folder
 from harden.bounds import Method
 from harden.cli.console import Watch, print_costs, print_kernels, say, write_json
-from harden.cli.folders import output_folder
+from harden.cli.folders import check_replaceable, output_folder
 from harden.cli.outcome import Asked, as_json, exit_code, print_artefact
 from harden.cli.specs import ModelSpec
 from harden.data import from_loader, load
@@ -35,13 +35,14 @@ PROOF = Search(Method(climb=None), steps=2, levels=(1,))
 PLAIN_BUDGET, BUDGET = "20epochs", "250E"
 
 
-def demo(out: Path, seed: int, json_file: Path | None) -> int:
+def demo(out: Path, seed: int, json_file: Path | None, *, force: bool = False) -> int:
     """Train plainly, harden, export, attack the file, certify; print both side by side."""
     started = time.perf_counter()
     # So small a network runs slower on several threads, and its bytes should not depend on the machine.
     torch.set_num_threads(1)
     splits, spec, threat = load("digits"), ModelSpec("small"), Linf("1/10")
     check_folder(out)
+    check_replaceable(out, force)
     source = from_loader(splits.train, 64)
     images = round(len(splits.train) * (1 - CONTRASTIVE.held_out))
     model = spec.build(splits, seed)

@@ -17,14 +17,14 @@ from harden.artefact.parity import check_parity
 from harden.artefact.session import Session
 from harden.certificate.distrust import Step
 from harden.cli.access import MEANING, Access, Allowed, of_file
-from harden.cli.bare import is_bare
+from harden.cli.bare import NORMALISED, is_bare
 from harden.cli.beyond import Beyond, Subject, as_decided, measured, show
 from harden.cli.clock import finished, minutes_left, within
 from harden.cli.console import Watch, say, write_json
 from harden.cli.datasets import for_evaluation
 from harden.cli.distrust import evaluate_words, exit_code, say_why, step_after
-from harden.cli.evaluated import at_chance, show_curve
 from harden.cli.evaluated import show as show_evaluation
+from harden.cli.evaluated import show_curve
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
 from harden.cli.suites import DEFAULT, suite_named
@@ -171,8 +171,8 @@ def _as_whole(curve: tuple[Evaluation, ...], step: Step | None) -> dict[str, Any
 def _remarks(access: Access, found: Evaluation, *, late: bool, bare: bool) -> list[str]:
     """What else should be known of an evaluation, a line each."""
     lines = [f"evidence level {access.level}: {MEANING[access.level]}"]
-    if bare and (remark := at_chance(found)):
-        lines.append(remark)
+    if bare and found.caution():
+        lines.append(NORMALISED)
     if late:
         lines.append("time was up: what else was asked for was not measured")
     return lines

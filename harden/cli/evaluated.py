@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from harden.cli.console import say, say_table
+from harden.cli.console import print_warning, say, say_table
 from harden.evaluation import Evaluation
-
-_LEAST = 10
 
 
 def show(found: Evaluation, title: str, classes: tuple[str, ...], *, trusted: bool) -> None:
@@ -23,24 +21,12 @@ def show(found: Evaluation, title: str, classes: tuple[str, ...], *, trusted: bo
     for record in found.attempts:
         if note := record.spec.get("note"):
             say(f"{record.name}: {note}")
+    if caution := found.caution(classes):
+        print_warning(caution)
     if trusted:
         say(f"robust accuracy at most {found.robust}")
         label, clean, robust = found.worst_class
         say(f"worst class {classes[label]}: clean {clean}, robust at most {robust}")
-
-
-def at_chance(found: Evaluation) -> str:
-    """A line where a file's clean accuracy can't be told from that of guessing; "" where it can.
-
-    Guessing is what the largest class gets. Of fewer than ten images nothing is said.
-    """
-    n = len(found.labels)
-    if n < _LEAST or found.clean.interval[0] > int(found.labels.bincount().max()) / n:
-        return ""
-    return (
-        f"clean accuracy {found.clean} can't be told from guessing, so robustness says nothing; "
-        "where the file expects normalised images, give --mean and --std"
-    )
 
 
 def show_curve(found: tuple[Evaluation, ...], title: str) -> None:

@@ -11,7 +11,6 @@ from harden.artefact.loaded import Artefact
 from harden.cli.console import Watch, write_json
 from harden.cli.datasets import for_evaluation
 from harden.cli.evaluate import Plan, check_spec
-from harden.cli.folders import check_apart
 from harden.cli.outcome import Asked, as_json, exit_code, print_artefact
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
@@ -42,7 +41,6 @@ def export(
     Pace(plan.minutes)  # minutes that are none are told before anything is loaded
     threat, attempts = plan.threat(), plan.attempts()
     check_folder(out)
-    check_apart(out, spec)
     splits = for_evaluation(data, spec.spec)
     test = evaluated_images(splits, plan.test_images)
     model, origin = spec.build(splits, plan.seed), spec.resolved()

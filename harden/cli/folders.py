@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from harden.artefact.folder import CHECKPOINT_FOLDER, PROGRESS_FOLDER, prepare_folder
+from harden.certificate.document import CERTIFICATE_FILE
+from harden.certificate.schema import MODEL_FILE
 from harden.cli.specs import ModelSpec
 from harden.errors import InputError
 from harden.folders import remove_empty, remove_tree
@@ -31,6 +34,21 @@ def output_folder(out: Path) -> Iterator[Path]:
     finally:
         for place in missing:
             remove_empty(place)
+
+
+def check_replaceable(out: Path, force: bool) -> None:
+    """Refuse to replace an artefact unasked: it may be the one that is deployed, and cost a night.
+
+    Raises:
+        InputError: the folder holds a certificate or an ONNX file, and nobody said --force.
+    """
+    there = [name for name in (CERTIFICATE_FILE, MODEL_FILE) if os.path.lexists(out / name)]
+    if there and not force:
+        raise InputError(
+            f"{out}, which holds a finished artefact ({' and '.join(there)})",
+            "a folder without one",
+            "write another --out, or --force to replace it",
+        )
 
 
 def check_apart(out: Path, spec: ModelSpec) -> None:

@@ -23,6 +23,7 @@ from harden.regression.records import Check, described
 from harden.regression.verdict import GOOD, Comparison, Rule, Verdict, judge
 from harden.regression.wording import as_html, as_markdown, as_text, headline
 
+_MADE_WITH = ("norm", "eps", "attacks", "steps", "restarts", "test_images", "certify", "seed")
 _UNITS = (("pp", 100.0), ("%", 100.0), ("", 1.0))
 
 
@@ -51,6 +52,7 @@ class Gate:
         bench: how speed is checked; None where it is not.
         minutes: how long all may take, None for no limit; what is finished by then is compared, and is no
             PASS.
+        made: the options that a baseline would be made with, as they are typed.
 
     Raises:
         InputError: there is another word for inconclusive, a floor without a baseline, or nothing to check;
@@ -64,6 +66,7 @@ class Gate:
     label: str = ""
     bench: Bench | None = None
     minutes: float | None = None
+    made: tuple[str, ...] = ("--norm", "linf", "--eps", "8/255")
 
     def __post_init__(self) -> None:
         if self.inconclusive not in ("warn", "fail"):
@@ -125,11 +128,25 @@ def share(option: str, text: str) -> float:
     return value
 
 
+def typed(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a file of options says of how a baseline is made, as options; the threat in any case.
+
+    Args:
+        settings: of `harden baseline update`, by the parameters of its function.
+    """
+    chosen: dict[str, Any] = {"norm": "linf", "eps": "8/255"}
+    chosen |= {name: settings[name] for name in _MADE_WITH if settings.get(name) not in (None, False)}
+    words = [(f"--{name.replace('_', '-')}", value) for name, value in chosen.items()]
+    return tuple(word for flag, value in words for word in ([flag] if value is True else [flag, str(value)]))
+
+
 def _known(model: str, data: str, gate: Gate, baseline: Path) -> list[Check]:
     """The baseline's checks of this model."""
-    words = ["harden", "baseline", "update", model, "--data", data, "--norm", "linf", "--eps", "8/255"]
+    words = ["harden", "baseline", "update", model, "--data", data, *gate.made]
     words += ["--baseline", str(baseline), *(("--label", gate.label) if gate.label else ())]
     words += ["--black-box"] if gate.way.black_box else []
+    for option, values in (("--mean", gate.way.mean), ("--std", gate.way.std)):
+        words += [] if values is None else [option, ",".join(f"{each:g}" for each in values)]
     make = f"run `{shlex.join(words)}` on the model to keep, and commit it"
     checks = read(baseline, make).checks
     found = [check for _, check in sorted(checks.items()) if check.label == gate.label]
@@ -165,7 +182,9 @@ def _judged(gauge: Gauge, gate: Gate, known: list[Check]) -> tuple[Verdict, dict
         clean = check.setting.data, check.outcomes["clean"].correct
         again = clean in seen
         comparisons += [
-            one for one in compared_in_part(check, now, broken) if not (again and one.measure == "clean")
+            one
+            for one in gauge.cautioned(compared_in_part(check, now, broken))
+            if not (again and one.measure == "clean")
         ]
         seen.add(clean)
         models[check.name] = {"before": described(check.model), "now": described(now.model)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -13,11 +13,10 @@ from torch import Tensor
 from harden.bounds import Method
 from harden.certificate.distrust import Step
 from harden.cli.access import blind
-from harden.cli.bare import Bare, Numbers, file_of
-from harden.cli.console import Watch, say
+from harden.cli.bare import NORMALISED, Bare, Numbers, file_of
+from harden.cli.console import Watch, print_warning
 from harden.cli.datasets import for_evaluation
 from harden.cli.distrust import step_after
-from harden.cli.evaluated import at_chance
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import numbers
 from harden.cli.suites import RESTARTS, STEPS, suite_named
@@ -30,6 +29,7 @@ from harden.models import Classifier
 from harden.models.checks import check_normalisation
 from harden.regression.measured import attack_setting, check_of, data_setting, distrusted, threat_record
 from harden.regression.records import Check, DataSetting, Setting
+from harden.regression.verdict import Comparison
 from harden.threats import Threat, from_name
 
 USUAL_BATCH = 256
@@ -172,7 +172,7 @@ class Gauge:
 
     def __init__(self, path: Path, splits: Splits, way: Way | None = None, data: str = "") -> None:
         self.path, self.splits, self.way, self._data = path, splits, way or Way(), data
-        self._remark = ""
+        self._caution = ""
         self.checks: tuple[TrustCheck, ...] = ()
         self._images: dict[int, tuple[Examples, DataSetting]] = {}
 
@@ -219,7 +219,8 @@ class Gauge:
             minutes=minutes,
             on_batch=on_batch,
         )
-        self._remark, self.checks = at_chance(found), found.checks
+        caution, self.checks = found.caution(self.splits.test.classes), found.checks
+        self._caution = f"{caution}; {NORMALISED}" if caution else ""
         certified = self._certified(images, found) if ask.certify else None
         check = check_of(found, setting, self.bare.content, certified, partly=minutes is not None)
         return check.model_copy(update={"label": ask.label}), distrusted(found)
@@ -228,9 +229,13 @@ class Gauge:
         """Measure, with a bar for who waits."""
         with Watch() as watch:
             found = self.measure(ask, lambda at: watch.phase(Phase.of("attack", at)), minutes)
-        if self._remark:
-            say(self._remark)
+        if self._caution:
+            print_warning(self._caution)
         return found
+
+    def cautioned(self, comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
+        """Comparisons of what was measured last, with the warning that it can't be told from guessing."""
+        return tuple(replace(each, guessing=self._caution) for each in comparisons)
 
     def next_step(self, ask: Ask, command: Sequence[str], more: Sequence[str] = ()) -> Step | None:
         """What to run next after the last measurement; None where no trust check fired.

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from harden.cli.drawn_page import check_page
 from harden.terminal import say
 from harden.verifier.command import main as verify
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for folder in folders:
         say(f"{folder}:")
         # As a path, so that a folder whose name begins with a dash is no option.
-        codes.add(verify([str(folder.absolute())]))
+        codes.add(verify([str(folder.absolute())], check_page))
     return next((code for code in _WORST_FIRST if code in codes), max(codes))
 
 

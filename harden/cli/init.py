@@ -7,10 +7,11 @@ import os
 import re
 import shlex
 from dataclasses import dataclass
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import final
 
+from harden import distribution
 from harden.cli.console import say, write_file
 from harden.cli.options import writable
 from harden.errors import InputError
@@ -117,17 +118,17 @@ def _gitlab(folder: Path) -> str:
 
 def _running(digits: bool) -> tuple[str, bool]:
     """What installs the harden that runs, and whether that is known: pip notes where it came from."""
-    name = "harden[demo]" if digits else "harden"
-    found = metadata.distribution("harden")
-    note = found.read_text("direct_url.json")
+    name = f"{distribution.NAME}[demo]" if digits else distribution.NAME
+    found = distribution.installed()
+    note = None if found is None else found.read_text("direct_url.json")
     if note is None:
-        return f"{name}=={found.version}", True
+        return f"{name}=={distribution.VERSION}", found is not None
     origin = json.loads(note)
     vcs = origin.get("vcs_info", {})
     if "commit_id" in vcs:
         return f"{name} @ {vcs['vcs']}+{origin['url']}@{vcs['commit_id']}", True
     # From a folder or a file of this machine, which no job has.
-    return f"{name}=={found.version}", False
+    return f"{name}=={distribution.VERSION}", False
 
 
 def _tell(folder: Path, wanted: Wanted, written: list[str]) -> None:
@@ -137,7 +138,7 @@ def _tell(folder: Path, wanted: Wanted, written: list[str]) -> None:
         say(f"add to {_GITLAB}, under include:  - local: {_GITLAB_BESIDE}")
     enter = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
     say("next, with the model to keep:")
-    say(f"  {enter}harden baseline update {shlex.quote(wanted.model)} --config harden.toml")
+    say(f"  {enter}harden baseline update {shlex.quote(wanted.model)}")
     say("then commit:")
     say(f"  {enter}git add {' '.join(shlex.quote(name) for name in (*written, _BASELINE))}")
     needed = [wanted.model, *_files_of(wanted.data)]

@@ -11,7 +11,7 @@ from typing import Final
 
 from harden.artefact.folder import CHECKPOINT_FOLDER, PROGRESS_FOLDER
 from harden.cli.choice import Choice
-from harden.cli.console import console
+from harden.cli.console import say
 from harden.cli.specs import ModelSpec
 from harden.errors import HardenError
 from harden.models import Classifier
@@ -48,7 +48,7 @@ def weights_kept(model: Classifier, origin: ModelSpec, choice: Choice) -> Iterat
     except Exception as error:  # of whatever kind, the budget was spent
         if not ran_out_of_memory(error) and not isinstance(error, OSError):
             command = _kept(model, origin, choice)
-            console.print(f"the trained weights are kept, to export: {command}", markup=False, soft_wrap=True)
+            say(f"the trained weights are kept, to export: {command}")
         raise
 
 

@@ -10,8 +10,11 @@ from typing import Annotated
 import typer
 
 from harden.cli.configuration import fill_defaults
+from harden.distribution import VERSION
 from harden.errors import InputError
-from harden.terminal import LogStream
+from harden.terminal import LogStream, say
+
+_KEPT = (".onnx", ".npz", ".safetensors", ".pt", ".pth", ".py", ".toml")
 
 
 def show_log(verbose: bool) -> bool:
@@ -26,6 +29,12 @@ def _show_log_too(verbose: bool) -> bool:
     return show_log(True) if verbose else False
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        say(f"harden {VERSION}")
+        raise typer.Exit
+
+
 def writable(path: Path | None) -> Path | None:
     """Refuse a --json file that can't be written before the work is done, not after."""
     if path is not None:
@@ -34,6 +43,13 @@ def writable(path: Path | None) -> Path | None:
             seen = f"{path} can't be written"
             raise InputError(seen, "a file in a folder that can be written", "name another file")
     return path
+
+
+def answer_file(path: Path | None) -> Path | None:
+    """As `writable`, and refuse what nobody means to replace by an answer: a model, data, a certificate."""
+    if path is not None and path.is_file() and (path.suffix in _KEPT or path.name == "certificate.json"):
+        raise InputError(f"{path}, which is there and is no answer of a command", "another file", "name one")
+    return writable(path)
 
 
 Model = Annotated[
@@ -216,12 +232,23 @@ Config = Annotated[
         "--config",
         is_eager=True,  # before the options whose defaults it gives
         callback=fill_defaults,
-        help="A TOML file with these options by name, or a pyproject.toml with \\[tool.harden].",
+        help="A TOML file with these options by name, or a pyproject.toml with \\[tool.harden]; by default "
+        "the harden.toml in this folder, where there is one; none for no file.",
     ),
 ]
 Json = Annotated[
     Path | None,
-    typer.Option("--json", callback=writable, help="Write the result to this file as JSON."),
+    typer.Option("--json", callback=answer_file, help="Write the result to this file as JSON."),
+]
+PageFile = Annotated[
+    Path | None, typer.Option("--out", help="Where to write the page; FOLDER/report.html by default.")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace the artefact that --out holds; without it none is replaced.")
+]
+VerboseFirst = Annotated[bool, typer.Option("--verbose", "-v", help="Show the library's log.")]
+Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Print the version.")
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", callback=_show_log_too, help="Show the library's log.")

@@ -9,9 +9,10 @@ from typing import Any, final
 from harden.artefact.certifying import TIME_WAS_UP
 from harden.artefact.loaded import Artefact
 from harden.certificate.distrust import Step, reasons
+from harden.certificate.guessing import caution_of
 from harden.certificate.schema import ClassRecord, Proportion
 from harden.cli import distrust
-from harden.cli.console import say, say_table
+from harden.cli.console import print_warning, say, say_table
 from harden.cli.suites import DEFAULT, RESTARTS, STEPS
 from harden.statistics import Proportion as Measured
 
@@ -59,6 +60,8 @@ def print_artefact(artefact: Artefact, asked: Asked) -> None:
     rows.append(("exported file", _cell(predicate.clean), robust, proved))
     title = f"Accuracy on {predicate.data.n} test images, {threat.norm} eps {threat.eps}, 95 % intervals"
     say_table(("", "clean", "robust, at most", "certified, at least"), rows, title=title)
+    if caution := caution_of(predicate):
+        print_warning(caution)
     say("at most: what attacks left standing; at least: what was proved")
     if predicate.data.split.endswith(TIME_WAS_UP):
         say(f"all numbers are of {predicate.data.split}")
@@ -90,6 +93,7 @@ def as_json(artefact: Artefact, asked: Asked) -> dict[str, Any]:
         "status": predicate.status,
         "reasons": list(reasons(predicate.checks)),
         "next": None if step is None else step.command,
+        "warnings": [caution] if (caution := caution_of(predicate)) else [],
         "n": predicate.data.n,
         "split": predicate.data.split,
         "threat": predicate.threat.model_dump(mode="json"),

@@ -19,6 +19,7 @@ from harden.hardening import stages
 from harden.models import float32_copy
 from harden.models.memory import ran_out_of_memory
 from harden.training import Budget, Stage
+from harden.training.first_epoch import CLEARLY, too_small
 from harden.training.fitting import Pace, pace, peak_memory
 
 _CURVE_STEPS, _CURVE_RUNGS = 20, 5
@@ -81,6 +82,10 @@ def _stage(stage: Stage, number: int, measured: Pace, evaluation: EvaluationPace
     whole, images = ready.options.budget, ready.trained_on
     budget = whole.part(1 - ready.recipe.pretrain_share) if number else stage.budget
     passes = _passes(budget, measured, images)
+    epochs = passes / (measured.passes_per_image * images)
+    # In seconds it is an estimate, and the run itself refuses what misses by less.
+    if stage.name == "finetune" and epochs < (CLEARLY if budget.unit == "s" else 1 - 1e-6):
+        raise too_small(replace(stage, budget=budget), epochs)
     seconds = passes / measured.passes
     beside = stage.name == "finetune" and budget.unit == "epochs"
     if beside:

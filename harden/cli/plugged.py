@@ -127,7 +127,7 @@ class Plugged:
         ask = self._ask(threat, attacks)
         require_same(before.name, before.setting, gauge.setting(ask))
         now, broken = gauge.measure(ask)
-        return compared(before, now, broken)
+        return gauge.cautioned(compared(before, now, broken))
 
     @staticmethod
     def backend() -> str:

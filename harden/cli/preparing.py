@@ -10,7 +10,7 @@ import torch
 
 from harden.artefact.folder import check_folder
 from harden.cli.choice import Choice
-from harden.cli.folders import check_apart
+from harden.cli.folders import check_apart, check_replaceable
 from harden.cli.logs import Tracker, trackers
 from harden.cli.proving import search_named
 from harden.cli.recipes import check_class_weights, class_weights, recipe
@@ -131,8 +131,22 @@ def read_options(choice: Choice) -> Options:
     device = check_device(choice.device)
     found = trackers(choice.log)
     check_folder(choice.out)
+    if choice.force and choice.resume:
+        raise InputError(
+            "--force with --resume", "one of them: to replace a run, or to go on with it", "leave one out"
+        )
     check_apart(choice.out, ModelSpec(choice.model, str(choice.weights) if choice.weights else None))
+    if not choice.resume:
+        _check_replaceable(choice)
     return Options(threat, budget, attempts, device, found, search)
+
+
+def _check_replaceable(choice: Choice) -> None:
+    try:
+        check_replaceable(choice.out, choice.force)
+    except InputError as error:
+        instead = f"{error.instead}, or --resume to have its result told again"
+        raise InputError(error.seen, error.expected, instead) from None
 
 
 def prepare(choice: Choice) -> Ready:

@@ -20,6 +20,7 @@ from harden.evaluation.outcome import TrustCheck
 from harden.files import read_bytes, write_text
 from harden.folders import make_folder
 from harden.limits import JSON_BYTES
+from harden.locking import LOCK_FILE
 from harden.models import Classifier
 from harden.models.snapshot import (
     Snapshot,
@@ -65,7 +66,9 @@ class Journal:
         path = folder / PLAN_FILE
         if path.exists():
             _check_same(folder, _read(path), own)
-        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        elif folder.exists() and (
+            not folder.is_dir() or any(each.name != LOCK_FILE for each in folder.iterdir())
+        ):
             raise InputError(
                 f"{folder}, which is no journal of an evaluation and not empty",
                 "an empty or missing folder, or the journal of an evaluation that was interrupted",

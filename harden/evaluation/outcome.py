@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from harden.certificate.distrust import LONGER, next_attacks, reason, suite_of
+from harden.certificate.guessing import caution
 from harden.description import JSON
 from harden.statistics import Proportion
 from harden.threats import Threat
@@ -183,6 +185,25 @@ class Evaluation:
             robust = Proportion(int(self.robust_correct[mine].sum()), int(mine.sum()))
             result[int(label)] = (clean, robust)
         return result
+
+    def caution(self, classes: Sequence[str] = ()) -> str:
+        """A line where clean accuracy can't be told from guessing, or all answers are one; "" elsewhere.
+
+        Then robust accuracy, whatever it is, says nothing of the model; see `harden.certificate.guessing`.
+
+        Args:
+            classes: their names, by label; labels by default.
+        """
+        names = [classes[label] if label < len(classes) else str(label) for label in self._seen()]
+        counts = torch.bincount(self.labels, minlength=len(names)).tolist()
+        sizes = {name: count for name, count in zip(names, counts, strict=True) if count}
+        answers = torch.unique(self.predictions).tolist()
+        only = names[answers[0]] if len(answers) == 1 else None
+        return caution(str(self.clean), self.clean.interval[0], sizes, only)
+
+    def _seen(self) -> range:
+        """All labels up to the largest that an image has or is given."""
+        return range(int(torch.maximum(self.labels.max(), self.predictions.max())) + 1)
 
     @property
     def worst_class(self) -> tuple[int, Proportion, Proportion]:

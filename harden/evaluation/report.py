@@ -104,6 +104,8 @@ class Report(_Part):
 
     `reasons` has a line for each trust check that fired, `next` the command to run then. Of several eps the
     numbers are those of the largest, each has a point of `curve`, and `status` and `reasons` are of them all.
+    `warnings` says where clean accuracy can't be told from guessing: `robust` then says nothing of the model.
+
     `evidence` says what attacks went by: A the gradients of what decides, B another network's and scores,
     C scores alone.
     """
@@ -111,6 +113,7 @@ class Report(_Part):
     status: Literal["ok", "unreliable"]
     reasons: list[str]
     next: str | None = None
+    warnings: list[str] = []
     complete: bool
     n: int
     left: int
@@ -152,6 +155,7 @@ class Report(_Part):
         return cls(
             status="ok" if trusted else "unreliable",
             reasons=reasons,
+            warnings=[line] if (line := found.caution(classes)) else [],
             complete=found.complete,
             n=len(found.labels),
             left=found.left,

@@ -20,7 +20,7 @@ from harden.evaluation.progress import Standing
 from harden.evaluation.steering import Steering
 from harden.evaluation.suites import standard
 from harden.evaluation.tally import Tally
-from harden.locking import locked
+from harden.locking import held_folder
 from harden.losses import Classify
 from harden.models import Classifier, ordinary, plain, untouched
 from harden.models.passes import interruptible
@@ -79,8 +79,10 @@ def evaluate(
     attempts, pace = _checked(standard() if attempts is None else tuple(attempts)), Pace(minutes)
     steering = Steering(model, model.logits if judge is None else pace.watched(judge, model.logits))
     search = BatchSearch(steering, threat, attempts, seed, pace.is_over)
-    kept = None if journal is None else Journal.opened(Path(journal), search.identity(), model)
-    with untouched(model), nullcontext() if journal is None else locked(Path(journal)):
+    # Held before it is opened: two that begin at once would both find it empty.
+    place = None if journal is None else Path(journal)
+    with untouched(model), nullcontext() if place is None or place.is_file() else held_folder(place):
+        kept = None if place is None else Journal.opened(place, search.identity(), model)
         tally, left = _tallied(search, from_loader(data, batch_size), kept, pace, on_batch)
     if not tally.n:
         raise _nothing(minutes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +23,12 @@ from harden.locking import held_folder
 from harden.models import Classifier, float32_copy, given_back, plain
 from harden.models.devices import check_device
 from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
+from harden.processes import check_alone
 from harden.threats import Threat
 from harden.training import Budget, Checkpoints, StepRecord, Validation, train
 from harden.training.account import Account
 from harden.training.checkpoints import Keeper
+from harden.training.first_epoch import FirstEpoch
 from harden.training.fit import check_budget, check_fit, check_objective
 
 OnStep = Callable[[StepRecord], None]
@@ -132,6 +135,7 @@ def job_of(
     Raises:
         InputError: as `harden`.
     """
+    check_alone()
     recipe, whole = recipe or Recipe(), Budget.parse(budget)
     # Before the data: a loader may take minutes to read.
     check_request(model, threat, recipe, unlabelled)
@@ -170,9 +174,13 @@ def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep 
             seed=mix(job.seed, 3, number) >> 1,
             start=start if number == begin else None,
         )
+        whole = FirstEpoch(stage, len(images)) if last else None
         for record in training:
-            if last and record.step == 1:
-                check_budget(stage, images, record)
+            if whole is not None:
+                if record.step == 1:
+                    check_budget(stage, images, record)
+                with _discarding(keeper):
+                    whole.see(record)
             line = account.add(record)
             if keeper is not None:
                 if line is not None:
@@ -181,6 +189,9 @@ def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep 
                     keeper.keep(_moment(number, account, training.snapshot()))
             if on_step is not None:
                 on_step(record)
+        if whole is not None:
+            with _discarding(keeper):
+                whole.end(account.last)
         account.close(stage)
         if keeper is not None:
             keeper.keep(_between(number + 1, account, hardened))
@@ -197,6 +208,17 @@ def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep 
     plan_made = plan_of(job, hardened.device.type) if keeper is None else keeper.plan
     seen = tuple(source for source in (job.source, job.unlabelled) if source is not None)
     return Hardened(hardened, job.model, job.threat, recipe, job.seed, origin, plan_made, seen)
+
+
+@contextmanager
+def _discarding(keeper: Keeper | None) -> Iterator[None]:
+    """Drop the progress of a run whose budget is refused: the same plan would be refused again."""
+    try:
+        yield
+    except HardenError:
+        if keeper is not None:
+            keeper.discard()
+        raise
 
 
 def _moment(stage: int, account: Account, training: Snapshot) -> Snapshot:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import metadata
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from harden.certificate.canonical import canonical_json, sha256_bytes
 from harden.certificate.graph_digest import graph_digest_bytes
 from harden.certificate.records import ThreatRecord
 from harden.data import Examples, from_loader, identity
+from harden.distribution import versions
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation
 from harden.regression.records import (
@@ -119,7 +119,7 @@ def check_of(
         setting=setting,
         model=ModelDigests(file=sha256_bytes(content), graph=graph_digest_bytes(content)),
         outcomes=outcomes,
-        versions={name: metadata.version(name) for name in PACKAGES},
+        versions=versions(PACKAGES),
     )
 
 

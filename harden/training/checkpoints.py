@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, final
 
@@ -15,6 +14,7 @@ import torch
 
 from harden import kernels
 from harden.description import JSON
+from harden.distribution import versions
 from harden.errors import InputError
 from harden.files import append_bytes, read_bytes, remove_file, write_text
 from harden.folders import make_folder
@@ -100,8 +100,12 @@ class Keeper:
     def withdraw(self) -> None:
         """Leave nothing of a run that was refused: a plan without a moment to go on from is in the way."""
         if not (self.folder / SNAPSHOT_FILE).exists():
-            for name in (PLAN_FILE, LIVE_FILE):
-                remove_file(self.folder / name)
+            self.discard()
+
+    def discard(self) -> None:
+        """Leave nothing of a run that can't be gone on with: its plan itself was refused."""
+        for name in (SNAPSHOT_FILE, PLAN_FILE, LIVE_FILE):
+            remove_file(self.folder / name)
 
     def begin_history(self, lines: Iterable[str]) -> None:
         """Start the live history with what is known up to the last snapshot."""
@@ -155,20 +159,23 @@ def check_same(known: Mapping[str, Any], plan: Mapping[str, JSON], place: str) -
             "the same data, model and recipe to go on with",
             "give the options of that run, or another --out",
         )
-    versions = _versions()
-    if known.get(_VERSIONS) != versions:
+    now_by = _versions()
+    if known.get(_VERSIONS) != now_by:
         _log.warning(
             "%s was begun under %s and goes on under %s: the last bits may differ from an unbroken run",
             place,
             known.get(_VERSIONS),
-            versions,
+            now_by,
         )
 
 
 def _versions() -> dict[str, JSON]:
     """What may change the last bits: versions, the number of threads, the kernels."""
-    versions: dict[str, JSON] = {name: metadata.version(name) for name in ("harden", "torch")}
-    return {**versions, "threads": torch.get_num_threads(), "kernels": kernels.backend("cpu").name}
+    return {
+        **versions(("harden", "torch")),
+        "threads": torch.get_num_threads(),
+        "kernels": kernels.backend("cpu").name,
+    }
 
 
 def _differences(before: Any, now: Any, path: str = "") -> list[str]:

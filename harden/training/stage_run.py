@@ -22,6 +22,7 @@ from harden.evaluation.worst_case import unchecked
 from harden.models import Classifier, PassMeter, counting, plain
 from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
 from harden.objectives import Objective, Step, UpdatesWithStep
+from harden.processes import check_alone
 from harden.threats import Threat
 from harden.training.averaging import Average, load_weights, weights_like, weights_of
 from harden.training.budget import Spent
@@ -83,6 +84,7 @@ class StageRun:
         threat: Threat,
         how: How,
     ) -> None:
+        check_alone()  # one of several processes would wait for the others, below, and hear no signal
         self.stage, self.model, self.source, self.threat = stage, model, source, threat
         self.validation, self.seed = how.validation, how.seed
         self.images = stage.images or len(source)

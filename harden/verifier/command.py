@@ -5,25 +5,37 @@ from __future__ import annotations
 import argparse
 import io
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harden.errors import HardenError
 from harden.files import write_named
 from harden.terminal import complain, say
-from harden.verifier.findings import Verification
+from harden.verifier.findings import PAGE, Finding, Verification
 from harden.verifier.verification import verify
 
 _FAULT = 70
 
 
-def main(argv: Sequence[str]) -> int:
+PageCheck = Callable[[Path], Finding | str]
+"""Compares the page of a folder with its certificate: a finding, or why it was not checked."""
+
+
+def _draws_nothing(folder: Path) -> str:
+    return "only `harden verify`, with jinja2 and pydantic, draws it again"
+
+
+def main(argv: Sequence[str], check_page: PageCheck = _draws_nothing) -> int:
     """Re-checks an artefact and prints what was found.
 
     Args:
         argv: what follows `harden verify`: the folder and options.
+        check_page: compares report.html with the certificate, where there is such a file and every claim
+            holds.
 
     Returns:
         0 every claim holds; 1 a claim is broken, the last line names the file; 2 no such folder, no
@@ -38,11 +50,11 @@ def main(argv: Sequence[str]) -> int:
             complain(line)
         return stop.code if isinstance(stop.code, int) else 2
     try:
-        verification = verify(options.folder)
+        verification, unchecked = _with_page(verify(options.folder), Path(options.folder), check_page)
         code = 0 if verification.ok else 1
-        answer = {**verification.to_json(), "exit_code": code}
+        answer = {**verification.to_json(), "page_not_checked": unchecked, "exit_code": code}
         with suppress(BrokenPipeError):  # the reader of the lines has gone: code and file are the answer
-            _print(verification)
+            _print(verification, unchecked)
     except HardenError as error:
         code = error.exit_code
         answer = {"ok": False, "error": str(error), "exit_code": code}
@@ -56,6 +68,18 @@ def main(argv: Sequence[str]) -> int:
     return code or written
 
 
+def _with_page(
+    verification: Verification, folder: Path, check_page: PageCheck
+) -> tuple[Verification, str | None]:
+    """The verification with a finding on the page, or why there is none; None too where there is no page."""
+    if not verification.ok or not os.path.lexists(folder / PAGE):
+        return verification, None
+    found = check_page(folder)
+    if isinstance(found, str):
+        return verification, found
+    return replace(verification, checks=(*verification.checks, found)), None
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="harden verify",
@@ -67,9 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _print(verification: Verification) -> None:
+def _print(verification: Verification, unchecked: str | None) -> None:
     for check in verification.checks:
         say(f"{'holds ' if check.passed else 'BROKEN'}  {check.file:<16}  {check.name:<11}  {check.detail}")
+    if unchecked is not None:
+        say(f"{'':<6}  {PAGE:<16}  {'page':<11}  not checked: {unchecked}")
     if verification.ok:
         say(f"verified: {verification.headline}")
     else:

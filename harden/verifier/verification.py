@@ -24,6 +24,10 @@ from harden.verifier.replay import replay
 _MOST: Final = {CERTIFICATE: JSON_BYTES, MODEL: MODEL_BYTES, EVIDENCE: EVIDENCE_BYTES}
 
 
+_LEAST: Final = 10
+"""Images; of fewer, next to no accuracy can be told from guessing."""
+
+
 def verify(folder: str | Path, *, isolated: bool = True) -> Verification:
     """Re-checks an artefact: certificate.json, model.onnx and evidence.npz in a folder.
 
@@ -162,8 +166,16 @@ def _headline(predicate: dict[str, Any]) -> str:
 
     return (
         f"{threat['norm']} {threat['eps']}: robust accuracy at most {shown(bracket['robust'])} by attack; "
-        f"{_stated(predicate)}; clean accuracy {shown(predicate['clean'])}"
+        f"{_stated(predicate)}; clean accuracy {shown(predicate['clean'])}{_caution(predicate)}"
     )
+
+
+def _caution(predicate: dict[str, Any]) -> str:
+    """What has to be known of a model that is no better than its largest class's share of the images."""
+    n, sizes = predicate["data"]["n"], [entry["n"] for entry in predicate["classes"]]
+    if n < _LEAST or predicate["clean"]["interval"][0] > max(sizes) / n:
+        return ""
+    return ", which can't be told from guessing: robust accuracy says nothing of such a model"
 
 
 def _stated(predicate: dict[str, Any]) -> str:

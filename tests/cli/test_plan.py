@@ -37,12 +37,12 @@ def dry(harden: Harden, place: Path, *words: object) -> tuple[str, dict[str, Any
 
 
 def test_the_plan_says_what_would_run_on_what(harden: Harden, npz: str, tmp_path: Path) -> None:
-    words = ("--data", npz, "--out", tmp_path / "deep" / "out", "--eps", "1/10", "--budget", "6E", *FAST)
+    words = ("--data", npz, "--out", tmp_path / "deep" / "out", "--eps", "1/10", "--budget", "40E", *FAST)
     out, said = dry(harden, tmp_path, *words, "--pretrain", "simclr", "--class-weights", "balanced")
     assert "240 to train on, 40 to test on" in out
     assert "10 classes: 0 " in out
     assert "Linf" in out
-    assert "recipe simclr + trades   budget 6E" in out
+    assert "recipe simclr + trades   budget 40E" in out
     assert "class weights " in out
     assert "an estimate, from a few steps on a copy" in out
     assert "nothing was written" in out
@@ -57,9 +57,9 @@ def test_the_plan_says_what_would_run_on_what(harden: Harden, npz: str, tmp_path
     assert estimate["passes"] == pytest.approx(sum(stage["passes"] for stage in estimate["stages"]))
     assert all(stage["seconds"] > 0 for stage in estimate["stages"])
     assert estimate["memory_bytes"] > 1 << 20
-    # 6 E of 216 images that are not held out, a fifth of them for pretraining.
+    # 40 E of 216 images that are not held out, a fifth of them for pretraining.
     pretrain, finetune, _ = (stage["passes"] for stage in estimate["stages"])
-    assert (pretrain, finetune) == (pytest.approx(0.2 * 6 * 216), pytest.approx(0.8 * 6 * 216))
+    assert (pretrain, finetune) == (pytest.approx(0.2 * 40 * 216), pytest.approx(0.8 * 40 * 216))
 
 
 @pytest.mark.parametrize(("finetune", "budget"), [("standard", "4epochs"), ("trades", "2epochs")])
@@ -99,7 +99,7 @@ def test_the_cost_of_an_evaluation_bounds_that_of_a_network_on_which_every_image
 
 def test_where_options_came_from_is_told(harden: Harden, npz: str, tmp_path: Path) -> None:
     path = tmp_path / "harden.toml"
-    path.write_text(f'data = "{npz}"\nsteps = 7\nrestarts = 1\nbudget = "1E"\n')
+    path.write_text(f'data = "{npz}"\nsteps = 7\nrestarts = 1\nbudget = "30E"\n')
     words = ("--config", path, "--out", tmp_path / "out", "--steps", "2")
     out, said = dry(harden, tmp_path, *words)
     assert f"from file {path}" in out or f"from {path}: budget, data, restarts" in out
@@ -112,7 +112,13 @@ def test_where_options_came_from_is_told(harden: Harden, npz: str, tmp_path: Pat
 def test_a_dry_run_refuses_what_the_run_refuses(harden: Harden, npz: str, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("years")
-    for words in (("--eps", "8"), ("--out", tmp_path / "full"), ("--model", "smal"), ("--budget", "soon")):
+    for words in (
+        ("--eps", "8"),
+        ("--out", tmp_path / "full"),
+        ("--model", "smal"),
+        ("--budget", "soon"),
+        ("--budget", "5E"),
+    ):
         usual = ("--data", npz, "--out", tmp_path / "out", *FAST)
         answer = harden("run", *usual, *words, "--dry-run")
         assert (answer.code, answer.err.count("\n")) == (2, 1)

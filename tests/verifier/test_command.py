@@ -70,6 +70,13 @@ def test_a_missing_file_breaks_but_no_certificate_is_no_claim(
     assert main(["--help"]) == 0
 
 
+def test_the_answer_is_written_where_a_claim_is_broken_too(artefact: Path, tmp_path: Path) -> None:
+    (artefact / "evidence.npz").unlink()
+    assert main([str(artefact), "--json", str(tmp_path / "answer.json")]) == 1
+    answer = json.loads((tmp_path / "answer.json").read_text())
+    assert (answer["ok"], answer["exit_code"]) == (False, 1)
+
+
 def test_unwritable_answer_is_an_input_error(artefact: Path, tmp_path: Path) -> None:
     assert main([str(artefact), "--json", str(tmp_path / "no" / "where.json")]) == 2
 
