@@ -69,7 +69,7 @@ def remove_empty(path: Path) -> None:
 
 def move(source: Path, target: Path) -> None:
     """Move a file or a folder in one step, within a file system; a link is moved, not what it leads to."""
-    os.replace(source, target)
+    source.replace(target)
 
 
 @contextmanager

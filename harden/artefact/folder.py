@@ -43,7 +43,8 @@ def check_folder(folder: str | Path) -> Path:
             keeps its progress.
     """
     path = Path(folder)
-    check_inner(path, PROGRESS_FOLDER)
+    if (path / PROGRESS_FOLDER).is_symlink():
+        check_inner(path, PROGRESS_FOLDER)
     advice = "write another --out, or empty the folder"
     try:
         others = [entry.name for entry in path.iterdir() if not _is_own(entry.name)] if path.exists() else []

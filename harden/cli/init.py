@@ -96,8 +96,8 @@ def init(folder: Path, wanted: Wanted, force: bool) -> int:
             "move them away, or write --force to replace them",
         )
     for path in files:
-        check_inner(folder, *path.relative_to(folder).parent.parts)
         writable(path)
+        check_inner(folder, *path.relative_to(folder).parent.parts)
     for path, content in files.items():
         write_file(path, content, named=False)
     _tell(folder, wanted, [str(path.relative_to(folder)) for path in files])
