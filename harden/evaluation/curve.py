@@ -14,12 +14,13 @@ from harden.data import Batch, from_loader
 from harden.draws import Draws, mix
 from harden.evaluation.attempts import Attempt
 from harden.evaluation.batches import attacked
+from harden.evaluation.columns import joined
 from harden.evaluation.findings import Effort, Found
 from harden.evaluation.judging import answers, predicted
 from harden.evaluation.outcome import Evaluation
 from harden.evaluation.progress import Standing
 from harden.evaluation.steering import Steering
-from harden.evaluation.tally import joined, records
+from harden.evaluation.tally import records
 from harden.evaluation.worst_case import OnBatch
 from harden.losses import Classify
 from harden.models import Classifier, PassMeter, counting, ordinary, plain, untouched

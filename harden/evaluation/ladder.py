@@ -13,11 +13,11 @@ from torch import Tensor
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation.attempts import Attempt
+from harden.evaluation.columns import joined
 from harden.evaluation.findings import Found
 from harden.evaluation.outcome import Evaluation, Witnesses
 from harden.evaluation.progress import Standing
 from harden.evaluation.suites import standard
-from harden.evaluation.tally import joined
 from harden.evaluation.worst_case import evaluate
 from harden.losses import Classify, LossFunction, Margin
 from harden.models import Classifier

@@ -148,3 +148,26 @@ def test_the_action_installs_the_checkout_that_it_is_part_of() -> None:
         each["run"] for each in loaded("action.yml")["runs"]["steps"] if "pip install" in each.get("run", "")
     ]
     assert shlex.split(install.splitlines()[-1])[-1] == "$GITHUB_ACTION_PATH"
+
+
+def test_the_action_installs_versions_with_hashes_and_all_that_harden_needs() -> None:
+    (install,) = [
+        each["run"] for each in loaded("action.yml")["runs"]["steps"] if "pip install" in each.get("run", "")
+    ]
+    assert all("--no-deps" in line and "pip install" in line for line in install.splitlines())
+    known = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
+    known = {name.lower().replace("_", "-"): version for name, version in known.items()}
+    lines = (ROOT / "action-requirements.txt").read_text().splitlines()
+    pinned = {}
+    for line in lines:
+        if not line.startswith("#"):
+            found = re.fullmatch(r"([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}", line)
+            assert found, line
+            pinned[found[1]] = found[2]
+    assert {name: known[name] for name in pinned if name in known} == {
+        name: version for name, version in pinned.items() if name in known
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    for name in (re.split(r"[<>=]", one)[0].lower() for one in wanted):
+        assert name in pinned or f"{name}=={known[name]}" in install, name
