@@ -65,7 +65,8 @@ def check_channels_last(shape: Sequence[int], name: str, named: Layout | None = 
         raise InputError(
             f"{name} of shape {tuple(shape)}, which looks like (N, C, H, W)",
             "(N, H, W, C) in numpy arrays",
-            'write x.transpose(0, 2, 3, 1), or store layout="NCHW" beside the arrays ("NHWC" if it is that)',
+            "write x.transpose(0, 2, 3, 1)"
+            + ("" if shape[1] in _COMMON else ', or store layout="NHWC" beside the arrays if it is that'),
         )
     if found is None:
         raise InputError(

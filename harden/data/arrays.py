@@ -116,8 +116,11 @@ def images(value: object, name: str, layout: Layout | None = None) -> Tensor:
         return _stacked(value, name)
     array = _array(value, name)
     if array.dtype not in (np.uint8, np.uint16, np.float32):
+        floats = array.dtype.kind == "f"
         raise InputError(
-            f"{name} of type {array.dtype}", "uint8, uint16, or float32 in [0, 1]", conversion(array)
+            f"{name} of type {array.dtype}",
+            "float32 in [0, 1], uint8 or uint16" if floats else "uint8, uint16 or float32",
+            conversion(array),
         )
     if array.ndim == 3:
         array = array[..., None]

@@ -178,7 +178,7 @@ def _listed(root: Path, classes: tuple[str, ...], account: _Account, may_lack: b
             raise InputError(
                 f"{folders[name]}: no image files" + (f", only {kinds}" if kinds else ""),
                 "at least one image a class",
-                "convert them to PNG" if kinds else "remove the empty folder, or fill it",
+                f"convert them to PNG; {LAYOUT}" if kinds else LAYOUT,
             )
         account.passed.add(passed)
         files += found

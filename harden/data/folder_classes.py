@@ -74,7 +74,7 @@ def check_two(root: Path, names: Sequence[str]) -> None:
         return
     below = inside(root / names[0]).folders if names and (root / names[0]).is_dir() else ()
     raise InputError(
-        f"{root}: {len(names)} folders" + (f", {names[0]!r}" if names else ""),
+        f"{root}: {len(names)} folders",
         "one folder for each of at least two classes",
         f"write folder:{root / names[0]} if its folders are meant" if len(below) > 1 else LAYOUT,
     )

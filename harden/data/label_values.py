@@ -12,7 +12,7 @@ from torch import Tensor
 from harden.errors import InputError
 
 _log = logging.getLogger("harden")
-_NUMBERS = "integer class numbers of shape (N,)"
+_NUMBERS, _FLAT = "integer class numbers", "class numbers of shape (N,)"
 _MANY = 1000
 
 
@@ -20,7 +20,7 @@ def check_label_array(array: NDArray[Any], name: str) -> None:
     """Raise InputError unless an array holds integers, (N,) or (N, 1)."""
     if array.ndim > 2:
         raise InputError(
-            f"{name} of shape {array.shape}", f"{_NUMBERS}: masks are not covered", "pass one class an image"
+            f"{name} of shape {array.shape}", f"{_FLAT}: masks are not covered", "pass one class an image"
         )
     if array.ndim == 2 and array.shape[1] > 1:
         raise rows_refused(array, name)
@@ -28,7 +28,8 @@ def check_label_array(array: NDArray[Any], name: str) -> None:
         raise InputError(
             f"{name} of type {array.dtype}",
             _NUMBERS,
-            "number all parts by one list: classes, y = np.unique(y, return_inverse=True) of them together",
+            "write classes, y = np.unique(y, return_inverse=True)"
+            + (" of all parts together" if name.endswith(("y_train", "y_test")) else ""),
         )
     if array.dtype.kind == "f" and array.size:
         raise InputError(f"{name} of type {array.dtype}{_seen(array)}", _NUMBERS, _of_floats(array))
@@ -44,12 +45,13 @@ def rows_refused(array: NDArray[Any], name: str) -> InputError:
     """Say what rows (N, K) of labels are: one-hot, several classes an image, or shares of classes."""
     seen = f"{name} of shape {array.shape}"
     if array.dtype.kind not in "iufb":
-        return InputError(seen, _NUMBERS, "pass one class an image")
+        return InputError(seen, _FLAT, "pass one class an image")
     values = array.astype(np.float64)
     ones = (values == 1).sum(1)
     if bool(((values == 0) | (values == 1)).all()):
         if bool((ones == 1).all()):
-            return InputError(f"{seen}, which look one-hot", _NUMBERS, "write y.argmax(1)")
+            looks = "look" if name.endswith("labels") else "looks"
+            return InputError(f"{seen}, which {looks} one-hot", _FLAT, "write y.argmax(1)")
         row = int((ones != 1).argmax())
         several = f"{seen}, in which row {row} has {int(ones[row])} classes"
         return InputError(
@@ -60,7 +62,7 @@ def rows_refused(array: NDArray[Any], name: str) -> InputError:
     shares = bool((values >= 0).all() and np.allclose(values.sum(1), 1, atol=1e-3))
     return InputError(
         f"{seen}, {'shares of classes' if shares else 'rows of numbers'}",
-        f"{_NUMBERS}: one class an image",
+        f"{_FLAT}: one class an image",
         "decide on one class for each image, or leave out those without one",
     )
 

@@ -39,7 +39,7 @@ def load_npz(path: str, *, needs_train: bool = True) -> Splits:
     """
     file, needed = Path(path), KEYS if needs_train else TESTED
     if not os.path.isfile(file):
-        what = "no regular file" if os.path.exists(file) else "no such file"
+        what = "no such file" if os.path.isdir(file) or not os.path.exists(file) else "no regular file"
         raise InputError(f"npz:{path}: {what}", "an npz file", _RECIPE)
     try:
         stored = _read(file, needed)

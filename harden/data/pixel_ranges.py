@@ -58,7 +58,7 @@ def conversion(array: NDArray[Any]) -> str:
     if kind == "b":
         return "write x.astype('float32'): False is black, True white"
     if kind not in "iuf" or not array.size:
-        return "write numbers: pixels as uint8 in 0..255, for instance"
+        return "write x.astype('uint8') for pixels in 0..255"
     low, high = float(array.min()), float(array.max())
     if kind == "f":
         unit = low >= 0 and high <= 1

@@ -38,7 +38,7 @@ def test_likely_layout(shape: tuple[int, int, int], layout: Layout | None) -> No
 
 
 def test_what_is_not_channels_last_is_refused_unless_it_is_named() -> None:
-    with pytest.raises(InputError, match=r"transpose\(0, 2, 3, 1\), or store layout=\"NCHW\""):
+    with pytest.raises(InputError, match=r"transpose\(0, 2, 3, 1\), or store layout=\"NHWC\""):
         check_channels_last((9, 13, 64, 64), "x")
     with pytest.raises(InputError, match=r"may be \(N, H, W, C\) or \(N, C, H, W\).*layout="):
         check_channels_last((9, 8, 8, 8), "x")

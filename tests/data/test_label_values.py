@@ -20,8 +20,8 @@ EYE = np.eye(3)[[0, 2, 1, 0]]
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        (EYE, r"look one-hot.*write y\.argmax\(1\)"),
-        (EYE.astype(bool), r"look one-hot.*write y\.argmax\(1\)"),
+        (EYE, r"looks one-hot.*write y\.argmax\(1\)"),
+        (EYE.astype(bool), r"looks one-hot.*write y\.argmax\(1\)"),
         (np.array([[1, 1, 0], [0, 0, 1]]), "row 0 has 2 classes.*multi-label.*are not covered"),
         (np.array([[0.0, 1, 0], [0, 0, 0]]), "row 1 has 0 classes.*multi-label"),
         (np.array([[0.2, 0.8], [0.5, 0.5]]), "shares of classes.*decide on one class"),
@@ -29,7 +29,7 @@ EYE = np.eye(3)[[0, 2, 1, 0]]
         (np.array([[1.0, np.nan]]), "rows of numbers"),
         (np.array([["cat", "dog"]]), "pass one class an image"),
         (np.zeros((2, 4, 4), dtype=np.int64), "masks are not covered"),
-        (np.array(["cat", "dog"]), r"np\.unique\(y, return_inverse=True\) of them together"),
+        (np.array(["cat", "dog"]), r"np\.unique\(y, return_inverse=True\)$"),
         (np.array([b"cat"]), "np.unique"),
         (np.array([1.0, 2.0]), r"float64; .*integer class numbers.*y\.astype\('int64'\)"),
         (np.array([1.0, 2.5]), "such as 2.5;.*regression"),

@@ -68,7 +68,7 @@ def test_the_extent_is_of_all_parts() -> None:
         (np.array([0, 4095]), "astype('uint16')"),
         (np.array([-1024, 3000]), "from -1024 to 3000: shift and scale"),
         (np.array([0, 10**6]), "by the range of your sensor"),
-        (np.array(["a"]), "write numbers"),
+        (np.array(["a"]), "astype('uint8')"),
     ],
 )
 def test_advice_for_other_types_goes_by_the_values(array: Any, says: str) -> None:
