@@ -170,6 +170,7 @@ def own_classes(part: nn.Module) -> list[type]:
     return [kind for kind in type(part).__mro__ if not is_library(kind.__module__) and kind is not object]
 
 
+@functools.lru_cache(maxsize=4096)
 def names_of(code: types.CodeType) -> set[str]:
     """The names that a function's code uses, functions inside it included."""
     found = set(code.co_names)
@@ -179,6 +180,7 @@ def names_of(code: types.CodeType) -> set[str]:
     return found
 
 
+@functools.lru_cache(maxsize=4096)
 def rebound(code: types.CodeType) -> set[str]:
     """The global names that a function's code binds anew, functions inside it included."""
     found = {each.argval for each in dis.get_instructions(code) if each.opname == "STORE_GLOBAL"}
