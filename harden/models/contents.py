@@ -10,7 +10,7 @@ import sys
 import types
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from threading import Thread
 from typing import Any, Final
 
@@ -152,6 +152,32 @@ def surroundings(value: object) -> Iterator[Any]:
                 function = getattr(attribute, "__func__", attribute)
                 if isinstance(function, types.FunctionType) or is_state(attribute):
                     yield function
+
+
+def fixed(values: Iterable[object]) -> set[int]:
+    """The ids of what methods of parts' classes close over or name around them, and functions they call.
+
+    A class is not copied, so a forward goes on to read there: what hooks write for it has to be the same.
+    Parts and tensors are left out; they are copied where they are registered.
+    """
+    waiting: list[object] = [
+        getattr(attribute, "__func__", attribute)
+        for kind in {kind for value in values if isinstance(value, nn.Module) for kind in own_classes(value)}
+        for attribute in vars(kind).values()
+    ]
+    found: set[int] = set()
+    while waiting:
+        function = waiting.pop()
+        if not isinstance(function, types.FunctionType) or id(function) in found:
+            continue
+        found.add(id(function))
+        cells = function.__closure__ or ()
+        found.update(map(id, cells))
+        used = [*surroundings(function), *(each for cell in cells for each in contents_of_cell(cell))]
+        held = [each for each in used if not isinstance(each, Tensor | nn.Module)]
+        found.update(id(each) for each in held if not isinstance(each, types.FunctionType))
+        waiting += held
+    return found
 
 
 def is_state(value: object) -> bool:

@@ -310,6 +310,37 @@ def test_hooks_write_on_what_is_the_copys() -> None:
     assert own.keys() == {"closed", "default"}
 
 
+def test_what_a_class_closes_over_is_the_same_for_hooks_and_forward() -> None:
+    """A network of a notebook's function: the hook writes and the forward reads one dict."""
+    kept: dict[str, Tensor] = {}
+
+    def last() -> Tensor:
+        return kept["conv"]
+
+    class Reading(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = body()
+            self.kept = kept
+
+            def keep(module: nn.Module, given: object, answer: Tensor, store: Any = kept) -> None:
+                store["conv"] = answer
+
+            self.body[0].register_forward_hook(keep)
+
+        def forward(self, x: Tensor) -> Tensor:
+            answer: Tensor = self.body(x)
+            return answer + kept["conv"].mean((1, 2, 3))[:, None] + last().mean((1, 2, 3))[:, None]
+
+    network = Reading().eval()
+    twin = copied(network)
+    answer = twin(X)
+    assert torch.equal(answer, network(X))
+    with torch.no_grad():
+        twin.body[0].weight.mul_(2)
+    assert not torch.equal(twin(X), answer)
+
+
 def test_functions_that_a_module_knows_are_the_same_in_the_copy() -> None:
     network = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, activation=torch.nn.functional.gelu)
     assert copied(network).activation is torch.nn.functional.gelu
