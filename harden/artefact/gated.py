@@ -18,7 +18,7 @@ from harden.draws import Draws
 from harden.errors import ExportError, InputError
 from harden.graph.tracing import deployed
 from harden.losses import CrossEntropy
-from harden.models import Classifier, untouched
+from harden.models import Classifier, ordinary, untouched
 from harden.models.passes import check_interruption
 from harden.threats import Threat
 
@@ -29,6 +29,7 @@ _MIXED = 1e-4
 
 def exported(model: Classifier, x: Tensor, y: Tensor, threat: Threat) -> tuple[bytes, Session, Parity]:
     """Trace a model and gate the graph on images x (N, C, H, W), clean and attacked."""
+    model = ordinary(model)
     graph = trace(model, (x.shape[1], x.shape[2], x.shape[3]))
     content = graph.SerializeToString(deterministic=True)
     session = Session(content)

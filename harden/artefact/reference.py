@@ -84,7 +84,7 @@ def _spread(model: Classifier, network: Deployed, image: Tensor, first: NDArray[
             yield _run(network, image)
 
     def channels_last() -> Iterator[NDArray[np.float64]]:
-        last = deployed(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        last = deployed(model).to(memory_format=torch.channels_last)
         yield _run(last, image.contiguous(memory_format=torch.channels_last))
 
     def moved() -> Iterator[NDArray[np.float64]]:
@@ -138,14 +138,14 @@ def _in_float64() -> Iterator[None]:
     kind = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with _Doubled():
+        with _Doubled():  # type: ignore[no-untyped-call]  # torch left it untyped
             yield
     finally:
         torch.set_default_dtype(kind)
 
 
 @final
-class _Doubled(TorchDispatchMode):
+class _Doubled(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch left it untyped
     """Gives every operation float64 for float32, tensors and types alike; half precision stays what it is."""
 
     def __torch_dispatch__(

@@ -10,7 +10,7 @@ import sys
 import types
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from threading import Thread
 from typing import Any, Final
 
@@ -154,6 +154,32 @@ def surroundings(value: object) -> Iterator[Any]:
                     yield function
 
 
+def fixed(values: Iterable[object]) -> set[int]:
+    """The ids of what methods of parts' classes close over or name around them, and functions they call.
+
+    A class is not copied, so a forward goes on to read there: what hooks write for it has to be the same.
+    Parts and tensors are left out; they are copied where they are registered.
+    """
+    waiting: list[object] = [
+        getattr(attribute, "__func__", attribute)
+        for kind in {kind for value in values if isinstance(value, nn.Module) for kind in own_classes(value)}
+        for attribute in vars(kind).values()
+    ]
+    found: set[int] = set()
+    while waiting:
+        function = waiting.pop()
+        if not isinstance(function, types.FunctionType) or id(function) in found:
+            continue
+        found.add(id(function))
+        cells = function.__closure__ or ()
+        found.update(map(id, cells))
+        used = [*surroundings(function), *(each for cell in cells for each in contents_of_cell(cell))]
+        held = [each for each in used if not isinstance(each, Tensor | nn.Module)]
+        found.update(id(each) for each in held if not isinstance(each, types.FunctionType))
+        waiting += held
+    return found
+
+
 def is_state(value: object) -> bool:
     """Whether a global name or a class attribute is of the kind that forwards write on."""
     return isinstance(value, Tensor | list | dict | set | deque) or (
@@ -170,6 +196,7 @@ def own_classes(part: nn.Module) -> list[type]:
     return [kind for kind in type(part).__mro__ if not is_library(kind.__module__) and kind is not object]
 
 
+@functools.lru_cache(maxsize=4096)
 def names_of(code: types.CodeType) -> set[str]:
     """The names that a function's code uses, functions inside it included."""
     found = set(code.co_names)
@@ -179,6 +206,7 @@ def names_of(code: types.CodeType) -> set[str]:
     return found
 
 
+@functools.lru_cache(maxsize=4096)
 def rebound(code: types.CodeType) -> set[str]:
     """The global names that a function's code binds anew, functions inside it included."""
     found = {each.argval for each in dis.get_instructions(code) if each.opname == "STORE_GLOBAL"}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -43,7 +46,8 @@ def copied(module: _M, *, device: torch.device | str | None = None, dtype: torch
         return tensor.to(device=device, dtype=kind) if device is not None or kind is not None else tensor
 
     try:
-        made: _M = Twin(reached(module), module, placed)(module)
+        with _deep_calls():
+            made: _M = Twin(reached(module), module, placed)(module)
     except Exception as error:  # a user's own __deepcopy__ or __reduce__ may raise anything
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise InputError(
@@ -54,7 +58,9 @@ def copied(module: _M, *, device: torch.device | str | None = None, dtype: torch
     if device is not None:
         made.to(device)
     # Not .to(dtype): it would cut complex weights down to their real part.
-    return made if dtype is None else made._apply(lambda each: _cast(each, dtype))
+    if dtype is not None:
+        made._apply(lambda each: _cast(each, dtype))  # type: ignore[no-untyped-call]  # torch left it untyped
+    return made
 
 
 def float32_copy(module: _M, device: torch.device | str | None = None) -> _M:
@@ -74,6 +80,17 @@ def ordinary(module: _M) -> _M:
 def names_a_type(error: BaseException) -> bool:
     """Whether an error says that types met: of a forward that names one and can't follow a float32 copy."""
     return _OTHER_TYPE.search(str(error)) is not None
+
+
+@contextmanager
+def _deep_calls() -> Iterator[None]:
+    """Allow more nested calls: a part inside a part takes about twelve, and networks nest by hundreds."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(4 * limit)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:

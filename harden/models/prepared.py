@@ -226,3 +226,10 @@ def _take_over(target: nn.Module, source: nn.Module) -> None:
         getattr(target, name).copy_(weight)
     for name, buffer in source.named_buffers(recurse=False):
         getattr(target, name).copy_(buffer)
+    mine = vars(target)
+    for name, held in vars(source).items():  # state that nothing registers: a running mean, say
+        if isinstance(held, Tensor) and isinstance(twin := mine.get(name), Tensor):
+            if twin.shape == held.shape and not twin.requires_grad:
+                twin.copy_(held)  # in place, as a captured graph reads it there
+            elif twin.shape != held.shape:
+                mine[name] = held.detach().clone()

@@ -19,6 +19,7 @@ from harden.models.contents import (
     PROXIES,
     attributes_of,
     contents_of_cell,
+    fixed,
     is_importable,
     is_namespace,
     is_outside,
@@ -51,7 +52,8 @@ class Twin:
         self._storages = {_storage(tensor): tensor for tensor in own if _is_dense(tensor)}
         # As copy.deepcopy's memo, so that a user's __deepcopy__ can hand it on.
         self._stuck = {key for key, value in reached.items() if not _is_copyable(value)}
-        self._memo: dict[int, Any] = {key: reached[key] for key in _shared(reached, self._stuck)}
+        kept = _shared(reached, self._stuck) | (fixed(reached.values()) & reached.keys())
+        self._memo: dict[int, Any] = {key: reached[key] for key in kept}
 
     def __call__(self, value: Any) -> Any:
         """The copy of an object, the same at each call."""
@@ -118,7 +120,7 @@ class Twin:
         if id(value) in self._stuck:
             return self._rebuilt(value, object.__new__, (type(value),), attributes_of(value))
         reduce = copyreg.dispatch_table.get(type(value))
-        reduced = reduce(value) if reduce else value.__reduce_ex__(4)
+        reduced: Any = reduce(value) if reduce else value.__reduce_ex__(4)
         return value if isinstance(reduced, str) else self._rebuilt(value, *reduced)
 
     def _rebuilt(

@@ -57,7 +57,8 @@ class To(Casting):
 
 class Typed(Casting):
     def middle(self, x: Tensor) -> Tensor:
-        return x.type(torch.FloatTensor)
+        typed: Tensor = x.type("torch.FloatTensor")
+        return typed
 
 
 class Late(Casting):
@@ -88,7 +89,7 @@ class Held(Casting):
         self.basis = torch.eye(64)
         self.deep = [{"basis": torch.eye(64)}, (torch.eye(64),)]
         inside = torch.eye(64)
-        self.close = lambda x: x @ inside
+        self.close: Any = lambda x: x @ inside
 
     def middle(self, x: Tensor) -> Tensor:
         x = x @ self.basis @ self.deep[0]["basis"] @ self.deep[1][0]  # type: ignore[index]

@@ -8,6 +8,7 @@ import logging
 import os
 import queue
 import socket
+import sys
 import tempfile
 import threading
 import warnings
@@ -20,11 +21,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 from torch.utils.data import DataLoader, TensorDataset
 
 from harden.errors import InputError
-from harden.models import Classifier, copied, float32_copy, ordinary
+from harden.models import Classifier, copied, float32_copy, ordinary, untouched
 
 # torch.compile asks intermediate tensors for `.grad`, of which torch itself then warns.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
@@ -182,7 +184,8 @@ def leaves(value: Any) -> list[Any]:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", STUCK)
 def test_what_cannot_be_copied_is_shared_and_tensors_beside_it_are_not(kind: str, place: str) -> None:
-    network, tensor = body(), torch.ones(2)
+    network: Any = body()
+    tensor = torch.ones(2)
     held = STUCK[kind]()
     network.get_submodule("3").helper = PLACES[place](held, tensor)
     twin = copied(network)
@@ -217,15 +220,15 @@ class Held(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = body()
-        self.gate = Holder(self.body)
+        self.gate: Any = Holder(self.body)
         self.body.parent = [self]  # type: ignore[assignment]  # what users do
         self.near = weakref.ref(self.body)
         self.proxy = [weakref.proxy(self.body)]
         scale = nn.Parameter(torch.full((), 0.5))
         self.scale = scale
-        self.act = lambda x: x * scale + self.body.get_submodule("5").get_parameter("bias")
-        self.method = self.inside
-        self.partly = functools.partial(self.shifted, self.body)
+        self.act: Any = lambda x: x * scale + self.body.get_submodule("5").get_parameter("bias")
+        self.method: Any = self.inside
+        self.partly: Any = functools.partial(self.shifted, self.body)
 
     def inside(self, x: Tensor) -> Tensor:
         return x + self.body.get_submodule("5").get_parameter("bias")
@@ -267,9 +270,9 @@ def test_what_leads_back_to_the_network_leads_to_the_copy() -> None:
 
 
 def test_a_forward_that_was_patched_runs_the_copys_own() -> None:
-    network = body()
+    network: Any = body()
     inner = network.forward
-    network.forward = lambda x: inner(x) + 1  # type: ignore[method-assign]  # what users do
+    network.forward = lambda x: inner(x) + 1
     twin = copied(network)
     with torch.no_grad():
         for weight in network.parameters():
@@ -281,7 +284,7 @@ def test_a_forward_that_was_patched_runs_the_copys_own() -> None:
 
 def test_hooks_write_on_what_is_the_copys() -> None:
     """In a closure, as a default, on the network, on an object, as a bound method of a list."""
-    network = body()
+    network: Any = body()
     kept: dict[str, Any] = {}
     recorder, answers = SimpleNamespace(seen=[]), deque[Any](maxlen=3)
     network.kept = kept
@@ -307,17 +310,48 @@ def test_hooks_write_on_what_is_the_copys() -> None:
     assert own.keys() == {"closed", "default"}
 
 
+def test_what_a_class_closes_over_is_the_same_for_hooks_and_forward() -> None:
+    """A network of a notebook's function: the hook writes and the forward reads one dict."""
+    kept: dict[str, Tensor] = {}
+
+    def last() -> Tensor:
+        return kept["conv"]
+
+    class Reading(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = body()
+            self.kept = kept
+
+            def keep(module: nn.Module, given: object, answer: Tensor, store: Any = kept) -> None:
+                store["conv"] = answer
+
+            self.body[0].register_forward_hook(keep)
+
+        def forward(self, x: Tensor) -> Tensor:
+            answer: Tensor = self.body(x)
+            return answer + kept["conv"].mean((1, 2, 3))[:, None] + last().mean((1, 2, 3))[:, None]
+
+    network = Reading().eval()
+    twin = copied(network)
+    answer = twin(X)
+    assert torch.equal(answer, network(X))
+    with torch.no_grad():
+        twin.body[0].weight.mul_(2)
+    assert not torch.equal(twin(X), answer)
+
+
 def test_functions_that_a_module_knows_are_the_same_in_the_copy() -> None:
     network = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, activation=torch.nn.functional.gelu)
     assert copied(network).activation is torch.nn.functional.gelu
-    pooled = body()
+    pooled: Any = body()
     pooled.pool = torch.nn.functional.max_pool2d
     assert copied(pooled).pool is torch.nn.functional.max_pool2d
 
 
 def test_memory_of_a_parameter_seen_twice_is_seen_twice_in_the_copy() -> None:
     """Tied weights as a view that was made once."""
-    network = body()
+    network: Any = body()
     network.shown = network[3].weight.t()
     network.part = network[3].weight.data[1:3]
     twin: Any = copied(network)
@@ -332,7 +366,7 @@ def test_memory_of_a_parameter_seen_twice_is_seen_twice_in_the_copy() -> None:
 
 def test_tensors_of_inference_mode_become_ordinary_ones() -> None:
     with torch.inference_mode():
-        network = body()
+        network: Any = body()
         network.extra = [torch.ones(2)]
     twin: Any = copied(network)
     assert not any(value.is_inference() for value in (*twin.state_dict().values(), *twin.extra))
@@ -344,11 +378,11 @@ def test_tensors_of_inference_mode_become_ordinary_ones() -> None:
 
 
 def test_scripted_and_traced_parts_are_copied() -> None:
-    network = body()
+    network: Any = body()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch would rather compile
         network[0] = torch.jit.script(network[0])
-        network[3] = torch.jit.trace(network[3], torch.rand(2, 144))
+        network[3] = torch.jit.trace(network[3], torch.rand(2, 144))  # type: ignore[no-untyped-call]
     twin = copied(network)
     before = network(X)
     assert torch.equal(twin(X), before)
@@ -360,13 +394,14 @@ def test_scripted_and_traced_parts_are_copied() -> None:
 
 
 def test_complex_weights_keep_their_imaginary_part() -> None:
-    network = body()
+    network: Any = body()
     network.spectrum = nn.Parameter(torch.full((2,), 1 + 2j))
-    assert float32_copy(network).spectrum.tolist() == [1 + 2j] * 2
+    twin: Any = float32_copy(network)
+    assert twin.spectrum.tolist() == [1 + 2j] * 2
 
 
 def test_tensors_that_are_neither_parameters_nor_buffers_follow_type_and_device() -> None:
-    network = body().half()
+    network: Any = body().half()
     network.basis = torch.ones(2, dtype=torch.float16)
     network.deep = [{"a": torch.ones(2, dtype=torch.float16)}, (torch.ones(2, dtype=torch.int8),)]
     exact = torch.ones(2, dtype=torch.float64)
@@ -379,7 +414,46 @@ def test_tensors_that_are_neither_parameters_nor_buffers_follow_type_and_device(
     assert twin.exact.dtype == torch.float64
     double: Any = copied(twin, dtype=torch.float64)
     assert double.basis.dtype == double.deep[0]["a"].dtype == torch.float64
-    assert network.basis.dtype == torch.float16  # type: ignore[union-attr]  # a tensor
+    assert network.basis.dtype == torch.float16
+
+
+def test_parts_may_be_nested_deeply() -> None:
+    network: nn.Module = nn.Linear(2, 2)
+    for _ in range(150):
+        network = nn.Sequential(network)
+    limit = sys.getrecursionlimit()
+    assert len(list(copied(network).parameters())) == 2
+    assert sys.getrecursionlimit() == limit
+
+
+def test_a_tensor_that_a_tracer_left_behind_is_no_hindrance() -> None:
+    network: Any = body()
+    with FakeTensorMode():
+        left = torch.rand(2)
+    network.kept = {"left": left}
+    assert copied(network).kept["left"] is left
+    with untouched(network):
+        network(X)
+
+
+class Slotted:
+    """No __dict__, tensors in slots."""
+
+    __slots__ = ("lock", "mean", "unset")
+
+    def __init__(self) -> None:
+        self.mean, self.lock = torch.ones(2), threading.Lock()
+
+
+def test_attributes_in_slots_are_copied() -> None:
+    network: Any = body()
+    network.held = Slotted()
+    held: Any = copied(network).held
+    assert held is not network.held
+    assert held.lock is network.held.lock
+    assert torch.equal(held.mean, torch.ones(2))
+    assert held.mean is not network.held.mean
+    assert not hasattr(held, "unset")
 
 
 class Unwilling(nn.Module):

@@ -189,7 +189,7 @@ class ViewedBackward(Residual):
     """No view on the way forward, one on the way back."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm_one(_FlatBack.apply(self.one(x))).relu()  # type: ignore[no-untyped-call]  # torch's
+        x = self.norm_one(_FlatBack.apply(self.one(x))).relu()
         return self._head((x + self.norm_two(self.two(x))).relu().mean((2, 3)))
 
 
@@ -298,6 +298,27 @@ def test_what_takes_channels_last_keeps_them(case: str, images: Tensor) -> None:
     prepared = prepare(_model(CASES[case][0]), images[:3])
     assert prepared.form.layout == torch.channels_last
     assert prepared.lay_out(images).is_contiguous(memory_format=torch.channels_last)
+
+
+class Centred(Residual):
+    """A running centre that training moves and that nothing registers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.center = torch.zeros(3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.center = 0.5 * self.center + 0.5 * x.detach().mean((0, 2, 3)).view(3, 1, 1)
+        return super().forward(x - self.center)
+
+
+def test_it_follows_state_that_nothing_registers(images: Tensor) -> None:
+    model = _model(Centred)
+    prepared = prepare(model, images[:3])
+    model.logits(images)
+    prepared.refresh_()
+    torch.testing.assert_close(prepared(images), _inference(model, images), rtol=1e-4, atol=1e-4)
 
 
 def test_bfloat16_differs_by_its_rounding_alone(images: Tensor) -> None:

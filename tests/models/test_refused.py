@@ -211,6 +211,7 @@ def recomputing(network: nn.Module, x: Tensor) -> Any:
     return checkpoint(network, x, use_reentrant=True)
 
 
+@pytest.mark.filterwarnings("ignore:None of the inputs:UserWarning")  # torch's, in a forward without gradient
 def test_what_torch_cannot_differentiate_is_named() -> None:
     with torch.random.fork_rng(devices=[]):
         model = Classifier(Own(recomputing))
