@@ -18,6 +18,8 @@ from PIL import Image
 
 from harden.certificate import canonical
 from harden.cli import hook
+from harden.data import Examples
+from harden.errors import InputError
 from harden.verifier import command as door
 from harden.verifier.verification import verify
 from tests.bad_input.table import FAST, Answer, classes, pictures
@@ -267,5 +269,13 @@ def test_a_class_whose_name_is_no_text_is_refused_before_any_work(
     answer = command("run", "--data", "folder:data", "--out", "out", *FAST)
     assert answer.code == 2
     (line,) = plain(answer)
-    assert "Unicode" in line
+    assert "\\udc" in line
     assert not (place / "out").exists()
+
+
+def test_a_class_that_is_no_text_is_refused_wherever_data_come_from() -> None:
+    for names in (("a", "\ud800"), ("a", "caf\udce9")):
+        with pytest.raises(InputError, match="Unicode"):
+            Examples(pictures()[:4], classes()[:4] % 2, names)
+    with pytest.raises(InputError, match="Unicode"):
+        Examples(pictures()[:4], classes()[:4] % 2, ("a", "b"), "caf\udce9")
