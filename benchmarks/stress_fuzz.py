@@ -5,7 +5,8 @@
 Claim: none of the inputs makes harden crash, hang (compute for more than 5 s, or stand still for a minute),
 take 2 GB beyond an idle process, or pass as good.
 Inputs: npz data, certificate.json (raw, and sealed again as a forger would), evidence.npz and model.onnx with
-digests made to fit, weights.safetensors, described values (as in a checkpoint), options in TOML.
+digests made to fit, weights.safetensors, described values (as in a checkpoint), options in TOML,
+VNN-LIB properties, baselines.
 The functions that the commands call read them; every 500th goes through `harden.cli.main`.
 
 An outcome is `refused` (HardenError with one line in three parts, or a broken finding of the verifier; in a
