@@ -26,7 +26,8 @@ class Batch:
     index: Tensor
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "x", self.x.detach().contiguous())
+        x = self.x.detach() if self.x.requires_grad else self.x
+        object.__setattr__(self, "x", x.contiguous())
 
     def __len__(self) -> int:
         return self.x.shape[0]

@@ -31,7 +31,9 @@ def class_folders(root: Path, passed: PassedOver) -> dict[str, Path]:
             continue
         if not name.isprintable():
             raise InputError(
-                f"{root}: a folder named {name!r}", "names that can be printed", "rename it: it is a class"
+                f"{root}: a folder named {name!r}",
+                "Unicode names that can be printed",
+                "rename it: it is a class",
             )
         composed = unicodedata.normalize("NFC", name)
         if composed in found:

@@ -82,7 +82,7 @@ def test_images_beside_the_classes_of_parts_are_counted(tmp_path: Path) -> None:
 def test_a_name_that_cannot_be_printed_is_refused(tmp_path: Path) -> None:
     for name in ("a\nb", os.fsdecode(b"caf\xe9")):
         lay(tmp_path / str(len(name)), classes=(name, "tea"))
-        with pytest.raises(InputError, match="names that can be printed"):
+        with pytest.raises(InputError, match="Unicode names that can be printed"):
             load(f"folder:{tmp_path / str(len(name))}")
 
 
