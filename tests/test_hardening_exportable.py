@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import harden.hardening.run as run_module
+from harden.artefact import exportability
 from harden.errors import ExportError
 from harden.hardening import Recipe, harden
 from harden.models import Classifier
@@ -68,7 +69,7 @@ class KilledError(Exception):
 
 def test_a_run_that_goes_on_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[Classifier] = []
-    real = run_module.check_exportable
+    real = exportability.check_exportable
 
     def counted(model: Classifier, x: Tensor, y: Tensor, threat: Linf) -> object:
         tried.append(model)

@@ -32,7 +32,7 @@ def exported(model: Classifier, x: Tensor, y: Tensor, threat: Threat) -> tuple[b
     model = ordinary(model)
     graph = trace(model, (x.shape[1], x.shape[2], x.shape[3]))
     content = graph.SerializeToString(deterministic=True)
-    session = Session(content)
+    session = _session(content)
     if int(y.min()) < 0 or int(y.max()) >= session.classes:
         raise InputError(
             f"labels {int(y.min())} to {int(y.max())} for {session.classes} logits",
@@ -49,6 +49,17 @@ def exported(model: Classifier, x: Tensor, y: Tensor, threat: Threat) -> tuple[b
     parity = check_parity(model, session, torch.cat((x, x_adv.cpu())))
     _check_levels(content, session, x, parity)
     return content, session, parity
+
+
+def _session(content: bytes) -> Session:
+    try:
+        return Session(content)
+    except InputError as error:
+        raise ExportError(
+            f"a network whose graph onnxruntime does not take ({error.seen[:200]})",
+            "operators in float32, without loops",
+            "leave autocast, .half(), .bfloat16() and loops over values out of inference",
+        ) from error
 
 
 def _check_parity(model: Classifier, session: Session, x: Tensor) -> None:

@@ -18,6 +18,11 @@ def show(found: Evaluation, title: str, classes: tuple[str, ...], *, trusted: bo
         say(f"time was up: all numbers are of the first {n:,} of {n + found.left:,} images")
     if found.output != "logits":
         say(f"the model returns {found.output}: attacks climb their logarithms")
+    if found.unanswered:
+        say(
+            f"{found.unanswered:,} of {len(found.labels):,} images have a logit that is NaN or infinite: "
+            "each counts as answered wrong; mask a class with -1e4, look for divisions and logarithms of 0"
+        )
     for record in found.attempts:
         if note := record.spec.get("note"):
             say(f"{record.name}: {note}")

@@ -150,6 +150,11 @@ class Evaluation:
         return Proportion(int(self.robust_correct.sum()), len(self.labels))
 
     @property
+    def unanswered(self) -> int:
+        """How many clean images have a logit that is NaN or infinite: each counts as classified wrong."""
+        return int((self.predictions < 0).sum())
+
+    @property
     def complete(self) -> bool:
         """Whether every example was evaluated; otherwise the numbers speak of the first n alone."""
         return self.left == 0

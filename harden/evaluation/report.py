@@ -106,6 +106,8 @@ class Report(_Part):
     numbers are those of the largest, each has a point of `curve`, and `status` and `reasons` are of them all.
     `warnings` says where clean accuracy can't be told from guessing: `robust` then says nothing of the model.
 
+    `unanswered` counts images with a logit that is NaN or infinite, each of which is classified wrong.
+
     `evidence` says what attacks went by: A the gradients of what decides, B another network's and scores,
     C scores alone.
     """
@@ -119,6 +121,7 @@ class Report(_Part):
     left: int
     threat: Threatened
     output: Literal["logits", "probabilities", "log-probabilities"]
+    unanswered: int = 0
     clean: Share
     robust: Share | None
     per_attack: dict[str, Attacked]
@@ -161,6 +164,7 @@ class Report(_Part):
             left=found.left,
             threat=Threatened(norm=found.threat.name, eps=str(found.threat.eps), bounds=found.threat.bounds),
             output=found.output,  # type: ignore[arg-type]  # one of three words, which pydantic checks
+            unanswered=found.unanswered,
             clean=Share.of(found.clean),
             robust=Share.of(found.robust) if trusted else None,
             per_attack=_attacks(found),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -27,6 +28,7 @@ from harden.models.passes import interruptible
 from harden.threats import Threat
 
 OnBatch = Callable[[Standing], None]
+_log = logging.getLogger("harden")
 
 
 @plain()
@@ -86,7 +88,14 @@ def evaluate(
         tally, left = _tallied(search, from_loader(data, batch_size), kept, pace, on_batch)
     if not tally.n:
         raise _nothing(minutes)
-    return tally.result(threat, search.attempts, steering.output, left)
+    found = tally.result(threat, search.attempts, steering.output, left)
+    if found.unanswered:
+        _log.warning(
+            "%d of %d images have a logit that is NaN or infinite: each counts as answered wrong",
+            found.unanswered,
+            len(found.labels),
+        )
+    return found
 
 
 @plain()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import Any, Final, final
 
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from harden.errors import ExportError, HardenError
 from harden.graph.capture import captured
@@ -57,7 +58,10 @@ def exported(
         ExportError: the network fails in float32 or on such images, or torch can't trace or translate it.
     """
     with given_back(model):  # hooks write where the copy's do, and what a tracer leaves there is no tensor
-        return _exported(deployed(model), image_shape, optimised=optimised)
+        module = deployed(model)
+        if optimised:
+            _fix_weights_(module)
+        return _exported(module, image_shape, optimised=optimised)
 
 
 def _exported(module: Deployed, image_shape: tuple[int, int, int], *, optimised: bool) -> onnx.ModelProto:
@@ -86,6 +90,22 @@ def _hide_scripts_(module: nn.Module) -> None:
             setattr(module, name, _Hidden(part))
         else:
             _hide_scripts_(part)
+
+
+@torch.no_grad()
+def _fix_weights_(module: nn.Module) -> None:
+    """Put weights in the place of what computes them: ONNX has no orthogonal matrices, and none is needed.
+
+    Not by remove_parametrizations, which changes the class, and a copy shares its class with the original.
+    """
+    for part in list(module.modules()):
+        if is_parametrized(part):
+            parametrizations: Any = part.parametrizations
+            weights = {name: getattr(part, name).detach().clone() for name in parametrizations}
+            del part.parametrizations
+            part.__class__ = type_before_parametrizations(part)
+            for name, weight in weights.items():
+                part.register_parameter(name, nn.Parameter(weight, requires_grad=False))
 
 
 def _run(module: Deployed, example: Tensor) -> None:

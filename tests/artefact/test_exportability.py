@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harden.artefact import exportability
+from harden.artefact import exportability, gated
 from harden.artefact.exportability import check_exportable
 from harden.errors import ExportError
 from harden.models import Classifier
 from harden.threats import Linf
-from harden.training.checkpoint import weights_of
+from harden.training.averaging import weights_of
 
 THREAT = Linf("8/255")
 Step = Callable[[Tensor], Tensor]
@@ -56,7 +56,7 @@ def test_a_network_that_can_be_exported_passes_and_is_left_as_it_was() -> None:
 
 def test_what_passed_is_not_tried_again_and_what_differs_is(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[Classifier] = []
-    real = exportability.exported
+    real = gated.exported
 
     def counted(model: Classifier, x: Tensor, y: Tensor, threat: Linf) -> object:
         tried.append(model)
