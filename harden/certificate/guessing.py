@@ -27,8 +27,8 @@ def caution(clean: str, low: float, sizes: Mapping[str, int], only: str | None =
     n = sum(sizes.values())
     if only is not None and len(sizes) > 1:
         return (
-            f"every one of the {n:,} images is answered {only}: clean accuracy {clean} is the share of that "
-            "class, which is no better than guessing, and robust accuracy says nothing of such a model"
+            f"clean accuracy {clean} can't be told from guessing: every one of the {n:,} images is answered "
+            f"{only}; robust accuracy says nothing of such a model"
         )
     largest = max(sizes, key=lambda name: sizes[name])
     share = sizes[largest] / n

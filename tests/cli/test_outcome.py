@@ -32,7 +32,7 @@ def test_a_model_that_was_never_trained_is_told_by_every_command(
     for spec in ("small", tmp_path / "out", tmp_path / "out" / "model.onnx"):
         evaluated = harden("evaluate", spec, "--data", npz, "--json", tmp_path / "e.json", *FAST)
         said = warning(evaluated.out)
-        assert "can't be told from guessing" in said or "every one of the 40 images" in said
+        assert "can't be told from guessing" in said
         assert json.loads((tmp_path / "e.json").read_text())["warnings"] == [said]
     assert "give --mean and --std" in evaluated.out
 

@@ -63,4 +63,4 @@ def test_a_threshold_that_gives_one_answer_is_told(threshold: float, only: str |
     network = Classifier(nn.Sequential(nn.Flatten(), head))
     one = evaluate(at_threshold(network, threshold), (x, y), Linf("1/1000"), pgd_suite(1, 1))
     said = one.caution(("no", "yes"))
-    assert (f"answered {only}:" in said) if only else said == ""
+    assert (f"answered {only};" in said) if only else said == ""
