@@ -13,6 +13,7 @@ import errno
 import os
 import secrets
 import stat
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -66,6 +67,11 @@ def _size_of(handle: int) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "a device, pipe or socket, and no regular file")
     return found.st_size
+
+
+def scratch(most: int) -> tempfile.SpooledTemporaryFile[bytes]:
+    """A file without a name, for this process alone: in memory up to so many bytes, then on the disk."""
+    return tempfile.SpooledTemporaryFile(max_size=most)
 
 
 def refuse_pointer(content: bytes, path: Path) -> None:

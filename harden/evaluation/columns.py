@@ -8,7 +8,6 @@ column, and images beyond a size go to a temporary file, which is there as long 
 from __future__ import annotations
 
 import math
-import tempfile
 import weakref
 from collections.abc import Sequence
 from typing import Any, Final, final
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from harden.evaluation.findings import Found
 from harden.evaluation.outcome import Witnesses
+from harden.files import scratch
 
 IN_MEMORY: Final = 2**27
 """Bytes of a column up to which it stays in memory."""
@@ -38,7 +38,7 @@ class Column:
     def __init__(self, dtype: type[np.generic]) -> None:
         self._dtype: np.dtype[Any] = np.dtype(dtype)
         # Open for as long as the column is: no block of code ends with it. What was mapped outlives it.
-        self._file: Any = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
+        self._file: Any = scratch(IN_MEMORY)
         weakref.finalize(self, self._file.close)
         self._rows = 0
         self._shape: tuple[int, ...] = ()
