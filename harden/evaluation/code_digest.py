@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from harden.distribution import VERSION
+
 PROOFS: Final = (
     "artefact/executions.py",
     "artefact/session.py",
@@ -25,7 +27,7 @@ ATTACKS: Final = ("attacks", "draws.py", "evaluation", "graph", "kernels", "loss
 """What decides which images fall, and whether what broke them lies inside the threat model."""
 
 _PACKAGE: Final = Path(__file__).parents[1]
-_VERSIONS: Final = ("harden", "torch", "numpy", "onnxruntime")
+_LIBRARIES: Final = ("torch", "numpy", "onnxruntime")
 
 
 @cache
@@ -38,7 +40,8 @@ def code_digest(parts: tuple[str, ...]) -> str:
     Returns:
         sha256 in hex; where only compiled files are installed, of the versions alone.
     """
-    whole = hashlib.sha256(" ".join(f"{name} {metadata.version(name)}" for name in _VERSIONS).encode())
+    libraries = [f"{name} {metadata.version(name)}" for name in _LIBRARIES]
+    whole = hashlib.sha256(" ".join([VERSION, *libraries]).encode())
     for part in parts:
         place = _PACKAGE / part
         for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
