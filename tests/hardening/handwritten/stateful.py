@@ -29,7 +29,9 @@ class Remembering(Body):
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls, self.shape, self.losses = 0, None, defaultdict(list)
+        self.calls = 0
+        self.shape: tuple[int, ...] | None = None
+        self.losses: dict[str, list[float]] = defaultdict(list)
 
     def step(self, x: Tensor) -> Any:
         self.calls += 1
@@ -73,6 +75,7 @@ class Buffered(Body):
 
     def __init__(self) -> None:
         super().__init__()
+        self.mask: Tensor | None
         self.register_buffer("mask", None, persistent=False)
 
     def step(self, x: Tensor) -> Any:
