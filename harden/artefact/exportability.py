@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -58,7 +59,9 @@ def check_exportable(model: Classifier, x: Tensor, y: Tensor, threat: Threat) ->
     key = None if structure is None else (structure, tuple(x.shape[1:]))
     parity = _passed.get(key) if key is not None else None
     if parity is None:
-        _, _, parity = exported(float32_copy(model), x, y, threat)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a forward without gradients, which training warns of itself
+            _, _, parity = exported(float32_copy(model), x, y, threat)
     if key is not None:
         _passed[key] = parity
         while len(_passed) > _REMEMBERED:

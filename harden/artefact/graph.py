@@ -13,6 +13,7 @@ from harden.models import Classifier
 _REAL: Final = (
     "keep complex numbers as two real ones: torch.view_as_real, and torch.fft.irfft2 for what is real"
 )
+_HALF: Final = "leave autocast and half precision out of the network's forward"
 _SEARCH: Final = (
     "leave out layers of the network one after another to find which, and write it in other terms"
 )
@@ -37,9 +38,9 @@ def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelPro
         onnx.checker.check_model(graph, full_check=True)
     except Exception as error:  # of several classes: of types, of shapes, of attributes
         raise ExportError(  # type 14 are complex numbers
-            f"a network whose graph breaks ONNX's own rules ({' '.join(str(error).split())[:160]})",
-            "a graph that torch.onnx exports soundly",
-            _REAL if "(14)" in str(error) else _SEARCH,
+            f"a graph that ONNX does not allow ({' '.join(str(error).split())[:160]})",
+            "operations in float32, which ONNX has",
+            _REAL if "(14)" in str(error) else _HALF if "float16" in str(error) else _SEARCH,
         ) from error
     return graph
 

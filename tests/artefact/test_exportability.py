@@ -117,7 +117,7 @@ REFUSED: dict[str, tuple[Step, str, str, str]] = {
     ),
     "complex weights": (
         lambda x: torch.fft.ifft2(torch.fft.fft2(x) * torch.ones(8, 8, dtype=torch.complex64)).real,
-        "breaks ONNX's own rules",
+        "that ONNX does not allow",
         "",
         "irfft2",
     ),
