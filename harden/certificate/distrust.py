@@ -22,26 +22,32 @@ class Check(Protocol):
     @property
     def name(self) -> str:
         """Of the check."""
+        ...
 
     @property
     def value(self) -> float:
         """What was seen."""
+        ...
 
     @property
     def threshold(self) -> float:
         """The largest value at which it does not fire."""
+        ...
 
     @property
     def meaning(self) -> str:
         """What the value is."""
+        ...
 
     @property
     def action(self) -> str:
         """What to do."""
+        ...
 
     @property
     def passed(self) -> bool:
         """Whether it did not fire."""
+        ...
 
 
 @final
