@@ -9,7 +9,7 @@ CHECKED := harden tests examples benchmarks
 .PHONY: demo test lint types layers tests sanitize sanitize-cuda benchmarks clean
 
 demo: $(VENV)/.demo
-	$(BIN)/harden demo --out runs/digits
+	$(BIN)/harden demo --out runs/digits --force
 
 test: lint types layers tests sanitize
 

@@ -5,7 +5,8 @@
 Claim: none of the inputs makes harden crash, hang (compute for more than 5 s, or stand still for a minute),
 take 2 GB beyond an idle process, or pass as good.
 Inputs: npz data, certificate.json (raw, and sealed again as a forger would), evidence.npz and model.onnx with
-digests made to fit, weights.safetensors, described values (as in a checkpoint), options in TOML.
+digests made to fit, weights.safetensors, described values (as in a checkpoint), options in TOML,
+VNN-LIB properties, baselines.
 The functions that the commands call read them; every 500th goes through `harden.cli.main`.
 
 An outcome is `refused` (HardenError with one line in three parts, or a broken finding of the verifier; in a
@@ -29,7 +30,6 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +87,10 @@ def session(n: int, seed: int, processes: int, out: Path, keep: Path) -> int:
     lines = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     done = {line["first"] for line in lines if line["seed"] == seed}
     missing = [first for first in range(0, n, CHUNK) if first not in done]
+    from harden.distribution import versions
+
     machine = {"python": platform.python_version(), "machine": platform.machine(), "processes": processes}
-    machine |= {name: version(name) for name in _PACKAGES}
+    machine |= versions(_PACKAGES)
     if not missing:
         return told(lines, n, seed)
     with tempfile.TemporaryDirectory(prefix="harden-seeds-") as name:

@@ -28,7 +28,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -199,8 +198,9 @@ def trial(number: int, seed: int, data: Path, reference: Path, spent: dict[str, 
 
 def machine() -> dict[str, str]:
     """Where it ran."""
-    versions = {name: version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), "machine": platform.machine(), **versions}
+    from harden.distribution import versions
+
+    return {"python": platform.python_version(), "machine": platform.machine(), **versions(_PACKAGES)}
 
 
 def main(n: int, seed: int, results: Path, numbers: Sequence[int] | None = None) -> int:

@@ -29,6 +29,12 @@ const char* read_values(const Tensor& tensor, const Step& step, bool per_channel
                      : "alpha and eps have to have 1 element or the shape (N,)";
 }
 
+// Whether memory that is written holds one of the values: they are read again for every example.
+bool overlap(const void* written, int64_t bytes, const Step& step, const Values& values) {
+  const int64_t count = values.example_stride ? step.examples : values.channel_stride ? step.channels : 1;
+  return harden::overlap(written, bytes, values.data, count * static_cast<int64_t>(sizeof(float)));
+}
+
 // A limit of the box; false where the number has no exact float32, so that rounding it would move the box.
 bool read_limit(StackValue value, float* limit) {
   double wide;
@@ -80,6 +86,8 @@ const char* read_step(const StackValue* stack, int32_t device_type, bool per_cha
   const int64_t bytes_of_grad = step->grad_is_bfloat16 ? bytes / 2 : bytes;
   if (overlap(step->x_adv, bytes, step->x, bytes) || overlap(step->x_adv, bytes, step->grad, bytes_of_grad))
     return "x_adv must not share memory with x or grad";
+  if (overlap(step->x_adv, bytes, *step, step->alpha) || overlap(step->x_adv, bytes, *step, step->eps))
+    return "x_adv must not share memory with alpha or eps";
   return nullptr;
 }
 
@@ -91,7 +99,10 @@ const char* read_l1_step(const StackValue* stack, int32_t device_type, Step* ste
   if (const char* wrong = read_tensor(stack[5], device_type, &counts)) return wrong;
   if (counts.dtype != aoti_torch_dtype_float32()) return "every tensor has to be float32";
   if (counts.device_index != step->device_index) return "every tensor has to be on the same device";
-  return read_values(counts, *step, false, k) ? "k has to be contiguous, with 1 element or the shape (N,)" : nullptr;
+  if (read_values(counts, *step, false, k)) return "k has to be contiguous, with 1 element or the shape (N,)";
+  const int64_t bytes = step->elements() * static_cast<int64_t>(sizeof(float));
+  if (bytes > 0 && overlap(step->x_adv, bytes, *step, *k)) return "x_adv must not share memory with k";
+  return nullptr;
 }
 
 const char* read_momentum_step(const StackValue* stack, int32_t device_type, bool per_channel, Step* step,
@@ -120,6 +131,11 @@ const char* read_momentum_step(const StackValue* stack, int32_t device_type, boo
   if (overlap(target, bytes, step->x_adv, bytes) || overlap(target, bytes, step->x, bytes) ||
       overlap(target, bytes, step->grad, bytes_of_grad))
     return "before must not share memory with x_adv, x or grad";
+  if (overlap(target, bytes, *step, step->alpha) || overlap(target, bytes, *step, step->eps))
+    return "before must not share memory with alpha or eps";
+  const int64_t one = static_cast<int64_t>(sizeof(float));
+  if (overlap(target, bytes, number, one) || overlap(step->x_adv, bytes, number, one))
+    return "x_adv and before must not share memory with share";
   momentum->before = static_cast<float*>(target);
   momentum->share = static_cast<const float*>(number);
   return nullptr;
@@ -144,7 +160,7 @@ const char* read_ranking(const StackValue* stack, int32_t device_type, Ranking* 
   ranking->examples = values.sizes[0];
   ranking->elements = 1;
   for (int64_t axis = 1; axis < values.dim; ++axis) ranking->elements *= values.sizes[axis];
-  Step step;
+  Step step = {};
   step.examples = ranking->examples;
   if (read_values(tensors[2], step, false, &ranking->k)) return "k has to be contiguous, with 1 element or the shape (N,)";
   if (values.elements() == 0) return nullptr;
@@ -155,9 +171,10 @@ const char* read_ranking(const StackValue* stack, int32_t device_type, Ranking* 
     return NO_ANSWER;
   ranking->threshold = static_cast<float*>(target);
   ranking->values = static_cast<const float*>(source);
-  const uintptr_t first = reinterpret_cast<uintptr_t>(target), second = reinterpret_cast<uintptr_t>(source);
-  if (first < second + values.elements() * sizeof(float) && second < first + ranking->examples * sizeof(float))
-    return "out must not share memory with values";
+  const int64_t one = static_cast<int64_t>(sizeof(float));
+  if (harden::overlap(target, ranking->examples * one, source, values.elements() * one) ||
+      overlap(target, ranking->examples * one, step, ranking->k))
+    return "out must not share memory with values or k";
   return nullptr;
 }
 

@@ -94,12 +94,25 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(f"harden.{_HOMES[name]}"), name)
+        return getattr(_module(_HOMES[name], name), name)
     if name in _MODULES:
-        return import_module(f"harden.{name}")
+        return _module(name, name)
     if name == "__version__":
-        return import_module("importlib.metadata").version("harden")
+        return import_module("harden.distribution").VERSION
     raise AttributeError(f"module 'harden' has no attribute {name!r}")
+
+
+def _module(path: str, name: str) -> Any:
+    """A module of this package; where one of its requirements is missing, the error says what to install."""
+    try:
+        return import_module(f"harden.{path}")
+    except ImportError as error:
+        from harden.distribution import missing
+
+        said = missing(error, f"harden.{name}")
+        if said is None:
+            raise
+        raise type(error)(said, name=error.name, path=error.path) from error
 
 
 def __dir__() -> list[str]:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harden.errors import HeldError, InputError
-from harden.files import make_folder
+from harden.files import open_own, remove_file
+from harden.folders import make_folder, remove_empty
 
 try:
     import fcntl
@@ -39,8 +40,7 @@ def held_folder(folder: Path) -> Iterator[Path]:
             yield folder
     finally:
         for place in made:  # the innermost first
-            if place.is_dir() and not any(place.iterdir()):
-                place.rmdir()
+            remove_empty(place)
 
 
 @contextmanager
@@ -52,7 +52,8 @@ def locked(folder: Path) -> Iterator[None]:
     says so.
 
     Raises:
-        InputError: another process or thread holds the folder, or it can't be written.
+        InputError: another process or thread holds the folder, it can't be written, or the lock's name is
+            that of a link or of another file.
     """
     place = folder.resolve()
     if place in _held:
@@ -68,7 +69,7 @@ def locked(folder: Path) -> Iterator[None]:
         del _held[place]
         if handle != _UNGUARDED:
             # Removed while it is held: whoever waits for this file finds that it is no longer the folder's.
-            (place / LOCK_FILE).unlink(missing_ok=True)
+            remove_file(place / LOCK_FILE)
             os.close(handle)
 
 
@@ -107,13 +108,13 @@ def _acquire(place: Path) -> int:
     path = place / LOCK_FILE
     while True:
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = open_own(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise _unwritable(place, error) from None
         try:
             if not _take(handle, place):
                 os.close(handle)
-                path.unlink(missing_ok=True)
+                remove_file(path)
                 return _UNGUARDED
             if _is_current(handle, path):
                 os.ftruncate(handle, 0)

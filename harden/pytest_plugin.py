@@ -63,10 +63,12 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     path = _baseline(config)
     if not path.exists() and not config.getoption("harden_update_baseline"):
         return None
-    from importlib import metadata
+    from harden.distribution import versions
 
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("harden", "torch", "onnxruntime"))
-    return f"robustness: {config.getoption('harden_baseline')}; {versions}"
+    used = ", ".join(
+        f"{name} {number}" for name, number in versions(("harden", "torch", "onnxruntime")).items()
+    )
+    return f"robustness: {config.getoption('harden_baseline')}; {used}"
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ class Robustness:
         data: object,
         *,
         threat: Threat,
-        attacks: str = "quick",
+        attacks: str = "standard",
         name: str | None = None,
         black_box: bool = False,
     ) -> Verdict | None:
@@ -104,7 +106,7 @@ class Robustness:
                 the file that it becomes.
             data: a data spec such as "digits" (its test images), Examples, (x, y) or a DataLoader.
             threat: harden.Linf("8/255"), for instance.
-            attacks: quick, standard, thorough or pgd.
+            attacks: standard, thorough, quick or pgd.
             name: under which the baseline knows it; the test's own id by default, "" for the checks of
                 `harden check`.
             black_box: leave the file's graph unread and ask it for scores alone, as for a file with operators
@@ -115,6 +117,7 @@ class Robustness:
         """
         from harden.cli.plugged import Plugged
         from harden.errors import HardenError
+        from harden.plain_text import log_line
 
         option = self._item.config.getoption
         try:
@@ -134,12 +137,12 @@ class Robustness:
                 return None
             before = found.known(threat, attacks, bool(option("harden_allow_missing")))
             if before is None:
-                pytest.skip(f"no baseline for {found.name(threat, attacks)}")
+                pytest.skip(log_line(f"no baseline for {found.name(threat, attacks)}"))
             gauge = found.gauge(model, data, self._folder)
             return self._judged(found.comparisons(gauge, before, threat, attacks), rule, before.name)
         except HardenError as error:
             said = str(error)
-        pytest.fail(said, pytrace=False)  # outside of the handler, or the report tells it twice
+        pytest.fail(log_line(said), pytrace=False)  # outside of the handler, or the report tells it twice
 
     def _judged(self, comparisons: tuple[Comparison, ...], rule: Rule, name: str) -> Verdict:
         from harden.regression.passing import packed
@@ -189,22 +192,23 @@ class _Collected:
         """Write a section, and GitHub's summary."""
         if not self._found:
             return
+        from harden.plain_text import log_line
         from harden.regression.github import append_summary
         from harden.regression.passing import unpacked
         from harden.regression.wording import as_markdown, as_text
 
         terminalreporter.section("robustness")
         for backend in sorted(self._backends):
-            terminalreporter.line(f"kernels: {backend}")
+            terminalreporter.line(log_line(f"kernels: {backend}"))
         for each in self._found:
             if "updated" in each:
-                terminalreporter.line(f"updated: {each['updated']}")
+                terminalreporter.line(log_line(f"updated: {each['updated']}"))
                 continue
             verdict = unpacked(each)
             terminalreporter.line(as_text(verdict))
             append_summary(as_markdown(verdict))
         for name in self._unused():
-            terminalreporter.line(f"not checked in this session: {name}")
+            terminalreporter.line(log_line(f"not checked in this session: {name}"))
 
     def _unused(self) -> list[str]:
         from harden.errors import HardenError

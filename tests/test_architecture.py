@@ -30,8 +30,8 @@ NATIVE = sorted(
     # The build's own files lie below `editable`.
     and "editable" not in path.relative_to(LIBRARY).parts
 )
-PRINTERS = ("cli/", "verifier/command.py", "verifier/__main__.py")
-"""Where output is the job; everywhere else values are returned."""
+PRINTERS = ("terminal.py", "cli/console.py")
+"""The doors of output, which escape what comes from others; everywhere else values are returned to them."""
 
 
 def _name(path: Path) -> str:
@@ -120,15 +120,19 @@ def _asserts(tree: ast.Module) -> list[int]:
 
 
 def _prints(tree: ast.Module) -> list[int]:
-    return [
-        node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and (
-            (isinstance(node.func, ast.Name) and node.func.id == "print")
-            or ast.unparse(node.func) in {"sys.stdout.write", "sys.stderr.write"}
-        )
-    ]
+    """A print past the doors: by Python, by a standard stream, by click or typer, or by rich."""
+    calls = {"print", "console.print", "typer.echo", "typer.secho", "click.echo", "click.secho"}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            found += [node.lineno] * (ast.unparse(node.func) in calls)
+        elif isinstance(node, ast.Attribute):
+            found += [node.lineno] * (ast.unparse(node) in {"sys.stdout", "sys.stderr"})
+        elif isinstance(node, ast.Import):
+            found += [node.lineno for alias in node.names if alias.name.split(".")[0] == "rich"]
+        elif isinstance(node, ast.ImportFrom):
+            found += [node.lineno] * ((node.module or "").split(".")[0] == "rich")
+    return found
 
 
 def _uses_of_the_front_door(tree: ast.Module) -> list[int]:
@@ -144,6 +148,44 @@ def _uses_of_the_front_door(tree: ast.Module) -> list[int]:
             ]
             if node.level or not all(inner):
                 found.append(node.lineno)
+    return found
+
+
+WRITERS = ("files.py", "folders.py", "locking.py")
+"""The doors to the disk, which go through no link; everywhere else their functions are called."""
+_METHODS = {
+    "write_text", "write_bytes", "touch", "mkdir", "rmdir", "unlink", "rename", "symlink_to", "hardlink_to",
+    "chmod", "truncate",
+}  # fmt: skip
+_CALLS = re.compile(
+    r"os\.(open|write|mkdir|makedirs|remove|unlink|rename|replace|rmdir|removedirs|link|symlink|truncate|chmod"
+    r"|mkfifo)|shutil\.(rmtree|move|copy\w*)|tempfile\.\w+|(torch|onnx)\.save\w*|save_file|save_model"
+)
+
+
+def _is_writing_mode(node: ast.Call) -> bool:
+    """An open() whose mode is not seen to read alone."""
+    method = isinstance(node.func, ast.Attribute)
+    given = [keyword.value for keyword in node.keywords if keyword.arg == "mode"]
+    given += node.args[0 if method else 1 :][:1]
+    modes = [each.value for each in given if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    return any(re.fullmatch(r"[rwaxbt+]+", mode) and re.search("[wax+]", mode) for mode in modes)
+
+
+def _writes(tree: ast.Module) -> list[int]:
+    """Writing, moving or removing past the doors; numpy writes to a `buffer` in memory alone."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        name = called.rpartition(".")[2]
+        method = isinstance(node.func, ast.Attribute)
+        replaces = method and name == "replace" and len(node.args) == 1 and not node.keywords
+        saves = re.fullmatch(r"(np|numpy)\.save\w*", called) and ast.unparse(node.args[0]) != "buffer"
+        opens = name == "open" and called != "os.open" and _is_writing_mode(node)
+        if (method and name in _METHODS) or _CALLS.fullmatch(called) or replaces or saves or opens:
+            found.append(node.lineno)
     return found
 
 
@@ -204,8 +246,44 @@ RULES: list[tuple[Rule, tuple[str, ...], list[str], list[str]]] = [
     (
         _prints,
         PRINTERS,
-        ["print(1)", "def f():\n    print()", "sys.stdout.write('x')"],
-        ["console.print(1)", "fingerprint(1)"],
+        [
+            "print(1)",
+            "def f():\n    print()",
+            "sys.stdout.write('x')",
+            "log(stream=sys.stderr)",
+            "typer.echo(name)",
+            "from rich.table import Table",
+            "import rich",
+            "console.print(f'{name}')",
+        ],
+        ["say(1)", "fingerprint(1)", "sys.stdin.buffer", "import richer"],
+    ),
+    (
+        _writes,
+        WRITERS,
+        [
+            "path.write_text('x')",
+            "Path(name).open('w')",
+            "open(name, mode='ab')",
+            "open(name, 'r+b')",
+            "place.mkdir(parents=True)",
+            "source.replace(target)",
+            "os.replace(source, target)",
+            "os.open(path, flags)",
+            "shutil.rmtree(folder)",
+            "np.savez(path, x=x)",
+            "torch.save(x, path)",
+            "with tempfile.TemporaryDirectory() as name: pass",
+        ],
+        [
+            "path.open('rb')",
+            "Image.open(file)",
+            "archive.open(member)",
+            "text.replace('a', 'b')",
+            "replace(plan, minutes=None)",
+            "np.save(buffer, x)",
+            "write_text(path, 'x')",
+        ],
     ),
     (
         _uses_of_the_front_door,

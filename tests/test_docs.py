@@ -113,7 +113,7 @@ def test_python_blocks_run_in_order(
     monkeypatch.setitem(sys.modules, module.__name__, module)
     vars(module).update(toys)
     for code in _blocks(page, "python"):
-        toy = BUDGET.sub('budget="4E"', code)
+        toy = BUDGET.sub('budget="30E"', code)
         exec(compile(toy, f"{_name(page)}, toy size", "exec", dont_inherit=True), vars(module))
     printed = capsys.readouterr().out
     assert "robust accuracy, by attack" in printed

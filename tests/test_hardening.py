@@ -525,11 +525,42 @@ def test_training_images_among_the_test_images_are_refused_with_their_places(
     certificate = hardened.export(tmp_path / "out", kept, attempts=pgd_suite(1, 1)).certificate
     assert certificate.predicate.data.n == 20
     assert certificate.predicate.data.unseen is True
-    # Images that are read when they are needed are not compared, and that is what is said.
+
+
+class Noisy(TensorDataset):
+    """Images with random noise: no pixel comes out twice."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        x, y = (part[index] for part in self.tensors)
+        return (x + 0.01 * torch.rand(x.shape)).clamp(0, 1), y
+
+
+def test_training_images_behind_a_loader_are_compared_too(
+    model: Classifier, data: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
     loader = DataLoader(TensorDataset(*data), batch_size=32)
-    other = run(model, loader, Recipe(Standard(), validations=0), budget="1epochs")
-    told = other.export(tmp_path / "other", kept, attempts=pgd_suite(1, 1)).certificate
+    recipe = Recipe(Standard(), validations=0)
+    hardened = run(model, loader, recipe, budget="1epochs")
+    x, y = data
+    for same in (loader, (x[:40].requires_grad_(), y[:40]), TensorDataset(x[:40].clone(), y[:40])):
+        with pytest.raises(InputError, match="images that training never saw"):
+            hardened.export(tmp_path / "out", same, attempts=pgd_suite(1, 1))
+    test = load("digits").test.take(torch.arange(20))
+    told = hardened.export(tmp_path / "out", test, attempts=pgd_suite(1, 1)).certificate
+    assert told.predicate.data.unseen is True
+
+
+def test_random_transforms_hide_no_example_of_the_same_dataset_and_the_rest_is_not_claimed(
+    model: Classifier, data: tuple[Tensor, Tensor], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    x, y = data
+    hardened = run(model, Noisy(x, y), Recipe(Standard(), validations=0), budget="1epochs")
+    with pytest.raises(InputError, match="40 of 40 test images are examples that training read"):
+        hardened.export(tmp_path / "out", Noisy(x[:40].clone(), y[:40]), attempts=pgd_suite(1, 1))
+    test = load("digits").test.take(torch.arange(20))
+    told = hardened.export(tmp_path / "out", test, attempts=pgd_suite(1, 1)).certificate
     assert told.predicate.data.unseen is None
+    assert "random transforms" in caplog.text
 
 
 class Typed(nn.Module):

@@ -120,3 +120,25 @@ def test_a_forked_worker_that_outlives_the_process_does_not_hold_the_folder(tmp_
                 pass
         finally:
             os.kill(worker, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "link to nowhere", "pipe", "folder"])
+def test_a_planted_lock_is_refused_and_what_it_leads_to_stays(tmp_path: Path, kind: str) -> None:
+    """As in a cloned repository: .harden-lock -> ../.ssh/authorized_keys."""
+    secret, folder = tmp_path / "authorized_keys", tmp_path / "cloned"
+    secret.write_text("ssh-ed25519 AAAA\n")
+    folder.mkdir()
+    lock = folder / LOCK_FILE
+    if kind == "hard link":
+        lock.hardlink_to(secret)
+    elif kind == "pipe":
+        os.mkfifo(lock)
+    elif kind == "folder":
+        lock.mkdir()
+    else:
+        lock.symlink_to("../authorized_keys" if kind == "link" else "../nowhere")
+    with pytest.raises(InputError) as refused, locked(folder):
+        pytest.fail("the lock is taken")
+    assert str(lock) in refused.value.seen
+    assert secret.read_text() == "ssh-ed25519 AAAA\n"
+    assert not (tmp_path / "nowhere").exists()

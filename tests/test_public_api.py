@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib import metadata
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,10 @@ def test_modules_are_reached_by_their_path() -> None:
 
 
 def test_version_is_that_of_the_distribution() -> None:
-    assert harden.__version__ == metadata.version("harden")
+    stated = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]["version"]
+    assert harden.__version__ == stated
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

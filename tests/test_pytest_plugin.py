@@ -160,7 +160,7 @@ def few():
 def test_network(robustness, few, eps):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    robustness.check(network, few, threat=harden.Linf(eps), name="network")
+    robustness.check(network, few, threat=harden.Linf(eps), attacks="quick", name="network")
 """
 
 
@@ -245,7 +245,9 @@ import harden
 
 
 def test_scores(robustness):
-    robustness.check("model.onnx", "npz:few.npz", threat=harden.Linf("1/8"), name="scores", black_box=True)
+    robustness.check(
+        "model.onnx", "npz:few.npz", threat=harden.Linf("1/8"), attacks="quick", name="scores", black_box=True
+    )
 """
 
 
@@ -271,3 +273,37 @@ def test_a_file_that_can_not_be_read_is_checked_by_its_scores(
     assert "evidence level (C there, A here)" in refused.stdout.str()
     assert "black_box=True" in refused.stdout.str()
     assert session(*few, "--harden-black-box").ret == 0
+
+
+FOREIGN = "x\n::error::forged\x1b[2J\nverified: y ##[group]z"
+NAMED = f"""
+import harden
+
+
+def test_named(robustness):
+    robustness.check(
+        "model.onnx", "npz:few.npz", threat=harden.Linf("1/8"), name={FOREIGN!r}, black_box=True
+    )
+"""
+
+
+def test_names_of_strangers_are_text_in_every_line(
+    session: Session, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = repository / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    (repository / "test_robustness.py").write_text(NAMED)
+    few = ("--harden-max-images", "12")
+    answers = [session(*few), session(*few, "--harden-update-baseline"), session(*few)]
+    assert [answer.ret for answer in answers] == [1, 0, 0]
+    # Named alone: it is in the baseline and nobody asks for it.
+    (repository / "test_robustness.py").write_text(NAMED.replace(repr(FOREIGN), "'other'"))
+    answers += [session(*few, "--harden-update-baseline"), session(*few)]
+    assert "not checked in this session: x\\n::error::forged" in answers[-1].stdout.str()
+    for answer in answers:
+        for line in answer.outlines:
+            assert line.isprintable()
+            assert not line.startswith(("::", "verified"))
+            assert "##[" not in line
+    assert "\nverified" not in summary.read_text()
+    assert "\x1b" not in summary.read_text()

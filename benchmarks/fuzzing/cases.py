@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.fuzzing import oracle
+from benchmarks.fuzzing import oracle, specifications
 from benchmarks.fuzzing.binaries import npz_members, safetensors_header, witness_edit
 from benchmarks.fuzzing.graphs import graph_edit
 from benchmarks.fuzzing.mutations import Mutated, UntoldError, anyhow
@@ -32,11 +32,13 @@ from harden.cli import main
 from harden.data.npz import load_npz
 from harden.description import describe, restore
 from harden.errors import HardenError
+from harden.regression import baseline
 from harden.training.checkpoint import restore_weights_file
 from harden.verifier.verification import verify
 
 COMMAND_EVERY = 500
 _WEIGHTS = {"npz": 22, "certificate": 20, "evidence": 14, "onnx": 20, "safetensors": 12, "json": 8, "toml": 4}
+_WEIGHTS |= {"property": 8, "baseline": 6}
 _MODEL, _EVIDENCE, _CERTIFICATE = "model.onnx", "evidence.npz", "certificate.json"
 
 
@@ -77,6 +79,7 @@ class Cases:
         self.formats: dict[str, Callable[[random.Random, bool], tuple[str, str]]] = {
             **{"npz": self._npz, "certificate": self._certificate, "evidence": self._of_evidence},
             **{"onnx": self._onnx, "safetensors": self._safetensors, "json": self._json, "toml": self._toml},
+            **{"property": self._property, "baseline": self._baseline},
         }
 
     def run(self, number: int) -> Result:
@@ -255,6 +258,22 @@ class Cases:
         except HardenError as error:
             return name, _refused(error)
 
+    def _property(self, draw: random.Random, command: bool) -> tuple[str, str]:
+        name, made = self._mutated(specifications.PROPERTY.encode(), draw, specifications.property_text)
+        try:
+            return name, specifications.read_property(made)
+        except HardenError as error:
+            return name, _refused(error)
+
+    def _baseline(self, draw: random.Random, command: bool) -> tuple[str, str]:
+        good, path = specifications.BASELINE, self.place / "robustness-baseline.json"
+        name, made = self._mutated(good.read_bytes(), draw, json_text)
+        path.write_bytes(made)
+        try:
+            return name, specifications.read_baseline(path, baseline.read(good, ""))
+        except HardenError as error:
+            return name, _refused(error)
+
     def _put(self, certificate: bytes, model: bytes | None = None, evidence: bytes | None = None) -> None:
         for name, content in ((_CERTIFICATE, certificate), (_MODEL, model), (_EVIDENCE, evidence)):
             if content is not None or name in self._touched:
@@ -299,6 +318,9 @@ def _exit_code(words: list[str], outcome: str) -> None:
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         code = main(words)
+    for line in (out.getvalue() + err.getvalue()).split("\n"):
+        if not line.isprintable() or line.lstrip().startswith("::") or "##[" in line:
+            raise DefectError(f"harden {words[0]} printed {line[:200]!r}")
     # An evaluation that is not to be believed ends with 1 as well.
     allowed = (1, 2) if outcome == "refused" else (0,) if words[0] == "verify" else (0, 1, 2)
     if code not in allowed:

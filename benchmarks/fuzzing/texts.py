@@ -9,6 +9,19 @@ from typing import Any
 
 from benchmarks.fuzzing.mutations import INTEGERS, Mutated, UntoldError
 
+FOREIGN = (
+    "x\nverified: y",
+    "\r\x1b[2K\x1b[1A\x9b31m",
+    "::error title=x::y",
+    "\n::stop-commands::x",
+    "##[error]x",
+    "[/b]",
+    "<img src=x>",
+    "](x) | `y`",
+    "\u202e\u2066\u200b",
+)
+"""What a terminal, a CI system, Markdown or HTML acts on, where a name is shown as it is."""
+
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Where a JSON value holds values, itself left out."""
@@ -51,7 +64,7 @@ def another_value(draw: random.Random, old: Any) -> Any:
 
 def _odd(draw: random.Random) -> Any:
     """Deep nesting, long text, a list of many, another kind of harden's."""
-    kind = draw.randrange(6)
+    kind = draw.randrange(8)
     if kind == 0:
         value: Any = 0
         for _ in range(draw.choice((30, 150, 900, 990))):
@@ -63,6 +76,8 @@ def _odd(draw: random.Random) -> Any:
         return [draw.choice((0, "a", [], {}))] * draw.choice((100, 3000))
     if kind == 3:
         return {f"k{i}": i for i in range(2000)}
+    if kind in (4, 5):
+        return draw.choice((*FOREIGN, " ".join(FOREIGN)))
     modules = ("harden.threats:Linf", "harden.verifier.__main__:x", "harden.:x", "os:system", "harden..a:b")
     return draw.choice((*modules, "harden.threats:__name__", "harden.data:Splits", "1/0", "nan", "../../x"))
 
@@ -84,7 +99,7 @@ def json_edit(value: Any, draw: random.Random) -> tuple[str, Any]:
         elif name == "remove":
             del inner[key]
         elif name == "add" and isinstance(inner, dict):
-            inner[draw.choice(("extra", "__class__", "", "kind"))] = another_value(draw, inner[key])
+            inner[draw.choice(("extra", "__class__", "", "kind", *FOREIGN))] = another_value(draw, inner[key])
         elif name == "add":
             inner.insert(key, another_value(draw, inner[key]))
         else:
@@ -158,7 +173,17 @@ def toml_text(data: bytes, draw: random.Random) -> Mutated:
         "[]",
         "{}",
     )
-    odd = ("1979-05-27", "[" * 3000, '"' + "x" * 100_000 + '"', '"\\u0000"', "'\ud800'", '["a", 1]', "0x1F")
+    hostile = tuple(json.dumps(text) for text in FOREIGN)
+    odd = (
+        *hostile,
+        "1979-05-27",
+        "[" * 3000,
+        '"' + "x" * 100_000 + '"',
+        '"\\u0000"',
+        "'\ud800'",
+        '["a", 1]',
+        "0x1F",
+    )
     name = draw.choice(("value", "value", "value", "key", "twice", "table", "remove"))
     if name == "value":
         lines[at] = f"{key} = {draw.choice((*values, *odd))}"

@@ -47,9 +47,10 @@ def versions(autoattack: Path | None = None) -> dict[str, str]:
     import torch
 
     from harden import kernels
+    from harden.distribution import VERSION
 
-    found = {"python": platform.python_version(), "torch": torch.__version__}
-    for name in ("harden", "numpy", *_PEERS):
+    found = {"python": platform.python_version(), "torch": torch.__version__, "harden": VERSION}
+    for name in ("numpy", *_PEERS):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -23,13 +23,17 @@ from harden.draws import Draws
 from harden.hardening import Recipe, harden
 from harden.losses import CrossEntropy, errs
 from harden.models import Classifier, frozen
-from harden.objectives import AdversarialTraining, Objective, Standard
+from harden.objectives import TRADES, AdversarialTraining, Objective, Standard
 from harden.threats import Linf, Threat
 from harden.training import Budget
 
 BATCH = 128
 ATTACK = PGD(steps=5, step_size=0.5, keep_best=False)
-OBJECTIVES: dict[str, Objective] = {"plain": Standard(), "robust": AdversarialTraining(ATTACK)}
+OBJECTIVES: dict[str, Objective] = {
+    "plain": Standard(),
+    "robust": AdversarialTraining(ATTACK),
+    "trades": TRADES(),
+}
 
 
 @final

@@ -23,7 +23,7 @@ from harden.certificate import schema
 from harden.data import Source
 from harden.data.digests import digest
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, Phase, accuracy_curve, evaluate, pgd_suite
+from harden.evaluation import Attempt, Evaluation, Phase, accuracy_curve, evaluate, standard
 from harden.evaluation.curve import Curve
 from harden.evaluation.pace import Pace
 from harden.evaluation.proofs import Proved, Search, prove
@@ -31,7 +31,12 @@ from harden.losses import Classify, Margin
 from harden.models import Classifier
 from harden.threats import Threat
 
+_log = logging.getLogger("harden")
+
 CURVE_ATTEMPT = Attempt("pgd-20-margin", PGD(steps=20), Margin)
+
+TIME_WAS_UP = "time was up"
+"""How the split's name ends where it is of the first images alone."""
 
 OnPhase = Callable[[Phase], None]
 
@@ -43,7 +48,7 @@ class Claim:
 
     Args:
         threat: the threat model of the claim.
-        attempts: PGD-50 on cross-entropy and margin, 3 restarts each, by default.
+        attempts: the suite `standard` by default.
         before: a model to print beside the exported one, under the same attacks on the same images.
         before_name: what to call it.
         origin: where the exported model came from.
@@ -57,7 +62,7 @@ class Claim:
     """
 
     threat: Threat
-    attempts: Sequence[Attempt] = field(default_factory=pgd_suite)
+    attempts: Sequence[Attempt] = field(default_factory=standard)
     before: Classifier | None = None
     before_name: str = "before hardening"
     origin: Origin = field(default_factory=Origin)
@@ -94,7 +99,7 @@ def predicate(
     names = _class_names(source, session)
     source, found = finished_part(source, found)
     if len(found.labels) < whole:
-        said = f"{claim.split}, the first {len(found.labels):,} of {whole:,} images: time was up"
+        said = f"{claim.split}, the first {len(found.labels):,} of {whole:,} images: {TIME_WAS_UP}"
         claim = replace(claim, split=said)
     curve = in_time(pace, "curve over eps", partial(_curve, model, source, found, judge, claim, report))
     comparison = in_time(pace, "comparison", partial(_comparison, source, claim, report))
@@ -114,7 +119,10 @@ def predicate(
         curve=None if curve is None else claims.curve(CURVE_ATTEMPT.name, curve.points),
         proof=claims.proof(proved),
         parity=schema.ParityRecord(
-            tolerance=parity.tolerance, max_error=parity.max_error, batches=parity.batches
+            tolerance=parity.tolerance,
+            max_error=parity.max_error,
+            batches=parity.batches,
+            reference=parity.reference,
         ),
         evidence=write_evidence(folder / schema.EVIDENCE_FILE, found.witnesses),
         provenance=provenance(claim.origin, found.passes, found.seconds, model.device),
@@ -145,7 +153,7 @@ def _proved(file: Path, source: Source, found: Evaluation, claim: Claim, report:
     try:
         executed = executions(file)
     except InputError as error:
-        logging.getLogger("harden").warning("no proof was tried: %s", error)
+        _log.warning("no proof was tried: %s", error)
         return None
     proved = prove(
         executed,
@@ -155,7 +163,7 @@ def _proved(file: Path, source: Source, found: Evaluation, claim: Claim, report:
         on_proof=lambda at: report(Phase("prove", at.done, at.total)),
     )
     if proved.disagreement is not None:
-        logging.getLogger("harden").warning("nothing is proved: %s", proved.disagreement)
+        _log.warning("nothing is proved: %s", proved.disagreement)
         return None
     return proved
 
@@ -174,6 +182,8 @@ def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.Compari
         seed=claim.seed,
         on_batch=lambda at: report(Phase.of(f"attack {claim.before_name}", at)),
     )
+    for check in found.fired:
+        _log.warning("%s is unreliable: %s", claim.before_name, check.reason)
     return schema.Comparison(
         name=claim.before_name,
         status="ok" if found.status == "ok" else "unreliable",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +15,14 @@ from numpy.typing import NDArray
 
 from harden.artefact.session import Session
 from harden.bounds import Program
+from harden.certificate.trial import check_affordable
 from harden.errors import InputError
 from harden.evaluation.runtime_agreement import Execution, Runtime
+from harden.files import read_bytes
 from harden.graph import Graph, UnreadableError, read
 from harden.graph.classification import classifying, of_size
 from harden.graph.runtime_graphs import runtime_graphs
+from harden.limits import MODEL_BYTES
 
 THREADS: Final = (1, 2)
 """Of each operator, in the sessions that bounds are compared with."""
@@ -45,6 +49,7 @@ def executions(
         InputError: the file is no classifier, or an operation can't be read or bounded; it is named, with
             the level at which onnxruntime writes it.
     """
+    _check_affordable(model, image_shape)
     try:
         graphs = runtime_graphs(model, image_shape)
     except UnreadableError:
@@ -69,6 +74,15 @@ def executions(
                 runtimes[name] = _Lazy(model, level, count, image_shape, classifier)
         found.append(Execution(program, each.levels, runtimes, BUILD, graph))
     return tuple(found)
+
+
+def _check_affordable(model: str | Path | bytes, image_shape: tuple[int, ...] | None) -> None:
+    """Refuse a file that can't be loaded within limits: at each level onnxruntime computes its constants."""
+    if isinstance(model, bytes):
+        check_affordable(model, "the graph", image_shape)
+        return
+    with suppress(OSError):  # which reading the graph says
+        check_affordable(read_bytes(model, MODEL_BYTES), str(model), image_shape)
 
 
 def _as(classifier: bool, graph: Graph) -> Graph:

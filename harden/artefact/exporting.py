@@ -17,13 +17,15 @@ from harden.artefact.folder import PAGE_FILE, check_folder, publish, staging
 from harden.artefact.gated import exported, first_images
 from harden.artefact.loaded import Artefact
 from harden.certificate import document, page, schema
+from harden.certificate.canonical import sha256_bytes
+from harden.certificate.sealed import Certificate
 from harden.data import from_loader
-from harden.errors import InputError
+from harden.errors import ExportError, InputError
 from harden.evaluation import Phase
 from harden.evaluation.judging import check_model, check_threat
 from harden.files import write_bytes, write_text
 from harden.locking import held_folder
-from harden.models import Classifier, float32_copy, plain
+from harden.models import Classifier, float32_copy, given_back, ordinary, plain
 
 
 @plain()
@@ -64,23 +66,34 @@ def export(
     threat_record(claim.threat)  # what no certificate can say is refused before the work
     source = from_loader(data, claim.batch_size)
     report = on_phase or _silent
-    with held_folder(check_folder(folder)) as target:
+    with held_folder(check_folder(folder)) as target, given_back(model):
         report(Phase("export", 0, 1))
         image, y = first_images(source)
         # The file computes in float32: gradients of a network in half precision would steer past it.
-        twin = model if _is_float32(model) else float32_copy(model)
+        twin = ordinary(model) if _is_float32(model) else float32_copy(model)
         content, session, parity = exported(twin, image, y, claim.threat)
         report(Phase("export", 1, 1))
         with staging(target) as place:
             write_bytes(place / schema.MODEL_FILE, content)
             found = predicate(twin, session, parity, source, claim, place, report)
             certificate = document.issue(place, found)
+            _check_same(content, certificate, target)
             write_text(place / PAGE_FILE, page.render(certificate))
             if beside is not None:
                 beside(place)
             document.write(certificate, place)
             publish(place, target)
     return Artefact(target)
+
+
+def _check_same(content: bytes, certificate: Certificate, folder: Path) -> None:
+    """Refuse to certify another file than the one that was attacked, whoever put it into its place."""
+    if certificate.subject[0].digest["sha256"] != sha256_bytes(content):
+        raise ExportError(
+            f"{schema.MODEL_FILE} of {folder}, which has changed while it was attacked",
+            "a folder that nobody else writes to",
+            "export to another folder",
+        )
 
 
 def _is_float32(model: Classifier) -> bool:

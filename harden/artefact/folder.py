@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from harden.certificate import document, schema
 from harden.errors import InputError
-from harden.files import flush_folder, make_folder
+from harden.files import flush_folder
+from harden.folders import check_inner, make_folder, move, remove_tree, temporary_folder
 from harden.locking import LOCK_FILE, locked
 
 PAGE_FILE = "report.html"
@@ -40,9 +39,12 @@ def check_folder(folder: str | Path) -> Path:
     """Accept a folder for an artefact: missing, empty, or an artefact's to replace; nothing is written.
 
     Raises:
-        InputError: it is a file, can't be written, or holds things that are no artefact's.
+        InputError: it is a file, can't be written, holds things that are no artefact's, or a link where a run
+            keeps its progress.
     """
     path = Path(folder)
+    if (path / PROGRESS_FOLDER).is_symlink():
+        check_inner(path, PROGRESS_FOLDER)
     advice = "write another --out, or empty the folder"
     try:
         others = [entry.name for entry in path.iterdir() if not _is_own(entry.name)] if path.exists() else []
@@ -76,8 +78,8 @@ def prepare_folder(folder: str | Path) -> Path:
 def staging(folder: Path) -> Iterator[Path]:
     """A folder inside an artefact's own, so on the same file system, to make the next one in; then gone."""
     sweep(folder)
-    with tempfile.TemporaryDirectory(prefix=_STAGING, dir=folder) as name:
-        yield Path(name)
+    with temporary_folder(folder, _STAGING) as place:
+        yield place
 
 
 def publish(place: Path, folder: Path) -> None:
@@ -88,25 +90,25 @@ def publish(place: Path, folder: Path) -> None:
     needed any more. At every moment in between the folder is no artefact; a run that was killed there can go
     on, and where something is raised the older artefact is put back.
     """
-    with tempfile.TemporaryDirectory(prefix=_STAGING, dir=folder) as name:
+    with temporary_folder(folder, _STAGING) as aside:
         done: list[tuple[Path, Path]] = []
         try:
-            _move(folder, Path(name), done, first=True)
+            _move(folder, aside, done, first=True)
             _move(place, folder, done, first=False)
         except BaseException:
             for source, target in reversed(done):  # the older certificate, which went first, comes last
-                target.replace(source)
+                move(target, source)
             raise
     _drop_progress(folder)
 
 
 def _move(source: Path, target: Path, done: list[tuple[Path, Path]], *, first: bool) -> None:
     """Move an artefact's files, its certificate first or last, and note each in `done`."""
-    names = [name for name in sorted(ARTEFACT_FILES) if (source / name).exists()]
+    names = [name for name in sorted(ARTEFACT_FILES) if os.path.lexists(source / name)]
     for name in sorted(names, key=lambda name: (name == document.CERTIFICATE_FILE) != first):
         if name == document.CERTIFICATE_FILE:
             flush_folder(target)
-        (source / name).replace(target / name)
+        move(source / name, target / name)
         done.append((source / name, target / name))
         if name == document.CERTIFICATE_FILE:
             flush_folder(source)
@@ -115,16 +117,16 @@ def _move(source: Path, target: Path, done: list[tuple[Path, Path]], *, first: b
 
 def _drop_progress(folder: Path) -> None:
     progress, gone = folder / PROGRESS_FOLDER, folder / f"{_STAGING}{PROGRESS_FOLDER}"
-    if not progress.is_dir():
+    if progress.is_symlink() or not progress.is_dir():
         return
     try:
         with locked(progress):
             # In one step out of sight: half a progress could not be gone on with.
-            shutil.rmtree(gone, ignore_errors=True)
-            progress.replace(gone)
+            remove_tree(gone)
+            move(progress, gone)
     except InputError as error:
         logging.getLogger("harden").warning("%s stays: %s", progress, error.seen)
-    shutil.rmtree(gone, ignore_errors=True)
+    remove_tree(gone)
 
 
 def _is_own(name: str) -> bool:
@@ -140,7 +142,4 @@ def sweep(folder: Path) -> None:
     """Remove what interrupted writes have left in an artefact's folder."""
     for path in folder.iterdir():
         if _is_leftover(path.name):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            remove_tree(path)

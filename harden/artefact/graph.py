@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import onnx
 
 from harden.errors import ExportError
 from harden.graph.tracing import OPSET, exported
 from harden.models import Classifier
+
+_REAL: Final = (
+    "keep complex numbers as two real ones: torch.view_as_real, and torch.fft.irfft2 for what is real"
+)
+_HALF: Final = "leave autocast and half precision out of the network's forward"
+_SEARCH: Final = (
+    "leave out layers of the network one after another to find which, and write it in other terms"
+)
 
 
 def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelProto:
@@ -26,7 +34,14 @@ def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelPro
         raise ExportError(
             f"opsets {found}", f"opset {OPSET}", "install the torch and onnxscript that harden names"
         )
-    onnx.checker.check_model(graph, full_check=True)
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except Exception as error:  # of several classes: of types, of shapes, of attributes
+        raise ExportError(  # type 14 are complex numbers
+            f"a graph that ONNX does not allow ({' '.join(str(error).split())[:160]})",
+            "operations in float32, which ONNX has",
+            _REAL if "(14)" in str(error) else _HALF if "float16" in str(error) else _SEARCH,
+        ) from error
     return graph
 
 

@@ -11,11 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harden.artefact.session import Session
-from harden.certificate.canonical import sha256_file
+from harden.certificate.canonical import sha256_bytes
 from harden.certificate.document import read
+from harden.certificate.schema import EVIDENCE_FILE, MODEL_FILE
 from harden.certificate.sealed import Certificate
 from harden.errors import BrokenClaimError, InputError
+from harden.files import read_bytes
+from harden.limits import EVIDENCE_BYTES, MODEL_BYTES
+from harden.plain_text import one_line
 
+_MOST = {MODEL_FILE: MODEL_BYTES, EVIDENCE_FILE: EVIDENCE_BYTES}
 _TOLERANCE = 1e-4
 _OVERSHOOT = 0.5
 
@@ -32,11 +37,23 @@ class Artefact:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.certificate: Certificate = read(self.folder)
+        names = sorted(subject.name for subject in self.certificate.subject)
+        if names != [EVIDENCE_FILE, MODEL_FILE]:
+            raise InputError(
+                f"a certificate in {self.folder} of {' and '.join(names)}",
+                f"one of {EVIDENCE_FILE} and {MODEL_FILE}",
+                "export again",
+            )
+        # Kept: what is executed later is what was digested here, whatever becomes of the file meanwhile.
+        self._model = b""
         for subject in self.certificate.subject:
             path = self.folder / subject.name
             if not path.is_file():
                 raise InputError(f"no {path}", "a file that the certificate names", "export again")
-            found = _digest(path)
+            content = _read(path)
+            if subject.name == MODEL_FILE:
+                self._model = content
+            found = sha256_bytes(content)
             if found != subject.digest["sha256"]:
                 raise BrokenClaimError(
                     f"{path} with sha256 {found[:16]}...",
@@ -47,7 +64,7 @@ class Artefact:
     @cached_property
     def session(self) -> Session:
         """The file in onnxruntime."""
-        return Session(self.folder / "model.onnx")
+        return Session(self._model, name=str(self.folder / MODEL_FILE))
 
     def __call__(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """Logits (N, K) of images (N, C, H, W), floating, with pixels in [0, 1].
@@ -65,7 +82,7 @@ class Artefact:
         return self.session(images.astype(np.float32))
 
     def __str__(self) -> str:
-        return f"{self.folder}\n{self.certificate}"
+        return f"{one_line(str(self.folder))}\n{self.certificate}"
 
 
 def _likely_fix(low: float, high: float) -> str:
@@ -80,9 +97,9 @@ def _likely_fix(low: float, high: float) -> str:
     return f"divide by {top}" if top else "rescale to [0, 1] by the range of your sensor"
 
 
-def _digest(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
-        return sha256_file(path)
+        return read_bytes(path, _MOST[path.name])
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror})", "a readable file", "check its permissions"

@@ -6,7 +6,6 @@ import os
 import platform
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import final
 
 import torch
@@ -14,6 +13,7 @@ import torch
 from harden import kernels
 from harden.certificate.schema import Backend, HistoryPoint, Provenance, StageRecord
 from harden.description import JSON
+from harden.distribution import versions
 
 PACKAGES = ("harden", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")
 
@@ -50,7 +50,7 @@ def provenance(origin: Origin, passes: float, seconds: float, device: torch.devi
     backend = kernels.backend(device)
     return Provenance(
         created=now.isoformat(timespec="seconds"),
-        versions={"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
+        versions={"python": platform.python_version()} | versions(PACKAGES),
         seeds=origin.seeds,
         recipe=origin.recipe,
         stages=origin.stages,

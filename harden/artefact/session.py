@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
@@ -12,12 +11,15 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from harden.artefact.arena import SHARED, is_limited
 from harden.artefact.open_sizes import filled
 from harden.certificate.optimisation_levels import LEVELS
 from harden.certificate.ports import INPUT, OUTPUT
 from harden.certificate.runnable import check_runnable
+from harden.certificate.trial import check_affordable, reason_of
 from harden.errors import InputError
-from harden.files import refuse_pointer
+from harden.files import read_bytes, refuse_pointer
+from harden.limits import MODEL_BYTES, RUNTIME_BYTES
 
 
 @final
@@ -27,7 +29,8 @@ class Session:
     A file that harden did not export may take images of other layouts, (batch, ...).
 
     What the runtime is given is what was looked at first: no other files, no loops, no endless functions
-    (`harden.certificate.runnable`).
+    (`harden.certificate.runnable`), and of another's file one that has answered an image in a limited process
+    (`harden.certificate.trial`).
 
     Args:
         model: the file, or its bytes.
@@ -36,6 +39,7 @@ class Session:
         exported: whether harden exported it: then input and output are `image` and `logits`, and the batch
             is free. Another's file may have any names, and one batch size: it gets so many images at a time.
         image_shape: (C, H, W) of the images that it will get, for sizes that another's file leaves open.
+        name: of the file in messages, where its bytes are given.
 
     Raises:
         InputError: it is no such graph, or the file cannot be read.
@@ -49,26 +53,31 @@ class Session:
         level: str = "all",
         exported: bool = True,
         image_shape: tuple[int, ...] | None = None,
+        name: str = "the graph",
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = LEVELS[level]
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what is wrong is raised, and said once, by us
-        self._name = "the graph" if isinstance(model, bytes) else str(model)
-        content = model if isinstance(model, bytes) else _read(Path(model))
+        self._name = name if isinstance(model, bytes) else str(model)
+        content = model if isinstance(model, bytes) else read_model(Path(model))
         try:
             check_runnable(content)
         except InputError as error:
             instead = error.instead if exported else "export the classifier as one file, its weights inside"
             raise InputError(f"{self._name} does not load: {error.seen}", error.expected, instead) from error
+        if not exported:
+            check_affordable(content, self._name, image_shape)
+        if is_limited():
+            options.add_session_config_entry(*SHARED)
         try:
             self._session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
         except Exception as error:  # onnxruntime raises a class of its own for every kind of trouble
             raise InputError(
-                f"{self._name} does not load ({_reason(error)})", "an ONNX model", "export it again"
+                f"{self._name} does not load ({reason_of(error)})", "an ONNX model", "export it again"
             ) from error
         self._exported, self._given = exported, image_shape
         self.takes_any_size = False
@@ -157,9 +166,14 @@ class Session:
         try:
             found: Any = self._session.run([self._names[1]], {self._names[0]: image})[0]
         except Exception as error:  # onnxruntime again: a class for every kind of trouble
-            raise InputError(
-                f"{self._name} does not run ({_reason(error)})", "an ONNX model", "export it again"
-            ) from error
+            seen = f"{self._name} does not run ({reason_of(error)})"
+            if is_limited() and "vailable memory of" in str(error):
+                raise InputError(
+                    f"{seen} on {len(image)} images",
+                    f"a graph that takes at most {RUNTIME_BYTES.value:,} bytes",
+                    f"write a smaller --batch-size, or set {RUNTIME_BYTES.variable} if you trust the file",
+                ) from error
+            raise InputError(seen, "an ONNX model", "export it again") from error
         return np.asarray(found, dtype=np.float32)
 
     def _unlike(self, shape: tuple[int, ...], n: int, classes: int | str) -> InputError:
@@ -181,12 +195,16 @@ class Session:
 
 _Sizes = Sequence[object]
 _FLOAT = "tensor(float)"
-_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*\) (?=[A-Z])")
 
 
-def _read(path: Path) -> bytes:
+def read_model(path: Path) -> bytes:
+    """Read a file, once for all that is done with it: what is digested is what is parsed, run and attacked.
+
+    Raises:
+        InputError: it can't be read, or is no file.
+    """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, MODEL_BYTES)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror})", "an ONNX model", "point to an existing file"
@@ -199,9 +217,3 @@ def _known(sizes: Sequence[object]) -> tuple[int, ...] | None:
     """The sizes, or None where one of them is open."""
     found = tuple(size for size in sizes if type(size) is int and size > 0)
     return found if len(found) == len(sizes) else None
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).splitlines()
-    # Without the place in the runtime's own source, which is all that would be left of a long line.
-    return _PLACE.sub("", lines[0])[:300] if lines else type(error).__name__

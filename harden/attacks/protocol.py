@@ -14,6 +14,7 @@ from harden.draws import Draws
 from harden.errors import InputError
 from harden.kernels.loss_grad import LossGrad
 from harden.losses import GradedLoss, LossFunction
+from harden.models.checks import differentiable
 from harden.threats import Threat
 
 
@@ -74,7 +75,8 @@ def graded_gradient(loss: GradedLoss, x: Tensor) -> tuple[LossGrad, Tensor] | No
         if not known or len(logits) != len(x) or not logits.requires_grad:
             return None
         out = loss.graded(logits.detach())
-        (gradient,) = torch.autograd.grad(logits, point, out.dlogits, allow_unused=True)
+        with differentiable():
+            (gradient,) = torch.autograd.grad(logits, point, out.dlogits, allow_unused=True)
     return None if gradient is None else (out, gradient)
 
 
@@ -89,7 +91,8 @@ def _differentiated(loss: LossFunction, point: Tensor) -> tuple[Tensor, Tensor]:
     gradient = None
     if value.requires_grad:
         # A loss may depend on parameters and not on the image: then the gradient is None.
-        (gradient,) = torch.autograd.grad(value.sum(), point, allow_unused=True)
+        with differentiable():
+            (gradient,) = torch.autograd.grad(value.sum(), point, allow_unused=True)
     if gradient is None:
         raise InputError(
             "a loss that does not depend on the image",

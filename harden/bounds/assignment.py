@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from itertools import pairwise
 
-from harden.bounds.vnnlib import Expression, Property
+from harden.bounds.expressions import Expression
+from harden.bounds.vnnlib import Property
 from harden.errors import InputError
 
 

@@ -80,6 +80,13 @@ class Proofs:
         """(N,) bool: no input of the region is answered by another class."""
         return self.margins > 0
 
+    def without(self, images: Tensor) -> Proofs:
+        """These, but images (M,) int64 are not proved: their proof was stopped."""
+        if not len(images):
+            return self
+        margins = self.margins.index_fill(0, images.to(self.margins.device), -math.inf)
+        return replace(self, margins=margins, stopped=self.stopped | set(images.tolist()))
+
 
 def certify(
     program: Program | Sequence[Program],

@@ -285,8 +285,9 @@ def _held(value: Fraction) -> float:
         or Fraction(found) != value
         or float(torch.tensor(found, dtype=torch.float32)) != found
     ):
+        shown = str(value)[:60] if abs(value) <= LARGEST_64 else "beyond float64"
         raise InputError(
-            f"the coefficient {value}",
+            f"the coefficient {shown}",
             "one that float32 holds",
             "multiply its row so that it is a whole number",
         )

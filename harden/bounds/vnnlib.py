@@ -7,21 +7,24 @@ linear comparisons, joined by `and` and `or`. An assignment that satisfies all o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
+from itertools import chain, product
+from math import prod
 from typing import Final, final
 
-from harden.errors import InputError
+from harden.bounds.expressions import Expression, bounded, expressions, number_of, refusal, shown
+from harden.limits import PROPERTY_ATOMS
 
 MOST_CLAUSES: Final = 10_000
-MOST_DIGITS: Final = 5_000
-"""Exact numbers take as many digits as their exponent says."""
+_COUNTED: Final = 10**12
 
 Linear = Mapping[str, Fraction]
 """Coefficients by variable; "" is the constant."""
-Expression = str | list["Expression"]
+_Alternatives = list[list[Linear]]
+_ZERO: Final = Fraction(0)
+_VARIABLE: Final = re.compile(r"[XY]_(?:0|[1-9]\d{0,8})", re.ASCII)
 
 
 @final
@@ -65,76 +68,102 @@ def parse(text: str) -> Property:
 
     Raises:
         InputError: it does not parse; it uses what is not linear, other variables, or comparisons that mix
-            inputs with outputs or inputs with each other; it has more than 10,000 clauses.
+            inputs with outputs or inputs with each other; it has more than 10,000 clauses, or more words,
+            levels, comparisons or digits than `harden.limits` says.
     """
     declared: set[str] = set()
-    formulas: list[list[list[Linear]]] = []
+    formulas: list[_Alternatives] = []
     asserted = []
-    for expression in _expressions(text):
+    for expression in expressions(text):
         match expression:
             case ["declare-const", str() as name, "Real"] | ["declare-fun", str() as name, [], "Real"]:
-                if not re.fullmatch(r"[XY]_\d+", name):
-                    raise _refusal(f"the variable {name}", "X_i and Y_j of one network")
+                if not _VARIABLE.fullmatch(name):
+                    raise refusal(f"the variable {name[:40]}", "X_i and Y_j of one network")
                 declared.add(name)
             case ["assert", body]:
                 formulas.append(_alternatives(body, declared))
                 asserted.append(body)
             case _:
-                raise _refusal(f"{_shown(expression)}", "declare-const and assert")
+                raise refusal(shown(expression), "declare-const and assert")
     inputs, outputs = _count(declared, "X"), _count(declared, "Y")
     return Property(inputs, outputs, _clauses(formulas, inputs, outputs), tuple(asserted))
 
 
-def _clauses(formulas: list[list[list[Linear]]], inputs: int, outputs: int) -> tuple[Clause, ...]:
+def _clauses(formulas: list[_Alternatives], inputs: int, outputs: int) -> tuple[Clause, ...]:
     """All ways to choose one alternative of each assertion."""
-    total = 1
+    several = _chosen_from(formulas)
+    common = _Bounds([None] * inputs, [None] * inputs, [])
     for formula in formulas:
-        total *= len(formula)
-    if total > MOST_CLAUSES:
-        raise _refusal(f"a specification of {total:,} clauses", f"at most {MOST_CLAUSES:,}")
-    single = [formula[0] for formula in formulas if len(formula) == 1]
-    several = [formula for formula in formulas if len(formula) != 1]
-    common = [atom for atoms in single for atom in atoms]
-    return tuple(
-        _clause([*common, *(atom for atoms in chosen for atom in atoms)], inputs, outputs)
-        for chosen in product(*several)
-    )
+        if len(formula) == 1:
+            for atom in formula[0]:
+                common.add(atom, outputs)
+        PROPERTY_ATOMS.check("rows", len(common.rows) * outputs)
+    base = common.clause()
+    boxes = 0
+    found = []
+    for chosen in product(*several):
+        clause = _with([atom for atoms in chosen for atom in atoms], base, outputs)
+        # One without bounds of its own shares the tuples of the base, however many inputs there are.
+        boxes += (clause.lower is not base.lower) * (2 * inputs)
+        boxes += len(clause.rows) * outputs - len(base.rows)
+        PROPERTY_ATOMS.check("clauses", boxes)
+        found.append(clause)
+    return tuple(found)
 
 
-def _clause(atoms: list[Linear], inputs: int, outputs: int) -> Clause:
-    """Sort sum <= 0 into bounds of inputs and rows of outputs."""
-    lower: list[Fraction | None] = [None] * inputs
-    upper: list[Fraction | None] = [None] * inputs
-    rows = []
+def _with(atoms: Sequence[Linear], base: Clause, outputs: int) -> Clause:
+    """A clause with more atoms."""
+    if all(_of_outputs(atom) for atom in atoms):
+        more = _Bounds([], [], [])
+        for atom in atoms:
+            more.add(atom, outputs)
+        return Clause(base.lower, base.upper, (*base.rows, *more.rows))
+    bounds = _Bounds(list(base.lower), list(base.upper), list(base.rows))
     for atom in atoms:
+        bounds.add(atom, outputs)
+    return bounds.clause()
+
+
+def _of_outputs(atom: Linear) -> bool:
+    return all(name[0] == "Y" for name, factor in atom.items() if name and factor)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """A clause that is still being put together."""
+
+    lower: list[Fraction | None]
+    upper: list[Fraction | None]
+    rows: list[tuple[tuple[Fraction, ...], Fraction]]
+
+    def add(self, atom: Linear, outputs: int) -> None:
+        """Sort sum <= 0 into bounds of inputs and rows of outputs."""
         names = {name for name, factor in atom.items() if name and factor}
-        constant = atom.get("", Fraction(0))
+        constant = atom.get("", _ZERO)
         if names and all(name.startswith("Y") for name in names):
-            rows.append((tuple(atom.get(f"Y_{at}", Fraction(0)) for at in range(outputs)), -constant))
+            self.rows.append((tuple(atom.get(f"Y_{at}", _ZERO) for at in range(outputs)), -constant))
         elif len(names) == 1:
             (name,) = names
             at, bound = int(name[2:]), -constant / atom[name]
-            ends, tighter = (upper, min) if atom[name] > 0 else (lower, max)
+            ends, tighter = (self.upper, min) if atom[name] > 0 else (self.lower, max)
             known = ends[at]
             ends[at] = bound if known is None else tighter(bound, known)
         elif names:
-            raise _refusal(f"a comparison of {', '.join(sorted(names))}", "bounds of single inputs")
+            raise refusal(f"a comparison of {', '.join(sorted(names)[:8])}", "bounds of single inputs")
         elif constant > 0:
-            rows.append(((Fraction(0),) * outputs, -constant))  # false whatever the output is
-    return Clause(tuple(lower), tuple(upper), tuple(rows))
+            self.rows.append(((_ZERO,) * outputs, -constant))  # false whatever the output is
+
+    def clause(self) -> Clause:
+        """The clause."""
+        return Clause(tuple(self.lower), tuple(self.upper), tuple(self.rows))
 
 
-def _alternatives(body: Expression, declared: set[str]) -> list[list[Linear]]:
+def _alternatives(body: Expression, declared: set[str]) -> _Alternatives:
     """The disjunctive normal form of a formula: alternatives of atoms, each of which says sum <= 0."""
     match body:
         case ["and", *parts]:
-            found: list[list[Linear]] = [[]]
-            for part in parts:
-                more = _alternatives(part, declared)
-                if len(found) * len(more) > MOST_CLAUSES:
-                    raise _refusal("a specification of too many clauses", f"at most {MOST_CLAUSES:,}")
-                found = [[*one, *other] for one in found for other in more]
-            return found
+            return _all_of([_alternatives(part, declared) for part in parts])
         case ["or", *parts]:
             return [each for part in parts for each in _alternatives(part, declared)]
         case ["<=" | "<", one, other]:
@@ -144,7 +173,35 @@ def _alternatives(body: Expression, declared: set[str]) -> list[list[Linear]]:
         case ["=", one, other]:
             left, right = _linear(one, declared), _linear(other, declared)
             return [[_difference(left, right), _difference(right, left)]]
-    raise _refusal(_shown(body), "and, or, and comparisons by <=, >=, <, > and =")
+    raise refusal(shown(body), "and, or, and comparisons by <=, >=, <, > and =")
+
+
+def _all_of(formulas: list[_Alternatives]) -> _Alternatives:
+    """One alternative of each, in every way."""
+    # Those with one alternative come to it once, and not to a longer list each: that took the square of them.
+    common = [atom for formula in formulas if len(formula) == 1 for atom in formula[0]]
+    several = _chosen_from(formulas)
+    PROPERTY_ATOMS.check("clauses", len(common) * prod(map(len, several)))
+    return [[*common, *(atom for part in chosen for atom in part)] for chosen in product(*several)]
+
+
+def _chosen_from(formulas: list[_Alternatives]) -> list[_Alternatives]:
+    """The formulas with several alternatives, refused where too many ways to choose follow from them."""
+    several = [formula for formula in formulas if len(formula) != 1]
+    if not all(several):
+        return [[]]
+    total = 1
+    for formula in several:
+        total *= len(formula)
+        if total > _COUNTED:
+            break
+    if total > MOST_CLAUSES:
+        shown_ = f"{total:,}" if total <= _COUNTED else f"more than {_COUNTED:,}"
+        raise refusal(f"a specification of {shown_} clauses", f"at most {MOST_CLAUSES:,}")
+    PROPERTY_ATOMS.check(
+        "clauses", sum(sum(map(len, formula)) * (total // len(formula)) for formula in several)
+    )
+    return several
 
 
 def _linear(term: Expression, declared: set[str]) -> Linear:
@@ -152,42 +209,32 @@ def _linear(term: Expression, declared: set[str]) -> Linear:
         case str() as word:
             if word in declared:
                 return {word: Fraction(1)}
-            return {"": _number(word)}
+            return {"": number_of(word)}
         case ["+", *parts]:
-            return _sum([_linear(part, declared) for part in parts])
+            return _sum(_linear(part, declared) for part in parts)
         case ["-", only]:
             return _times(_linear(only, declared), Fraction(-1))
         case ["-", first, *parts]:
-            rest = [_times(_linear(part, declared), Fraction(-1)) for part in parts]
-            return _sum([_linear(first, declared), *rest])
+            rest = (_times(_linear(part, declared), Fraction(-1)) for part in parts)
+            return _sum(chain([_linear(first, declared)], rest))
         case ["*", one, other]:
             left, right = _linear(one, declared), _linear(other, declared)
             for constant, factor in ((left, right), (right, left)):
                 if not any(value for name, value in constant.items() if name):
-                    return _times(factor, constant.get("", Fraction(0)))
-    raise _refusal(_shown(term), "sums, and products with constants")
+                    return _times(factor, constant.get("", _ZERO))
+    raise refusal(shown(term), "sums, and products with constants")
 
 
-def _number(word: str) -> Fraction:
-    exponent = re.search(r"[eE]([-+]?\d+)$", word)
-    if exponent is not None and (len(exponent[1]) > 6 or abs(int(exponent[1])) > MOST_DIGITS):
-        raise _refusal(f"{word[:40]!r}", f"numbers with exponents up to {MOST_DIGITS}")
-    try:
-        return Fraction(word)
-    except (ValueError, ZeroDivisionError):
-        raise _refusal(f"{word[:40]!r}", "a number or a declared variable") from None
-
-
-def _sum(parts: list[Linear]) -> Linear:
+def _sum(parts: Iterable[Linear]) -> Linear:
     found: dict[str, Fraction] = {}
     for part in parts:
         for name, value in part.items():
-            found[name] = found.get(name, Fraction(0)) + value
+            found[name] = bounded(found.get(name, _ZERO) + value)
     return found
 
 
 def _times(part: Linear, factor: Fraction) -> Linear:
-    return {name: value * factor for name, value in part.items()}
+    return {name: bounded(value * factor) for name, value in part.items()}
 
 
 def _difference(one: Linear, other: Linear) -> Linear:
@@ -197,37 +244,5 @@ def _difference(one: Linear, other: Linear) -> Linear:
 def _count(declared: set[str], letter: str) -> int:
     numbers = sorted(int(name[2:]) for name in declared if name.startswith(letter))
     if not numbers or numbers != list(range(len(numbers))):
-        raise _refusal(f"variables {letter} {numbers[:8]}", f"{letter}_0, {letter}_1, ... without gaps")
+        raise refusal(f"variables {letter} {numbers[:8]}", f"{letter}_0, {letter}_1, ... without gaps")
     return len(numbers)
-
-
-def _expressions(text: str) -> Iterator[Expression]:
-    """The nested lists that parentheses make; a comment runs from a semicolon to the end of its line."""
-    open_: list[list[Expression]] = []
-    for word in re.findall(r"[()]|[^\s()]+", re.sub(r";[^\n]*", "", text)):
-        if word == "(":
-            open_.append([])
-        elif word == ")":
-            if not open_:
-                raise _refusal("a parenthesis that closes nothing", "balanced parentheses")
-            done = open_.pop()
-            if open_:
-                open_[-1].append(done)
-            else:
-                yield done
-        elif open_:
-            open_[-1].append(word)
-        else:
-            raise _refusal(f"{word[:40]!r} outside of parentheses", "declarations and assertions")
-    if open_:
-        raise _refusal("a parenthesis that is never closed", "balanced parentheses")
-
-
-def _shown(expression: Expression) -> str:
-    if isinstance(expression, str):
-        return expression[:60]
-    return f"({' '.join(_shown(each) for each in expression)})"[:60]
-
-
-def _refusal(seen: str, expected: str) -> InputError:
-    return InputError(seen, f"VNN-LIB 1.0: {expected}", "write the property in that form")

@@ -1,6 +1,7 @@
 """How a certificate is written as bytes: strict JSON in, canonical JSON and one rendering out, digests.
 
-These rules are part of the format, so the verifier follows this very file; standard library alone.
+These rules are part of the format, so the verifier follows this very file; standard library alone, and this
+project's limits.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-SEAL = "seal"
+from harden.nesting import check_json
 
-_DEEPEST = 64
+SEAL = "seal"
 
 
 def canonical_json(value: object) -> bytes:
@@ -40,14 +41,28 @@ def render_json(value: object) -> bytes:
     return text.encode("utf-8") + b"\n"
 
 
+def is_rendered(value: object, data: bytes) -> bool:
+    """Whether bytes are what `render_json` writes, piece by piece: indents may take many times a value."""
+    encoder = json.JSONEncoder(indent=2, ensure_ascii=False, allow_nan=False)
+    at = 0
+    for part in encoder.iterencode(value):
+        piece = part.encode("utf-8")
+        if data[at : at + len(piece)] != piece:
+            return False
+        at += len(piece)
+    return data[at:] == b"\n"
+
+
 def parse_json(data: bytes) -> Any:
     """Reads JSON strictly: UTF-8, no key twice, no NaN or infinity, no number beyond float64.
 
     Nor what could be read and not be written again: half of a surrogate pair, more than 64 levels of nesting.
+    Levels, values and digits are counted before objects are made of them (`harden.nesting`).
 
     Raises:
         ValueError: the bytes are not such JSON.
     """
+    check_json(data)
     try:
         value = json.loads(
             data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite
@@ -60,10 +75,8 @@ def parse_json(data: bytes) -> Any:
 
 def _check_writable(value: Any) -> None:
     # A loop and not a recursion: that is what deep nesting would break.
-    level, depth = [value], 0
+    level = [value]
     while level:
-        if depth > _DEEPEST:
-            raise ValueError("nested too deeply")
         below: list[Any] = []
         for item in level:
             if isinstance(item, str):
@@ -73,7 +86,7 @@ def _check_writable(value: Any) -> None:
             elif isinstance(item, dict):
                 below.extend(item)
                 below.extend(item.values())
-        level, depth = below, depth + 1
+        level = below
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

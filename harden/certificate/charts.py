@@ -41,6 +41,8 @@ class Axis:
     ticks: Ticks
 
 
+_SMALLEST, _LARGEST = 1e-300, 1e300
+
 PERCENT: Final = Axis("", 0.0, 1.0, tuple((k / 4, f"{25 * k} %") for k in range(5)))
 
 
@@ -49,8 +51,10 @@ def axis(title: str, values: Sequence[float], *, zero: bool = False) -> Axis:
     low, high = min(values, default=0.0), max(values, default=1.0)
     low = min(low, 0.0) if zero else low
     if high <= low:
-        high = low + (abs(low) or 1.0)
-    rough = (high - low) / 4
+        low, high = (low, low + (abs(low) or 1.0)) if low <= _LARGEST else (0.0, low)
+    rough = high / 4 - low / 4
+    if not _SMALLEST <= rough <= _LARGEST:  # a history may hold any number; 10^-320 has no round steps
+        return Axis(title, low, high, [(low, f"{low:.6g}"), (high, f"{high:.6g}")])
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)
     ticks = [k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
@@ -143,11 +147,18 @@ def _path(places: Sequence[tuple[float, float]]) -> str:
 
 
 def _x(axis: Axis, value: float) -> float:
-    return _LEFT + (value - axis.low) / (axis.high - axis.low) * (_WIDTH - _LEFT - _RIGHT)
+    return _LEFT + _share(axis, value) * (_WIDTH - _LEFT - _RIGHT)
 
 
 def _y(axis: Axis, value: float) -> float:
-    return _HEIGHT - _BOTTOM - (value - axis.low) / (axis.high - axis.low) * (_HEIGHT - _TOP - _BOTTOM)
+    return _HEIGHT - _BOTTOM - _share(axis, value) * (_HEIGHT - _TOP - _BOTTOM)
+
+
+def _share(axis: Axis, value: float) -> float:
+    """How far along an axis a value lies, from 0 to 1; of halves where the whole is beyond float64."""
+    if math.isfinite(axis.high - axis.low):
+        return (value - axis.low) / (axis.high - axis.low)
+    return (value / 2 - axis.low / 2) / (axis.high / 2 - axis.low / 2)
 
 
 def verdict_bar(certified: int, unknown: int, falsified: int) -> Markup:

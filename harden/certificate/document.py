@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harden.certificate.canonical import parse_json, render_json, seal_of, sha256_file
-from harden.certificate.graph_digest import graph_digest_file
+from harden.certificate.canonical import parse_json, render_json, seal_of, sha256_bytes, sha256_file
+from harden.certificate.graph_digest import graph_digest_bytes
 from harden.certificate.schema import (
     EVIDENCE_FILE,
     MODEL_FILE,
@@ -21,7 +21,8 @@ from harden.certificate.schema import (
 )
 from harden.certificate.sealed import Certificate
 from harden.errors import BrokenClaimError, InputError
-from harden.files import refuse_pointer, write_bytes
+from harden.files import read_bytes, refuse_pointer, write_bytes
+from harden.limits import JSON_BYTES, MODEL_BYTES
 
 CERTIFICATE_FILE = "certificate.json"
 _ADVICE = "pass the folder that harden wrote, or write the certificate again"
@@ -39,8 +40,11 @@ def issue(folder: str | Path, predicate: Predicate) -> Certificate:
             raise InputError(
                 f"no {path.name} in {folder}", "the file that the claim is about", "export it first"
             )
+    content = read_bytes(model, MODEL_BYTES)
     subjects = (
-        Subject(name=MODEL_FILE, digest={"sha256": sha256_file(model), "graph": graph_digest_file(model)}),
+        Subject(
+            name=MODEL_FILE, digest={"sha256": sha256_bytes(content), "graph": graph_digest_bytes(content)}
+        ),
         Subject(name=EVIDENCE_FILE, digest={"sha256": sha256_file(evidence)}),
     )
     return seal(Statement(subject=subjects, predicate=predicate))
@@ -88,7 +92,7 @@ def read(path: str | Path) -> Certificate:
             f"{target}, an ONNX file", "an artefact's folder", "pass the folder that harden wrote it to"
         )
     try:
-        data = target.read_bytes()
+        data = read_bytes(target, JSON_BYTES)
     except OSError as error:
         raise InputError(f"{target} cannot be read ({error.strerror})", "a certificate", _ADVICE) from error
     refuse_pointer(data, target)

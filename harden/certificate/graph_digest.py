@@ -17,7 +17,10 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from harden.certificate.messages import check_messages
 from harden.errors import InputError
+from harden.files import read_bytes
+from harden.limits import MODEL_BYTES
 
 _VERSION = "harden-graph-v1"
 
@@ -75,7 +78,7 @@ def graph_digest_file(path: str | Path) -> str:
         InputError: the file is not an ONNX model, or holds what v1 does not cover.
         OSError: the file cannot be read.
     """
-    return graph_digest_bytes(Path(path).read_bytes())
+    return graph_digest_bytes(read_bytes(path, MODEL_BYTES))
 
 
 def graph_digest_bytes(data: bytes) -> str:
@@ -84,6 +87,7 @@ def graph_digest_bytes(data: bytes) -> str:
     Raises:
         InputError: the bytes are not an ONNX model, or hold what v1 does not cover.
     """
+    check_messages(data)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)

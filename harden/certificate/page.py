@@ -13,9 +13,12 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from harden.certificate import charts, words
+from harden.certificate.distrust import reason
 from harden.certificate.figures import curve_chart, stages
+from harden.certificate.guessing import caution_of
 from harden.certificate.schema import ClassRecord, Pair, Predicate
 from harden.certificate.sealed import Certificate
+from harden.plain_text import one_line
 
 LARGEST: Final = 200_000
 """Bytes that the page stays below; pairs of the gallery are dropped until it does."""
@@ -60,9 +63,11 @@ def _render(certificate: Certificate, gallery: list[Pair]) -> str:
             if predicate.curve is None
             else curve_chart(predicate.curve, predicate.threat.eps, predicate.proof),
             stages=stages(certificate),
-            fired=[check for check in predicate.checks if not check.passed],
+            fired=[(check.name, reason(check)) for check in predicate.checks if not check.passed],
+            next=words.next_of(predicate),
             recipe=text if len(text) <= _MOST_RECIPE else "",
             ball=words.ball(certificate),
+            caution=caution_of(predicate),
         )
     )
 
@@ -75,6 +80,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         loader=FunctionLoader(_file),
+        finalize=_shown,
     )
     filters: dict[str, Any] = {
         "percent": words.percent,
@@ -87,6 +93,13 @@ def _environment() -> Environment:
     environment.filters.update(filters)
     environment.globals.update(verdict_bar=charts.verdict_bar, class_bar=charts.class_bar)
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """What does not print, escaped, before it is escaped for HTML; the lines of a recipe stay lines."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return "\n".join(one_line(line) for line in value.split("\n"))
 
 
 def _weakest(classes: tuple[ClassRecord, ...]) -> list[ClassRecord]:

@@ -20,8 +20,8 @@ def _fraction(text: str) -> str:
     return text
 
 
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0, le=2**64)]
+Positive = Annotated[int, Field(ge=1, le=2**64)]
 Amount = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Hex256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -11,6 +11,7 @@ from typing import Final, final
 
 import onnx
 
+from harden.certificate.messages import check_messages
 from harden.errors import InputError
 
 MOST_NODES: Final = 20_000
@@ -36,11 +37,21 @@ def check_runnable(data: bytes) -> None:
     Raises:
         InputError: the bytes are not an ONNX model, or not such a one.
     """
+    check_messages(data)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
     except Exception as error:  # protobuf's exceptions differ between its versions
         raise _refusal(f"ONNX content that does not parse ({error})") from error
+    check_runnable_model(model)
+
+
+def check_runnable_model(model: onnx.ModelProto) -> None:
+    """As `check_runnable`, of a model that is parsed.
+
+    Raises:
+        InputError: as there.
+    """
     inspection = _Inspection(model)
     nodes = inspection.nodes(model.graph, ())
     if nodes > MOST_NODES or inspection.copies > MOST_COPIES:

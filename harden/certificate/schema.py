@@ -128,12 +128,16 @@ class Comparison(Model):
 
 
 class ParityRecord(Model):
-    """The ONNX file against the torch model: max_error <= tolerance (in logits) for these batch sizes."""
+    """The ONNX file against the torch model: max_error <= tolerance (in logits) for these batch sizes.
+
+    The torch model is computed in float64, or in float32 where its forward runs in nothing else.
+    """
 
     tolerance: Amount
     max_error: Amount
     batches: tuple[Positive, ...]
     inputs: str = "clean and adversarial"
+    reference: Literal["float64", "float32"] = "float64"
 
     @model_validator(mode="after")
     def _passed(self) -> Self:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
-from harden.certificate.schema import Comparison, Proportion, Statement
+from harden.certificate.distrust import Step, next_step, reasons, suite_of
+from harden.certificate.guessing import caution_of
+from harden.certificate.schema import Comparison, Predicate, Proportion, Statement
+from harden.plain_text import one_line
 
 THIN = "\u202f"
 """A narrow space that does not break: between digits of thousands and before a unit."""
@@ -54,6 +57,13 @@ def ball(certificate: Statement) -> str:
     return f"{norm}, eps {threat.eps}"
 
 
+def next_of(predicate: Predicate) -> Step:
+    """What to run next where a certificate is unreliable; it does not know where its folder and data are."""
+    suite, threat = suite_of(attack.name for attack in predicate.attacks), predicate.threat
+    command = f"harden evaluate FOLDER --data DATA --norm {threat.norm} --eps {threat.eps}"
+    return next_step(predicate.checks, suite, command, f"--attacks {suite}" if suite else "")
+
+
 def summary(statement: Statement, seal: str) -> str:
     """Writes a certificate as text: every number with its n and interval, before and after, the bracket.
 
@@ -67,9 +77,12 @@ def summary(statement: Statement, seal: str) -> str:
             f"  at least  {in_full(p.bracket.certified)}  certified accuracy, {proof}",
             f"  at most   {in_full(p.bracket.robust)}  robust accuracy, by attack",
         ]
+        if said := caution_of(p):
+            lines.append(f"  WARNING   {said}")
     else:
         lines.append("  UNRELIABLE: a trust check fired, so there is no headline")
-        lines += [f"    {c.name}: {c.meaning} {c.action}" for c in p.checks if not c.passed]
+        lines += [f"    {line}" for line in reasons(p.checks)]
+        lines.append(f"    {next_of(p)}")
     lines += [
         f"  verdicts  {p.verdicts.certified} certified, {p.verdicts.unknown} unknown, "
         f"{p.verdicts.falsified} falsified of {p.data.n}",
@@ -82,7 +95,7 @@ def summary(statement: Statement, seal: str) -> str:
         lines += _before(p.comparison)
     lines += [f"  {attack.name}: {in_full(attack.robust)} left standing" for attack in p.attacks]
     lines.append(f"  seal sha256 {seal} (not a signature)")
-    return "\n".join(lines).replace(THIN, " ")
+    return "\n".join(one_line(line) for line in lines).replace(THIN, " ")
 
 
 def _before(comparison: Comparison) -> list[str]:

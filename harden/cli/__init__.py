@@ -19,9 +19,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is not None:
         return _run(list(argv))
     from harden.cli.signals import listen, say_stopped
+    from harden.terminal import show_warnings_plainly
 
     try:
         listen()
+        show_warnings_plainly()
         return _run(sys.argv[1:])
     except KeyboardInterrupt:  # while modules are loaded, or in verify
         return say_stopped()
@@ -31,10 +33,24 @@ def _run(words: list[str]) -> int:
     start()
     if words[:1] == ["verify"]:
         # Before anything else is imported: verify needs neither torch nor typer nor pydantic.
+        from harden.cli.drawn_page import check_page
         from harden.verifier.command import main as verify
 
-        return verify(words[1:])
-    from harden.cli.answers import answer
-    from harden.cli.app import COMMANDS, app
-
+        return verify(words[1:], check_page)
+    try:
+        from harden.cli.answers import answer
+        from harden.cli.app import COMMANDS, app
+    except ImportError as error:
+        return _incomplete(error)
     return answer(app, words, COMMANDS)
+
+
+def _incomplete(error: ImportError) -> int:
+    """Say what is not installed of that which the command line itself is made of."""
+    from harden.distribution import missing
+    from harden.terminal import complain
+
+    if (said := missing(error, "the command line")) is None:
+        raise error
+    complain(f"harden: {said}; harden verify needs none of it")
+    return USAGE

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import errno
 import logging
-import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, final
 
 import typer
 
 from harden.cli.codes import INTERRUPTED, OUR_FAULT, USAGE
 from harden.cli.signals import say_stopped
+from harden.distribution import missing
 from harden.errors import HardenError
+from harden.processes import check_alone
+from harden.terminal import LogStream, complain
 
 _NOTE = "raised by "
 # What no program can help: a full or read-only disk, a quota, missing rights.
 _SURROUNDINGS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# What somebody else did meanwhile: a folder renamed or removed, a disk unplugged.
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO)
+_OURS = Path(__file__).resolve().parents[1]
 
 
 @final
@@ -27,6 +33,8 @@ class StoppedError(Exception):
 def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str]) -> int:
     """Run the typer application and turn what happens into a line and an exit code."""
     try:
+        if not _only_tells(words, commands):
+            check_alone()
         result = app(args=list(words) or ["--help"], prog_name="harden", standalone_mode=False)
     except HardenError as error:
         return _say(str(error), error.exit_code)
@@ -39,6 +47,12 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
     except OSError as error:
         if whose := _raised_by(error):
             return _say(str(_of_the_user(error, whose)), USAGE)
+        if _is_gone(error):
+            return _say(
+                f"{error.filename}: {error.strerror}; expected files and folders that stay while a command "
+                "runs; put it back, and run again",
+                USAGE,
+            )
         if error.errno not in _SURROUNDINGS:
             return _our_fault()
         where = f"{error.filename}: " if error.filename else ""
@@ -52,6 +66,9 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
             return _say(str(_usage(error, words, commands)), USAGE)
         if whose := _raised_by(error):
             return _say(str(_of_the_user(error, whose)), USAGE)
+        command = next((word for word in words if word in commands), "")
+        if isinstance(error, ImportError) and (said := missing(error, f"harden {command}".strip())):
+            return _say(said, USAGE)
         return _our_fault()
     if not words:
         return USAGE
@@ -60,15 +77,29 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
     return result if isinstance(result, int) else 0
 
 
+def _only_tells(words: Sequence[str], commands: Sequence[str]) -> bool:
+    """Whether words ask for nothing that is computed or written: help, the version, doctor, verify."""
+    named = next((word for word in words if word in commands), "")
+    return named in ("", "doctor", "verify") or "--help" in words
+
+
 def _say(line: str, code: int) -> int:
     # One line, whatever an exception of somebody else's brought along.
-    print(f"harden: {' '.join(line.splitlines())}", file=sys.stderr)
+    complain(f"harden: {' '.join(line.splitlines())}")
     return code
 
 
 def _our_fault() -> int:
+    logging.basicConfig(stream=LogStream(), format="%(name)s: %(message)s")  # where it came before --verbose
     logging.getLogger("harden").exception("this is a fault of harden itself; please report it")
     return OUR_FAULT
+
+
+def _is_gone(error: OSError) -> bool:
+    """Whether a file or folder of the user's is no longer there; a missing one of ours is our own fault."""
+    if error.errno not in _GONE or not isinstance(error.filename, str):
+        return False
+    return not Path(error.filename).resolve().is_relative_to(_OURS)
 
 
 def _raised_by(error: Exception) -> str:

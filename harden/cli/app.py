@@ -15,7 +15,6 @@ from harden.cli.gate_app import register as register_gate
 app = typer.Typer(
     name="harden",
     help="Harden image classifiers, export them to ONNX, attach evidence that anyone can check again.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 good, 1 the answer is bad, 2 usage or input, 3 inconclusive where that is to fail, "
     "4 no or unfit baseline, 70 our own fault.",
@@ -30,9 +29,7 @@ def _leave(code: int) -> None:
 
 
 @app.callback()
-def everywhere(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the library's log.")] = False,
-) -> None:
+def everywhere(verbose: opt.VerboseFirst = False, version: opt.Version = False) -> None:
     """Options of all commands."""
     opt.show_log(verbose)
 
@@ -41,13 +38,14 @@ def everywhere(
 def demo(
     out: Annotated[Path, typer.Option(help="The artefact's folder.")] = Path("runs/digits"),
     seed: opt.Seed = 0,
+    force: opt.Force = False,
     json_file: opt.Json = None,
     verbose: opt.Verbose = False,
 ) -> None:
-    """Do the whole job on scikit-learn's handwritten digits, in about a minute and a half."""
+    """Do the whole job on scikit-learn's handwritten digits, in about three minutes."""
     from harden.cli.demo import demo as command
 
-    _leave(command(out, seed, json_file))
+    _leave(command(out, seed, json_file, force=force))
 
 
 @app.command()
@@ -71,9 +69,9 @@ def run(
     class_weights: opt.ClassWeights = "none",
     budget: opt.Budget = "10min",
     lr: opt.LearningRate = 1e-3,
-    attacks: opt.Attacks = "pgd",
-    steps: opt.Steps = 50,
-    restarts: opt.Restarts = 3,
+    attacks: opt.Attacks = "",
+    steps: opt.Steps = None,
+    restarts: opt.Restarts = None,
     bfloat16: opt.Bfloat16 = False,
     prove: opt.Prove = "none",
     prove_minutes: opt.ProveMinutes = None,
@@ -84,6 +82,7 @@ def run(
     seed: opt.Seed = 0,
     device: opt.Device = "cpu",
     resume: opt.Resume = False,
+    force: opt.Force = False,
     checkpoint_every: opt.CheckpointEvery = 30.0,
     log: opt.Log = None,
     config: opt.Config = None,
@@ -95,7 +94,9 @@ def run(
     from harden.cli.choice import Choice
     from harden.cli.plan import plan
     from harden.cli.run import run as command
+    from harden.cli.suites import chosen
 
+    suite = chosen(attacks, steps, restarts)
     choice = Choice(
         data=data,
         out=out,
@@ -115,9 +116,9 @@ def run(
         class_weights=class_weights,
         budget=budget,
         lr=lr,
-        attacks=attacks,
-        steps=steps,
-        restarts=restarts,
+        attacks=suite.attacks,
+        steps=suite.steps,
+        restarts=suite.restarts,
         bfloat16=bfloat16,
         prove=prove,
         prove_minutes=prove_minutes,
@@ -128,6 +129,7 @@ def run(
         seed=seed,
         device=device,
         resume=resume,
+        force=force,
         checkpoint_every=checkpoint_every,
         log=tuple(log or ()),
         json_file=json_file,
@@ -148,9 +150,9 @@ def evaluate(
     std: opt.Std = "",
     head: opt.Head = "",
     output: opt.Output = "",
-    attacks: opt.Attacks = "pgd",
-    steps: opt.Steps = 50,
-    restarts: opt.Restarts = 3,
+    attacks: opt.Attacks = "",
+    steps: opt.Steps = None,
+    restarts: opt.Restarts = None,
     bfloat16: opt.Bfloat16 = False,
     decision_threshold: opt.DecisionThreshold = None,
     calibration: opt.MeasureCalibration = False,
@@ -173,9 +175,12 @@ def evaluate(
     from harden.cli.evaluate import Plan
     from harden.cli.evaluate import evaluate as command
     from harden.cli.specs import ModelSpec
+    from harden.cli.suites import chosen
 
-    asked = Plan(norm, eps, steps, restarts, bfloat16, test_images, batch_size, seed, device)
-    plan = replace(asked, attacks=attacks, minutes=minutes, journal=journal, allowed=Allowed(twin, black_box))
+    suite = chosen(attacks, steps, restarts)
+    asked = Plan(norm, eps, suite.steps, suite.restarts, bfloat16, test_images, batch_size, seed, device)
+    allowed = Allowed(twin, black_box)
+    plan = replace(asked, attacks=suite.attacks, minutes=minutes, journal=journal, allowed=allowed)
     model = ModelSpec.of(spec, weights, mean, std, head=head, output=output)
     _leave(command(model, data, plan, json_file, Beyond(decision_threshold, calibration, corruptions)))
 
@@ -225,15 +230,16 @@ def export(
     std: opt.Std = "",
     head: opt.Head = "",
     output: opt.Output = "",
-    attacks: opt.Attacks = "pgd",
-    steps: opt.Steps = 50,
-    restarts: opt.Restarts = 3,
+    attacks: opt.Attacks = "",
+    steps: opt.Steps = None,
+    restarts: opt.Restarts = None,
     bfloat16: opt.Bfloat16 = False,
     prove: opt.Prove = "none",
     prove_minutes: opt.ProveMinutes = None,
     evaluate_minutes: opt.EvaluateMinutes = None,
     test_images: opt.TestImages = 0,
     seed: opt.Seed = 0,
+    force: opt.Force = False,
     config: opt.Config = None,
     json_file: opt.Json = None,
     verbose: opt.Verbose = False,
@@ -241,22 +247,24 @@ def export(
     """Export a model as it is to a parity-checked ONNX file, and certify the file."""
     from harden.cli.evaluate import Plan
     from harden.cli.export import export as command
+    from harden.cli.folders import check_apart, check_replaceable
     from harden.cli.proving import search_named
     from harden.cli.specs import ModelSpec
+    from harden.cli.suites import chosen
 
-    plan = Plan(
-        norm, eps, steps, restarts, bfloat16, test_images, 256, seed, "cpu", attacks, evaluate_minutes
-    )
+    suite = chosen(attacks, steps, restarts)
+    asked = Plan(norm, eps, suite.steps, suite.restarts, bfloat16, test_images, 256, seed, "cpu")
+    plan = replace(asked, attacks=suite.attacks, minutes=evaluate_minutes)
     model = ModelSpec.of(spec, weights, mean, std, head=head, output=output)
+    check_apart(out, model)
+    check_replaceable(out, force)
     _leave(command(model, data, plan, out, json_file, search_named(prove, prove_minutes)))
 
 
 @app.command()
 def report(
     folder: Folder,
-    out: Annotated[
-        Path | None, typer.Option(help="Where to write the page; FOLDER/report.html by default.")
-    ] = None,
+    out: opt.PageFile = None,
 ) -> None:
     """Write the page of a certificate again, from certificate.json alone."""
     from harden.cli.report import report as command
@@ -268,9 +276,10 @@ def report(
 def verify(context: typer.Context, folder: Folder) -> None:
     """Check an artefact without torch: digests, counts, and every stored witness in onnxruntime."""
     # `harden verify` alone is answered before typer is loaded; this is reached behind global options.
+    from harden.cli.drawn_page import check_page
     from harden.verifier.command import main as command
 
-    _leave(command([str(folder), *context.args]))
+    _leave(command([str(folder), *context.args], check_page))
 
 
 @app.command()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harden.cli.console import console, write_json
+from harden.cli.console import say, say_lines, write_json
+from harden.cli.distrust import exit_code
 from harden.cli.gauging import Ask, Gauge
 from harden.errors import BaselineError
 from harden.regression.baseline import compared, differences, read
@@ -24,13 +25,20 @@ def update(gauge: Gauge, ask: Ask, baseline: Path, reason: str | None, json_file
     check, distrust = gauge.watched(ask)
     if distrust:
         for line in distrust:
-            console.print(f"unreliable: {line}", markup=False, soft_wrap=True)
-        console.print(f"{baseline} is as it was", markup=False, soft_wrap=True)
-        return 1
+            say(f"unreliable: {line}")
+        more = ["--baseline", str(baseline), *(["--certify"] if ask.certify else [])]
+        more += ["--label", ask.label] if ask.label else []
+        more += ["--accept-regression", reason] if reason else []
+        step = gauge.next_step(ask, ["baseline", "update"], more)
+        command = "" if step is None else step.command
+        say(str(step))
+        say(f"{baseline} is as it was")
+        write_json(json_file, {"status": "unreliable", "reasons": list(distrust), "next": command})
+        return exit_code("unreliable")
     written = put(baseline, check, reason).checks[check.name]
-    console.print(f"{check.name}: {_accuracies(written)}; commit {baseline}", markup=False, soft_wrap=True)
-    write_json(json_file, described(written))
-    return 0
+    say(f"{check.name}: {_accuracies(written)}; commit {baseline}")
+    write_json(json_file, {"status": "ok", **described(written)})
+    return exit_code("ok")
 
 
 def show(baseline: Path) -> int:
@@ -38,14 +46,12 @@ def show(baseline: Path) -> int:
     checks = read(baseline, _ELSEWHERE).checks
     for name, check in sorted(checks.items()):
         setting = check.setting
-        console.print(
+        say(
             f"{name}: {_accuracies(check)}; seed {setting.seed}, graph {check.model.graph[:12]}, "
-            f"images {setting.data.images[:12]}",
-            markup=False,
-            soft_wrap=True,
+            f"images {setting.data.images[:12]}"
         )
         for step in check.accepted:
-            console.print(f"  accepted: {step.reason}", markup=False, soft_wrap=True)
+            say(f"  accepted: {step.reason}")
     return 0
 
 
@@ -55,17 +61,15 @@ def diff(old: Path, new: Path, rule: Rule) -> int:
     comparisons: list[Comparison] = []
     for name in sorted({*before, *now}):
         if name not in before or name not in now:
-            console.print(f"{name}: only in {old if name in before else new}", markup=False, soft_wrap=True)
+            say(f"{name}: only in {old if name in before else new}")
         elif differing := differences(before[name].setting, now[name].setting):
-            console.print(
-                f"{name}: not comparable: other {', '.join(differing)}", markup=False, soft_wrap=True
-            )
+            say(f"{name}: not comparable: other {', '.join(differing)}")
         else:
             comparisons += compared(before[name], now[name])
     if not comparisons:
         raise BaselineError(f"{old} and {new}", "a check that both have", "compare baselines of one model")
     verdict = judge(comparisons, rule)
-    console.print(as_text(verdict), markup=False, soft_wrap=True)
+    say_lines(as_text(verdict))
     return verdict.exit_code()
 
 

@@ -9,7 +9,7 @@ import torch
 
 from harden.artefact.folder import CHECKPOINT_FOLDER
 from harden.cli.choice import Choice
-from harden.cli.console import console
+from harden.cli.console import say
 from harden.cli.preparing import Ready
 from harden.errors import InputError
 from harden.hardening import stages
@@ -23,7 +23,7 @@ def fitted(ready: Ready, progress: Path | None) -> Ready:
     wanted = ready.batch_size
     size = _remembered(progress) or _largest(ready)
     if size != wanted:
-        console.print(f"batch     {size} images at a time: {wanted} do not fit into memory", soft_wrap=True)
+        say(f"batch     {size} images at a time: {wanted} do not fit into memory")
     return replace(ready, batch_size=size)
 
 

@@ -67,7 +67,7 @@ class Bench:
 
 
 def timed(
-    candidate: Path,
+    candidate: Bare,
     splits: Splits,
     bench: Bench,
     clock: Clock = time.perf_counter,
@@ -79,30 +79,30 @@ def timed(
     Raises:
         InputError: a file does not fit the data.
     """
-    pairs = zip(*(works(path, splits, bench.images, way) for path in (bench.path, candidate)), strict=True)
+    base = Bare.of(bench.path, splits, candidate.mean, candidate.std)
+    pairs = zip(*(works(each, splits, bench.images, way) for each in (base, candidate)), strict=True)
     images, found = min(bench.images, len(splits.test)), []
     with Watch() as watch:
-        for (measure, base), (_, now) in pairs:
-            repeats = repeats_for((base, now), clock, _LEAST)
+        for (measure, before), (_, now) in pairs:
+            repeats = repeats_for((before, now), clock, _LEAST)
 
             def tell(done: int, name: str = f"time {measure}") -> None:
                 watch.phase(Phase(name, done, bench.rounds))
 
-            timings = alternated(base, now, bench.rounds, clock, repeats, tell)
+            timings = alternated(before, now, bench.rounds, clock, repeats, tell)
             found.append(SpeedFinding(measure, images, timings, bench.margin, bench.alpha))
     return tuple(found)
 
 
-def works(path: Path, splits: Splits, images: int, way: Way | None = None) -> tuple[tuple[str, Work], ...]:
+def works(bare: Bare, splits: Splits, images: int, way: Way | None = None) -> tuple[tuple[str, Work], ...]:
     """What is timed of a file: its answers by onnxruntime on one thread, and the gradients of an attack.
 
     The answers alone where the graph is left unread.
 
     Raises:
-        InputError: the file does not fit the data, or its graph can't be read.
+        InputError: the file's graph can't be read.
     """
-    way = way or Way()
-    bare, few = Bare.of(path, splits, way.mean, way.std), evaluated_images(splits, images)
+    way, few = way or Way(), evaluated_images(splits, images)
     (batch,) = few.batches(len(few))
     x = bare.inputs(batch.x).contiguous().numpy()
     inference = ("inference", partial(bare.session, x))

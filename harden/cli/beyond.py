@@ -6,9 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, final
 
-from rich.table import Table
-
-from harden.cli.console import Watch, console
+from harden.cli.console import Watch, say, say_table
 from harden.data import Source
 from harden.errors import InputError
 from harden.evaluation import (
@@ -41,6 +39,10 @@ class Beyond:
     threshold: float | None = None
     calibration: bool = False
     corruptions: bool = False
+
+    def words(self) -> list[str]:
+        """The option that attacks go by, as it is typed."""
+        return [] if self.threshold is None else ["--decision-threshold", repr(self.threshold)]
 
     def check(self, classes: tuple[str, ...]) -> None:
         """Refuse a threshold before anything is attacked.
@@ -163,13 +165,13 @@ def show(more: Measured, classes: tuple[str, ...]) -> None:
 
 
 def _show_decision(point: OperatingPoint, at: str, classes: tuple[str, ...]) -> None:
-    _say(f"decision: {classes[point.positive]} is positive, from {at} on; prevalence {point.prevalence}")
+    say(f"decision: {classes[point.positive]} is positive, from {at} on; prevalence {point.prevalence}")
     for name, rate in (("sensitivity", point.sensitivity), ("specificity", point.specificity)):
         if rate is not None:
             robust = f", robust at most {rate.robust}" if point.status == "ok" else ""
-            _say(f"{name}: clean {rate.clean}{robust}")
+            say(f"{name}: clean {rate.clean}{robust}")
     for line in point.missing:
-        _say(line)
+        say(line)
 
 
 def _show_calibration(clean: CalibrationRecord, attacked: CalibrationRecord | None) -> None:
@@ -178,44 +180,36 @@ def _show_calibration(clean: CalibrationRecord, attacked: CalibrationRecord | No
             continue
         found = record.reliability
         low, high = _outwards(found.interval(), 10**4)
-        _say(
+        say(
             f"calibration error, {name}: {found.ece:.4f} [{low:.4f}, {high:.4f}] "
             f"(n = {found.n - found.not_finite}, {len(found.bins)} bins); "
             f"bins of equal mass {record.adaptive_ece:.4f}; Brier score {found.brier:.4f}"
         )
         if found.not_finite:
-            _say(f"  {found.not_finite} of {found.n} images without finite logits: wrong, and in no bin")
+            say(f"  {found.not_finite} of {found.n} images without finite logits: wrong, and in no bin")
     if attacked is None:
-        _say("calibration error, attacked: not told, for the evaluation is unreliable")
+        say("calibration error, attacked: not told, for the evaluation is unreliable")
     else:
-        _say(f"attacked: {ATTACKED} ({attacked.replaced} of {attacked.reliability.n} images replaced)")
-    _say(OWN)
+        say(f"attacked: {ATTACKED} ({attacked.replaced} of {attacked.reliability.n} images replaced)")
+    say(OWN)
 
 
 def _show_corruptions(records: tuple[CorruptionRecord, ...]) -> None:
-    _say(f"under common corruptions, no adversary, accuracy in % by severity; clean {records[0].clean}")
-    table = Table(box=None, pad_edge=False)
-    table.add_column("corruption")
-    for severity in SEVERITIES:
-        table.add_column(f"{severity}", justify="right")
-    table.add_column("mean", justify="right")
+    say(f"under common corruptions, no adversary, accuracy in % by severity; clean {records[0].clean}")
+    rows = []
     for record in records:
         values = (*(each.value for each in record.accuracy), record.mean)
-        table.add_row(record.name, *(f"{100 * value:.1f}" for value in values))
-    console.print(table)
+        rows.append((record.name, *(f"{100 * value:.1f}" for value in values)))
+    say_table(("corruption", *map(str, SEVERITIES), "mean"), rows, right_from=1)
     mean = mean_accuracy(records)
     low, high = (100 * end for end in _outwards(mean.interval, 10**3))
-    _say(f"mean corruption accuracy {100 * mean.value:.1f} % [{low:.1f}, {high:.1f}] (n = {mean.n})")
+    say(f"mean corruption accuracy {100 * mean.value:.1f} % [{low:.1f}, {high:.1f}] (n = {mean.n})")
 
 
 def _outwards(interval: tuple[float, float], steps: int) -> tuple[float, float]:
     """The printed interval must not be narrower than the one that was computed."""
     low, high = interval
     return math.floor(low * steps) / steps, math.ceil(high * steps) / steps
-
-
-def _say(line: str) -> None:
-    console.print(line, soft_wrap=True)
 
 
 def _rate(rate: Rate | None, believed: bool) -> dict[str, Any] | None:

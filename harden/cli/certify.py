@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
-from rich.table import Table
-
 from harden.artefact.executions import BUILD
 from harden.bounds import Branching
+from harden.certificate.canonical import sha256_bytes
 from harden.cli.bare import Bare, file_of
-from harden.cli.console import Watch, console, write_json
+from harden.cli.console import Watch, print_warning, say, say_table, write_json
+from harden.cli.datasets import for_evaluation
+from harden.cli.distrust import evaluate_words, exit_code, say_why, step_after
 from harden.cli.evaluate import fitting
 from harden.cli.proving import method_named
 from harden.cli.sampling import evaluated_images
 from harden.cli.suites import RESTARTS, STEPS, suite_named
-from harden.data import Source, Splits, from_loader, load
+from harden.data import Source, Splits, from_loader
 from harden.data.digests import digest
 from harden.description import describe
 from harden.errors import InputError
@@ -27,6 +28,8 @@ from harden.evaluation import Attempt, Evaluation, Phase, evaluate
 from harden.evaluation.proof_journal import ProofJournal
 from harden.evaluation.proof_report import ProofReport
 from harden.evaluation.proofs import Proved, Search, prove
+from harden.folders import check_inner
+from harden.locking import held_folder
 from harden.models import Classifier
 from harden.models.devices import check_device
 from harden.threats import Threat, from_name
@@ -70,14 +73,16 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
     _check_minutes(plan.minutes)
     device = check_device(plan.device)
     attempts = suite_named(plan.attacks, STEPS, RESTARTS)
-    splits = load(data)
+    splits = for_evaluation(data, spec)
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
     file = Bare.of(path, splits)
     _, model = file.reading(from_loader(splits.test, plan.batch_size))
     executed = file.executions(device)
     model = model.to(device)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    with fitting(plan.batch_size), Watch() as watch:
+    sha256 = sha256_bytes(file.content)
+    # Two processes would write one journal's lines into another's.
+    held = nullcontext() if plan.journal is None else held_folder(plan.journal)
+    with held, fitting(plan.batch_size), Watch() as watch:
         found = _attacked(file, model, images, (threat, attempts), plan, watch)
         proved = prove(
             executed,
@@ -90,8 +95,13 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
             on_proof=lambda at: watch.phase(Phase("prove", at.done, at.total)),
         )
     show(proved, splits, path)
-    write_json(json_file, ProofReport.of(proved, sha256, plan.seed).model_dump(mode="json"))
-    return 0
+    words = evaluate_words([str(path)], data, plan.norm, plan.eps)
+    words += ["--test-images", str(plan.test_images)] if plan.test_images else []
+    step = step_after(words, found.checks, plan.attacks)
+    say_why(found.checks, step)
+    report = ProofReport.of(proved, sha256, plan.seed, None if step is None else step.command)
+    write_json(json_file, report.model_dump(mode="json"))
+    return exit_code(report.status)
 
 
 def _attacked(
@@ -111,7 +121,7 @@ def _attacked(
         judge=file.judge,
         seed=plan.seed,
         minutes=None if plan.minutes is None else ATTACK_SHARE * plan.minutes,
-        journal=None if plan.journal is None else plan.journal / _ATTACK_JOURNAL,
+        journal=None if plan.journal is None else check_inner(plan.journal, _ATTACK_JOURNAL),
         on_batch=lambda at: watch.phase(Phase.of("attack", at)),
     )
 
@@ -120,26 +130,22 @@ def show(proved: Proved, splits: Splits, path: Path) -> None:
     """Print the bracket, the verdicts and the radii."""
     found = proved.found
     low, high = found.threat.bounds
-    table = Table(
-        title=f"{splits.name} test, {found.threat}, {path} in float32",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
-    for name in ("", "accuracy", ""):
-        table.add_column(name)
-    table.add_row("clean", str(found.clean), "")
-    certified = proved.at_least(proved.top)
-    table.add_row("certified", str(certified), "at least: proved")
     robust = str(found.robust) if found.status == "ok" else "unreliable"
-    table.add_row("robust", robust, "at most: what attacks left standing")
-    console.print(table)
+    rows = [
+        ("clean", str(found.clean), ""),
+        ("certified", str(proved.at_least(proved.top)), "at least: proved"),
+        ("robust", robust, "at most: what attacks left standing"),
+    ]
+    title = f"{splits.name} test, {found.threat}, {path} in float32"
+    say_table(("", "accuracy", ""), rows, title=title)
+    if caution := found.caution(splits.test.classes):
+        print_warning(caution)
     verdicts = proved.verdicts
     counts = ", ".join(f"{verdicts.count(name):,} {name}" for name in ("certified", "falsified", "unknown"))
-    console.print(f"{counts}; {proved.search.method}; {proved.seconds:.1f} s", soft_wrap=True)
-    console.print(f"boxes are clipped to the data's domain, [{low:g}, {high:g}]", soft_wrap=True)
+    say(f"{counts}; {proved.search.method}; {proved.seconds:.1f} s")
+    say(f"boxes are clipped to the data's domain, [{low:g}, {high:g}]")
     if proved.disagreement is not None:
-        console.print(f"nothing is proved: {proved.disagreement}", soft_wrap=True)
+        say(f"nothing is proved: {proved.disagreement}")
     _show_radii(proved)
     _show_time(proved)
 
@@ -147,13 +153,9 @@ def show(proved: Proved, splits: Splits, path: Path) -> None:
 def _show_radii(proved: Proved) -> None:
     if not proved.search.steps:
         return
-    table = Table(title="certified accuracy over the radius", title_justify="left", box=None, pad_edge=False)
-    for name in ("radius", "certified, at least"):
-        table.add_column(name)
     every = max(1, proved.top // 4)
-    for eps, share in proved.curve[every - 1 :: every]:
-        table.add_row(str(eps), str(share))
-    console.print(table)
+    rows = [(str(eps), str(share)) for eps, share in proved.curve[every - 1 :: every]]
+    say_table(("radius", "certified, at least"), rows, title="certified accuracy over the radius")
 
 
 def _show_time(proved: Proved) -> None:
@@ -169,7 +171,7 @@ def _show_time(proved: Proved) -> None:
     ):
         if count:
             said.append(f"{count:,} of {len(found.labels) + found.left:,} images {what}")
-    console.print(f"time was up: {'; '.join(said)}", soft_wrap=True)
+    say(f"time was up: {'; '.join(said)}")
 
 
 def _check_minutes(minutes: float | None) -> None:

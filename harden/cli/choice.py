@@ -31,7 +31,7 @@ class Choice:
     class_weights: str = "none"
     budget: str = "10min"
     lr: float = 1e-3
-    attacks: str = "pgd"
+    attacks: str = "standard"
     prove: str = "none"
     prove_minutes: float | None = None
     evaluate_minutes: float | None = None
@@ -44,6 +44,7 @@ class Choice:
     seed: int = 0
     device: str = "cpu"
     resume: bool = False
+    force: bool = False
     checkpoint_every: float = 30.0
     log: tuple[str, ...] = ()
     json_file: Path | None = None

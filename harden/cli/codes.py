@@ -1,8 +1,11 @@
-"""Exit codes beside 0, good, and 1, the answer is bad."""
+"""Exit codes."""
 
 from __future__ import annotations
 
 import errno
+
+GOOD, BAD = 0, 1
+"""The answer is good, or bad: see `harden.cli.distrust.exit_code`."""
 
 USAGE = 2
 OUR_FAULT = 70

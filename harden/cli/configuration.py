@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,14 +14,17 @@ from typing import Any, final, get_args, get_origin, get_type_hints
 import typer
 
 from harden.errors import InputError
-from harden.files import refuse_pointer
+from harden.files import read_bytes, refuse_pointer
+from harden.limits import CONFIG_BYTES
+from harden.nesting import check_toml
 
 _CONFIG = "config"  # what a command has that takes its options from a file
-# A file does not name another one, and a reason is one for a single step down.
-_BY_HAND = (_CONFIG, "accept_regression")
+_BY_ITSELF = Path("harden.toml")  # in the working folder it is read unasked
+_NO_FILE = Path("none")
+# A file does not name another one, a reason is one for a single step down, and consent one for a single time.
+_BY_HAND = (_CONFIG, "accept_regression", "force")
 _LISTS = ("mean", "std", "class_weights")  # numbers with commas; in TOML a list of numbers too
 _POSITIONS = ("output",)  # a name, or a position
-_LARGEST = 1 << 20  # bytes; a file of options has a few hundred
 _TYPES: dict[object, tuple[str, str]] = {
     bool: ("true or false", "true"),
     int: ("a whole number", "1"),
@@ -43,17 +47,55 @@ class _Option:
 def fill_defaults(context: typer.Context, path: Path | None) -> Path | None:
     """Let a command take what its line does not say from a file: the callback of --config.
 
+    Where --config is not given, a harden.toml in the working folder is the file, and a line says so;
+    `--config none` leaves it out.
+
+    Returns:
+        The file, or None where no options come from one.
+
     Raises:
         InputError: the file can't be read, is no TOML, or has names or values that are no options.
     """
-    if path is not None:
-        words: list[str] = []
-        above: Any = context
-        while above.parent is not None:
-            words.insert(0, str(above.info_name))
-            above = above.parent
-        context.default_map = options_of(path, "-".join(words), _functions(above.command))
+    unasked = path is None and os.path.lexists(_BY_ITSELF)
+    path = _BY_ITSELF if unasked else path
+    if path is None or path == _NO_FILE:
+        return None
+    words, commands = _whole(context)
+    try:
+        context.default_map = options_of(path, words, commands)
+    except InputError as error:
+        if not unasked:
+            raise
+        instead = f"{error.instead}, or --config none to leave the file in this folder unread"
+        raise InputError(error.seen, error.expected, instead) from None
+    if unasked:
+        _say_found(sorted(context.default_map))
     return path
+
+
+def settings_of(context: typer.Context, path: Path | None, command: str) -> dict[str, Any]:
+    """What the file of one command says for another one, by the parameters of that one's function."""
+    return {} if path is None else options_of(path, command, _whole(context)[1])
+
+
+def _whole(context: typer.Context) -> tuple[str, dict[str, Callable[..., Any]]]:
+    """A command's words with dashes, and the functions of all commands."""
+    words: list[str] = []
+    above: Any = context
+    while above.parent is not None:
+        words.insert(0, str(above.info_name))
+        above = above.parent
+    return "-".join(words), _functions(above.command)
+
+
+def _say_found(names: list[str]) -> None:
+    from harden.cli.console import say
+
+    said = (
+        ", ".join(name.removesuffix("_file").replace("_", "-") for name in names) or "none for this command"
+    )
+    line = f"options from {_BY_ITSELF}: {said}; the command line goes before it, --config none leaves it out"
+    say(line)
 
 
 def _functions(group: Any, before: str = "") -> dict[str, Callable[..., Any]]:
@@ -109,11 +151,11 @@ def _table(path: Path) -> dict[str, Any]:
         if not path.is_file():
             seen = f"{path}, which is no file" if path.exists() else f"no {path}"
             raise InputError(seen, "a TOML file", advice)
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f"{path} of {path.stat().st_size:,} bytes", "a file of options", advice)
-        content = path.read_bytes()
+        content = read_bytes(path, CONFIG_BYTES)
         refuse_pointer(content, path)
-        everything = tomllib.loads(content.decode())
+        text = content.decode()
+        check_toml(text)
+        everything = tomllib.loads(text)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}", "a file that can be read", advice) from None
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""harden demo: the whole job on real images, in about a minute and a half."""
+"""harden demo: the whole job on real images, in about three minutes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 
 from harden.artefact.folder import check_folder
 from harden.bounds import Method
-from harden.cli.console import Watch, console, print_costs, print_kernels, write_json
-from harden.cli.folders import output_folder
-from harden.cli.outcome import as_json, exit_code, print_artefact
+from harden.cli.console import Watch, print_costs, print_kernels, say, write_json
+from harden.cli.folders import check_replaceable, output_folder
+from harden.cli.outcome import Asked, as_json, exit_code, print_artefact
 from harden.cli.specs import ModelSpec
 from harden.data import from_loader, load
 from harden.evaluation.proofs import Search
@@ -35,28 +35,27 @@ PROOF = Search(Method(climb=None), steps=2, levels=(1,))
 PLAIN_BUDGET, BUDGET = "20epochs", "250E"
 
 
-def demo(out: Path, seed: int, json_file: Path | None) -> int:
+def demo(out: Path, seed: int, json_file: Path | None, *, force: bool = False) -> int:
     """Train plainly, harden, export, attack the file, certify; print both side by side."""
     started = time.perf_counter()
     # So small a network runs slower on several threads, and its bytes should not depend on the machine.
     torch.set_num_threads(1)
     splits, spec, threat = load("digits"), ModelSpec("small"), Linf("1/10")
     check_folder(out)
+    check_replaceable(out, force)
     source = from_loader(splits.train, 64)
     images = round(len(splits.train) * (1 - CONTRASTIVE.held_out))
     model = spec.build(splits, seed)
-    console.print(
-        f"scikit-learn's digits: {len(splits.train)} images to train on, {len(splits.test)} to test on"
-    )
-    console.print(f"threat {threat}: each pixel may change by a tenth of its range")
+    say(f"scikit-learn's digits: {len(splits.train)} images to train on, {len(splits.test)} to test on")
+    say(f"threat {threat}: each pixel may change by a tenth of its range")
     print_kernels(torch.device("cpu"))
-    console.print()
+    say()
     with output_folder(out) as target, Watch(images) as watch:
-        console.print("the same network trained plainly, to compare with")
+        say("the same network trained plainly, to compare with")
         plain = harden(
             model, source, threat=threat, recipe=PLAIN, budget=PLAIN_BUDGET, seed=seed, on_step=watch.step
         )
-        console.print("hardened: SimCLR, then TRADES")
+        say("hardened: SimCLR, then TRADES")
         hardened = harden(
             model, source, threat=threat, recipe=CONTRASTIVE, budget=BUDGET, seed=seed, on_step=watch.step
         )
@@ -69,11 +68,13 @@ def demo(out: Path, seed: int, json_file: Path | None) -> int:
             search=PROOF,
             on_phase=watch.phase,
         )
-    console.print()
+    say()
     costs = [stage.model_copy(update={"name": "plain training"}) for stage in plain.origin.stages]
     print_costs((*costs, *artefact.certificate.predicate.provenance.stages))
-    console.print()
-    print_artefact(artefact)
-    console.print(f"\n{time.perf_counter() - started:.0f} s in all")
-    write_json(json_file, as_json(artefact))
+    say()
+    asked = Asked("digits")
+    print_artefact(artefact, asked)
+    say()
+    say(f"{time.perf_counter() - started:.0f} s in all")
+    write_json(json_file, as_json(artefact, asked))
     return exit_code(artefact)

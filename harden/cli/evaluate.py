@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from harden.artefact.finished import finished_part
 from harden.artefact.folder import CHECKPOINT_FOLDER
@@ -15,17 +15,20 @@ from harden.artefact.gated import first_images, judge_of
 from harden.artefact.loaded import Artefact
 from harden.artefact.parity import check_parity
 from harden.artefact.session import Session
+from harden.certificate.distrust import Step
 from harden.cli.access import MEANING, Access, Allowed, of_file
-from harden.cli.bare import is_bare
+from harden.cli.bare import NORMALISED, is_bare
 from harden.cli.beyond import Beyond, Subject, as_decided, measured, show
 from harden.cli.clock import finished, minutes_left, within
-from harden.cli.console import Watch, console, write_json
-from harden.cli.evaluated import at_chance, show_curve
+from harden.cli.console import Watch, say, write_json
+from harden.cli.datasets import for_evaluation
+from harden.cli.distrust import evaluate_words, exit_code, say_why, step_after
 from harden.cli.evaluated import show as show_evaluation
+from harden.cli.evaluated import show_curve
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
-from harden.cli.suites import suite_named
-from harden.data import Source, Splits, from_loader, load
+from harden.cli.suites import DEFAULT, suite_named
+from harden.data import Source, Splits, from_loader
 from harden.errors import ExportError, InputError
 from harden.evaluation import Attempt, Evaluation, Phase, robustness_curve
 from harden.evaluation import evaluate as measure
@@ -52,7 +55,7 @@ class Plan:
     batch_size: int
     seed: int
     device: str
-    attacks: str = "pgd"
+    attacks: str = DEFAULT
     minutes: float | None = None
     journal: Path | None = None
     allowed: Allowed = field(default_factory=Allowed)
@@ -61,6 +64,18 @@ class Plan:
         """The attacks."""
         precision = FastCopy(bfloat16=self.bfloat16).precision
         return suite_named(self.attacks, self.steps, self.restarts, precision)
+
+    def words(self) -> list[str]:
+        """The options beside norm, eps and attacks, as they are typed; without a limit of time."""
+        given: list[tuple[str, object, object]] = [
+            ("--test-images", self.test_images, 0),
+            ("--batch-size", self.batch_size, 256),
+            ("--seed", self.seed, 0),
+            ("--device", self.device, "cpu"),
+            ("--twin", self.allowed.twin, ""),
+        ]
+        words = [word for name, value, usual in given if value != usual for word in (name, str(value))]
+        return [*words, "--black-box"] if self.allowed.black_box else words
 
     def threat(self) -> Threat:
         """The one threat.
@@ -99,7 +114,7 @@ def evaluate(
     beyond = beyond or Beyond()
     threats, attempts = plan.threats(), plan.attempts()
     check_device(plan.device)
-    splits = load(data)
+    splits = for_evaluation(data, spec.spec)
     beyond.check(splits.test.classes)
     source = from_loader(splits.test, plan.batch_size)
     with within(plan.minutes):
@@ -117,24 +132,47 @@ def evaluate(
         if more is None:
             more = measured(replace(beyond, calibration=False, corruptions=False), subject, found, watch)
     title = f"{splits.name} test, {threats[-1]}, decided by {access.by}"
-    show_evaluation(found, title, splits.test.classes)
+    trusted = all(one.status == "ok" for one in curve)
+    show_evaluation(found, title, splits.test.classes, trusted=trusted)
     for line in _remarks(access, found, late=late, bare=is_bare(spec)):
-        console.print(line, soft_wrap=True)
+        say(line)
     if len(curve) > 1:
         show_curve(curve, f"{splits.name} test, {plan.norm}")
+    step = _say_why(spec, data, plan, beyond, curve)
     show(more, splits.test.classes)
-    points = {"curve": curve_points(curve)} if len(curve) > 1 else {}
-    told = {"evidence": access.level, **points, **more.as_json()}
+    told = {"evidence": access.level, **_as_whole(curve, step), **more.as_json()}
     report = Report.of(found, access.by, splits.test.classes, plan.seed, **told)
     write_json(json_file, report.model_dump(mode="json", exclude_unset=True))
-    return 0 if all(one.status == "ok" for one in curve) else 1
+    return exit_code(report.status)
+
+
+def _say_why(
+    spec: ModelSpec, data: str, plan: Plan, beyond: Beyond, curve: tuple[Evaluation, ...]
+) -> Step | None:
+    """Print the reasons of each eps, and give what to run next."""
+    words = evaluate_words(spec.words(), data, plan.norm, plan.eps)
+    words += [*plan.words(), *beyond.words()]
+    checks = [check for one in curve for check in one.checks]
+    step = step_after(words, checks, plan.attacks, plan.steps, plan.restarts)
+    for one in curve:
+        say_why(one.checks, None, str(one.threat.eps) if len(curve) > 1 else "")
+    say_why((), step)
+    return step
+
+
+def _as_whole(curve: tuple[Evaluation, ...], step: Step | None) -> dict[str, Any]:
+    """What the JSON says of all eps together: without trust in one of them there is no headline."""
+    whole: dict[str, Any] = {"next": None if step is None else step.command}
+    if len(curve) > 1:
+        whole["curve"] = curve_points(curve)
+    return whole
 
 
 def _remarks(access: Access, found: Evaluation, *, late: bool, bare: bool) -> list[str]:
     """What else should be known of an evaluation, a line each."""
     lines = [f"evidence level {access.level}: {MEANING[access.level]}"]
-    if bare and (remark := at_chance(found)):
-        lines.append(remark)
+    if bare and found.caution():
+        lines.append(NORMALISED)
     if late:
         lines.append("time was up: what else was asked for was not measured")
     return lines
@@ -152,7 +190,7 @@ def _judged(
             f"--twin or --black-box for {spec.spec}", "an ONNX file by itself", "leave these options out"
         )
     model = spec.build(splits, plan.seed).to(device)
-    check_fit(model, from_loader(splits.train, plan.batch_size))
+    check_fit(model, from_loader(splits.test, plan.batch_size), learns=False)
     if spec.folder is None:
         return Access(model, model.logits, "torch", attempts, "A")
     session = Artefact(spec.folder).session

@@ -9,12 +9,12 @@ from harden.artefact.exporting import export as export_model
 from harden.artefact.folder import CHECKPOINT_FOLDER, check_folder
 from harden.artefact.loaded import Artefact
 from harden.cli.console import Watch, write_json
+from harden.cli.datasets import for_evaluation
 from harden.cli.evaluate import Plan, check_spec
-from harden.cli.folders import check_apart
-from harden.cli.outcome import as_json, exit_code, print_artefact
+from harden.cli.outcome import Asked, as_json, exit_code, print_artefact
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import ModelSpec
-from harden.data import from_loader, load
+from harden.data import from_loader
 from harden.errors import InputError
 from harden.evaluation.pace import Pace
 from harden.evaluation.proofs import Search
@@ -41,11 +41,10 @@ def export(
     Pace(plan.minutes)  # minutes that are none are told before anything is loaded
     threat, attempts = plan.threat(), plan.attempts()
     check_folder(out)
-    check_apart(out, spec)
-    splits = load(data)
+    splits = for_evaluation(data, spec.spec)
     test = evaluated_images(splits, plan.test_images)
     model, origin = spec.build(splits, plan.seed), spec.resolved()
-    check_fit(model, from_loader(splits.train))
+    check_fit(model, from_loader(splits.test), learns=False)
 
     def write_beside(place: Path) -> None:
         save_weights(model, place / CHECKPOINT_FOLDER)
@@ -56,6 +55,7 @@ def export(
     )
     with Watch() as watch:
         artefact: Artefact = export_model(model, out, test, claim, beside=write_beside, on_phase=watch.phase)
-    print_artefact(artefact)
-    write_json(json_file, as_json(artefact))
+    asked = Asked(data, plan.attacks, plan.steps, plan.restarts, plan.test_images)
+    print_artefact(artefact, asked)
+    write_json(json_file, as_json(artefact, asked))
     return exit_code(artefact)

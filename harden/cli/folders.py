@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from harden.artefact.folder import CHECKPOINT_FOLDER, PROGRESS_FOLDER, prepare_folder
+from harden.certificate.document import CERTIFICATE_FILE
+from harden.certificate.schema import MODEL_FILE
 from harden.cli.specs import ModelSpec
 from harden.errors import InputError
+from harden.folders import remove_empty, remove_tree
 from harden.locking import locked
 from harden.training.checkpoints import PLAN_FILE, SNAPSHOT_FILE
 
@@ -26,12 +29,26 @@ def output_folder(out: Path) -> Iterator[Path]:
             except BaseException:
                 if not can_go_on(path / PROGRESS_FOLDER):
                     # A plan without a moment to go on from would only be in the way of the next run.
-                    shutil.rmtree(path / PROGRESS_FOLDER, ignore_errors=True)
+                    remove_tree(path / PROGRESS_FOLDER)
                 raise
     finally:
         for place in missing:
-            if place.exists() and not any(place.iterdir()):
-                place.rmdir()
+            remove_empty(place)
+
+
+def check_replaceable(out: Path, force: bool) -> None:
+    """Refuse to replace an artefact unasked: it may be the one that is deployed, and cost a night.
+
+    Raises:
+        InputError: the folder holds a certificate or an ONNX file, and nobody said --force.
+    """
+    there = [name for name in (CERTIFICATE_FILE, MODEL_FILE) if os.path.lexists(out / name)]
+    if there and not force:
+        raise InputError(
+            f"{out}, which holds a finished artefact ({' and '.join(there)})",
+            "a folder without one",
+            "write another --out, or --force to replace it",
+        )
 
 
 def check_apart(out: Path, spec: ModelSpec) -> None:

@@ -12,16 +12,18 @@ from typing import Any, final
 
 from harden.cli.benched import Bench, timed
 from harden.cli.clock import minutes_left, within
-from harden.cli.console import console, write_file, write_json
+from harden.cli.console import annotate, say_lines, write_file, write_json
 from harden.cli.gauging import Ask, Gauge, Way
 from harden.errors import BaselineError, HardenError, InputError
+from harden.plain_text import markdown, markup
 from harden.regression.baseline import compared_in_part, read, require_same
-from harden.regression.github import SUMMARY, annotation, append_summary
+from harden.regression.github import SUMMARY, append_summary
 from harden.regression.machine import as_json, as_junit, broken_junit
 from harden.regression.records import Check, described
 from harden.regression.verdict import GOOD, Comparison, Rule, Verdict, judge
 from harden.regression.wording import as_html, as_markdown, as_text, headline
 
+_MADE_WITH = ("norm", "eps", "attacks", "steps", "restarts", "test_images", "certify", "seed")
 _UNITS = (("pp", 100.0), ("%", 100.0), ("", 1.0))
 
 
@@ -50,6 +52,7 @@ class Gate:
         bench: how speed is checked; None where it is not.
         minutes: how long all may take, None for no limit; what is finished by then is compared, and is no
             PASS.
+        made: the options that a baseline would be made with, as they are typed.
 
     Raises:
         InputError: there is another word for inconclusive, a floor without a baseline, or nothing to check;
@@ -63,6 +66,7 @@ class Gate:
     label: str = ""
     bench: Bench | None = None
     minutes: float | None = None
+    made: tuple[str, ...] = ("--norm", "linf", "--eps", "8/255")
 
     def __post_init__(self) -> None:
         if self.inconclusive not in ("warn", "fail"):
@@ -100,7 +104,7 @@ def check(model: str, data: str, gate: Gate, files: Files) -> int:
         _write_broken(files, names, error)
         raise
     code = verdict.exit_code(gate.strict)
-    console.print(as_text(verdict), markup=False, soft_wrap=True)
+    say_lines(as_text(verdict))
     _write(files, verdict, gate, {"models": models, "exit_code": code})
     _tell_github(as_markdown(verdict), headline(verdict) if code != GOOD else "")
     return code
@@ -124,11 +128,25 @@ def share(option: str, text: str) -> float:
     return value
 
 
+def typed(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a file of options says of how a baseline is made, as options; the threat in any case.
+
+    Args:
+        settings: of `harden baseline update`, by the parameters of its function.
+    """
+    chosen: dict[str, Any] = {"norm": "linf", "eps": "8/255"}
+    chosen |= {name: settings[name] for name in _MADE_WITH if settings.get(name) not in (None, False)}
+    words = [(f"--{name.replace('_', '-')}", value) for name, value in chosen.items()]
+    return tuple(word for flag, value in words for word in ([flag] if value is True else [flag, str(value)]))
+
+
 def _known(model: str, data: str, gate: Gate, baseline: Path) -> list[Check]:
     """The baseline's checks of this model."""
-    words = ["harden", "baseline", "update", model, "--data", data, "--norm", "linf", "--eps", "8/255"]
+    words = ["harden", "baseline", "update", model, "--data", data, *gate.made]
     words += ["--baseline", str(baseline), *(("--label", gate.label) if gate.label else ())]
     words += ["--black-box"] if gate.way.black_box else []
+    for option, values in (("--mean", gate.way.mean), ("--std", gate.way.std)):
+        words += [] if values is None else [option, ",".join(f"{each:g}" for each in values)]
     make = f"run `{shlex.join(words)}` on the model to keep, and commit it"
     checks = read(baseline, make).checks
     found = [check for _, check in sorted(checks.items()) if check.label == gate.label]
@@ -156,12 +174,17 @@ def _judged(gauge: Gauge, gate: Gate, known: list[Check]) -> tuple[Verdict, dict
     models, seen = {}, set()
     for number, check in enumerate(known):
         left = minutes_left(gate.minutes)
-        now, broken = gauge.watched(Ask.again(check), None if left is None else left / (len(known) - number))
+        ask = Ask.again(check)
+        now, broken = gauge.watched(ask, None if left is None else left / (len(known) - number))
+        if step := gauge.next_step(ask, ["evaluate"]):
+            broken = (*broken, str(step))
         # One file's clean answers are the same under every threat: counted once, or Holm pays for each.
         clean = check.setting.data, check.outcomes["clean"].correct
         again = clean in seen
         comparisons += [
-            one for one in compared_in_part(check, now, broken) if not (again and one.measure == "clean")
+            one
+            for one in gauge.cautioned(compared_in_part(check, now, broken))
+            if not (again and one.measure == "clean")
         ]
         seen.add(clean)
         models[check.name] = {"before": described(check.model), "now": described(now.model)}
@@ -169,7 +192,7 @@ def _judged(gauge: Gauge, gate: Gate, known: list[Check]) -> tuple[Verdict, dict
     if gate.bench is None:
         return verdict, models
     # Last: an attack is longer than all rounds, and a machine is calmer when nothing else begins.
-    return replace(verdict, speed=timed(gauge.path, gauge.splits, gate.bench, way=gate.way)), models
+    return replace(verdict, speed=timed(gauge.bare, gauge.splits, gate.bench, way=gate.way)), models
 
 
 def _write(files: Files, verdict: Verdict, gate: Gate, more: Mapping[str, Any]) -> None:
@@ -189,26 +212,22 @@ def _write_broken(files: Files, names: list[str], error: Exception) -> None:
     else:
         said = f"harden itself failed: {type(error).__name__}: {error}"
     said = " ".join(said.split())
-    text = f"### Robustness gate: no answer\n\n{said}\n"
+    text = f"### Robustness gate: no answer\n\n{markdown(said)}\n"
     if files.junit is not None:
         write_file(files.junit, broken_junit(names, said))
     for path in (files.markdown, files.html):
         if path is not None:
             write_file(
-                path, text if path is files.markdown else f"<!doctype html>\n<pre>{_plain(said)}</pre>\n"
+                path, text if path is files.markdown else f"<!doctype html>\n<pre>{markup(said)}</pre>\n"
             )
     write_json(files.json, {"created": _now(), "state": "ERROR", "message": said})
     _tell_github(text, said)
 
 
-def _plain(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")
-
-
 def _tell_github(text: str, error: str) -> None:
     append_summary(text)
     if error and (os.environ.get(SUMMARY) or os.environ.get("GITHUB_ACTIONS") == "true"):
-        console.print(annotation("harden check", error), markup=False, soft_wrap=True)
+        annotate("harden check", error)
 
 
 def _now() -> str:

@@ -49,13 +49,13 @@ Accept = Annotated[
     typer.Option("--accept-regression", help="Why a step down is accepted; the baseline keeps it."),
 ]
 Junit = Annotated[
-    Path | None, typer.Option("--junit", callback=opt.writable, help="Write JUnit's XML to this file.")
+    Path | None, typer.Option("--junit", callback=opt.answer_file, help="Write JUnit's XML to this file.")
 ]
 Markdown = Annotated[
-    Path | None, typer.Option("--md", callback=opt.writable, help="Write Markdown to this file.")
+    Path | None, typer.Option("--md", callback=opt.answer_file, help="Write Markdown to this file.")
 ]
 Html = Annotated[
-    Path | None, typer.Option("--html", callback=opt.writable, help="Write a page to this file.")
+    Path | None, typer.Option("--html", callback=opt.answer_file, help="Write a page to this file.")
 ]
 Old = Annotated[Path, typer.Argument(help="The earlier baseline.")]
 New = Annotated[Path, typer.Argument(help="The later one.")]
@@ -81,6 +81,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
+    context: typer.Context,
     model: Model,
     data: opt.Data,
     baseline: BaselineToCheck = None,
@@ -109,7 +110,8 @@ def check(
 ) -> None:
     """Compare a file with the committed baseline on the same images: PASS, FAIL or INCONCLUSIVE."""
     from harden.cli.benched import Bench, slowdown
-    from harden.cli.gate import Files, Gate, share
+    from harden.cli.configuration import settings_of
+    from harden.cli.gate import Files, Gate, share, typed
     from harden.cli.gate import check as command
     from harden.cli.gauging import way_of
     from harden.regression.verdict import Rule
@@ -124,7 +126,8 @@ def check(
     speed = Bench(bench, bench_rounds, slowdown(bench_margin), alpha, bench_images) if bench else None
     known = baseline if baseline is not None or bench else DEFAULT
     way = way_of(batch_size, black_box, mean, std)
-    gate = Gate(known, rule, inconclusive, way, label, speed, minutes)
+    made = typed(settings_of(context, config, "baseline-update"))
+    gate = Gate(known, rule, inconclusive, way, label, speed, minutes, made)
     if code := command(model, data, gate, Files(junit, md, json_file, html)):
         raise typer.Exit(code)
 
@@ -140,9 +143,9 @@ def update(
     data: opt.Data,
     norm: opt.Norm = "linf",
     eps: opt.Eps = "8/255",
-    attacks: opt.Attacks = "quick",
-    steps: opt.Steps = 50,
-    restarts: opt.Restarts = 3,
+    attacks: opt.Attacks = "",
+    steps: opt.Steps = None,
+    restarts: opt.Restarts = None,
     test_images: opt.TestImages = 0,
     certify: Certify = False,
     label: Label = "",
@@ -160,8 +163,11 @@ def update(
     """Measure a file and write it into the baseline; a step down needs a reason."""
     from harden.cli.baselines import update as command
     from harden.cli.gauging import Ask, Gauge, way_of
+    from harden.cli.suites import chosen
 
-    ask = Ask(norm, eps, attacks, steps, restarts, test_images, seed, certify, label)
+    suite = chosen(attacks, steps, restarts)
+    own = (suite.attacks, suite.steps, suite.restarts)
+    ask = Ask(norm, eps, *own, test_images, seed, certify, label)
     gauge = Gauge.of(model, data, way_of(batch_size, black_box, mean, std))
     if code := command(gauge, ask, baseline, accept_regression, json_file):
         raise typer.Exit(code)

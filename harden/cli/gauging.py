@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -11,23 +11,28 @@ from typing import final
 from torch import Tensor
 
 from harden.bounds import Method
+from harden.certificate.distrust import Step
 from harden.cli.access import blind
-from harden.cli.bare import Bare, Numbers, file_of
-from harden.cli.console import Watch, console
-from harden.cli.evaluated import at_chance
+from harden.cli.bare import NORMALISED, Bare, Numbers, file_of
+from harden.cli.console import Watch, print_warning
+from harden.cli.datasets import for_evaluation
+from harden.cli.distrust import step_after
 from harden.cli.sampling import evaluated_images
 from harden.cli.specs import numbers
 from harden.cli.suites import RESTARTS, STEPS, suite_named
-from harden.data import Examples, Splits, from_loader, load
+from harden.data import Examples, Splits, from_loader
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, Phase, Standing, evaluate
+from harden.evaluation import Attempt, Evaluation, Phase, Standing, TrustCheck, evaluate
 from harden.evaluation.proofs import Search, prove
 from harden.graph import Graph
 from harden.models import Classifier
 from harden.models.checks import check_normalisation
 from harden.regression.measured import attack_setting, check_of, data_setting, distrusted, threat_record
 from harden.regression.records import Check, DataSetting, Setting
+from harden.regression.verdict import Comparison
 from harden.threats import Threat, from_name
+
+USUAL_BATCH = 256
 
 OnBatch = Callable[[Standing], None]
 
@@ -44,10 +49,18 @@ class Way:
         std: likewise.
     """
 
-    batch_size: int = 256
+    batch_size: int = USUAL_BATCH
     black_box: bool = False
     mean: Numbers = None
     std: Numbers = None
+
+    def words(self) -> list[str]:
+        """The options for it, as they are typed."""
+        words = [] if self.batch_size == USUAL_BATCH else ["--batch-size", str(self.batch_size)]
+        words += ["--black-box"] if self.black_box else []
+        for option, values in (("--mean", self.mean), ("--std", self.std)):
+            words += [] if values is None else [option, ",".join(map(str, values))]
+        return words
 
 
 @final
@@ -92,6 +105,12 @@ class Ask:
             certify=known.certified,
             label=check.label,
         )
+
+    def words(self) -> list[str]:
+        """The options for threat, images and seed, as they are typed."""
+        words = ["--norm", self.norm, "--eps", self.eps]
+        words += ["--test-images", str(self.sample)] if self.sample else []
+        return [*words, "--seed", str(self.seed)] if self.seed else words
 
     @property
     def threat(self) -> Threat:
@@ -145,11 +164,16 @@ class Gauge:
         path: an ONNX file.
         splits: the data.
         way: how it is gone about.
+        data: the spec of the data, as it is typed.
+
+    Attributes:
+        checks: the trust checks of what was measured last.
     """
 
-    def __init__(self, path: Path, splits: Splits, way: Way | None = None) -> None:
-        self.path, self.splits, self.way = path, splits, way or Way()
-        self._remark = ""
+    def __init__(self, path: Path, splits: Splits, way: Way | None = None, data: str = "") -> None:
+        self.path, self.splits, self.way, self._data = path, splits, way or Way(), data
+        self._caution = ""
+        self.checks: tuple[TrustCheck, ...] = ()
         self._images: dict[int, tuple[Examples, DataSetting]] = {}
 
     @classmethod
@@ -159,7 +183,7 @@ class Gauge:
         Raises:
             InputError: there is no such file, or the data can't be read.
         """
-        return cls(file_of(model), load(data), way)
+        return cls(file_of(model), for_evaluation(data, model), way, data)
 
     def images(self, sample: int) -> tuple[Examples, DataSetting]:
         """The images of a sample and their digests."""
@@ -184,47 +208,68 @@ class Gauge:
         """
         images, _ = self.images(ask.sample)
         setting = self.setting(ask)
-        model = self._bare.opaque() if self.way.black_box else self._reading[1]
+        model = self.bare.opaque() if self.way.black_box else self._reading[1]
         found = evaluate(
             model,
             from_loader(images, self.way.batch_size),
             ask.threat,
             ask.attempts(self.way),
-            judge=self._bare.judge,
+            judge=self.bare.judge,
             seed=ask.seed,
             minutes=minutes,
             on_batch=on_batch,
         )
-        self._remark = at_chance(found)
+        caution, self.checks = found.caution(self.splits.test.classes), found.checks
+        self._caution = f"{caution}; {NORMALISED}" if caution else ""
         certified = self._certified(images, found) if ask.certify else None
-        check = check_of(found, setting, self.path, certified, partly=minutes is not None)
+        check = check_of(found, setting, self.bare.content, certified, partly=minutes is not None)
         return check.model_copy(update={"label": ask.label}), distrusted(found)
 
     def watched(self, ask: Ask, minutes: float | None = None) -> tuple[Check, tuple[str, ...]]:
         """Measure, with a bar for who waits."""
         with Watch() as watch:
             found = self.measure(ask, lambda at: watch.phase(Phase.of("attack", at)), minutes)
-        if self._remark:
-            console.print(self._remark, markup=False, soft_wrap=True)
+        if self._caution:
+            print_warning(self._caution)
         return found
+
+    def cautioned(self, comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
+        """Comparisons of what was measured last, with the warning that it can't be told from guessing."""
+        return tuple(replace(each, guessing=self._caution) for each in comparisons)
+
+    def next_step(self, ask: Ask, command: Sequence[str], more: Sequence[str] = ()) -> Step | None:
+        """What to run next after the last measurement; None where no trust check fired.
+
+        Args:
+            ask: what was measured.
+            command: that measures again, "evaluate" or "baseline", "update".
+            more: its options beside those of the measurement.
+        """
+        words = [*command, str(self.path), "--data", self._data, *ask.words(), *self.way.words(), *more]
+        return step_after(words, self.checks, ask.attacks, ask.steps, ask.restarts)
 
     def load(self) -> None:
         """Load the file, and read it where it is read: what `measure` does at first."""
-        _ = self._bare if self.way.black_box else self._reading
+        _ = self.bare if self.way.black_box else self._reading
 
     @cached_property
-    def _bare(self) -> Bare:
+    def bare(self) -> Bare:
+        """The file, read once and loaded into the runtime.
+
+        Raises:
+            InputError: it does not fit the data.
+        """
         return Bare.of(self.path, self.splits, self.way.mean, self.way.std)
 
     @cached_property
     def _reading(self) -> tuple[Graph, Classifier]:
-        return self._bare.reading(from_loader(self.splits.test, self.way.batch_size))
+        return self.bare.reading(from_loader(self.splits.test, self.way.batch_size))
 
     def _certified(self, images: Examples, found: Evaluation) -> Tensor:
         """Which images are proved, without a climb: what is proved must not depend on the time there is."""
         search = Search(Method(climb=None), steps=0)
         source = from_loader(images, self.way.batch_size)
-        proved = prove(self._bare.executions(), source, found, search, arrange=self._bare.arrangement)
+        proved = prove(self.bare.executions(), source, found, search, arrange=self.bare.arrangement)
         if proved.disagreement is not None:
             raise InputError(
                 f"{self.path}, of which nothing is proved ({proved.disagreement})",

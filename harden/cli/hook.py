@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from harden.cli.drawn_page import check_page
+from harden.terminal import say
 from harden.verifier.command import main as verify
 
 _CERTIFICATE = "certificate.json"
@@ -28,9 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     folders = sorted({file.parent for file in files if file.with_name(_CERTIFICATE).exists()})
     codes = {0}
     for folder in folders:
-        print(f"{folder}:", flush=True)
+        say(f"{folder}:")
         # As a path, so that a folder whose name begins with a dash is no option.
-        codes.add(verify([str(folder.absolute())]))
+        codes.add(verify([str(folder.absolute())], check_page))
     return next((code for code in _WORST_FIRST if code in codes), max(codes))
 
 

@@ -7,13 +7,15 @@ import os
 import re
 import shlex
 from dataclasses import dataclass
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import final
 
-from harden.cli.console import console, write_file
+from harden import distribution
+from harden.cli.console import say, write_file
 from harden.cli.options import writable
 from harden.errors import InputError
+from harden.folders import check_inner
 from harden.threats import from_name
 
 _TARGETS = (
@@ -95,11 +97,12 @@ def init(folder: Path, wanted: Wanted, force: bool) -> int:
         )
     for path in files:
         writable(path)
+        check_inner(folder, *path.relative_to(folder).parent.parts)
     for path, content in files.items():
-        write_file(path, content)
+        write_file(path, content, named=False)
     _tell(folder, wanted, [str(path.relative_to(folder)) for path in files])
     if not sure:
-        _say(f"the jobs install {install!r}: make sure that your index has this one, or write --install")
+        say(f"the jobs install {install!r}: make sure that your index has this one, or write --install")
     return 0
 
 
@@ -115,34 +118,34 @@ def _gitlab(folder: Path) -> str:
 
 def _running(digits: bool) -> tuple[str, bool]:
     """What installs the harden that runs, and whether that is known: pip notes where it came from."""
-    name = "harden[demo]" if digits else "harden"
-    found = metadata.distribution("harden")
-    note = found.read_text("direct_url.json")
+    name = f"{distribution.NAME}[demo]" if digits else distribution.NAME
+    found = distribution.installed()
+    note = None if found is None else found.read_text("direct_url.json")
     if note is None:
-        return f"{name}=={found.version}", True
+        return f"{name}=={distribution.VERSION}", found is not None
     origin = json.loads(note)
     vcs = origin.get("vcs_info", {})
     if "commit_id" in vcs:
         return f"{name} @ {vcs['vcs']}+{origin['url']}@{vcs['commit_id']}", True
     # From a folder or a file of this machine, which no job has.
-    return f"{name}=={found.version}", False
+    return f"{name}=={distribution.VERSION}", False
 
 
 def _tell(folder: Path, wanted: Wanted, written: list[str]) -> None:
     for name in written:
-        _say(f"wrote {folder / name}")
+        say(f"wrote {folder / name}")
     if _GITLAB_BESIDE in written:
-        _say(f"add to {_GITLAB}, under include:  - local: {_GITLAB_BESIDE}")
+        say(f"add to {_GITLAB}, under include:  - local: {_GITLAB_BESIDE}")
     enter = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
-    _say("next, with the model to keep:")
-    _say(f"  {enter}harden baseline update {shlex.quote(wanted.model)} --config harden.toml")
-    _say("then commit:")
-    _say(f"  {enter}git add {' '.join(shlex.quote(name) for name in (*written, _BASELINE))}")
+    say("next, with the model to keep:")
+    say(f"  {enter}harden baseline update {shlex.quote(wanted.model)}")
+    say("then commit:")
+    say(f"  {enter}git add {' '.join(shlex.quote(name) for name in (*written, _BASELINE))}")
     needed = [wanted.model, *_files_of(wanted.data)]
     missing = [name for name in needed if not (folder / name).exists()]
-    _say(f"the jobs need {' and '.join(needed)} too: commit, or let a step before the check bring them")
+    say(f"the jobs need {' and '.join(needed)} too: commit, or let a step before the check bring them")
     if missing:
-        _say(f"not there yet: {', '.join(missing)}")
+        say(f"not there yet: {', '.join(missing)}")
 
 
 def _files_of(data: str) -> list[str]:
@@ -152,7 +155,3 @@ def _files_of(data: str) -> list[str]:
 
 def _template(name: str) -> str:
     return (resources.files("harden.cli") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _say(line: str) -> None:
-    console.print(line, markup=False, soft_wrap=True)

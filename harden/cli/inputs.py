@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from harden.cli.choice import Choice
-from harden.cli.console import console
+from harden.cli.console import say
 from harden.cli.preparing import Ready
 from harden.data import Examples
 
@@ -18,11 +18,15 @@ def print_inputs(choice: Choice, ready: Ready) -> None:
     """Print data, model, threat, recipe and budget."""
     train, test = ready.splits.train, ready.test
     lines = [("data", f"{ready.splits.name}: {len(train)} to train on, {len(test)} to test on")]
+    if ready.splits.remarks:
+        lines.append(("", "; ".join(ready.splits.remarks)))
     lines.append(("", f"{balance(train)}; images of {'x'.join(map(str, train.image_shape))}"))
     if ready.dropped:
         lines.append(("", f"{ready.dropped} training images left out: they are test images too"))
     if train.groups is not None:
-        lines.append(("", f"{len(set(train.groups.tolist()))} groups of training images, never parted"))
+        groups, share = len(set(train.groups.tolist())), ready.held_out / len(train)
+        held = f"{ready.held_out} images ({100 * share:.3g} %) held out for validation"
+        lines.append(("", f"{groups} groups of training images, never parted: {held}"))
     if ready.unlabelled is not None:
         lines.append(("", f"{len(ready.unlabelled)} images of {ready.unlabelled.name} for pretraining"))
     lines.append(("model", f"{choice.model}: {ready.model.describe()}"))
@@ -32,7 +36,7 @@ def print_inputs(choice: Choice, ready: Ready) -> None:
     if weights:
         lines.append(("", f"class weights {', '.join(f'{weight:.3g}' for weight in weights)}"))
     for name, text in lines:
-        console.print(f"{name:10}{text}", soft_wrap=True)
+        say(f"{name:10}{text}")
 
 
 def balance(examples: Examples) -> str:
@@ -54,6 +58,7 @@ def inputs_as_json(choice: Choice, ready: Ready) -> dict[str, Any]:
             "train": len(train),
             "test": len(ready.test),
             "dropped": ready.dropped,
+            "read": list(ready.splits.remarks),
             "groups": None if train.groups is None else len(set(train.groups.tolist())),
             "unlabelled": None if ready.unlabelled is None else len(ready.unlabelled),
             "classes": dict(zip(train.classes, counts, strict=True)),

@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated
 
 import typer
 
 from harden.cli.configuration import fill_defaults
+from harden.distribution import VERSION
 from harden.errors import InputError
+from harden.terminal import LogStream, say
 
-
-@final
-class _Stderr:
-    """The standard error of the moment, so that log lines stay above rich's bars, which replace it."""
-
-    def write(self, text: str) -> int:
-        return sys.stderr.write(text)
-
-    def flush(self) -> None:
-        sys.stderr.flush()
+_KEPT = (".onnx", ".npz", ".safetensors", ".pt", ".pth", ".py", ".toml")
 
 
 def show_log(verbose: bool) -> bool:
     """Let the library's log be seen; without -v its warnings alone."""
     if not logging.getLogger().handlers:
-        logging.basicConfig(stream=_Stderr(), format="%(name)s: %(message)s")
+        logging.basicConfig(stream=LogStream(), format="%(name)s: %(message)s")
     logging.getLogger("harden").setLevel(logging.INFO if verbose else logging.WARNING)
     return verbose
 
 
 def _show_log_too(verbose: bool) -> bool:
     return show_log(True) if verbose else False
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        say(f"harden {VERSION}")
+        raise typer.Exit
 
 
 def writable(path: Path | None) -> Path | None:
@@ -45,6 +43,13 @@ def writable(path: Path | None) -> Path | None:
             seen = f"{path} can't be written"
             raise InputError(seen, "a file in a folder that can be written", "name another file")
     return path
+
+
+def answer_file(path: Path | None) -> Path | None:
+    """As `writable`, and refuse what nobody means to replace by an answer: a model, data, a certificate."""
+    if path is not None and path.is_file() and (path.suffix in _KEPT or path.name == "certificate.json"):
+        raise InputError(f"{path}, which is there and is no answer of a command", "another file", "name one")
+    return writable(path)
 
 
 Model = Annotated[
@@ -91,10 +96,24 @@ ClassWeights = Annotated[
 Budget = Annotated[str, typer.Option(help="10min | 300E (passes per training image) | 3epochs")]
 LearningRate = Annotated[float, typer.Option(help="Peak learning rate of AdamW.")]
 Attacks = Annotated[
-    str, typer.Option("--attacks", help="pgd | quick | standard (as AutoAttack) | thorough: what evaluates.")
+    str,
+    typer.Option(
+        "--attacks",
+        help="standard (as AutoAttack) | thorough | quick | pgd: what evaluates; standard, or pgd where its "
+        "--steps or --restarts are given.",
+        show_default="standard",
+    ),
 ]
-Steps = Annotated[int, typer.Option(help="Steps of each PGD in the evaluation, with --attacks pgd.")]
-Restarts = Annotated[int, typer.Option(help="Restarts of each PGD in the evaluation, likewise.")]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps", help="Steps of each PGD in the evaluation, for --attacks pgd.", show_default="50"
+    ),
+]
+Restarts = Annotated[
+    int | None,
+    typer.Option("--restarts", help="Restarts of each PGD in the evaluation, likewise.", show_default="3"),
+]
 Minutes = Annotated[
     float | None,
     typer.Option(help="End after so many minutes; what is finished by then is the result, and says so."),
@@ -213,12 +232,23 @@ Config = Annotated[
         "--config",
         is_eager=True,  # before the options whose defaults it gives
         callback=fill_defaults,
-        help="A TOML file with these options by name, or a pyproject.toml with \\[tool.harden].",
+        help="A TOML file with these options by name, or a pyproject.toml with \\[tool.harden]; by default "
+        "the harden.toml in this folder, where there is one; none for no file.",
     ),
 ]
 Json = Annotated[
     Path | None,
-    typer.Option("--json", callback=writable, help="Write the result to this file as JSON."),
+    typer.Option("--json", callback=answer_file, help="Write the result to this file as JSON."),
+]
+PageFile = Annotated[
+    Path | None, typer.Option("--out", help="Where to write the page; FOLDER/report.html by default.")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace the artefact that --out holds; without it none is replaced.")
+]
+VerboseFirst = Annotated[bool, typer.Option("--verbose", "-v", help="Show the library's log.")]
+Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Print the version.")
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", callback=_show_log_too, help="Show the library's log.")

@@ -3,64 +3,99 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, final
 
-from rich.table import Table
-
+from harden.artefact.certifying import TIME_WAS_UP
 from harden.artefact.loaded import Artefact
+from harden.certificate.distrust import Step, reasons
+from harden.certificate.guessing import caution_of
 from harden.certificate.schema import ClassRecord, Proportion
-from harden.cli.console import console
+from harden.cli import distrust
+from harden.cli.console import print_warning, say, say_table
+from harden.cli.suites import DEFAULT, RESTARTS, STEPS
 from harden.statistics import Proportion as Measured
 
 
-def print_artefact(artefact: Artefact) -> None:
-    """Print before and after with n and intervals, and where the files are."""
+@final
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How an artefact was evaluated, as the options say it.
+
+    Attributes:
+        data: the spec of the data.
+        attacks: the suite's name.
+        steps: of `pgd`.
+        restarts: likewise.
+        test_images: how many of the test images; 0 for all.
+    """
+
+    data: str
+    attacks: str = DEFAULT
+    steps: int = STEPS
+    restarts: int = RESTARTS
+    test_images: int = 0
+
+
+def next_step(artefact: Artefact, asked: Asked) -> Step | None:
+    """What to run next where a trust check fired: `harden evaluate` on the folder."""
     predicate = artefact.certificate.predicate
     threat = predicate.threat
-    table = Table(
-        title=f"Accuracy on {predicate.data.n} test images, {threat.norm} eps {threat.eps}, 95 % intervals",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
-    for name in ("", "clean", "robust, at most", "certified, at least"):
-        table.add_column(name, justify="left")
+    words = distrust.evaluate_words([str(artefact.folder)], asked.data, threat.norm, threat.eps)
+    words += ["--test-images", str(asked.test_images)] if asked.test_images else []
+    return distrust.step_after(words, predicate.checks, asked.attacks, asked.steps, asked.restarts)
+
+
+def print_artefact(artefact: Artefact, asked: Asked) -> None:
+    """Print before and after with n and intervals, why they are not trusted, and where the files are."""
+    predicate = artefact.certificate.predicate
+    threat = predicate.threat
+    rows = []
     if predicate.comparison is not None:
         other = predicate.comparison
         beside = _cell(other.robust) if other.status == "ok" else "unreliable"
-        table.add_row(other.name, _cell(other.clean), beside, "not tried")
+        rows.append((other.name, _cell(other.clean), beside, "not tried"))
     proved = "not tried" if predicate.bracket.method is None else _cell(predicate.bracket.certified)
-    robust = _cell(predicate.bracket.robust) if predicate.status == "ok" else "unreliable, see the page"
-    table.add_row("exported file", _cell(predicate.clean), robust, proved)
-    console.print(table)
-    console.print("at most: what attacks left standing; at least: what was proved")
+    robust = _cell(predicate.bracket.robust) if predicate.status == "ok" else "unreliable"
+    rows.append(("exported file", _cell(predicate.clean), robust, proved))
+    title = f"Accuracy on {predicate.data.n} test images, {threat.norm} eps {threat.eps}, 95 % intervals"
+    say_table(("", "clean", "robust, at most", "certified, at least"), rows, title=title)
+    if caution := caution_of(predicate):
+        print_warning(caution)
+    say("at most: what attacks left standing; at least: what was proved")
+    if predicate.data.split.endswith(TIME_WAS_UP):
+        say(f"all numbers are of {predicate.data.split}")
     for point in () if predicate.proof is None else predicate.proof.points:
         share = _whole(point.certified)
-        console.print(f"proved for every change up to {point.eps}: {share}", soft_wrap=True)
+        say(f"proved for every change up to {point.eps}: {share}")
     worst = _worst_class(artefact)
     if worst is not None:
-        console.print(
-            f"worst class {worst.label}: clean {_whole(worst.clean)}, robust at most {_whole(worst.robust)}",
-            soft_wrap=True,
-        )
-    console.print(f"\nfiles in {artefact.folder}/")
+        say(f"worst class {worst.label}: clean {_whole(worst.clean)}, robust at most {_whole(worst.robust)}")
+    distrust.say_why(predicate.checks, next_step(artefact, asked))
+    say()
+    say(f"files in {artefact.folder}/")
     for name, what in _FILES.items():
         if (artefact.folder / name).exists():
-            console.print(f"  {name:18} {what}", soft_wrap=True)
-    console.print(f"check them again with: harden verify {shlex.quote(str(artefact.folder))}", soft_wrap=True)
+            say(f"  {name:18} {what}")
+    say(f"check them again with: harden verify {shlex.quote(str(artefact.folder))}")
 
 
 def exit_code(artefact: Artefact) -> int:
     """0, or 1 where a trust check says that the attack number can't be believed."""
-    return 0 if artefact.certificate.predicate.status == "ok" else 1
+    return distrust.exit_code(artefact.certificate.predicate.status)
 
 
-def as_json(artefact: Artefact) -> dict[str, Any]:
-    """The main numbers of a certificate."""
+def as_json(artefact: Artefact, asked: Asked) -> dict[str, Any]:
+    """The main numbers of a certificate; where they are not trusted, why, and what to run next."""
     predicate = artefact.certificate.predicate
-    other = predicate.comparison
+    other, step = predicate.comparison, next_step(artefact, asked)
     return {
         "status": predicate.status,
+        "reasons": list(reasons(predicate.checks)),
+        "next": None if step is None else step.command,
+        "warnings": [caution] if (caution := caution_of(predicate)) else [],
+        "n": predicate.data.n,
+        "split": predicate.data.split,
         "threat": predicate.threat.model_dump(mode="json"),
         "clean": predicate.clean.model_dump(mode="json"),
         "robust": predicate.bracket.robust.model_dump(mode="json") if predicate.status == "ok" else None,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, final
 
-from rich.table import Table
-
 from harden.cli.batches import fitted
 from harden.cli.choice import Choice
-from harden.cli.console import console, print_kernels, write_json
+from harden.cli.console import print_kernels, say, say_table, write_json
+from harden.cli.exportability import check_export, exportability_as_json
 from harden.cli.inputs import inputs_as_json, print_inputs
 from harden.cli.preparing import Ready, prepare
 from harden.cli.trial import EvaluationPace, evaluation_pace
@@ -20,6 +19,7 @@ from harden.hardening import stages
 from harden.models import float32_copy
 from harden.models.memory import ran_out_of_memory
 from harden.training import Budget, Stage
+from harden.training.first_epoch import CLEARLY, too_small
 from harden.training.fitting import Pace, pace, peak_memory
 
 _CURVE_STEPS, _CURVE_RUNGS = 20, 5
@@ -44,10 +44,11 @@ def plan(choice: Choice) -> int:
         ready = fitted(ready, None)
     print_inputs(choice, ready)
     print_kernels(ready.options.device)
+    export = exportability_as_json(check_export(ready))
     _print_options(choice)
     estimates, memory = _measured(choice, ready)
     _print_estimates(estimates, memory, ready)
-    write_json(choice.json_file, _as_json(choice, ready, estimates, memory))
+    write_json(choice.json_file, {**_as_json(choice, ready, estimates, memory), "export": export})
     return 0
 
 
@@ -81,6 +82,10 @@ def _stage(stage: Stage, number: int, measured: Pace, evaluation: EvaluationPace
     whole, images = ready.options.budget, ready.trained_on
     budget = whole.part(1 - ready.recipe.pretrain_share) if number else stage.budget
     passes = _passes(budget, measured, images)
+    epochs = passes / (measured.passes_per_image * images)
+    # In seconds it is an estimate, and the run itself refuses what misses by less.
+    if stage.name == "finetune" and epochs < (CLEARLY if budget.unit == "s" else 1 - 1e-6):
+        raise too_small(replace(stage, budget=budget), epochs)
     seconds = passes / measured.passes
     beside = stage.name == "finetune" and budget.unit == "epochs"
     if beside:
@@ -123,24 +128,23 @@ def _print_options(choice: Choice) -> None:
     for word, text in (("file", str(choice.config)), ("flag", "the command line, before the file")):
         names = sorted(name for name, origin in choice.origins.items() if origin == word and name != "config")
         said = ", ".join(name.removesuffix("_file") for name in names)
-        console.print(f"{'options':10}from {text}: {said or 'none'}", soft_wrap=True)
+        say(f"{'options':10}from {text}: {said or 'none'}")
 
 
 def _print_estimates(estimates: list[Estimate], memory: int, ready: Ready) -> None:
-    console.print("\nan estimate, from a few steps on a copy; other work on this machine changes it")
-    table = Table(box=None, pad_edge=False)
-    for name in ("stage", "passes", "passes/s", "seconds"):
-        table.add_column(name, justify="left" if name == "stage" else "right")
+    say()
+    say("an estimate, from a few steps on a copy; other work on this machine changes it")
+    rows = []
     for each in estimates:
         most = "at most " if each.bound else ""
         costs = (f"{most}{each.passes:,.0f}", f"{each.passes_per_second:,.0f}", f"{most}{each.seconds:,.0f}")
-        table.add_row(each.name, *costs)
+        rows.append((each.name, *costs))
     passes, seconds = sum(each.passes for each in estimates), sum(each.seconds for each in estimates)
-    table.add_row("in all", f"{passes:,.0f}", "", f"{seconds:,.0f}")
-    console.print(table)
+    rows.append(("in all", f"{passes:,.0f}", "", f"{seconds:,.0f}"))
+    say_table(("stage", "passes", "passes/s", "seconds"), rows, right_from=1)
     where = "on the device" if ready.options.device.type == "cuda" else "of this process, at least"
-    console.print(f"memory {memory / 2**20:,.0f} MiB {where}, in batches of {ready.batch_size}")
-    console.print("nothing was written; without --dry-run the run begins")
+    say(f"memory {memory / 2**20:,.0f} MiB {where}, in batches of {ready.batch_size}")
+    say("nothing was written; without --dry-run the run begins")
 
 
 def _as_json(choice: Choice, ready: Ready, estimates: list[Estimate], memory: int) -> dict[str, Any]:
@@ -148,6 +152,7 @@ def _as_json(choice: Choice, ready: Ready, estimates: list[Estimate], memory: in
         **inputs_as_json(choice, ready),
         "options": dict(choice.origins),
         "evaluation": {
+            "attacks": choice.attacks,
             "steps": choice.steps,
             "restarts": choice.restarts,
             "bfloat16": choice.bfloat16,

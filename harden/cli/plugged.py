@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from harden import kernels
 from harden.artefact.gated import exported, first_images
 from harden.artefact.session import Session
+from harden.certificate.distrust import next_attacks
 from harden.cli.bare import classes_of, file_of
 from harden.cli.gauging import Ask, Gauge, Way
 from harden.data import Examples, Source, Splits, from_loader, load
@@ -52,7 +53,13 @@ class Plugged:
             InputError: the model is neither a path nor a network, or the data are none.
             ExportError: the exported file does not compute what the network does.
         """
-        splits = data if isinstance(data, Splits) else load(data) if isinstance(data, str) else None
+        splits = (
+            data
+            if isinstance(data, Splits)
+            else load(data, needs_train=False)
+            if isinstance(data, str)
+            else None
+        )
         source = from_loader(splits.test if splits is not None else data, 256)
         if isinstance(model, nn.Module):
             path, classes = _exported(model, source, folder)
@@ -99,11 +106,12 @@ class Plugged:
             InputError: a trust check fired.
             RegressionError: it is a step down without a reason.
         """
-        check, distrust = gauge.measure(self._ask(threat, attacks))
+        ask = self._ask(threat, attacks)
+        check, distrust = gauge.measure(ask)
         if distrust:
-            raise InputError(
-                f"a number that can't be trusted: {'; '.join(distrust)}", "one that can", "mend the model"
-            )
+            stronger = next_attacks(gauge.checks, attacks).removeprefix("--attacks ")
+            remedy = f'write attacks="{stronger}"' if stronger in _STRONGER else "mend the model"
+            raise InputError(f"a number that can't be trusted: {'; '.join(distrust)}", "one that can", remedy)
         update(self.path, check, reason, patience=patience)
         robust = check.outcomes["robust"].accuracy
         return f"{check.name} -> robust {Proportion(robust.count, robust.n)}"
@@ -119,7 +127,7 @@ class Plugged:
         ask = self._ask(threat, attacks)
         require_same(before.name, before.setting, gauge.setting(ask))
         now, broken = gauge.measure(ask)
-        return compared(before, now, broken)
+        return gauge.cautioned(compared(before, now, broken))
 
     @staticmethod
     def backend() -> str:
@@ -138,6 +146,7 @@ class Plugged:
         return ask
 
 
+_STRONGER = ("standard", "thorough")
 _NORMS = ("linf", "l2", "l1")
 
 

@@ -10,7 +10,7 @@ import torch
 
 from harden.artefact.folder import check_folder
 from harden.cli.choice import Choice
-from harden.cli.folders import check_apart
+from harden.cli.folders import check_apart, check_replaceable
 from harden.cli.logs import Tracker, trackers
 from harden.cli.proving import search_named
 from harden.cli.recipes import check_class_weights, class_weights, recipe
@@ -24,6 +24,7 @@ from harden.evaluation import Attempt
 from harden.evaluation.pace import Pace
 from harden.evaluation.proofs import Search
 from harden.hardening import Recipe
+from harden.hardening.run import held_out_of
 from harden.models import Classifier, FastCopy
 from harden.models.devices import check_device
 from harden.threats import Threat, from_name
@@ -62,6 +63,7 @@ class Ready:
         recipe: how to harden.
         model: the classifier, on the CPU.
         batch_size: images at a time in training.
+        seed: of everything random.
     """
 
     options: Options
@@ -74,11 +76,14 @@ class Ready:
     recipe: Recipe
     model: Classifier
     batch_size: int
+    seed: int = 0
 
     @property
     def held_out(self) -> int:
-        """About how many training images choose the checkpoint."""
+        """How many training images choose the checkpoint; about as many, where there are no groups."""
         n = len(self.splits.train)
+        if self.splits.train.groups is not None:
+            return len(held_out_of(self.source(), self.recipe, self.seed)[1])
         return round(n * min(self.recipe.held_out, self.recipe.held_out_limit / n))
 
     @property
@@ -126,8 +131,22 @@ def read_options(choice: Choice) -> Options:
     device = check_device(choice.device)
     found = trackers(choice.log)
     check_folder(choice.out)
+    if choice.force and choice.resume:
+        raise InputError(
+            "--force with --resume", "one of them: to replace a run, or to go on with it", "leave one out"
+        )
     check_apart(choice.out, ModelSpec(choice.model, str(choice.weights) if choice.weights else None))
+    if not choice.resume:
+        _check_replaceable(choice)
     return Options(threat, budget, attempts, device, found, search)
+
+
+def _check_replaceable(choice: Choice) -> None:
+    try:
+        check_replaceable(choice.out, choice.force)
+    except InputError as error:
+        instead = f"{error.instead}, or --resume to have its result told again"
+        raise InputError(error.seen, error.expected, instead) from None
 
 
 def prepare(choice: Choice) -> Ready:
@@ -159,7 +178,17 @@ def prepare(choice: Choice) -> Ready:
     others = None if made.pretrain is None else _unlabelled(choice, splits)
     _log.info("%s", model.describe())
     return Ready(
-        options, spec, spec.resolved(), splits, dropped, others, test, made, model, choice.batch_size
+        options,
+        spec,
+        spec.resolved(),
+        splits,
+        dropped,
+        others,
+        test,
+        made,
+        model,
+        choice.batch_size,
+        choice.seed,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import time
@@ -15,24 +14,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harden.artefact.arena import limit_arena
 from harden.artefact.executions import executions
-from harden.artefact.session import Session
+from harden.artefact.session import Session, read_model
 from harden.bounds import Branching, Method, Program
 from harden.bounds.properties import Answer, answers, box_of, check_boxes, check_fits
 from harden.bounds.region import Region
 from harden.bounds.vnnlib import Property, parse
+from harden.certificate.canonical import sha256_bytes
 from harden.certificate.optimisation_levels import DEFAULT
 from harden.cli.bare import file_of
-from harden.cli.console import console, write_json
+from harden.cli.console import say, write_json
 from harden.cli.proving import method_named
 from harden.errors import InputError
 from harden.evaluation.counterexamples import counterexample
 from harden.evaluation.proof_report import LIMITS
 from harden.evaluation.restarts import Counterexample, Restarts, Subject
 from harden.evaluation.runtime_agreement import Compared, Execution, first_disagreement, points_of
-from harden.files import refuse_pointer, write_bytes
+from harden.files import read_bytes, refuse_pointer, write_named
 from harden.graph import Graph, GraphNetwork
-from harden.models import frozen
+from harden.limits import PROPERTY_BYTES
+from harden.models import untouched
 from harden.models.devices import check_device
 
 MINUTES, METHOD = 5.0, "branch-and-bound"
@@ -112,15 +114,17 @@ def decide(spec: str, question: Question, json_file: Path | None) -> int:
     path, method = file_of(spec), str(question.found_how(0.0))
     device = check_device(question.device)
     given = parse(_text(question.file))
-    executed = executions(path, classifier=False, device=device)
+    limit_arena()
+    content = read_model(path)
+    executed = executions(content, classifier=False, device=device)
     graph, program = _default(executed), executed[0].program
     check_boxes(given)
     check_fits(program, given)
     network = GraphNetwork(graph).eval().to(device)
-    subject = Subject(network, Session(path, exported=False), program.size, given)
+    subject = Subject(network, Session(content, exported=False, name=str(path)), program.size, given)
     points = _points(program, given, question.seed).to(device)
     together = min(MOST_TOGETHER, max(1, VALUES // sum(math.prod(node.shape[1:]) for node in graph.nodes)))
-    with frozen(network), device:
+    with untouched(network), device:
         apart = first_disagreement(executed, points)
         attacks = _Attacks(subject, together, question.seed, until)
         found, said = _searched(() if apart else executed, attacks, question, until)
@@ -139,15 +143,15 @@ def decide(spec: str, question: Question, json_file: Path | None) -> int:
             "seconds": time.monotonic() - began,
             "witness": None if written is None else str(written),
             "output": None if found is None else found.y.tolist(),
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "sha256": sha256_bytes(content),
             "limits": list(LIMITS),
         },
     )
     if apart is not None:
-        console.print(f"nothing is proved: {apart}", soft_wrap=True)
+        say(f"nothing is proved: {apart}")
     elif answer == "unknown":
-        console.print(_open(said), soft_wrap=True)
-    console.print(answer)
+        say(_open(said))
+    say(answer)
     return 0
 
 
@@ -239,20 +243,18 @@ def _write_witness(found: Counterexample | None, path: Path | None) -> Path | No
     if found is None:
         return None
     if path is None:
-        console.print("a counterexample was found; --witness FILE.npy writes it", soft_wrap=True)
+        say("a counterexample was found; --witness FILE.npy writes it")
         return None
-    content: Any = io.BytesIO()
-    np.save(content, found.x[None])  # as a batch of one, which a session takes
-    write_bytes(path, content.getvalue())
-    console.print(
-        f"counterexample in {path}, which onnxruntime answers with {found.y.tolist()}", soft_wrap=True
-    )
+    buffer: Any = io.BytesIO()
+    np.save(buffer, found.x[None])  # as a batch of one, which a session takes
+    write_named(path, buffer.getvalue())
+    say(f"counterexample in {path}, which onnxruntime answers with {found.y.tolist()}")
     return path
 
 
 def _text(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, PROPERTY_BYTES)
         refuse_pointer(content, path)
         return content.decode()
     except (OSError, UnicodeDecodeError) as error:

@@ -12,10 +12,12 @@ from harden.cli.answers import StoppedError
 from harden.cli.batches import fitted, no_room
 from harden.cli.choice import Choice
 from harden.cli.codes import NO_ROOM
-from harden.cli.console import Watch, console, print_costs, print_kernels, write_json
+from harden.cli.console import Watch, print_costs, print_kernels, say, write_json
+from harden.cli.exportability import check_export
 from harden.cli.folders import can_go_on, holds_a_run, output_folder
 from harden.cli.inputs import print_inputs
-from harden.cli.outcome import as_json, exit_code, print_artefact
+from harden.cli.kept_weights import weights_kept
+from harden.cli.outcome import Asked, as_json, exit_code, print_artefact
 from harden.cli.preparing import Ready, prepare
 from harden.data import from_loader
 from harden.description import JSON, describe
@@ -52,7 +54,12 @@ def _run(choice: Choice) -> int:
         print_inputs(choice, ready)
         print_kernels(ready.options.device)
         try:
-            artefact = _finished(choice, ready, out) or _certified(choice, ready, out)
+            artefact = _finished(choice, ready, out)
+            if artefact is None:
+                # What goes on was tried when it began.
+                if not (choice.resume and can_go_on(progress)):
+                    check_export(ready)
+                artefact = _certified(choice, ready, out)
         except KeyboardInterrupt:
             if can_go_on(progress):
                 raise _stopped(progress) from None
@@ -73,8 +80,9 @@ def _run(choice: Choice) -> int:
             # Outside of the handler, whose traceback holds on to the memory that is to be looked at.
             raise no_room(choice, ready)
     print_costs(artefact.certificate.predicate.provenance.stages)
-    print_artefact(artefact)
-    write_json(choice.json_file, as_json(artefact))
+    asked = Asked(choice.data, choice.attacks, choice.steps, choice.restarts, choice.test_images)
+    print_artefact(artefact, asked)
+    write_json(choice.json_file, as_json(artefact, asked))
     return exit_code(artefact)
 
 
@@ -107,7 +115,7 @@ def _finished(choice: Choice, ready: Ready, out: Path) -> Artefact | None:
     plan = {**plan_of(job, ready.options.device.type), **_evaluation(choice, ready)}
     artefact = finished(out, plan)
     if artefact is not None:
-        console.print(f"this run has ended before: {out} is as it left it")
+        say(f"this run has ended before: {out} is as it left it")
     return artefact
 
 
@@ -131,25 +139,27 @@ def _certified(choice: Choice, ready: Ready, out: Path) -> Artefact:
             seed=choice.seed,
             device=ready.options.device,
             unlabelled=ready.unlabelled_source(),
+            exportable=False,  # which was looked at, on the test images
             checkpoints=checkpoints,
             on_step=_to_all((watch.step, *ready.options.trackers)),
         )
         # A network with fresh weights is at chance: there is nothing to compare with.
         trained = ready.spec.weights or ready.spec.folder
         compare: dict[str, Classifier] | None = None if trained else {}
-        return hardened.export(
-            out,
-            from_loader(ready.test, min(_EVALUATED_AT_A_TIME, ready.batch_size))
-            if choice.auto_batch
-            else ready.test,
-            attempts=ready.options.attempts,
-            compare=compare,
-            split="test",
-            notes=ready.origin.notes(),
-            search=ready.options.search,
-            minutes=choice.evaluate_minutes,
-            on_phase=watch.phase,
-        )
+        with weights_kept(hardened.model, ready.origin, choice):
+            return hardened.export(
+                out,
+                from_loader(ready.test, min(_EVALUATED_AT_A_TIME, ready.batch_size))
+                if choice.auto_batch
+                else ready.test,
+                attempts=ready.options.attempts,
+                compare=compare,
+                split="test",
+                notes=ready.origin.notes(),
+                search=ready.options.search,
+                minutes=choice.evaluate_minutes,
+                on_phase=watch.phase,
+            )
 
 
 def _to_all(listeners: tuple[Callable[[StepRecord], None], ...]) -> Callable[[StepRecord], None]:

@@ -10,12 +10,15 @@ from typing import final
 import torch
 
 from harden.artefact.folder import CHECKPOINT_FOLDER
-from harden.cli.console import console
+from harden.cli.console import say
 from harden.cli.networks import build_network
 from harden.data import Splits
 from harden.errors import InputError
-from harden.files import refuse_pointer, write_text
+from harden.files import read_bytes, refuse_pointer, write_text
+from harden.folders import inner_folder
+from harden.limits import JSON_BYTES
 from harden.models import Classifier, copied, float32_copy
+from harden.nesting import json_value
 from harden.training.checkpoint import load_weights_file, restore_weights
 
 MODEL_FILE = "model.json"
@@ -92,7 +95,7 @@ class ModelSpec:
         model = copied(model)
         if self.weights is not None:
             for note in load_weights_file(model.network, Path(self.weights)):
-                console.print(note, markup=False, soft_wrap=True)
+                say(note)
         return model
 
     def resolved(self) -> ModelSpec:
@@ -102,6 +105,15 @@ class ModelSpec:
     def given(self) -> list[str]:
         """The options beside --model that were given."""
         return [option for option, value in self._options() if value]
+
+    def words(self) -> list[str]:
+        """The spec and the options beside it, as they are typed."""
+        words = [self.spec]
+        for option, value in self._options():
+            if value:
+                text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+                words += [option, text]
+        return words
 
     def _options(self) -> list[tuple[str, object]]:
         """The options beside --model, as they are typed."""
@@ -115,8 +127,7 @@ class ModelSpec:
 
     def remember(self, folder: Path) -> None:
         """Write beside the checkpoint what builds the network again."""
-        place = folder / CHECKPOINT_FOLDER
-        place.mkdir(parents=True, exist_ok=True)
+        place = inner_folder(folder, CHECKPOINT_FOLDER)
         for name, text in self.notes().items():
             write_text(place / name, text)
 
@@ -139,9 +150,9 @@ def _from_folder(folder: Path, data: Splits) -> Classifier:
 def _stored(folder: Path) -> ModelSpec:
     path = folder / CHECKPOINT_FOLDER / MODEL_FILE
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, JSON_BYTES)
         refuse_pointer(content, path)
-        stored = json.loads(content)
+        stored = json_value(content)
         # Folders of version 0.1 say nothing about head and output.
         spec, head, output = (_text(stored.get(name, "")) for name in ("spec", "head", "output"))
         if not spec:
@@ -151,7 +162,7 @@ def _stored(folder: Path) -> ModelSpec:
         )
     except FileNotFoundError:
         raise InputError(f"no {path}", "the folder of a `harden run`", "point to one") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
             f"{path} ({reason})", "what `harden run` wrote", "run again; it is damaged"

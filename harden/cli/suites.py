@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import final
+
 import torch
 
 from harden.errors import InputError
 from harden.evaluation import Attempt, pgd_suite, quick, standard, thorough
 
 _OF_RECORD = {"standard": standard, "thorough": thorough}
+DEFAULT = "standard"
+"""Of every command that evaluates."""
+
 STEPS, RESTARTS = 50, 3
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A suite by its name, with the steps and restarts of `pgd`."""
+
+    attacks: str
+    steps: int
+    restarts: int
+
+
+def chosen(attacks: str, steps: int | None, restarts: int | None) -> Chosen:
+    """The suite that the options mean: who gives steps or restarts alone means `pgd`, which has these."""
+    given = steps is not None or restarts is not None
+    name = attacks or ("pgd" if given else DEFAULT)
+    return Chosen(name, STEPS if steps is None else steps, RESTARTS if restarts is None else restarts)
 
 
 def suite_named(

@@ -10,7 +10,7 @@ import torch
 from harden.data import Examples
 from harden.evaluation import pgd_suite
 from harden.evaluation.worst_case import unchecked
-from harden.models import Classifier, frozen
+from harden.models import Classifier, untouched
 from harden.threats import Threat
 
 _IMAGES = 64
@@ -43,7 +43,7 @@ def evaluation_pace(
 ) -> EvaluationPace:
     """Measure the suite of PGDs with few steps on a few images, under eps 0 so that every image stands."""
     images = test.take(torch.arange(min(_IMAGES, len(test), max(batch_size, 1))))
-    with frozen(model), torch.no_grad():
+    with untouched(model), torch.no_grad():
         answers = model.logits(images.batch(torch.arange(len(images))).x.to(model.device)).argmax(1)
     data = (images.batch(torch.arange(len(images))).x, answers.cpu())
     still = threat.scaled(0)

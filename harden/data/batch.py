@@ -15,7 +15,8 @@ class Batch:
     """Hold some examples of one set, ready for a model.
 
     Args:
-        x: images in [0, 1], float32 (B, C, H, W).
+        x: images in [0, 1], float32 (B, C, H, W); held contiguous, as networks that call `view` need them,
+            and without a gradient that they carry.
         y: labels, int64 (B,).
         index: the examples' positions in their set, int64 (B,), each in 0..len(set) - 1.
     """
@@ -23,6 +24,10 @@ class Batch:
     x: Tensor
     y: Tensor
     index: Tensor
+
+    def __post_init__(self) -> None:
+        x = self.x.detach() if self.x.requires_grad else self.x
+        object.__setattr__(self, "x", x.contiguous())
 
     def __len__(self) -> int:
         return self.x.shape[0]

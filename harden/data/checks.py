@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
+from harden.data.label_values import rows_refused
 from harden.errors import InputError
 from harden.pixels import likely_fix
 
@@ -14,9 +17,31 @@ UNLABELLED = -1
 """The label of an image without one: no loss on labels accepts it, so it can't be learnt in silence."""
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Raise InputError unless all are Unicode text, which reports and certificates can hold.
+
+    A file's or a folder's name in another encoding is none.
+    """
+    for name in names:
+        try:
+            str(name).encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"the name {name!r}, which is no Unicode text",
+                "names of data and classes in UTF-8",
+                "rename the file or the folder",
+            ) from None
+
+
 def check_images(x: Tensor, name: str) -> None:
     """Raise InputError unless x is a set of images (N, C, H, W): uint8, uint16, or float32 in [0, 1]."""
     shape = tuple(x.shape)
+    if x.layout != torch.strided or x.is_quantized or x.is_complex():
+        raise InputError(
+            f"{name}: images that are {'quantised' if x.is_quantized else 'sparse or complex'}",
+            "dense tensors of real numbers",
+            "write x.dequantize()" if x.is_quantized else "write x.to_dense(), or take the magnitude x.abs()",
+        )
     if x.ndim != 4:
         raise InputError(
             f"{name}: images of shape {shape}",
@@ -28,8 +53,9 @@ def check_images(x: Tensor, name: str) -> None:
             f"{name}: no pixels, shape {shape}", "at least one image", "check the path and filter"
         )
     _, channels, height, last = shape
-    # Channels in front are 1 or 3 in nearly all data; a last axis of 1 or 3 beside a longer one is a layout.
-    if channels not in (1, 3) and last in (1, 3) and height > last:
+    # Channels in front are 1 or 3 in nearly all data; a last axis of 1 or 3 beside a longer one is a layout,
+    # and so are two equal axes before a short one.
+    if channels not in (1, 3) and height > last and (last in (1, 3) or channels == height):
         raise InputError(
             f"{name}: images of shape {shape}, which looks like (N, H, W, C)",
             "(N, C, H, W)",
@@ -40,7 +66,7 @@ def check_images(x: Tensor, name: str) -> None:
             f"{name}: images of type {_short(x.dtype)}",
             "uint8 in 0..255, uint16 in 0..65535 or float32 in [0, 1]",
             "write x.float()"
-            if x.dtype.is_floating_point
+            if x.dtype.is_floating_point or x.dtype == torch.bool
             else "write x.to(torch.uint8) for pixels in 0..255",
         )
     if x.dtype == torch.float32:
@@ -73,12 +99,8 @@ def check_labels(y: Tensor, n: int, classes: int | None, name: str) -> None:
     shape = tuple(y.shape)
     if y.ndim == 2 and shape[1] == 1:
         raise InputError(f"{name}: labels of shape {shape}", "shape (N,)", "write y.squeeze(1)")
-    if y.ndim == 2:
-        raise InputError(
-            f"{name}: labels of shape {shape}, which look one-hot",
-            "class numbers of shape (N,)",
-            "write y.argmax(1)",
-        )
+    if y.ndim == 2 and not y.dtype.is_complex:
+        raise rows_refused(y.float().cpu().numpy(), f"{name}: labels")
     if y.ndim != 1:
         raise InputError(
             f"{name}: labels of shape {shape}", "shape (N,)", "pass one class number for each image"

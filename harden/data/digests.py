@@ -20,7 +20,7 @@ def digest(batches: Iterable[Batch]) -> str:
     parts: list[bytes] = []
     for batch in batches:
         shape = torch.tensor(batch.x.shape[1:]).numpy().astype("<i8").tobytes()
-        pixels, labels = batch.x.cpu().numpy().astype("<f4"), batch.y.cpu().numpy().astype("<i8")
+        pixels, labels = batch.x.detach().cpu().numpy().astype("<f4"), batch.y.cpu().numpy().astype("<i8")
         for image, label in zip(pixels, labels, strict=True):
             parts.append(hashlib.sha256(shape + label.tobytes() + image.tobytes()).digest())
     return hashlib.sha256(b"".join(sorted(parts))).hexdigest()

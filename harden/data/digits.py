@@ -21,7 +21,7 @@ def load_digits() -> Splits:
         from sklearn.datasets import load_digits as read
     except ImportError:
         raise InputError(
-            "digits: scikit-learn is not installed", "the demo extra", 'run pip install "harden[demo]"'
+            "digits: scikit-learn is not installed", "the demo extra", 'run pip install "harden-vision[demo]"'
         ) from None
     pixels, labels = read(return_X_y=True)
     x = torch.tensor(pixels, dtype=torch.float32).view(-1, 1, 8, 8) / 16

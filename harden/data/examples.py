@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harden.data.batch import Batch
-from harden.data.checks import check_images, check_labels
+from harden.data.checks import check_images, check_labels, check_names
 from harden.data.digests import digest
 from harden.data.groups import check_groups
 from harden.errors import InputError
@@ -31,8 +31,9 @@ class Examples:
             A number means the same group in every set.
 
     Raises:
-        InputError: no images, NaN or infinity, pixels outside their range, channels last, labels that are
-            not integers or are out of range, or not one label and one group for each image.
+        InputError: a name that is no Unicode text, no images, NaN or infinity, pixels outside their range,
+            channels last, labels that are not integers or are out of range, or not one label and one group
+            for each image.
     """
 
     x: Tensor
@@ -43,6 +44,10 @@ class Examples:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
+        check_names((self.name, *self.classes))
+        # Left from an attack, a gradient would keep graphs alive and stop every digest.
+        if self.x.requires_grad:
+            object.__setattr__(self, "x", self.x.detach())
         check_images(self.x, self.name)
         check_labels(self.y, self.x.shape[0], len(self.classes), self.name)
         if self.x.device != self.y.device:

@@ -2,177 +2,256 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from harden.data.checks import UNLABELLED
 from harden.data.examples import Examples
+from harden.data.folder_classes import (
+    CLASSES_FILE,
+    check_known,
+    check_two,
+    class_folders,
+    listed_classes,
+    order_remark,
+    warn_of_case,
+)
+from harden.data.folder_parts import LAYOUT, Parts, parts_of
+from harden.data.folder_tree import PassedOver, images_below, inside
 from harden.data.groups import group_numbers
+from harden.data.image_files import Header, read_header, read_pixels
 from harden.data.splitting import Splits, split
 from harden.errors import InputError
-from harden.files import refuse_pointer_at
 
-_Pixels = NDArray[Any]  # (C, H, W), uint8 or uint16
-_LAYOUT = "lay files out as DIR/train/CLASS/*.png and DIR/test/CLASS/*.png, or DIR/CLASS/*.png"
-_UNLABELLED = "unlabelled"
-
-# What converts to RGB without loss of range; 32-bit integers and floats would be cut to 0..255.
-_COLOUR = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "LA", "La", "CMYK", "YCbCr", "HSV", "LAB"})
+_log = logging.getLogger("harden")
 
 
-def load_folder(path: str) -> Splits:
-    """Load DIR/train and DIR/test, or DIR alone with a stratified third (seed 0) for test.
+@final
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """What is found on the way, for `Splits.remarks`."""
 
-    Files that Pillow does not know by their suffix are passed over. Grey images become (1, H, W), others
-    (3, H, W); where both occur all become (3, H, W). 16-bit grey stays 16-bit. Pixels are as stored: a
-    camera's orientation tag is not applied.
+    passed: PassedOver = field(default_factory=PassedOver)
+    seen: Counter[str] = field(default_factory=Counter)
+    said: list[str] = field(default_factory=list)
+
+    def remarks(self) -> tuple[str, ...]:
+        files = (f"{count:,} images {what}" for what, count in self.seen.items())
+        return tuple(remark for remark in (*self.said, *files, self.passed.describe()) if remark)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part's files, and the label of each."""
+
+    root: Path
+    files: list[Path]
+    labels: list[int]
+    groups: list[str] | None
+
+
+def load_folder(path: str, *, needs_train: bool = True) -> Splits:
+    """Load the parts of DIR, or DIR alone with a stratified third (seed 0) for test.
+
+    Parts are told by their names, see `harden.data.folder_parts`. The class of an image is the folder that it
+    lies in, at any depth; labels follow the sorted names, or the order in DIR/classes.txt. What is hidden and
+    what has no image's suffix is passed over and counted in `Splits.remarks`. Grey images become (1, H, W),
+    others (3, H, W); where both occur all become (3, H, W). 16-bit grey stays 16-bit. A camera's orientation
+    tag is not applied (Pillow applies that of a TIFF file).
 
     Where every image of a part lies in a subfolder of its class's folder, the subfolder's name is its group
     (patient, track), the same in all classes; one and the same name for all images is no group.
     DIR/unlabelled holds images without labels, in folders or not.
 
+    Args:
+        path: the folder DIR.
+        needs_train: whether a training part has to be there; where it is missing and may be, `train` is the
+            test part.
+
     Raises:
-        InputError: no such folder, fewer than two classes, a class without images, a damaged file, a file
-            with transparency, images of different size, other classes in test than in train, or a group in
-            both.
+        InputError: no such folder, a part or a class is missing, fewer than two classes, a damaged file or
+            one that can't be read faithfully, images of different size, other classes in test than in train,
+            or a group in both.
     """
-    root = Path(path)
+    root, account = Path(path), _Account()
     if not root.is_dir():
-        raise InputError(f"folder:{path}: no such folder", "a folder of folders", _LAYOUT)
-    extra = _without_labels(root / _UNLABELLED, root.name) if (root / _UNLABELLED).is_dir() else None
-    if (root / "train").is_dir() and (root / "test").is_dir():
-        classes = _classes(root / "train")
-        unknown = sorted(set(_classes(root / "test")) - set(classes))
-        if unknown:
+        raise InputError(f"folder:{path}: no such folder", "a folder of folders", LAYOUT)
+    parts = parts_of(root)
+    account.said.extend(parts.remarks)
+    extra = None if parts.unlabelled is None else _without_labels(parts.unlabelled, root.name, account)
+    if parts.test is None:
+        (whole,) = _read([root], _classes(root, root, account), account)
+        account.said.append("a stratified third is the test part")
+        return Splits(*split(whole, 1 / 3, seed=0), root.name, extra, account.remarks())
+    account.passed.beside += len(inside(root, account.passed).images)
+    train, test = _both(root, parts, account, needs_train)
+    return Splits(train, test, root.name, extra, account.remarks())
+
+
+def _both(root: Path, parts: Parts, account: _Account, needs_train: bool) -> tuple[Examples, Examples]:
+    if parts.train is None or parts.test is None:
+        test_root = parts.test or root
+        if needs_train:
             raise InputError(
-                f"folder:{path}: test has classes {', '.join(unknown)}, which train lacks",
-                "the same classes",
-                _LAYOUT,
+                f"{root} holds {test_root.name!r} and no 'train'",
+                "a part to train on",
+                f"add {root / 'train'}, or write folder:{test_root} to split it",
             )
-        train, test = _read([root / "train", root / "test"], classes)
-        return Splits(train, test, root.name, extra)
-    (whole,) = _read([root], _classes(root))
-    return Splits(*split(whole, 1 / 3, seed=0), root.name, extra)
+        (test,) = _read([test_root], _classes(root, test_root, account, two=False), account, test_root)
+        return replace(test, groups=None), test
+    classes = _classes(root, parts.train, account)
+    found = class_folders(parts.test, PassedOver())
+    check_known(parts.test, list(found), list(classes), parts.train.name)
+    train, test = _read([parts.train, parts.test], classes, account, parts.test)
+    present = set(test.y.tolist())
+    missing = [name for label, name in enumerate(classes) if label not in present]
+    if missing:
+        more = ", ..." if len(missing) > 5 else ""
+        account.said.append(f"no test images of {', '.join(missing[:5])}{more}")
+    return train, test
 
 
-def _classes(root: Path) -> tuple[str, ...]:
-    folders = (entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
-    names = tuple(sorted(name for name in folders if name != _UNLABELLED))
-    if len(names) < 2:
-        raise InputError(
-            f"{root}: {len(names)} folders", "one folder for each of at least two classes", _LAYOUT
-        )
-    return names
+def _classes(root: Path, part: Path, account: _Account, *, two: bool = True) -> tuple[str, ...]:
+    """The names of the classes: those of classes.txt, or of the part's folders."""
+    found = class_folders(part, PassedOver())
+    listed = listed_classes(root)
+    if listed is not None:
+        check_known(part, list(found), listed, CLASSES_FILE)
+        account.said.append(f"classes as in {CLASSES_FILE}")
+        return listed
+    if two:
+        check_two(part, list(found))
+    warn_of_case(part, found)
+    account.said.append(order_remark(list(found)))
+    return tuple(found)
 
 
-def _read(roots: list[Path], classes: tuple[str, ...]) -> list[Examples]:
-    """Read folders of classes; groups are known by their names in all of them."""
-    parts = []
-    for root in roots:
-        files: list[Path] = []
-        labels: list[int] = []
-        for label, name in enumerate(classes):
-            found = _files(root / name)
-            if not found and (root / name).is_dir():
-                raise InputError(f"{root / name}: no image files", "at least one image a class", _LAYOUT)
-            files += found
-            labels += [label] * len(found)
-        parts.append((root, files, labels))
-    names = [_group_names(root, files) for root, files, _ in parts]
-    known = [part for part in names if part is not None]
+def _read(
+    roots: list[Path], classes: tuple[str, ...], account: _Account, test: Path | None = None
+) -> list[Examples]:
+    """Read folders of classes, of which `test` may lack some; groups are known by their names in all."""
+    parts = [_listed(root, classes, account, root == test) for root in roots]
+    empty = next((part.root for part in parts if not part.files), None)
+    if empty is not None:
+        raise InputError(f"{empty}: no image files", "at least one image a class", LAYOUT)
+    known = [(part.root.name, part.groups) for part in parts if part.groups is not None]
     # "images" under every class is a layout, not a group.
-    several = len(set().union(*known)) > 1
-    numbers = iter(group_numbers(known, [root.name for root in roots][: len(known)]))
+    several = len(set().union(*(groups for _, groups in known))) > 1
+    numbers = iter(group_numbers([groups for _, groups in known], [name for name, _ in known]))
+    if several:
+        account.said.append("groups are the subfolders of the classes")
     return [
         Examples(
-            _stacked(files),
-            torch.tensor(labels),
+            _stacked(part.files, account.seen),
+            torch.tensor(part.labels),
             classes,
-            root.name,
-            next(numbers) if several and named is not None else None,
+            part.root.name,
+            next(numbers) if several and part.groups is not None else None,
         )
-        for (root, files, labels), named in zip(parts, names, strict=True)
+        for part in parts
     ]
 
 
-def _without_labels(root: Path, name: str) -> Examples:
-    files = _files(root)
+def _listed(root: Path, classes: tuple[str, ...], account: _Account, may_lack: bool) -> _Part:
+    folders = class_folders(root, account.passed)
+    files: list[Path] = []
+    labels: list[int] = []
+    groups: list[str] = []
+    for label, name in enumerate(classes):
+        if name not in folders:
+            if may_lack:
+                continue
+            raise InputError(f"{root}: no folder {name}", "a folder for each class", f"add {root / name}")
+        passed = PassedOver()
+        found = images_below(folders[name], passed)
+        if not found and (passed.suffixes or not may_lack):
+            kinds = ", ".join(passed.suffixes)
+            raise InputError(
+                f"{folders[name]}: no image files" + (f", only {kinds}" if kinds else ""),
+                "at least one image a class",
+                f"convert them to PNG; {LAYOUT}" if kinds else LAYOUT,
+            )
+        account.passed.add(passed)
+        files += found
+        labels += [label] * len(found)
+        groups += [group for file in found for group in file.relative_to(folders[name]).parts[:-1][:1]]
+    if len(groups) == len(files):
+        _warn_of_classes_as_groups(root, folders, groups, labels)
+    return _Part(root, files, labels, groups if len(groups) == len(files) else None)
+
+
+def _warn_of_classes_as_groups(
+    root: Path, folders: Mapping[str, Path], groups: list[str], labels: list[int]
+) -> None:
+    """Warn where every class has the same few subfolders: they may be the classes, and the folders parts."""
+    of_class: dict[int, set[str]] = {}
+    for group, label in zip(groups, labels, strict=True):
+        of_class.setdefault(label, set()).add(group)
+    alike = {frozenset(names) for names in of_class.values()}
+    names = sorted(next(iter(alike))) if len(alike) == 1 else []
+    if len(of_class) > 1 and 1 < len(names) <= len(groups) // 4:
+        _log.warning(
+            "%s: %s are taken for classes and their subfolders %s for groups; where it is the other way"
+            " round, rename the folders to train and test",
+            root,
+            ", ".join(list(folders)[:3]),
+            ", ".join(names[:3]),
+        )
+
+
+def _without_labels(root: Path, name: str, account: _Account) -> Examples:
+    files = images_below(root, account.passed)
     if not files:
         raise InputError(f"{root}: no image files", "images without labels", "remove the empty folder")
     y = torch.full((len(files),), UNLABELLED)
-    return Examples(_stacked(files), y, (), f"{name} {_UNLABELLED}")
+    return Examples(_stacked(files, account.seen), y, (), f"{name} unlabelled")
 
 
-def _files(root: Path) -> list[Path]:
-    known = Image.registered_extensions()
-    return sorted(file for file in root.rglob("*") if file.suffix.lower() in known and file.is_file())
-
-
-def _group_names(root: Path, files: list[Path]) -> list[str] | None:
-    """Give the name of each file's folder below its class's, or None where one lies in the class's itself."""
-    below = [file.relative_to(root).parts[1:-1] for file in files]
-    return [folders[0] for folders in below] if all(below) else None
-
-
-def _stacked(files: list[Path]) -> Tensor:
-    """Read images of one size and depth (N, C, H, W), uint8 or uint16."""
-    decoded: list[_Pixels] = []
-    for file in files:
-        decoded.append(_decode(file))
-        _check_alike(decoded[0], decoded[-1], file)
-    channels = max(image.shape[0] for image in decoded)
-    stacked = np.empty((len(decoded), channels, *decoded[0].shape[1:]), decoded[0].dtype)
-    for position, image in enumerate(decoded):
-        stacked[position] = image  # one grey channel spreads over three
+def _stacked(files: list[Path], seen: Counter[str]) -> Tensor:
+    """Read images of one size and depth (N, C, H, W), uint8 or uint16; each is decoded to its place."""
+    first = header = read_header(files[0], seen)
+    channels = first.channels
+    for file in files[1:]:
+        header = read_header(file, seen)
+        _check_alike(first, header, file)
+        channels = max(channels, header.channels)
+    shape = (len(files), channels, first.height, first.width)
+    try:
+        stacked = np.empty(shape, first.dtype)
+    except MemoryError:
+        gib = int(np.prod(shape, dtype=np.float64)) * first.dtype.itemsize / 2**30
+        raise InputError(
+            f"{len(files):,} images that take {gib:,.1f} GiB",
+            "images that fit into memory",
+            "take fewer",
+        ) from None
+    for position, file in enumerate(files):
+        pixels = read_pixels(file, seen)
+        alike = pixels.shape[1:] == stacked.shape[2:] and pixels.shape[0] in (1, channels)
+        if not alike or pixels.dtype != stacked.dtype:
+            raise InputError(f"{file}: changed while it was read", "files that stay", "run again")
+        stacked[position] = pixels  # one grey channel spreads over three
     return torch.from_numpy(stacked)
 
 
-def _decode(file: Path) -> _Pixels:
-    """Give one image (C, H, W), uint8 or uint16."""
-    try:
-        with Image.open(file) as image:
-            if image.mode.startswith("I;16"):
-                return np.asarray(image).astype(np.uint16)[np.newaxis]
-            if image.mode in ("1", "L"):
-                return np.asarray(image.convert("L"))[None]
-            if image.mode not in _COLOUR:
-                raise InputError(
-                    f"{file}: pixels of Pillow's mode {image.mode}",
-                    "8 or 16 bits a channel",
-                    "rescale to 16-bit PNG, or pass an npz file",
-                )
-            if _transparent(image):
-                raise InputError(
-                    f"{file}: a transparent image", "opaque images", "flatten it onto a background"
-                )
-            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        refuse_pointer_at(file)
+def _check_alike(first: Header, header: Header, file: Path) -> None:
+    if (header.width, header.height) != (first.width, first.height):
         raise InputError(
-            f"{file}: unreadable ({error})", "a complete image file", "replace or remove it"
-        ) from error
-
-
-def _transparent(image: Image.Image) -> bool:
-    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-    return alpha is not None and alpha.getextrema() != (255, 255)
-
-
-def _check_alike(first: _Pixels, image: _Pixels, file: Path) -> None:
-    if first.shape[1:] != image.shape[1:]:
-        raise InputError(
-            f"{file}: {image.shape[2]}x{image.shape[1]} pixels where the first image has "
-            f"{first.shape[2]}x{first.shape[1]}",
+            f"{file}: {header.width}x{header.height} pixels where the first image has "
+            f"{first.width}x{first.height}",
             "images of one size",
             "resize them all, for example with Pillow's Image.resize",
         )
-    if first.dtype != image.dtype:
+    if header.dtype != first.dtype:
         raise InputError(
-            f"{file}: {image.dtype} pixels among {first.dtype}", "one depth", "convert the files to one"
+            f"{file}: {header.dtype} pixels among {first.dtype}", "one depth", "convert the files to one"
         )

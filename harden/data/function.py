@@ -9,19 +9,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harden.data.arrays import KEYS, OPTIONAL, from_arrays
+from harden.data.arrays import KEYS, OPTIONAL, TESTED, from_arrays
 from harden.data.splitting import Splits
 from harden.errors import HardenError, InputError
 
 
-def load_function(module: str, function: str) -> Splits:
+def load_function(module: str, function: str, *, needs_train: bool = True) -> Splits:
     """Call module.function() and take what it returns as data.
 
     The module is looked for in the working folder first, then where Python looks. The function returns
-    Splits, or (x_train, y_train, x_test, y_test), or a dict with these keys and, if wanted, classes,
+    Splits, or (x_train, y_train, x_test, y_test), or a dict with these keys and, if wanted, classes, layout,
     group_train, group_test and x_unlabelled. The tuple may go on with group_train and group_test, and then
     with x_unlabelled. Numpy arrays hold images as (N, H, W, C) or (N, H, W), tensors as (N, C, H, W). What
     it raises is not caught.
+
+    Args:
+        module: where the function is.
+        function: its name.
+        needs_train: whether x_train and y_train have to be there; (x_test, y_test) is enough where not.
 
     Raises:
         InputError: there is no such module or function, or it returns something else.
@@ -50,7 +55,7 @@ def load_function(module: str, function: str) -> Splits:
                 f"{spec} needs arguments", "a function of no arguments", "wrap it in one that gives them"
             )
         returned = call()
-    return _as_splits(returned, spec, function)
+    return _as_splits(returned, spec, function, KEYS if needs_train else TESTED)
 
 
 def _takes_nothing(call: Callable[..., object]) -> bool:
@@ -63,19 +68,20 @@ def _takes_nothing(call: Callable[..., object]) -> bool:
     return True
 
 
-def _as_splits(returned: object, spec: str, name: str) -> Splits:
+def _as_splits(returned: object, spec: str, name: str, needed: tuple[str, ...]) -> Splits:
     if isinstance(returned, Splits):
         return returned
-    if isinstance(returned, dict) and all(key in returned for key in KEYS):
+    if isinstance(returned, dict) and all(key in returned for key in needed):
         known = {key: returned[key] for key in (*KEYS, *OPTIONAL) if returned.get(key) is not None}
-        return from_arrays(known, name, returned.get("classes"))
-    if isinstance(returned, tuple | list) and len(returned) in (4, 6, 7):
-        named = dict(zip((*KEYS, *OPTIONAL), returned, strict=False))
+        return from_arrays(known, name, returned.get("classes"), returned.get("layout"))
+    if isinstance(returned, tuple | list) and len(returned) in (len(needed), 4, 6, 7):
+        keys = needed if len(returned) == len(needed) else (*KEYS, *OPTIONAL)
+        named = dict(zip(keys, returned, strict=False))
         return from_arrays({key: part for key, part in named.items() if part is not None}, name)
     seen = f"keys {', '.join(map(str, returned))}" if isinstance(returned, dict) else type(returned).__name__
     raise InputError(
         f"{spec} returned {seen}",
-        f"harden.data.Splits, the tuple ({', '.join(KEYS)}) or a dict with these keys",
+        f"harden.data.Splits, the tuple ({', '.join(needed)}) or a dict with these keys",
         "return one of them",
     )
 

@@ -24,7 +24,7 @@ def image_keys(batches: Iterable[Batch]) -> NDArray[np.uint64]:
     for batch in batches:
         shape = np.array(batch.x.shape[1:], dtype="<i8").tobytes()
         # -0.0 equals 0.0 and has other bytes; the sum has not.
-        for image in batch.x.cpu().numpy().astype("<f4") + np.float32(0):
+        for image in batch.x.detach().cpu().numpy().astype("<f4") + np.float32(0):
             keys += hashlib.blake2b(shape + image.tobytes(), digest_size=KEY_BYTES).digest()
     return np.frombuffer(bytes(keys), dtype="<u8").astype(np.uint64).reshape(-1, 2)
 

@@ -20,6 +20,8 @@ from harden.data.splitting import split_indices
 from harden.data.stored import dataset_name, stored_classes, stored_groups, stored_labels
 from harden.errors import InputError
 
+_LOOKED_AT = 32
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +103,12 @@ class LoaderSource:
     def classes(self) -> tuple[str, ...] | None:
         """The dataset's `classes`, names in the order of the labels, or None."""
         return stored_classes(self.loader.dataset) if self.reader.labelled else None
+
+    def repeats(self) -> bool:
+        """Whether the first images come out the same under other random numbers: no random transforms."""
+        first = [torch.arange(len(self))[: min(self.batch_size, _LOOKED_AT)]]
+        one, other = (self.reader.pair(next(self._fetch(first, seed)))[0] for seed in (0, 1))
+        return torch.equal(one, other)
 
     def labels(self) -> Tensor:
         """Give all labels, int64 (N,), without reading images where the dataset stores its labels."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import replace
 from typing import Any, TypeGuard
 
@@ -15,8 +16,10 @@ from harden.data.examples import Examples
 from harden.data.fields import Fields, check_fields
 from harden.data.groups import check_groups, group_numbers
 from harden.data.indexed import from_data_loader, loader_name
+from harden.data.label_values import check_proportion
 from harden.data.memory import ExamplesSource
 from harden.data.pairs import Reader, annotated
+from harden.data.pixel_ranges import check_extent, extent
 from harden.data.places import Places
 from harden.data.seeding import privately_seeded
 from harden.data.source import Source
@@ -24,6 +27,8 @@ from harden.data.splitting import Splits
 from harden.data.stored import stored_classes, stored_groups
 from harden.data.streams import StreamSource
 from harden.errors import InputError
+
+_log = logging.getLogger("harden")
 
 MEMORY_LIMIT = 2 * 2**30
 """Bytes of images that `from_loader` keeps of a loader without random access."""
@@ -109,7 +114,16 @@ def _check_unused(*, what: str, fields: object = None, groups: object = None) ->
 
 def _is_pair(value: object) -> bool:
     # A pair of batches [(x, y), (x, y)] is a tuple of two as well.
-    return isinstance(value, tuple | list) and len(value) == 2 and is_array(value[0])
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        return False
+    return is_array(value[0]) or _are_images(value[0], value[1])
+
+
+def _are_images(x: object, y: object) -> bool:
+    """Whether x is a list of single images (three axes each) with as many labels."""
+    if not isinstance(x, tuple | list) or not x or not isinstance(y, Sized) or len(y) != len(x):
+        return False
+    return all(is_array(image) and getattr(image, "ndim", 0) == 3 for image in x)
 
 
 def is_array(value: object) -> bool:
@@ -150,8 +164,11 @@ def _in_memory(x: Tensor, y: Tensor, name: str, classes: tuple[str, ...] | None 
     x = x.float() if x.dtype in (torch.float64, torch.float16, torch.bfloat16) else x
     highest = int(y.max()) if y.ndim == 1 and len(y) and y.dtype == torch.int64 else 0
     if classes is None or 0 < len(classes) <= highest:
+        check_proportion(highest, len(torch.unique(y)), name)
         classes = tuple(str(label) for label in range(max(highest, 0) + 1))
-    return Examples(x.detach(), y, classes, name)
+    examples = Examples(x.detach(), y, classes, name)
+    check_extent(x, *extent([x]), name)
+    return examples
 
 
 def _one_pass(loader: Iterable[Any], reader: Reader) -> ExamplesSource | StreamSource:
@@ -161,6 +178,7 @@ def _one_pass(loader: Iterable[Any], reader: Reader) -> ExamplesSource | StreamS
     labels_seen: list[Tensor] = []
     forms: set[tuple[str, tuple[int, ...]]] = set()
     held = size = image_bytes = 0
+    told = MEMORY_LIMIT
     # Nothing is held out from images without labels, so that their order may change.
     places = Places() if reader.labelled and not isinstance(loader, Iterator) else None
     # As in an epoch: what transforms draw comes from no global state, and leaves none changed.
@@ -179,6 +197,14 @@ def _one_pass(loader: Iterable[Any], reader: Reader) -> ExamplesSource | StreamS
             raise _too_large(reader.name)
         else:
             kept = []
+            if held > told:  # at 2, 4, 8, ... GiB: one that never ends can't be told from a long one
+                told *= 2
+                count = sum(len(part) for part in labels_seen)
+                _log.info(
+                    "%s: %d images so far, and no end: the first pass counts them, so it has to end",
+                    reader.name,
+                    count,
+                )
     if not labels_seen:
         raise InputError(
             f"{reader.name}: no batches", "at least one", "pass a fresh iterator, or check its filter"

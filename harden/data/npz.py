@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harden.data.arrays import KEYS, OPTIONAL, from_arrays
+from harden.data.arrays import ABOUT, KEYS, OPTIONAL, TESTED, from_arrays
 from harden.data.splitting import Splits
 from harden.errors import InputError
 from harden.files import refuse_pointer_at
@@ -21,20 +23,26 @@ _RATIO = 200
 _RECIPE = "write it with np.savez(FILE, x_train=..., y_train=..., x_test=..., y_test=...)"
 
 
-def load_npz(path: str) -> Splits:
+def load_npz(path: str, *, needs_train: bool = True) -> Splits:
     """Load x_train, y_train, x_test, y_test from an npz file and, where they are there, some more.
 
     Images are (N, H, W, C) or (N, H, W): uint8, uint16, or float32 in [0, 1]. Nothing is unpickled. More:
-    classes (names), group_train and group_test (integers or strings), x_unlabelled (images).
+    classes (names), layout ("NHWC" or "NCHW"), group_train and group_test (integers or strings),
+    x_unlabelled (images).
+
+    Args:
+        path: of the file.
+        needs_train: whether x_train and y_train have to be there; see `from_arrays`.
 
     Raises:
         InputError: the file is missing, damaged, no npz, holds objects, or lacks an array; or as Examples.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise InputError(f"npz:{path}: no such file", "an npz file", _RECIPE)
+    file, needed = Path(path), KEYS if needs_train else TESTED
+    if not os.path.isfile(file):
+        what = "no such file" if os.path.isdir(file) or not os.path.exists(file) else "no regular file"
+        raise InputError(f"npz:{path}: {what}", "an npz file", _RECIPE)
     try:
-        stored = _read(file)
+        stored = _read(file, needed)
     except (
         Exception
     ) as error:  # zipfile, its codecs, tokenize and numpy each raise their own on damaged files
@@ -44,23 +52,26 @@ def load_npz(path: str) -> Splits:
             "an npz file of plain arrays, complete",
             _RECIPE,
         ) from error
-    missing = [key for key in KEYS if key not in stored]
+    missing = [key for key in needed if key not in stored]
     if missing:
         raise InputError(
             f"npz:{path}: {', '.join(missing)} missing; it holds {_short(', '.join(stored)) or 'nothing'}",
-            ", ".join(KEYS),
+            ", ".join(needed),
             _RECIPE,
         )
-    return from_arrays(stored, file.stem, _classes(stored.get("classes"), path))
+    half = [key for key in KEYS if key in stored]
+    if len(half) == len(KEYS) - 1:
+        raise InputError(f"npz:{path}: {', '.join(half)} and no other", "images and labels in pairs", _RECIPE)
+    return from_arrays(stored, file.stem, _classes(stored.get("classes"), path), stored.get("layout"))
 
 
-def _read(file: Path) -> dict[str, NDArray[np.generic]]:
+def _read(file: Path, needed: Sequence[str]) -> dict[str, NDArray[np.generic]]:
     if not zipfile.is_zipfile(file):
         raise ValueError("not a zip archive")
     # Opened here: on some damaged files numpy would leave it open.
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        wanted = [key for key in archive.files if key in (*KEYS, *OPTIONAL, "classes")]
-        if not set(KEYS) <= set(wanted):
+        wanted = [key for key in archive.files if key in (*KEYS, *OPTIONAL, *ABOUT)]
+        if not set(needed) <= set(wanted):
             # Others are named in the error, not read: they may be large or hold objects.
             return dict.fromkeys(archive.files, np.empty(0))
         _check_sizes(archive.zip, wanted, file.stat().st_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import final
 
@@ -11,9 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harden.data.examples import Examples
+from harden.data.group_shares import groups_held_out
 from harden.data.groups import check_shape, joined
 from harden.data.identical import image_keys, numbered
 from harden.errors import InputError
+
+_log = logging.getLogger("harden")
+
+FAR_OFF = 0.25
+"""A number of examples held out that differs from what is asked for by more than this share is warned of."""
 
 
 @final
@@ -26,6 +33,7 @@ class Splits:
         test: the part for the certificate.
         name: the data set's name in reports.
         unlabelled: images without labels, for contrastive pretraining alone.
+        remarks: what the reader of a spec found and passed over, a phrase each.
 
     Raises:
         InputError: the parts differ in image size or in classes, or a group is in both.
@@ -35,6 +43,7 @@ class Splits:
     test: Examples
     name: str
     unlabelled: Examples | None = None
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.train.image_shape != self.test.image_shape:
@@ -60,6 +69,11 @@ class Splits:
                 "resize one of them",
             )
         self._check_groups()
+
+    @property
+    def is_test_alone(self) -> bool:
+        """Whether there is no training part, and the test part is in its place."""
+        return self.train.x is self.test.x
 
     def _check_groups(self) -> None:
         if self.train.groups is None or self.test.groups is None:
@@ -114,8 +128,9 @@ def split_indices(
     Of a class with n >= 2 examples, fraction n are held out, rounded up or down so that the whole has its
     share too (largest remainders), at least 1 and at most n - 1; a class with one example stays in the rest.
     With groups (N,), such as a patient or a video for each image, whole
-    groups are held out, so counts are as near to that as groups allow, and "class with one example" above
-    reads "class within one group".
+    groups are held out: their number of examples together is as near to that as groups allow, and then the
+    classes, of which none loses its last group; see `harden.data.group_shares`. A number that is far off, and
+    classes of which nothing is held out, are warned of in the log.
 
     The choice depends on (y, fraction, seed, groups) alone: it orders examples by raw bits of PCG64, whose
     stream numpy promises never to change, so a test set has the same digest under any version.
@@ -136,7 +151,9 @@ def split_indices(
         mask = _hold_out_groups(labels, groups.cpu().numpy(), fraction, seed)
     if mask.all() or not mask.any():
         raise InputError(
-            f"{len(labels):,} examples of which a fraction of {fraction} can't be held out",
+            f"{len(labels):,} examples"
+            + (f" in {len(torch.unique(groups)):,} groups" if groups is not None else "")
+            + f" of which a fraction of {fraction} can't be held out",
             "a class with at least two examples"
             + (" in different groups (identical images are one)" if groups is not None else ""),
             "pass more data, or a validation set of your own",
@@ -197,44 +214,42 @@ def _shares(sizes: NDArray[np.int64], fraction: float, whole: int) -> NDArray[np
 def _pick(label: NDArray[np.int64], classes: int, counts: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     mask = np.zeros(len(label), dtype=np.bool_)
     order = _shuffled(len(label), seed)
-    for position in range(classes):
-        mask[order[label[order] == position][: counts[position]]] = True
+    # Class by class, each in the shuffled order: one sort, however many classes there are.
+    by_class = order[np.argsort(label[order], kind="stable")]
+    ends = np.cumsum(np.bincount(label, minlength=classes))
+    place = np.arange(len(label)) - np.repeat(ends - np.diff(ends, prepend=0), np.diff(ends, prepend=0))
+    mask[by_class[place < np.repeat(counts, np.diff(ends, prepend=0))]] = True
     return mask
 
 
 def _hold_out_groups(
     labels: NDArray[np.int64], groups: NDArray[np.int64], fraction: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Take shuffled groups one by one, each if it brings the held-out counts of classes nearer their aim."""
-    _, label = np.unique(labels, return_inverse=True)
-    _, group = np.unique(groups, return_inverse=True)
-    counts = np.zeros((group.max() + 1, label.max() + 1), dtype=np.int64)
-    np.add.at(counts, (group, label), 1)
-    total, held = counts.sum(0), np.zeros(counts.shape[1], dtype=np.int64)
-    taken = np.zeros(len(counts), dtype=np.bool_)
-
-    def leaves_all(candidate: int) -> bool:
-        """Whether every class of the group keeps an example in the rest."""
-        inside = counts[candidate] > 0
-        return bool((total - held - counts[candidate])[inside].min() > 0)
-
-    for candidate in _shuffled(len(counts), seed):
-        gap = fraction * total - held
-        nearer = np.square(gap - counts[candidate]).sum() < np.square(gap).sum()
-        if nearer and leaves_all(candidate):
-            taken[candidate] = True
-            held += counts[candidate]
-    for missing in np.flatnonzero(held == 0):
-        # A class whose groups are all large against its aim: its smallest group that leaves something.
-        if held[missing]:
-            continue
-        having = np.flatnonzero((counts[:, missing] > 0) & ~taken)
-        for candidate in having[np.argsort(counts[having].sum(1), kind="stable")]:
-            if leaves_all(candidate):
-                taken[candidate] = True
-                held += counts[candidate]
-                break
-    return taken[group]
+    """Choose whole groups, and warn where their examples are far from the share, or of some classes alone."""
+    _, label, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    wanted = int(_shares(sizes, fraction, int(fraction * len(labels) + 0.5)).sum())
+    mask = groups_held_out(labels, groups, fraction, wanted, seed)
+    held = int(mask.sum())
+    if 0 < held < len(labels):
+        missing = int((np.bincount(label[mask], minlength=len(sizes)) == 0).sum())
+        if abs(held - wanted) > max(FAR_OFF * wanted, 1):
+            _log.warning(
+                "%d of %d examples held out (%.3g %%) where %d (%.3g %%) were asked for: no sum of whole"
+                " groups is nearer that leaves every class something to train on",
+                held,
+                len(labels),
+                100 * held / len(labels),
+                wanted,
+                100 * wanted / len(labels),
+            )
+        if missing:
+            _log.warning(
+                "%d of the %d classes have no example among the %d held out: their groups are too large",
+                missing,
+                len(sizes),
+                held,
+            )
+    return mask
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -100,6 +100,12 @@ class StreamSource:
         """Give the same examples in batches of another size."""
         return replace(self, batch_size=batch_size)
 
+    def repeats(self) -> bool:
+        """Whether the first batch comes out the same under other random numbers: no random transforms."""
+        batches = (next(privately_seeded(annotated(self.loader, self.name), seed)) for seed in (0, 1))
+        one, other = (self.reader.pair(item)[0].clone() for item in batches)
+        return torch.equal(one, other)
+
     def labels(self) -> Tensor:
         """Give all labels, int64 (N,)."""
         return self.labels_of_all[self.chosen]

@@ -12,7 +12,7 @@ from harden.data import Batch, from_loader
 from harden.errors import InputError
 from harden.evaluation.decision import Thresholded
 from harden.losses import Classify
-from harden.models import frozen
+from harden.models import untouched
 from harden.pixels import check_pixels
 
 
@@ -23,7 +23,7 @@ def still(judge: Classify) -> Iterator[None]:
     A judge that hides its network in a function has to put it in inference mode itself.
     """
     network = network_of(judge)
-    with frozen(*(() if network is None else (network,))):
+    with untouched(*(() if network is None else (network,))):
         yield
 
 

@@ -14,15 +14,16 @@ from harden.data import Batch, from_loader
 from harden.draws import Draws, mix
 from harden.evaluation.attempts import Attempt
 from harden.evaluation.batches import attacked
+from harden.evaluation.columns import joined
 from harden.evaluation.findings import Effort, Found
 from harden.evaluation.judging import answers, predicted
 from harden.evaluation.outcome import Evaluation
 from harden.evaluation.progress import Standing
 from harden.evaluation.steering import Steering
-from harden.evaluation.tally import joined, records
+from harden.evaluation.tally import records
 from harden.evaluation.worst_case import OnBatch
 from harden.losses import Classify
-from harden.models import Classifier, PassMeter, counting, frozen, plain
+from harden.models import Classifier, PassMeter, counting, ordinary, plain, untouched
 from harden.pixels import check_pixels
 from harden.statistics import Proportion
 from harden.threats import Threat
@@ -75,13 +76,14 @@ def accuracy_curve(
         batch_size: images at a time, where data brings no batches of its own.
         on_batch: called after every batch with the `Standing` so far, at the evaluation's own eps.
     """
+    model = ordinary(model)
     steering = Steering(model, model.logits if judge is None else judge)
     ladder = _Ladder(steering, known, attempt, seed, _rungs(known, factors))
     source, own = from_loader(data, batch_size), ladder.threats.index(known.threat.scaled(1)) + 1
     counts, effort, n = [0] * (len(ladder.threats) + 1), Effort(), 0
     new: list[Found] = []
     began = time.perf_counter()
-    with frozen(model), counting(PassMeter()) as meter:
+    with untouched(model), counting(PassMeter()) as meter:
         for batch in source.epoch(None):
             left = len(known.labels) - n
             if left <= 0:  # the evaluation ended here, when its time was up

@@ -19,7 +19,7 @@ from harden.evaluation.judging import answers, check_model, check_threat, classi
 from harden.evaluation.outcome import Evaluation
 from harden.evaluation.steering import Steering
 from harden.losses import Classify, Margin
-from harden.models import Classifier, PassMeter, counting, frozen, plain
+from harden.models import Classifier, PassMeter, counting, ordinary, plain, untouched
 from harden.pixels import check_pixels
 from harden.statistics import Proportion
 from harden.threats import Threat
@@ -94,10 +94,11 @@ def minimal_distances(
     """
     check_model(model)
     check_threat(threat)
+    model = ordinary(model)
     search = Targeted(FAB()) if attack is None else attack
     steering = Steering(model, model.logits if judge is None else judge)
     found, n = [], 0
-    with frozen(model), counting(PassMeter()) as meter:
+    with untouched(model), counting(PassMeter()) as meter:
         for batch in from_loader(data, batch_size).epoch(None):
             check_pixels(batch.x)
             ids = torch.arange(n, n + len(batch))

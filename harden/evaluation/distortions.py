@@ -142,7 +142,7 @@ class Jpeg:
     def _compressed(self, image: Plane, severity: int) -> Plane:
         file = io.BytesIO()
         Image.fromarray(np.ascontiguousarray(image)).save(file, "JPEG", quality=self.levels[severity - 1])
-        return np.asarray(Image.open(file))
+        return np.asarray(Image.open(file, formats=("JPEG",)))
 
 
 @final

@@ -18,6 +18,9 @@ from harden.losses import Margin
 FEW_BROKEN = 0.25
 """Gradients fail where they break no more of the images that only they could."""
 
+LATE_SHARE, LATE_LEAST, MANY = 0.1, 2, 3
+"""Where the last of MANY attempts with gradients breaks more than these, those before it were misled."""
+
 SIGNS = frozenset({Probe.FIDELITY.value, Probe.STEPS.value, Probe.VALUES.value})
 """The trust checks that say, before any attack, that gradients or scores mislead."""
 
@@ -45,7 +48,9 @@ def gradients_fail(attempts: Sequence[Attempt], by: Tensor, right: Tensor) -> bo
     """Whether attempts with the network's gradient broke few images, or left some that scores alone break.
 
     Few are at most FEW_BROKEN of the images that they broke and that none broke. Where an attempt without
-    gradients broke an image after them, gradients missed it, however many they broke elsewhere.
+    gradients broke an image after them, gradients missed it, however many they broke elsewhere. So they did
+    where the last attempt with gradients still broke many (`LATE_SHARE`) that those before it had left: by
+    the same gradients they should have found them.
 
     Args:
         attempts: in the order in which they run.
@@ -59,8 +64,21 @@ def gradients_fail(attempts: Sequence[Attempt], by: Tensor, right: Tensor) -> bo
     ]
     if white and bool(torch.isin(by, by.new_tensor(blind)).any()):
         return True
+    if _late(attempts, white, by, right):
+        return True
     broken = int(torch.isin(by, by.new_tensor(white)).sum())
     return broken <= FEW_BROKEN * (broken + int((right & (by < 0)).sum()))
+
+
+def _late(attempts: Sequence[Attempt], white: Sequence[int], by: Tensor, right: Tensor) -> bool:
+    """Whether the last of several attempts with gradients, before those without, broke many that it met."""
+    extra = next((at for at, each in enumerate(attempts) if each.if_gradients_fail), len(attempts))
+    before = [place for place in white if place < extra]
+    if len(before) < MANY:
+        return False
+    late = int((by == before[-1]).sum())
+    met = late + int((right & ((by < 0) | (by > before[-1]))).sum())
+    return late > max(LATE_LEAST, LATE_SHARE * met)
 
 
 def misleads(probes: Sequence[TrustCheck]) -> bool:

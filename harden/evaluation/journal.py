@@ -14,9 +14,13 @@ from torch import Tensor
 from harden.data import Batch
 from harden.description import JSON
 from harden.errors import InputError
+from harden.evaluation.code_digest import ATTACKS, code_digest
 from harden.evaluation.findings import BatchOutcome, Effort, Found, Signs
 from harden.evaluation.outcome import TrustCheck
-from harden.files import make_folder, write_text
+from harden.files import read_bytes, write_text
+from harden.folders import make_folder
+from harden.limits import JSON_BYTES
+from harden.locking import LOCK_FILE
 from harden.models import Classifier
 from harden.models.snapshot import (
     Snapshot,
@@ -26,6 +30,7 @@ from harden.models.snapshot import (
     tensors_of,
     write_snapshot,
 )
+from harden.nesting import json_value
 
 PLAN_FILE = "evaluation.json"
 _VERDICTS = ("labels", "predictions", "broken_by", "broken_at")
@@ -50,17 +55,20 @@ class Journal:
 
         Args:
             folder: empty, missing, or of an evaluation with the same plan and weights.
-            plan: what the result depends on: threat, attempts, seed.
+            plan: what the result depends on: threat, attempts, seed; to them comes the code that attacks.
             model: whose weights are held against those that it was begun with.
 
         Raises:
             InputError: the folder holds something else, or the plan of another evaluation.
         """
-        own = as_facts({**plan, "weights": digest_of(tensors_of(model))})
+        code = code_digest(ATTACKS)
+        own = as_facts({**plan, "weights": digest_of(tensors_of(model)), "code": code})
         path = folder / PLAN_FILE
         if path.exists():
             _check_same(folder, _read(path), own)
-        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        elif folder.exists() and (
+            not folder.is_dir() or any(each.name != LOCK_FILE for each in folder.iterdir())
+        ):
             raise InputError(
                 f"{folder}, which is no journal of an evaluation and not empty",
                 "an empty or missing folder, or the journal of an evaluation that was interrupted",
@@ -82,7 +90,15 @@ class Journal:
         path = self._folder / _BATCH.format(number)
         if not path.exists():
             return None
-        kept = read_snapshot(path)
+        try:
+            return self._restored(read_snapshot(path), number, batch)
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:120] or type(error).__name__
+            raise InputError(
+                f"{path} ({reason})", "a batch that harden kept", "name another folder to begin anew"
+            ) from None
+
+    def _restored(self, kept: Snapshot, number: int, batch: Batch) -> BatchOutcome:
         n = len(kept.tensors["labels"])
         batch = Batch(batch.x[:n], batch.y[:n], batch.index[:n])
         if kept.facts["batch"] != _digest(batch):
@@ -143,7 +159,7 @@ def _clean(batch: Batch, bounds: list[float]) -> Tensor:
 
 def _read(path: Path) -> JSON:
     try:
-        plan: JSON = json.loads(path.read_text())
+        plan: JSON = json_value(read_bytes(path, JSON_BYTES))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} ({error})", "the plan of an evaluation", "name another folder to begin anew"

@@ -13,11 +13,11 @@ from torch import Tensor
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation.attempts import Attempt
+from harden.evaluation.columns import joined
 from harden.evaluation.findings import Found
 from harden.evaluation.outcome import Evaluation, Witnesses
 from harden.evaluation.progress import Standing
-from harden.evaluation.suites import pgd_suite
-from harden.evaluation.tally import joined
+from harden.evaluation.suites import standard
 from harden.evaluation.worst_case import evaluate
 from harden.losses import Classify, LossFunction, Margin
 from harden.models import Classifier
@@ -48,7 +48,7 @@ def robustness_curve(
         model: gives the gradients.
         data: Examples, a tuple (x, y) or a DataLoader that can be gone through more than once.
         threats: of one norm and one box, by rising eps.
-        attempts: PGD-50 on cross-entropy and on the margin, 3 restarts each, by default.
+        attempts: the suite `standard` by default.
         judge: decides every prediction; the model itself by default.
         seed: of the random starts.
         batch_size: images at a time, where data brings no batches of its own.
@@ -62,7 +62,7 @@ def robustness_curve(
             `evaluate`.
     """
     _check(threats)
-    suite = pgd_suite() if attempts is None else tuple(attempts)
+    suite = standard() if attempts is None else tuple(attempts)
     found: list[Evaluation] = []
     for threat in threats:
         before = found[-1] if found else None

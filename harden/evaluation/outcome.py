@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
+from harden.certificate.distrust import LONGER, next_attacks, reason, suite_of
+from harden.certificate.guessing import caution
 from harden.description import JSON
 from harden.statistics import Proportion
 from harden.threats import Threat
+
+_SUITES = {
+    "--attacks standard": "harden.evaluation.standard()",
+    "--attacks thorough": "harden.evaluation.thorough()",
+    LONGER: "harden.evaluation.pgd_suite(steps=1000, restarts=10)",
+}
 
 
 @final
@@ -53,6 +62,11 @@ class TrustCheck:
         """Whether the check is quiet."""
         return self.value <= self.threshold
 
+    @property
+    def reason(self) -> str:
+        """What was seen against what was expected, and what to do, on one line."""
+        return reason(self)
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +92,7 @@ class Witnesses:
 
 
 @final
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Evaluation:
     """Clean accuracy, and robust accuracy as the worst case over all attempts on each example.
 
@@ -136,6 +150,11 @@ class Evaluation:
         return Proportion(int(self.robust_correct.sum()), len(self.labels))
 
     @property
+    def unanswered(self) -> int:
+        """How many clean images have a logit that is NaN or infinite: each counts as classified wrong."""
+        return int((self.predictions < 0).sum())
+
+    @property
     def complete(self) -> bool:
         """Whether every example was evaluated; otherwise the numbers speak of the first n alone."""
         return self.left == 0
@@ -144,6 +163,23 @@ class Evaluation:
     def status(self) -> str:
         """The word "ok", or "unreliable" where a trust check fired."""
         return "ok" if all(check.passed for check in self.checks) else "unreliable"
+
+    @property
+    def fired(self) -> tuple[TrustCheck, ...]:
+        """The trust checks that fired; `reason` of each says why."""
+        return tuple(check for check in self.checks if not check.passed)
+
+    def __repr__(self) -> str:
+        """The status, with the accuracies where they may be believed, else with the reasons."""
+        n, left = len(self.labels), f" ({self.left:,} left out: time was up)" if self.left else ""
+        head = f"{self.threat!r}, n = {n:,}{left}: {self.status}, clean {self.clean}"
+        if self.status == "ok":
+            return f"<Evaluation {head}, robust at most {self.robust}>"
+        lines = [f"  {check.reason}" for check in self.fired]
+        options = next_attacks(self.checks, suite_of(record.name for record in self.attempts))
+        if options:
+            lines.append(f"  next: harden.evaluate(model, data, threat, {_SUITES[options]})")
+        return "\n".join([f"<Evaluation {head}, no robust accuracy to be believed:", *lines, ">"])
 
     def per_class(self) -> dict[int, tuple[Proportion, Proportion]]:
         """Clean and robust accuracy of every class that has examples, by label."""
@@ -154,6 +190,25 @@ class Evaluation:
             robust = Proportion(int(self.robust_correct[mine].sum()), int(mine.sum()))
             result[int(label)] = (clean, robust)
         return result
+
+    def caution(self, classes: Sequence[str] = ()) -> str:
+        """A line where clean accuracy can't be told from guessing, or all answers are one; "" elsewhere.
+
+        Then robust accuracy, whatever it is, says nothing of the model; see `harden.certificate.guessing`.
+
+        Args:
+            classes: their names, by label; labels by default.
+        """
+        names = [classes[label] if label < len(classes) else str(label) for label in self._seen()]
+        counts = torch.bincount(self.labels, minlength=len(names)).tolist()
+        sizes = {name: count for name, count in zip(names, counts, strict=True) if count}
+        answers = torch.unique(self.predictions).tolist()
+        only = names[answers[0]] if len(answers) == 1 else None
+        return caution(str(self.clean), self.clean.interval[0], sizes, only)
+
+    def _seen(self) -> range:
+        """All labels up to the largest that an image has or is given."""
+        return range(int(torch.maximum(self.labels.max(), self.predictions.max())) + 1)
 
     @property
     def worst_class(self) -> tuple[int, Proportion, Proportion]:

@@ -97,4 +97,6 @@ def check(
     threshold, meaning, action = _WORDS[probe]
     if n == 0:
         meaning += f" (not probed: {none})"
+    else:
+        meaning += f", {count:.3g} of {n}"
     return TrustCheck(probe.value, count / max(n, 1), threshold, meaning, action)

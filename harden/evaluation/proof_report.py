@@ -54,8 +54,9 @@ class ProofReport(_Part):
     """Per image and in sum what is proved, what is broken and what is unknown.
 
     `certified` is a lower bound of robust accuracy by proof, `robust` the upper bound that attacks give; null
-    where a trust check fired. `verdicts` and `radii` are lists of n, in the order of the data; a radius is
-    a fraction of the pixels' unit at which the image is proved, at most the threat's eps, "0" where none is.
+    where a trust check fired: then `reasons` has a line for each, and `next` the command to run. `verdicts`
+    and `radii` are lists of n, in the order of the data; a radius is a fraction of the pixels' unit at
+    which the image is proved, at most the threat's eps, "0" where none is.
 
     With a limit of time, `complete` is true if every image was attacked and every search ended by itself.
     `not_attacked` images are in no number, n included; `not_tried` are in n, and their search at eps was not
@@ -71,6 +72,8 @@ class ProofReport(_Part):
     certified: Share
     robust: Share | None
     status: Literal["ok", "unreliable"]
+    reasons: list[str]
+    next: str | None
     counts: Counts
     verdicts: list[Literal["certified", "falsified", "unknown"]]
     radii: list[str]
@@ -92,13 +95,14 @@ class ProofReport(_Part):
     limits: list[str]
 
     @classmethod
-    def of(cls, proved: Proved, sha256: str, seed: int) -> Self:
+    def of(cls, proved: Proved, sha256: str, seed: int, next_command: str | None = None) -> Self:
         """Proofs as a report.
 
         Args:
             proved: what was proved and broken.
             sha256: of the file.
             seed: of the attacks' random starts.
+            next_command: what to run next, where a trust check fired.
         """
         found, search = proved.found, proved.search
         trusted, verdicts = found.status == "ok", proved.verdicts
@@ -110,6 +114,8 @@ class ProofReport(_Part):
             certified=Share.of(proved.at_least(proved.top)),
             robust=Share.of(found.robust) if trusted else None,
             status="ok" if trusted else "unreliable",
+            reasons=[check.reason for check in found.fired],
+            next=next_command,
             counts=Counts(**{name: verdicts.count(name) for name in VERDICTS}),
             verdicts=verdicts,  # type: ignore[arg-type]  # words that pydantic checks
             radii=[str(radius) for radius in proved.radii],

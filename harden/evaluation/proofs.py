@@ -33,6 +33,10 @@ __all__ = ["VERDICTS", "Proved", "Search", "prove"]
 VERDICTS = ("certified", "falsified", "unknown")
 COMPARED = 256
 """Witnesses at which the runtime is compared with its graphs, the first ones."""
+REGIONS, POINTS = 8, 32
+"""So many regions, or witnesses, are compared at a time, between two looks at the clock."""
+WITNESS_SHARE = 0.05
+"""Of the time, for comparing at witnesses: each proof is compared inside its own region all the same."""
 
 
 @final
@@ -154,8 +158,8 @@ def prove(
     levels = Levels(prover, images, search, journal, on_proof)
     low, left, apart = levels.low, (0, 0, 0), None
     try:
-        witnesses = found.witnesses.witness[:COMPARED]
-        prover.compare(witnesses if arrange is None else arrange(witnesses))
+        until = math.inf if search.minutes is None else began + WITNESS_SHARE * 60 * search.minutes
+        prover.compare_at(images.arranged(found.witnesses.witness[:COMPARED]), until)
         levels.run()
         low, left = levels.low, levels.left()
     except _DisagreementError as error:
@@ -191,10 +195,26 @@ class _Prover:
             found = certify(programs, x.to(self.device), y.to(self.device), threat, method, until=until)
         candidates = {at: point.cpu() for at, point in found.candidates.items()}
         found = replace(found, margins=found.margins.cpu(), candidates=candidates)
-        if bool(found.certified.any()):
-            region = Region.around(x[found.certified], threat)
-            self.compare(points_of(region, torch.Generator().manual_seed(len(x))))
-        return found
+        return found.without(self._not_compared(x, found.certified.nonzero().flatten(), threat, until))
+
+    def _not_compared(self, x: Tensor, proved: Tensor, threat: Threat, until: float) -> Tensor:
+        """Compare inside the regions of proved images, and give those for which time did not suffice.
+
+        The first ones are compared whatever the time, as bounds are tried of one image at least.
+        """
+        generator = torch.Generator().manual_seed(len(x))
+        for begin in range(0, len(proved), REGIONS):
+            if begin and time.monotonic() >= until:
+                return proved[begin:]
+            self.compare(points_of(Region.around(x[proved[begin : begin + REGIONS]], threat), generator))
+        return proved[:0]
+
+    def compare_at(self, points: Tensor, until: float) -> None:
+        """Compare at some inputs, the first of them whatever the time, then until time is up."""
+        for begin in range(0, len(points), POINTS):
+            if begin and time.monotonic() >= until:
+                return
+            self.compare(points[begin : begin + POINTS])
 
     def compare(self, points: Tensor) -> None:
         """Compare the runtime with its graphs at some inputs.

@@ -91,6 +91,10 @@ class Images:
     found: Evaluation
     arrange: Callable[[Tensor], Tensor] | None = None
 
+    def arranged(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) as the file takes them."""
+        return x if self.arrange is None else self.arrange(x)
+
     def batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Positions (N,), inputs (N, ...) in float32 and labels (N,), batch by batch.
 
@@ -106,7 +110,7 @@ class Images:
                     "labels that the evaluation did not have", "the same data", "pass what was evaluated"
                 )
             x = batch.x[: len(ids)].float().clamp(*self.found.threat.bounds).cpu()
-            yield ids, x if self.arrange is None else self.arrange(x), y
+            yield ids, self.arranged(x), y
             begin += len(ids)
             if begin == len(labels):
                 return

@@ -90,27 +90,38 @@ class PerExample(_Part):
 
 
 class CurvePoint(_Part):
-    """Robust accuracy, at most, at one eps of several that were asked for."""
+    """Robust accuracy, at most, at one eps of several that were asked for; why it is not trusted."""
 
     eps: str
     status: Literal["ok", "unreliable"]
     robust: Share | None
+    reasons: list[str]
 
 
 @final
 class Report(_Part):
     """All that an evaluation found. Without trust (`status`) there is no headline: `robust` is null.
 
+    `reasons` has a line for each trust check that fired, `next` the command to run then. Of several eps the
+    numbers are those of the largest, each has a point of `curve`, and `status` and `reasons` are of them all.
+    `warnings` says where clean accuracy can't be told from guessing: `robust` then says nothing of the model.
+
+    `unanswered` counts images with a logit that is NaN or infinite, each of which is classified wrong.
+
     `evidence` says what attacks went by: A the gradients of what decides, B another network's and scores,
     C scores alone.
     """
 
     status: Literal["ok", "unreliable"]
+    reasons: list[str]
+    next: str | None = None
+    warnings: list[str] = []
     complete: bool
     n: int
     left: int
     threat: Threatened
     output: Literal["logits", "probabilities", "log-probabilities"]
+    unanswered: int = 0
     clean: Share
     robust: Share | None
     per_attack: dict[str, Attacked]
@@ -139,15 +150,21 @@ class Report(_Part):
             seed: of the random starts.
             more: the fields that go beyond attacks, as JSON.
         """
-        trusted = found.status == "ok"
+        points = more.get("curve", ())
+        unsure = [f"eps {point['eps']}: {each}" for point in points for each in point["reasons"]]
+        reasons = unsure if points else [check.reason for check in found.fired]
+        trusted = not reasons
         label, clean, robust = found.worst_class
         return cls(
             status="ok" if trusted else "unreliable",
+            reasons=reasons,
+            warnings=[line] if (line := found.caution(classes)) else [],
             complete=found.complete,
             n=len(found.labels),
             left=found.left,
             threat=Threatened(norm=found.threat.name, eps=str(found.threat.eps), bounds=found.threat.bounds),
             output=found.output,  # type: ignore[arg-type]  # one of three words, which pydantic checks
+            unanswered=found.unanswered,
             clean=Share.of(found.clean),
             robust=Share.of(found.robust) if trusted else None,
             per_attack=_attacks(found),
@@ -186,6 +203,7 @@ def curve_points(found: tuple[Evaluation, ...]) -> list[dict[str, Any]]:
             eps=str(one.threat.eps),
             status="ok" if one.status == "ok" else "unreliable",
             robust=Share.of(one.robust) if one.status == "ok" else None,
+            reasons=[check.reason for check in one.fired],
         ).model_dump(mode="json")
         for one in found
     ]

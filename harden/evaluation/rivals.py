@@ -10,6 +10,7 @@ from harden.evaluation.attempts import Attempt
 from harden.evaluation.closing import NOISE, ONE_STEP, RESERVED, TWICE, TWICE_ON
 from harden.evaluation.findings import Effort
 from harden.evaluation.outcome import TrustCheck
+from harden.statistics import Proportion
 
 MORE_SHARE = 0.005
 BLACK_BOX_SHARE = 0.01
@@ -42,13 +43,17 @@ def more_steps_add_nothing(attempts: Sequence[Attempt], by: Tensor) -> TrustChec
     """Fires when Auto-PGD on the margin with twice the steps breaks what the attempts left standing.
 
     The optimisation was not complete then (Pintor et al., 2106.09947). It is tried on the first images; two
-    are no sign, however few there are.
+    are no sign, however few there are. What it breaks counts, so the number is off by what it would break of
+    the others: the value is the lower end, at 95 %, of the exact interval for that share. So the check fires
+    where robust accuracy is shown to be too high by more than MORE_SHARE, and not by chance.
     """
+    count, n = _broken_by(attempts, by, TWICE), min(len(by), TWICE_ON)
     return TrustCheck(
         "complete optimisation",
-        _beyond_chance(_broken_by(attempts, by, TWICE), min(len(by), TWICE_ON)),
+        _at_least(count, n) if count > FEW else 0.0,
         MORE_SHARE,
-        f"share of the first {TWICE_ON} images that twice the steps broke after all attacks had failed",
+        "share that twice the steps break after all attacks have failed, at least, at 95 %: "
+        f"{count} of the first {n} images",
         "give the attacks twice the steps, until this falls",
     )
 
@@ -67,7 +72,8 @@ def white_box_suffices(attempts: Sequence[Attempt], by: Tensor) -> TrustCheck:
         "black box beats white box",
         _beyond_chance(count, len(by)),
         BLACK_BOX_SHARE,
-        "share of images that gradients missed and an attack without them, or from another network, broke",
+        "share of images that gradients missed and an attack without them, or from another network, broke, "
+        f"{count} of {len(by)}",
         "find what hides the gradients (rounding, saturation, randomness), and attack without it",
     )
 
@@ -80,32 +86,42 @@ def independent_attacks_add_nothing(attempts: Sequence[Attempt], efforts: Sequen
     """
     made = [effort for attempt, effort in zip(attempts, efforts, strict=True) if attempt.if_gradients_fail]
     met = max((effort.attempted for effort in made), default=0)
+    count = sum(effort.broken for effort in made)
     return TrustCheck(
         "independent attacks",
-        _beyond_chance(sum(effort.broken for effort in made), met),
+        _beyond_chance(count, met),
         INDEPENDENT_SHARE,
-        "share of the first images that a part of the network, a student or labels alone helped to break",
+        "share of the first images that a part of the network, a student or labels alone helped to break, "
+        f"{count} of {met}",
         "attack what the network's gradient leaves out; it is not what decides",
     )
 
 
 def simple_attacks_add_nothing(attempts: Sequence[Attempt], by: Tensor) -> tuple[TrustCheck, ...]:
     """Fire when a single step, or noise, breaks what the attacks had left standing."""
-    return tuple(
-        TrustCheck(
-            said,
-            _beyond_chance(_broken_by(attempts, by, name), len(by)),
-            SIMPLE_SHARE,
-            f"share of images that {what} broke after all attacks had failed",
-            "the attacks do not climb: look at their steps, and at the network's gradients",
+    checks = []
+    for name, (said, what) in SIMPLE.items():
+        count = _broken_by(attempts, by, name)
+        checks.append(
+            TrustCheck(
+                said,
+                _beyond_chance(count, len(by)),
+                SIMPLE_SHARE,
+                f"share of images that {what} broke after all attacks had failed, {count} of {len(by)}",
+                "the attacks do not climb: look at their steps, and at the network's gradients",
+            )
         )
-        for name, (said, what) in SIMPLE.items()
-    )
+    return tuple(checks)
 
 
 def _broken_by(attempts: Sequence[Attempt], by: Tensor, name: str) -> int:
     names = [attempt.name for attempt in attempts]
     return int((by == names.index(name)).sum()) if name in names else 0
+
+
+def _at_least(count: int, n: int) -> float:
+    """The lower end of the exact one-sided interval at 95 % of the share of which count of n were seen."""
+    return Proportion(count, n, confidence=0.9).interval[0]
 
 
 def _beyond_chance(count: int, n: int) -> float:

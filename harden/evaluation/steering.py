@@ -49,10 +49,10 @@ class Steering:
 
         Both are the attack's own: one that writes on its arguments must not move the ball or the labels.
         """
-        exact, y = as_logits(self.judge, self.output), batch.y.clone()
+        exact, y = contiguous(as_logits(self.judge, self.output)), batch.y.clone()
         # bfloat16 has 8 bits: a score attack that compares rounded scores sees most proposals tie.
         if attempt.source is None and attempt.is_gradient_free:
-            return attempt.loss(exact, y), batch.x.clone()
+            return attempt.loss(exact, y), batch.x.clone(memory_format=torch.contiguous_format)
         fast = self._copy(attempt, batch.x)
         # A source of one's own is taken for what it is: its output need not be the judge's.
         climbed = as_logits(fast, self.output) if attempt.source is None else fast
@@ -75,6 +75,15 @@ class Steering:
             network = attempt.source if isinstance(attempt.source, Classifier) else self.model
             self._copies[key] = prepare(network, x[:_EXAMPLES], key[1])
         return self._copies[key]
+
+
+def contiguous(judge: Classify) -> Classify:
+    """The same judge on contiguous images: it need not take the memory order that suits the copy."""
+
+    def classify(x: Tensor) -> Tensor:
+        return judge(x.contiguous())
+
+    return classify
 
 
 def _key(attempt: Attempt, model: Classifier) -> tuple[int, torch.dtype]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from harden.evaluation.outcome import TrustCheck
 from harden.losses import Classify, Margin
+from harden.models.checks import differentiable
 
 ZERO_GRADIENT_SHARE = 0.05
 NOT_FINITE_SHARE = 0.01
@@ -31,7 +32,8 @@ def has_gradient(classify: Classify, x: Tensor, y: Tensor) -> bool:
         if not value.requires_grad:
             return False
         # A margin may depend on weights and not on the image.
-        (gradient,) = torch.autograd.grad(value.sum(), point, allow_unused=True)
+        with differentiable():
+            (gradient,) = torch.autograd.grad(value.sum(), point, allow_unused=True)
         return gradient is not None
 
 
@@ -44,7 +46,8 @@ def zero_gradients(classify: Classify, x: Tensor, y: Tensor) -> int:
         value = Margin(classify, y.clone())(point)
         if not value.requires_grad:  # what a gradient-free attack is for
             return len(x)
-        (gradient,) = torch.autograd.grad(value.sum(), point, materialize_grads=True)
+        with differentiable():
+            (gradient,) = torch.autograd.grad(value.sum(), point, materialize_grads=True)
     length = gradient.flatten(1).abs().sum(1)
     return int((~(length > 0) | ~length.isfinite()).sum())
 
@@ -55,7 +58,7 @@ def gradients_exist(zero: int, n: int) -> TrustCheck:
         "zero gradients",
         zero / max(n, 1),
         ZERO_GRADIENT_SHARE,
-        "share of correctly classified images whose margin has a zero or non-finite gradient",
+        f"share of correctly classified images whose margin has a zero or non-finite gradient, {zero} of {n}",
         "remove quantisation, clamping or detach() from the model, or attack its smooth form",
     )
 

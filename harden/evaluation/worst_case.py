@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,15 +19,16 @@ from harden.evaluation.pace import Pace
 from harden.evaluation.parts import outcomes
 from harden.evaluation.progress import Standing
 from harden.evaluation.steering import Steering
-from harden.evaluation.suites import pgd_suite
+from harden.evaluation.suites import standard
 from harden.evaluation.tally import Tally
-from harden.locking import locked
+from harden.locking import held_folder
 from harden.losses import Classify
-from harden.models import Classifier, frozen, plain
+from harden.models import Classifier, ordinary, plain, untouched
 from harden.models.passes import interruptible
 from harden.threats import Threat
 
 OnBatch = Callable[[Standing], None]
+_log = logging.getLogger("harden")
 
 
 @plain()
@@ -47,16 +49,16 @@ def evaluate(
 
     An attack is not believed: its result is projected again, checked to lie in ball and box, and classified
     by the judge. Each attempt runs on the examples that no earlier one broke. Random starts depend on seed
-    and position in the data alone. The model is left as it was, in every flag; gradients, float32 and no
+    and position in the data alone. The model is left as it was, in every flag and in all that it and its
+    hooks hold; gradients, float32 and no
     autocast hold inside, whatever the caller has switched on.
 
     Args:
         model: gives the gradients.
         data: Examples, a tuple (x, y) or a DataLoader; see `harden.data.from_loader`.
         threat: the threat model.
-        attempts: PGD-50 on cross-entropy and on the margin, 3 restarts each, by default; `quick`, `standard`
-            and `thorough` of `harden.evaluation` make suites. A single step and noise close every suite, as
-            checks.
+        attempts: the suite `standard` of `harden.evaluation` by default; `quick`, `thorough` and `pgd_suite`
+            make others. A single step, noise and twice the steps close every suite, as checks.
         judge: decides every prediction, images to logits; the model itself by default, and the exported
             file's session where the claim is about the file.
         seed: of the random starts.
@@ -75,15 +77,25 @@ def evaluate(
     """
     check_model(model)
     check_threat(threat)
-    attempts, pace = _checked(pgd_suite() if attempts is None else tuple(attempts)), Pace(minutes)
+    model = ordinary(model)
+    attempts, pace = _checked(standard() if attempts is None else tuple(attempts)), Pace(minutes)
     steering = Steering(model, model.logits if judge is None else pace.watched(judge, model.logits))
     search = BatchSearch(steering, threat, attempts, seed, pace.is_over)
-    kept = None if journal is None else Journal.opened(Path(journal), search.identity(), model)
-    with frozen(model), nullcontext() if journal is None else locked(Path(journal)):
+    # Held before it is opened: two that begin at once would both find it empty.
+    place = None if journal is None else Path(journal)
+    with untouched(model), nullcontext() if place is None or place.is_file() else held_folder(place):
+        kept = None if place is None else Journal.opened(place, search.identity(), model)
         tally, left = _tallied(search, from_loader(data, batch_size), kept, pace, on_batch)
     if not tally.n:
         raise _nothing(minutes)
-    return tally.result(threat, search.attempts, steering.output, left)
+    found = tally.result(threat, search.attempts, steering.output, left)
+    if found.unanswered:
+        _log.warning(
+            "%d of %d images have a logit that is NaN or infinite: each counts as answered wrong",
+            found.unanswered,
+            len(found.labels),
+        )
+    return found
 
 
 @plain()
@@ -101,9 +113,10 @@ def unchecked(
     """As `evaluate`, without the trust checks that cost passes: to choose by, not to report."""
     check_model(model)
     check_threat(threat)
+    model = ordinary(model)
     steering = Steering(model, model.logits if judge is None else judge)
     search = BatchSearch(steering, threat, _checked(tuple(attempts)), seed, closed=False)
-    with frozen(model):
+    with untouched(model):
         tally, left = _tallied(search, from_loader(data, batch_size), None, Pace(None), on_batch)
     if not tally.n:
         raise _nothing(None)
@@ -126,7 +139,7 @@ def _tallied(
 
 def _checked(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     if not attempts:
-        raise InputError("no attempts", "at least one attack", "write attempts=harden.evaluation.pgd_suite()")
+        raise InputError("no attempts", "at least one attack", "write attempts=harden.evaluation.standard()")
     names = [attempt.name for attempt in attempts]
     twice = sorted({name for name in names if names.count(name) > 1 or name in RESERVED})
     if twice:

@@ -13,6 +13,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from harden.graph.call import UnsupportedError
+from harden.graph.constant_sizes import check_outputs
 from harden.graph.exactness import roundings
 from harden.graph.loading import numbers
 from harden.graph.operations import DequantizeLinear
@@ -76,6 +77,7 @@ def _computed(node: onnx.NodeProto, arrays: list[Array], opset: int) -> list[Arr
         return [_constant(node)]
     if node.op_type == "DequantizeLinear":
         return [_dequantised(node, arrays)]
+    check_outputs(node, arrays, opset)
     names = [name for name in node.input if name]
     try:
         given = dict(zip(names, arrays, strict=True))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Final
 
 import onnx
 from onnx import external_data_helper, inliner, numpy_helper
 
-from harden.certificate.runnable import check_runnable
+from harden.certificate.messages import check_messages
+from harden.certificate.runnable import check_runnable_model
 from harden.errors import InputError
-from harden.files import refuse_pointer
+from harden.files import check_regular, read_bytes, refuse_pointer
 from harden.graph.values import Array
+from harden.limits import MODEL_BYTES
 
-LARGEST_MODEL: Final = 2**31 - 1
-"""Bytes that protobuf can serialise."""
+_WIDEST: Final = 16
+"""Bytes of the widest number, complex128."""
+_DIGITS: Final = 18
+_SHARED: Final = 4
+"""How often the data of a file may be used, by tensors that share them."""
 
 
 def loaded(model: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
@@ -30,8 +36,7 @@ def loaded(model: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
         content, folder = (model, None) if isinstance(model, bytes) else _content(Path(model))
         found = _parsed(content)
     found = _with_data(found, folder)
-    if found.ByteSize() < LARGEST_MODEL:
-        check_runnable(found.SerializeToString())
+    check_runnable_model(found)
     return inliner.inline_local_functions(found) if found.functions else found
 
 
@@ -61,7 +66,7 @@ def one_line(text: str) -> str:
 
 def _content(path: Path) -> tuple[bytes, Path]:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, MODEL_BYTES)
         refuse_pointer(content, path)
         return content, path.parent
     except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
@@ -72,6 +77,7 @@ def _content(path: Path) -> tuple[bytes, Path]:
 
 
 def _parsed(content: bytes) -> onnx.ModelProto:
+    check_messages(content)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
@@ -99,30 +105,63 @@ def _with_data(model: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
             "a model whose tensors can be found",
             "pass the path of the file instead of its content",
         )
+    paths = [_place_of(tensor, folder) for tensor in outside]
+    _check_extent(outside, paths)
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
-    for tensor in copied.graph.initializer:
-        if external_data_helper.uses_external_data(tensor):
-            _read(tensor, folder)
+    away = (one for one in copied.graph.initializer if external_data_helper.uses_external_data(one))
+    for tensor, path in zip(away, paths, strict=True):
+        _read(tensor, path, folder)
     return copied
 
 
-def _read(tensor: onnx.TensorProto, folder: Path) -> None:
+def _check_extent(tensors: list[onnx.TensorProto], paths: list[Path]) -> None:
+    """Refuse tensors that together hold more than their files: a small model may name one file many times."""
+    wanted = sum(math.prod(max(size, 0) for size in tensor.dims) for tensor in tensors)
+    MODEL_BYTES.check("a model with tensors in other files", wanted)
+    if not all(path.is_file() for path in paths):
+        return  # reading it says why
+    held = sum(path.stat().st_size for path in {*paths})
+    for tensor, path in zip(tensors, paths, strict=True):
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        taken = entries.get("length") or str(path.stat().st_size)  # without one all is read
+        most = _WIDEST * math.prod(tensor.dims)
+        if not taken.isdecimal() or len(taken) > _DIGITS or int(taken) > most:
+            raise InputError(
+                f"the tensor {tensor.name[:80]!r} with {taken[:20]} bytes of {path.name!r}",
+                f"at most {most:,}, as its shape {list(tensor.dims)[:8]} says",
+                "save the model again",
+            )
+    if wanted > _SHARED * held:
+        raise InputError(
+            f"{len(tensors)} tensors of more than {wanted:,} bytes in files of {held:,}",
+            "their data in those files",
+            "copy the files beside the model, whole",
+        )
+
+
+def _place_of(tensor: onnx.TensorProto, folder: Path) -> Path:
     place = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
     path = folder / place
     # A stranger's file may name any other: /etc/passwd, or a link to it.
     outside = folder.resolve() not in path.resolve().parents
-    if not place or outside or ".." in Path(place).parts or path.is_symlink():
+    special = path.exists() and not path.is_file()  # a pipe would hold the process at open
+    if not place or outside or special or ".." in Path(place).parts or path.is_symlink():
         raise InputError(
             f"the tensor {tensor.name[:80]!r} in {place!r}",
             "a plain file in the model's own folder",
             "save the model again with its data beside it",
         )
+    return path
+
+
+def _read(tensor: onnx.TensorProto, path: Path, folder: Path) -> None:
     try:
+        check_regular(path)
         external_data_helper.load_external_data_for_tensor(tensor, str(folder))
     except Exception as error:  # a missing or short file raises what the helper's release likes
         raise InputError(
-            f"the tensor {tensor.name[:80]!r} in {place!r} ({' '.join(str(error).split())[:200]})",
+            f"the tensor {tensor.name[:80]!r} in {path.name!r} ({' '.join(str(error).split())[:200]})",
             "its data in that file",
             "copy the file beside the model",
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +25,11 @@ from harden.graph.liveness import live
 from harden.graph.loading import loaded, numbers, one_line
 from harden.graph.operations import Expand, Operation
 from harden.graph.ports import input_port, output_name
+from harden.graph.sizes import Room, Sizes
 from harden.graph.values import SEVERAL, Computed, Known, Value, shape_of
 
 _OPSETS = range(7, 24)
+_WIDTH = 4  # of a weight
 _Converted = tuple[str, Sequence[Operation], list[tuple[str, Value | None]]]
 
 
@@ -59,7 +62,9 @@ def read(model: str | Path | bytes | onnx.ModelProto, *, moving: frozenset[str] 
             "convert it with onnx.version_converter, or export it again",
         )
     port, fixed = input_port(parsed.graph)
-    reader = _Reader(opset, port, (fixed,) if fixed is not None else SEVERAL, moving=set(moving))
+    batches = (fixed,) if fixed is not None else SEVERAL
+    weights = sum(_WIDTH * math.prod(tensor.dims) for tensor in parsed.graph.initializer)
+    reader = _Reader(opset, port, batches, set(moving), Room(weights))
     for tensor in parsed.graph.initializer:
         reader.taken.add(tensor.name)
         reader.values[tensor.name] = Known((numbers(tensor),) * len(reader.batches))
@@ -68,6 +73,7 @@ def read(model: str | Path | bytes | onnx.ModelProto, *, moving: frozenset[str] 
     nodes = live(parsed.graph, output)
     reader.wanted.update((output, *(name for node in nodes for name in node.input)))
     for node in nodes:
+        reader.room.look()
         reader.take(node)
     if reader.refusals:
         raise _refusal(reader.refusals)
@@ -82,6 +88,8 @@ class _Reader:
     opset: int
     port: Port
     batches: tuple[int, ...]
+    moving: set[str]
+    room: Room
     values: dict[str, Value] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     constants: dict[str, Tensor] = field(default_factory=dict)
@@ -90,9 +98,9 @@ class _Reader:
     taken: set[str] = field(default_factory=set)
     rounded: set[str] = field(default_factory=set)
     repeated: dict[str, str] = field(default_factory=dict)
-    moving: set[str] = field(default_factory=set)
     wanted: set[str] = field(default_factory=set)
     derived: list[Node] = field(default_factory=list)
+    sizes: Sizes = field(default_factory=Sizes)
 
     def __post_init__(self) -> None:
         sizes = self.port.shape[1:]
@@ -116,6 +124,7 @@ class _Reader:
             else:
                 if node.op_type not in ("Shape", "Size") and self.moving.intersection(node.input):
                     self._derive(node, values, name)
+                self.room.take(sum(one.nbytes for one in known))
                 self.values.update(zip([output for output in node.output if output], known, strict=False))
         except UnsupportedError as reason:
             self.lost.update(node.output)
@@ -173,19 +182,12 @@ class _Reader:
     ) -> None:
         """One operation of the graph: what it computes is tried without numbers, for its shapes."""
         names = tuple(self._named(given, value, kind) for given, value in inputs)
-        found = []
-        for at, batch in enumerate(self.batches):
-            meta = [self._meta(given, at, batch) for given in names]
-            try:
-                found.append(tuple(operation(*meta).shape))
-            except (ArithmeticError, RuntimeError, ValueError, IndexError, TypeError) as error:
-                raise UnsupportedError(
-                    f"shapes {[tuple(each.shape) for each in meta]}: {error}"[:160]
-                ) from error
+        found = [self.sizes(operation, self._shapes(names, at)) for at in range(len(self.batches))]
         try:
             shape = shape_of(found, self.batches)
         except ValueError as error:
             raise UnsupportedError(str(error)) from error
+        self.sizes.count(f"the tensor {output[:80]!r}, which {kind} makes,", found[0], self.batches[0])
         self.values[output] = Computed(tuple(found))
         self.nodes.append(Node(operation, names, output, shape, name, kind))
 
@@ -234,10 +236,12 @@ class _Reader:
         self.taken.add(name)
         return name
 
-    def _meta(self, name: str, at: int, batch: int) -> Tensor:
-        value = self.values.get(name)
-        shape = shapes(value)[at] if name not in self.constants else tuple(self.constants[name].shape)
-        return torch.empty(shape, device="meta")
+    def _shapes(self, names: Sequence[str], at: int) -> tuple[tuple[int, ...], ...]:
+        """Of the inputs of an operation, in one of the batches."""
+        return tuple(
+            tuple(self.constants[name].shape) if name in self.constants else shapes(self.values.get(name))[at]
+            for name in names
+        )
 
     def graph(self, output: str, fixed: int | None) -> Graph:
         """What was read, without what the output does not need."""

@@ -8,7 +8,6 @@ https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -19,6 +18,7 @@ import onnxruntime
 from harden.certificate.optimisation_levels import LEVELS
 from harden.certificate.runnable import check_runnable
 from harden.errors import InputError
+from harden.folders import temporary_folder
 from harden.graph.classification import of_size
 from harden.graph.graph import Graph
 from harden.graph.loading import loaded, one_line
@@ -90,8 +90,8 @@ def _written(content: bytes, level: onnxruntime.GraphOptimizationLevel) -> onnx.
     options.graph_optimization_level = level
     options.log_severity_level = 4
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "optimised.onnx"
+    with temporary_folder() as folder:
+        path = folder / "optimised.onnx"
         options.optimized_model_filepath = str(path)
         try:
             onnxruntime.InferenceSession(

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Final, cast, final
+from typing import Any, Final, final
 
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
-from harden.certificate.ports import INPUT, OUTPUT
 from harden.errors import ExportError, HardenError
-from harden.models import Classifier, copied, names_a_type
+from harden.graph.capture import captured
+from harden.graph.quiet import reason
+from harden.graph.translation import OPSET, translated
+from harden.models import Classifier, copied, given_back, names_a_type
 from harden.models.memory import ran_out_of_memory
 
-OPSET: Final = 18
+__all__ = ["OPSET", "WEIGHTS", "Deployed", "deployed", "exported"]
+
 TRACE_BATCH: Final = 2  # a batch of 1 would be taken for a constant
 WEIGHTS: Final = "model."
 """Before the names of a classifier's weights in a graph that is not optimised."""
@@ -34,14 +32,14 @@ class Deployed(nn.Module):
         self.model = model
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (N, K) of images (N, C, H, W) in [0, 1]."""
-        return self.model.bare_logits(image)
+        """Logits (N, K), float32, of images (N, C, H, W) in [0, 1]."""
+        return self.model.bare_logits(image).float()
 
 
 def deployed(model: Classifier, dtype: torch.dtype = torch.float32) -> Deployed:
     """A copy for inference on the CPU, freed from torch.compile and DataParallel."""
-    module = Deployed(copied(model)).cpu().to(dtype).eval()
-    return module.requires_grad_(False)
+    module = Deployed(copied(model, device="cpu", dtype=dtype)).eval()
+    return module.requires_grad_(requires_grad=False)
 
 
 def exported(
@@ -57,31 +55,57 @@ def exported(
 
     Raises:
         InputError: the network's output holds no logits.
-        ExportError: the network fails in float32 or on such images, or torch can't trace it.
+        ExportError: the network fails in float32 or on such images, or torch can't trace or translate it.
     """
-    module = deployed(model)
+    with given_back(model):  # hooks write where the copy's do, and what a tracer leaves there is no tensor
+        module = deployed(model)
+        if optimised:
+            _fix_weights_(module)
+        return _exported(module, image_shape, optimised=optimised)
+
+
+def _exported(module: Deployed, image_shape: tuple[int, int, int], *, optimised: bool) -> onnx.ModelProto:
     example = torch.rand(TRACE_BATCH, *image_shape, generator=torch.Generator().manual_seed(0))
     _run(module, example)
-    try:
-        with _quiet():
-            program = torch.onnx.export(
-                module,
-                (example,),
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                opset_version=OPSET,
-                dynamo=True,
-                optimize=optimised,
-                verbose=False,
-            )
-    except Exception as error:  # the exporter's own classes differ from release to release
-        raise ExportError(
-            f"a network that torch.onnx can't trace ({type(error).__name__}: {_reason(error)})",
-            "a forward without data-dependent control flow and with any batch size",
-            "use torch.where instead of if, x.shape[0] instead of a number",
-        ) from error
-    return cast(onnx.ModelProto, program.model_proto)  # type: ignore[union-attr]  # None without dynamo
+    _hide_scripts_(module)
+    return translated(captured(module, example), optimised=optimised)
+
+
+@final
+class _Hidden(nn.Module):
+    """A scripted part, whose weights the exporter would not take for parameters: they become constants."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = (part,)
+
+    def forward(self, *given: object) -> object:
+        """What the part gives."""
+        return self.part[0](*given)
+
+
+def _hide_scripts_(module: nn.Module) -> None:
+    for name, part in list(module.named_children()):
+        if isinstance(part, torch.jit.ScriptModule):
+            setattr(module, name, _Hidden(part))
+        else:
+            _hide_scripts_(part)
+
+
+@torch.no_grad()
+def _fix_weights_(module: nn.Module) -> None:
+    """Put weights in the place of what computes them: ONNX has no orthogonal matrices, and none is needed.
+
+    Not by remove_parametrizations, which changes the class, and a copy shares its class with the original.
+    """
+    for part in list(module.modules()):
+        if is_parametrized(part):
+            parametrizations: Any = part.parametrizations
+            weights = {name: getattr(part, name).detach().clone() for name in parametrizations}
+            del part.parametrizations
+            part.__class__ = type_before_parametrizations(part)
+            for name, weight in weights.items():
+                part.register_parameter(name, nn.Parameter(weight, requires_grad=False))
 
 
 def _run(module: Deployed, example: Tensor) -> None:
@@ -93,36 +117,15 @@ def _run(module: Deployed, example: Tensor) -> None:
     except Exception as error:  # a user's forward may raise anything
         if ran_out_of_memory(error):
             raise
-        reason = _reason(error)
+        why = reason(error)
         if names_a_type(error):
             raise ExportError(
-                f"a network that fails with float32 weights ({reason})",
+                f"a network that fails with float32 weights ({why})",
                 "a forward that follows the type of its weights",
                 "write x.to(self.weight.dtype) instead of a fixed type",
             ) from error
         raise ExportError(
-            f"a network that fails on {len(example)} images of shape {tuple(example.shape[1:])} ({reason})",
+            f"a network that fails on {len(example)} images of shape {tuple(example.shape[1:])} ({why})",
             "images that it was built for, in batches of any size",
             "resize them, or write x.shape instead of numbers in the network's forward",
         ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's reports off the terminal: what went wrong is said once, in our words."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of what lies behind the exporter's own words, without colours."""
-    cause = error.__cause__ or error
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(cause))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0][:160] if lines else "no message"

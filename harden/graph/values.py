@@ -43,6 +43,11 @@ class Known:
             for each in self.arrays[1:]
         )
 
+    @property
+    def nbytes(self) -> int:
+        """What the arrays take; one array for all batch sizes is counted once."""
+        return sum(each.nbytes for each in {id(array): array for array in self.arrays}.values())
+
 
 @final
 @dataclass(frozen=True, slots=True)

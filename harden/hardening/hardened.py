@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
@@ -13,11 +14,11 @@ from harden.artefact.folder import CHECKPOINT_FOLDER, HISTORY_FILE
 from harden.artefact.loaded import Artefact
 from harden.artefact.origin import Origin
 from harden.data import Source, from_loader, leaks
-from harden.data.memory import ExamplesSource
+from harden.data.stored_examples import shared_examples
 from harden.description import JSON
 from harden.draws import mix
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite
+from harden.evaluation import Attempt, Evaluation, evaluate, standard
 from harden.evaluation.proofs import Search
 from harden.files import write_text
 from harden.hardening.recipe import Recipe
@@ -26,6 +27,8 @@ from harden.threats import Threat
 from harden.training.account import line_of
 from harden.training.checkpoint import save_weights
 from harden.training.checkpoints import PLAN_FILE, write_plan
+
+_log = logging.getLogger("harden")
 
 
 @final
@@ -41,7 +44,7 @@ class Hardened:
         seed: of everything random.
         origin: recipe, costs and history, as the certificate will tell them.
         plan: what was run on what, as `checkpoint/plan.json` will tell it.
-        images: what it was trained and validated on, where that is in memory: labelled and unlabelled.
+        images: what it was trained and validated on: labelled and unlabelled.
     """
 
     model: Classifier
@@ -51,7 +54,7 @@ class Hardened:
     seed: int
     origin: Origin
     plan: Mapping[str, JSON] = field(default_factory=dict)
-    images: tuple[ExamplesSource, ...] | None = None
+    images: tuple[Source, ...] | None = None
 
     def __repr__(self) -> str:
         spent = sum(stage.epochs_equivalent for stage in self.origin.stages)
@@ -88,9 +91,9 @@ class Hardened:
 
         Args:
             folder: empty, missing, or an artefact to replace.
-            data: test images: neither training nor the choice of the checkpoint has seen them. Where the
-                training images are in memory, the two are compared.
-            attempts: PGD-50 on cross-entropy and margin, 3 restarts each, by default.
+            data: test images: neither training nor the choice of the checkpoint has seen them. The two are
+                compared by content, for which the training images are read once more.
+            attempts: the suite `standard` of `harden.evaluation` by default.
             compare: a model to print beside the hardened one, by its name: the model that was given, by
                 default; none with an empty mapping.
             split: what the data are, for the certificate ("test").
@@ -109,17 +112,16 @@ class Hardened:
         if len(beside) > 1:
             raise InputError(f"{len(beside)} models to compare with", "one at most", "keep one of them")
         source = from_loader(data)
-        for images in self.images or ():
-            _check_apart(images, source)
+        compared = [_check_apart(images, source) for images in self.images or ()]
         claim = Claim(
             threat=self.threat,
-            attempts=pgd_suite() if attempts is None else attempts,
+            attempts=standard() if attempts is None else attempts,
             before=next(iter(beside.values()), None),
             before_name=next(iter(beside), ""),
             origin=self.origin,
             seed=self._attack_seed,
             split=split,
-            unseen=self.images is not None,
+            unseen=bool(compared) and all(compared),
             search=search,
             minutes=minutes,
         )
@@ -135,7 +137,19 @@ class Hardened:
         return export(self.model, folder, source, claim, beside=write_beside, on_phase=on_phase)
 
 
-def _check_apart(images: ExamplesSource, source: Source) -> None:
+def _check_apart(images: Source, source: Source) -> bool:
+    """Refuse test images that training had; False where random transforms may hide such.
+
+    Raises:
+        InputError: there are some.
+    """
+    shared = shared_examples(images, source)
+    if shared:
+        raise InputError(
+            f"{shared:,} of {len(source):,} test images are examples that training read",
+            "images that training never saw",
+            "pass the loader of the test part",
+        )
     found = leaks(images, source)
     if len(found):
         raise InputError(
@@ -143,3 +157,16 @@ def _check_apart(images: ExamplesSource, source: Source) -> None:
             "images that training never saw",
             "leave them out with harden.data.without(test, harden.data.leaks(train, test).test)",
         )
+    hidden = [one.describe() for one in (images, source) if not _repeats(one)]
+    if hidden:
+        _log.warning(
+            "random transforms change the images of %s each time they are read: whether test images are among"
+            " the training images can't be told",
+            " and of ".join(hidden),
+        )
+    return not hidden
+
+
+def _repeats(source: Source) -> bool:
+    repeats: Callable[[], bool] | None = getattr(source, "repeats", None)
+    return repeats is None or repeats()

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from harden.artefact.exportability import check_exportable
+from harden.artefact.gated import first_images
 from harden.artefact.origin import Origin
-from harden.data import from_loader
+from harden.data import Source, from_loader
 from harden.data import unlabelled as from_unlabelled
-from harden.data.memory import ExamplesSource
 from harden.draws import mix
-from harden.errors import HardenError
+from harden.errors import ExportError, HardenError
 from harden.hardening.hardened import Hardened
 from harden.hardening.plan import Job, check_request, plan_of
 from harden.hardening.recipe import Recipe, described, stages
 from harden.locking import held_folder
-from harden.models import Classifier, float32_copy, plain
+from harden.models import Classifier, float32_copy, given_back, plain
 from harden.models.devices import check_device
 from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
+from harden.processes import check_alone
 from harden.threats import Threat
 from harden.training import Budget, Checkpoints, StepRecord, Validation, train
 from harden.training.account import Account
 from harden.training.checkpoints import Keeper
+from harden.training.first_epoch import FirstEpoch
 from harden.training.fit import check_budget, check_fit, check_objective
 
 OnStep = Callable[[StepRecord], None]
@@ -41,6 +45,7 @@ def harden(
     seed: int = 0,
     device: str | torch.device | None = None,
     unlabelled: object = None,
+    exportable: bool = True,
     checkpoints: Checkpoints | None = None,
     on_step: OnStep | None = None,
 ) -> Hardened:
@@ -62,29 +67,57 @@ def harden(
         device: where to train; where the model is, by default.
         unlabelled: images that pretraining sees instead of the labelled ones: a loader of images, or of pairs
             whose labels are not looked at.
+        exportable: whether the model has to be one that `Hardened.export` takes, which is tried on a copy
+            before the first step: it takes a second or a few. False for a model that is never exported.
         checkpoints: where the run keeps its progress, and whether it goes on with what is there.
         on_step: called with every step's record.
 
     Raises:
         InputError: the data are unfit for the model, or an argument is out of range; or what the checkpoints
             hold is another run, whose difference is named.
+        ExportError: the model can't be exported, and why.
         DivergedError: the loss is no longer a number.
     """
     job = job_of(model, data, threat=threat, recipe=recipe, budget=budget, seed=seed, unlabelled=unlabelled)
-    hardened = float32_copy(model)
-    if device is not None:
-        hardened.to(check_device(device))
+    hardened = float32_copy(model, None if device is None else check_device(device))
+    with given_back(model):  # the copy shares with it what can't be copied, and what its functions name
+        return _checked_run(job, hardened, checkpoints, on_step, exportable=exportable)
+
+
+def _checked_run(
+    job: Job,
+    hardened: Classifier,
+    checkpoints: Checkpoints | None,
+    on_step: OnStep | None,
+    *,
+    exportable: bool,
+) -> Hardened:
     check_fit(hardened, job.source)
-    check_objective(job.recipe.finetune, hardened, job.source, threat)
+    check_objective(job.recipe.finetune, hardened, job.source, job.threat)
     if checkpoints is None:
+        if exportable:
+            _check_exportable(job, hardened)
         return _run(job, hardened, None, on_step)
     with held_folder(Path(checkpoints.folder)):
         keeper = Keeper(checkpoints, plan_of(job, hardened.device.type))
         try:
+            if exportable and keeper.found is None:  # what goes on was tried when it began
+                _check_exportable(job, hardened)
             return _run(job, hardened, keeper, on_step)
         except HardenError:
             keeper.withdraw()
             raise
+
+
+def _check_exportable(job: Job, hardened: Classifier) -> None:
+    try:
+        check_exportable(hardened, *first_images(job.source), job.threat)
+    except ExportError as error:
+        raise ExportError(
+            error.seen,
+            error.expected,
+            f"{error.instead}; for weights without a file write harden(..., exportable=False)",
+        ) from error
 
 
 def job_of(
@@ -102,6 +135,7 @@ def job_of(
     Raises:
         InputError: as `harden`.
     """
+    check_alone()
     recipe, whole = recipe or Recipe(), Budget.parse(budget)
     # Before the data: a loader may take minutes to read.
     check_request(model, threat, recipe, unlabelled)
@@ -109,11 +143,16 @@ def job_of(
     return Job(model, from_loader(data), others, threat, recipe, whole, seed)
 
 
+def held_out_of(source: Source, recipe: Recipe, seed: int) -> tuple[Source, Source]:
+    """Split training images into (rest, held_out) as a run with this recipe and seed does."""
+    share = min(recipe.held_out, recipe.held_out_limit / max(len(source), 1))
+    return source.hold_out(share, mix(seed, 1) >> 1)
+
+
 def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep | None) -> Hardened:
     # Seeds are derived, so that stages, split and validation never share a stream.
     recipe = job.recipe
-    share = min(recipe.held_out, recipe.held_out_limit / max(len(job.source), 1))
-    rest, held_out = job.source.hold_out(share, mix(job.seed, 1) >> 1)
+    rest, held_out = held_out_of(job.source, recipe, job.seed)
     validation = Validation(held_out, job.threat, seed=mix(job.seed, 2) >> 1)
     account, begin, start = _found(keeper, hardened, len(rest))
     plan = stages(recipe, job.budget)
@@ -135,9 +174,13 @@ def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep 
             seed=mix(job.seed, 3, number) >> 1,
             start=start if number == begin else None,
         )
+        whole = FirstEpoch(stage, len(images)) if last else None
         for record in training:
-            if last and record.step == 1:
-                check_budget(stage, images, record)
+            if whole is not None:
+                if record.step == 1:
+                    check_budget(stage, images, record)
+                with _discarding(keeper):
+                    whole.see(record)
             line = account.add(record)
             if keeper is not None:
                 if line is not None:
@@ -146,6 +189,9 @@ def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep 
                     keeper.keep(_moment(number, account, training.snapshot()))
             if on_step is not None:
                 on_step(record)
+        if whole is not None:
+            with _discarding(keeper):
+                whole.end(account.last)
         account.close(stage)
         if keeper is not None:
             keeper.keep(_between(number + 1, account, hardened))
@@ -160,14 +206,19 @@ def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep 
         device=str(hardened.device),
     )
     plan_made = plan_of(job, hardened.device.type) if keeper is None else keeper.plan
-    return Hardened(hardened, job.model, job.threat, recipe, job.seed, origin, plan_made, _in_memory(job))
+    seen = tuple(source for source in (job.source, job.unlabelled) if source is not None)
+    return Hardened(hardened, job.model, job.threat, recipe, job.seed, origin, plan_made, seen)
 
 
-def _in_memory(job: Job) -> tuple[ExamplesSource, ...] | None:
-    """What was trained on, where all of it can be compared with test images at no cost."""
-    images = [source for source in (job.source, job.unlabelled) if source is not None]
-    kept = tuple(source for source in images if isinstance(source, ExamplesSource))
-    return kept if len(kept) == len(images) else None
+@contextmanager
+def _discarding(keeper: Keeper | None) -> Iterator[None]:
+    """Drop the progress of a run whose budget is refused: the same plan would be refused again."""
+    try:
+        yield
+    except HardenError:
+        if keeper is not None:
+            keeper.discard()
+        raise
 
 
 def _moment(stage: int, account: Account, training: Snapshot) -> Snapshot:

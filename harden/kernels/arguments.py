@@ -115,11 +115,3 @@ def dense_format(tensor: Tensor) -> torch.memory_format | None:
     if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
         return torch.channels_last
     return None
-
-
-def share_memory(one: Tensor, other: Tensor) -> bool:
-    """Says whether two dense tensors overlap; others are copied before anything is written."""
-    if torch.compiler.is_compiling() or dense_format(one) is None or dense_format(other) is None:
-        return False
-    distance = other.data_ptr() - one.data_ptr()
-    return -other.nbytes < distance < one.nbytes

@@ -8,7 +8,7 @@ from torch import Tensor
 from harden.errors import InputError
 from harden.kernels import philox
 from harden.kernels.loading import backend
-from harden.kernels.memory import written
+from harden.kernels.memory import refuse_shared, written
 
 # Of Philox's key; torch carries an integer as a signed one of 64 bits.
 _SEEDS = 2**64
@@ -29,7 +29,8 @@ def fill_uniform_(out: Tensor, seed: int, ids: Tensor) -> None:
         ids: the examples' ids, int64 (N,), any values.
 
     Raises:
-        InputError: a dtype, shape or device differs from the above.
+        InputError: a dtype, shape or device differs from the above, or `out` shares memory with `ids` or with
+            itself.
     """
     _fill("fill_uniform_", out, seed, ids)
 
@@ -50,7 +51,8 @@ def fill_normal_(out: Tensor, seed: int, ids: Tensor) -> None:
         ids: the examples' ids, int64 (N,), any values.
 
     Raises:
-        InputError: a dtype, shape or device differs from the above.
+        InputError: a dtype, shape or device differs from the above, or `out` shares memory with `ids` or with
+            itself.
     """
     _fill("fill_normal_", out, seed, ids)
 
@@ -69,6 +71,7 @@ def _fill(name: str, out: Tensor, seed: int, ids: Tensor) -> None:
             "float32 (N, ...), an id for each example on the same device",
             "pass torch.empty(len(ids), *shape, device=ids.device)",
         )
+    refuse_shared("out", out, ids)
     if out.numel() == 0:
         return
     run = _native if backend(out.device).name == "native" else _in_torch

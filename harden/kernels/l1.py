@@ -40,14 +40,14 @@ def l1_step_(
 
     Raises:
         InputError: a dtype, shape, device or layout differs from the above, low > high, or `x_adv` shares
-            memory with `x` or `grad`.
+            memory with another tensor or with itself.
     """
     check_step(x_adv, x, grad, alpha, eps, per_channel=False)
     if k.device != x_adv.device:
         raise InputError(f"k on {k.device}", f"a tensor on {x_adv.device}", "write k.to(x_adv.device)")
     check_form("k", k, x_adv, per_channel=False)
     low, high = box_inwards(low, high)
-    refuse_shared("x_adv", x_adv, x, grad)
+    refuse_shared("x_adv", x_adv, x, grad, alpha, eps, k)
     if x_adv.numel() == 0:
         return
     with torch.no_grad():
@@ -88,11 +88,11 @@ def l1_project_(x_adv: Tensor, x: Tensor, eps: Tensor, low: float, high: float) 
 
     Raises:
         InputError: a dtype, shape, device or layout differs from the above, low > high, or `x_adv` shares
-            memory with `x`.
+            memory with another tensor or with itself.
     """
     check_step(x_adv, x, x, eps, eps, per_channel=False)
     low, high = box_inwards(low, high)
-    refuse_shared("x_adv", x_adv, x)
+    refuse_shared("x_adv", x_adv, x, eps)
     if x_adv.numel() == 0:
         return
     with torch.no_grad():
@@ -120,7 +120,7 @@ def topk_threshold(out: Tensor, values: Tensor, k: Tensor) -> None:
 
     Raises:
         InputError: a dtype, shape, device or layout differs from the above, or `out` shares memory with
-            `values`.
+            another tensor or with itself.
     """
     _check_ranking(out, values, k)
     if values.numel() == 0:
@@ -152,4 +152,4 @@ def _check_ranking(out: Tensor, values: Tensor, k: Tensor) -> None:
     if k.device != values.device:
         raise InputError(f"k on {k.device}", f"a tensor on {values.device}", "write k.to(values.device)")
     check_form("k", k, values, per_channel=False)
-    refuse_shared("out", out, values)
+    refuse_shared("out", out, values, k)

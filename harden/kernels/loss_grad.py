@@ -15,6 +15,7 @@ from torch import Tensor
 from harden.errors import InputError
 from harden.kernels import loss_grad_reference as reference
 from harden.kernels.loading import backend
+from harden.kernels.memory import refuse_any_shared
 
 
 @final
@@ -117,6 +118,7 @@ def _fill(out: LossGrad, logits: Tensor, y: Tensor, target: Tensor, kind: int, *
     run = torch.ops.harden.loss_grad_ if native else reference.loss_grad_
     with torch.no_grad():
         written = (out.loss, out.margin, out.wrong, out.dlogits)
+        refuse_any_shared(written, (logits, y, target))
         run(*written, logits.detach().contiguous(), y.contiguous(), target.contiguous(), kind)
     if native and not out.loss.is_inference():
         # The compiled library writes behind autograd's back: let it notice that saved tensors changed.

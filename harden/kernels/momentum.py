@@ -52,7 +52,7 @@ def apgd_linf_step_(
 
     Raises:
         InputError: a dtype, shape, device or layout differs from the above, low > high, or `x_adv` or
-            `before` shares memory with another tensor.
+            `before` shares memory with another tensor or with itself.
     """
     check_step(x_adv, x, grad, alpha, eps, per_channel=True)
     _run("apgd_linf_step_", x_adv, before, x, grad, (alpha, eps, share), (low, high))
@@ -101,7 +101,7 @@ def apgd_l2_step_(
 
     Raises:
         InputError: a dtype, shape, device or layout differs from the above, low > high, or `x_adv` or
-            `before` shares memory with another tensor.
+            `before` shares memory with another tensor or with itself.
     """
     check_step(x_adv, x, grad, alpha, eps, per_channel=False)
     _run("apgd_l2_step_", x_adv, before, x, grad, (alpha, eps, share), (low, high))
@@ -120,8 +120,8 @@ def _run(
     alpha, eps, share = sizes
     _check_momentum(x_adv, before, share)
     box = box_inwards(*box)
-    refuse_shared("x_adv", x_adv, before, x, grad)
-    refuse_shared("before", before, x, grad)
+    refuse_shared("x_adv", x_adv, before, x, grad, *sizes)
+    refuse_shared("before", before, x, grad, *sizes)
     if x_adv.numel() == 0:
         return
     with torch.no_grad():

@@ -29,10 +29,11 @@ def copy_rows_(target: Tensor, source: Tensor, where: Tensor) -> None:
         where: bool (N,).
 
     Raises:
-        InputError: a dtype, shape or device differs from the above, or `target` shares memory with `source`.
+        InputError: a dtype, shape or device differs from the above, or `target` shares memory with another
+            tensor or with itself.
     """
     _check(target, source, where)
-    refuse_shared("target", target, source)
+    refuse_shared("target", target, source, where)
     if target.numel() == 0:
         return
     with torch.no_grad():

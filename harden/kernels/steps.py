@@ -39,7 +39,7 @@ def linf_step_(
 
     Raises:
         InputError: a dtype, shape, device or layout differs from the above, low > high, or `x_adv` shares
-            memory with `x` or `grad`.
+            memory with another tensor or with itself.
     """
     check_step(x_adv, x, grad, alpha, eps, per_channel=True)
     low, high = box_inwards(low, high)
@@ -77,7 +77,7 @@ def l2_step_(
 
     Raises:
         InputError: a dtype, shape, device or layout differs from the above, low > high, or `x_adv` shares
-            memory with `x` or `grad`.
+            memory with another tensor or with itself.
     """
     check_step(x_adv, x, grad, alpha, eps, per_channel=False)
     low, high = box_inwards(low, high)
@@ -101,7 +101,7 @@ def _run(
     name: str, x_adv: Tensor, x: Tensor, grad: Tensor, alpha: Tensor, eps: Tensor, low: float, high: float
 ) -> None:
     """Runs one checked operation on the backend of the device."""
-    refuse_shared("x_adv", x_adv, x, grad)
+    refuse_shared("x_adv", x_adv, x, grad, alpha, eps)
     if x_adv.numel() == 0:
         return
     with torch.no_grad():

@@ -1,9 +1,9 @@
 """A user's network as harden sees it: pixels in [0, 1] go in, logits and features come out."""
 
 from harden.models.classifier import Classifier
-from harden.models.copies import copied, float32_copy, names_a_type
+from harden.models.copies import copied, float32_copy, names_a_type, ordinary
 from harden.models.foreign import from_numpy
-from harden.models.frozen import frozen
+from harden.models.frozen import frozen, given_back, untouched
 from harden.models.passes import PassMeter, counting
 from harden.models.prepared import FastCopy, Prepared, bfloat16_is_native, prepare
 from harden.models.surroundings import plain
@@ -19,7 +19,10 @@ __all__ = [
     "float32_copy",
     "from_numpy",
     "frozen",
+    "given_back",
     "names_a_type",
+    "ordinary",
     "plain",
     "prepare",
+    "untouched",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -34,6 +35,25 @@ def check_network(network: object) -> None:
         if weight.is_meta:
             seen = f"the parameter {name!r} on the meta device"
             raise InputError(seen, "weights with values", "load the weights first")
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Say what is wrong where torch can't take the gradient of a network that recomputes its activations.
+
+    Raises:
+        InputError: the forward calls torch.utils.checkpoint in its reentrant form.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "use_reentrant" not in str(error):
+            raise
+        raise InputError(
+            "a network with torch.utils.checkpoint in its reentrant form",
+            "gradients of the image alone, which that form does not give",
+            "write checkpoint(..., use_reentrant=False)",
+        ) from error
 
 
 def check_normalisation(mean: Sequence[float] | None, std: Sequence[float] | None) -> None:

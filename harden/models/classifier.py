@@ -122,10 +122,12 @@ class Classifier(nn.Module):
         return features.float()
 
     def normalise(self, x: Tensor) -> Tensor:
-        """(x - mean) / std in the network's own dtype."""
+        """(x - mean) / std in the network's own dtype; a tensor of its own, whose memory x does not share."""
         if self.harden_mean is not None and self.harden_std is not None:
-            x = (x - self.harden_mean) / self.harden_std
-        return x.to(self._dtype or x.dtype)
+            return ((x - self.harden_mean) / self.harden_std).to(self._dtype or x.dtype)
+        # A network whose first layer works in place would write on the caller's images.
+        kind = self._dtype or x.dtype
+        return x.clone() if x.dtype == kind else x.to(kind)
 
     def describe(self) -> str:
         """What was found, in one line: network, precision, head, output and normalisation."""

@@ -2,47 +2,79 @@
 
 from __future__ import annotations
 
-import copy
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from harden.models.unwrapping import unwrapped
+from harden.errors import InputError
+from harden.models.contents import reached
+from harden.models.twin import Twin
 
 _OTHER_TYPE = re.compile("same dtype|same data ?type|scalar type|Input type")  # how torch says it
 _M = TypeVar("_M", bound=nn.Module)
 
 
-def copied(module: _M) -> _M:
-    """A deep copy with parameters and buffers of its own, free of torch.compile and DataParallel.
+def copied(module: _M, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> _M:
+    """A deep copy with tensors of its own, free of torch.compile and DataParallel.
 
     Guarantee: the original is left as it is; shared parameters stay shared; modes and `requires_grad` are
-    kept. A tensor that hangs in a graph, such as the `weight` that old-style weight_norm and spectral_norm
-    leave on their module, is copied by its value; copy.deepcopy raises there. Wrappers are dropped wherever
-    they are, the outermost aside: unwrap that one first.
+    kept. All tensors are copied, also those that are neither parameters nor buffers and those in lists,
+    dicts, objects and closures of hooks. A tensor that hangs in a graph, such as the `weight` that old-style
+    weight_norm and spectral_norm leave on their module, is copied by its value, one made in inference mode as
+    an ordinary one; copy.deepcopy raises there. What can't be copied (a lock, a queue, a file, a thread) is
+    shared, and so is an object that holds such a thing and no tensor. Wrappers are dropped wherever they are,
+    the outermost aside: unwrap that one first.
+
+    Args:
+        module: the network.
+        device: where the copy's tensors go; each stays where it is by default.
+        dtype: float32 or float64, in which the copy's floating-point parameters and buffers are, and other
+            tensors of a type that the parameters have; all keep theirs by default.
+
+    Raises:
+        InputError: a part of the network can't be copied.
     """
-    memo: dict[int, object] = {}
-    parts = list(module.modules())
-    for part in parts:
-        for tensor in _tensors(vars(part)):
-            if not tensor.is_leaf:
-                memo[id(tensor)] = tensor.detach().clone()
-    # From the innermost outwards: what is in the memo already is not copied again.
-    for part in reversed(parts[1:]):
-        if (inner := unwrapped(part)) is not part:
-            memo[id(part)] = copy.deepcopy(inner, memo)
-    return copy.deepcopy(module, memo)
+    kinds = {weight.dtype for weight in module.parameters() if weight.is_floating_point()}
+
+    def placed(tensor: Tensor) -> Tensor:
+        kind = dtype if tensor.dtype in kinds else None
+        return tensor.to(device=device, dtype=kind) if device is not None or kind is not None else tensor
+
+    try:
+        with _deep_calls():
+            made: _M = Twin(reached(module), module, placed)(module)
+    except Exception as error:  # a user's own __deepcopy__ or __reduce__ may raise anything
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise InputError(
+            f"a network {type(module).__name__} that can't be copied ({reason})",
+            "parts that copy.deepcopy takes",
+            "give the part a __deepcopy__, or take it off the network",
+        ) from error
+    if device is not None:
+        made.to(device)
+    # Not .to(dtype): it would cut complex weights down to their real part.
+    if dtype is not None:
+        made._apply(lambda each: _cast(each, dtype))  # type: ignore[no-untyped-call]  # torch left it untyped
+    return made
 
 
-def float32_copy(module: _M) -> _M:
+def float32_copy(module: _M, device: torch.device | str | None = None) -> _M:
     """A copy with parameters and buffers in float32, for training and for gradients to attack with.
 
-    Integer buffers, such as BatchNorm's count, stay what they are.
+    Integer buffers, such as BatchNorm's count, stay what they are; see `copied`.
     """
-    return copied(module).to(torch.float32)
+    return copied(module, device=device, dtype=torch.float32)
+
+
+def ordinary(module: _M) -> _M:
+    """The module itself, or a copy of one that holds tensors of inference mode, which take no gradient."""
+    held = (each for each in reached(module).values() if isinstance(each, Tensor))
+    return copied(module) if any(each.is_inference() for each in held) else module
 
 
 def names_a_type(error: BaseException) -> bool:
@@ -50,13 +82,16 @@ def names_a_type(error: BaseException) -> bool:
     return _OTHER_TYPE.search(str(error)) is not None
 
 
-def _tensors(value: object) -> Iterator[Tensor]:
-    """The tensors in a module's attributes, also in lists, tuples and mappings."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _tensors(each)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _tensors(each)
+@contextmanager
+def _deep_calls() -> Iterator[None]:
+    """Allow more nested calls: a part inside a part takes about twelve, and networks nest by hundreds."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(4 * limit)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor

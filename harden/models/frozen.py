@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from harden.models.condition import Condition
+
 
 @contextmanager
 def frozen(*modules: nn.Module) -> Iterator[None]:
@@ -15,8 +17,9 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
     Guarantee: afterwards `training` of every submodule and `requires_grad` of every parameter are as before;
     BatchNorm statistics are not updated inside; `.grad` is not touched.
     """
+    # Outside inference mode nothing can require gradients again that was made inside: it stays as it is.
     modes = [(part, part.training) for module in modules for part in module.modules()]
-    flags = [(weight, weight.requires_grad) for module in modules for weight in module.parameters()]
+    flags = [(weight, weight.requires_grad) for module in modules for weight in _weights(module)]
     try:
         for module in modules:
             # Not module.eval(): a user's override of train() may do more than set flags.
@@ -30,3 +33,29 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
             part.training = mode
         for weight, flag in flags:
             weight.requires_grad_(flag)
+
+
+@contextmanager
+def given_back(*modules: nn.Module) -> Iterator[None]:
+    """Give back all that networks and their hooks hold as it was.
+
+    Guarantee: afterwards buffers, parameters and plain attributes of every submodule have their values from
+    before, also those in lists, dicts, objects, closures and the global names that forwards and hooks write
+    on; see `Condition`.
+    """
+    condition = Condition(*modules)
+    try:
+        yield
+    finally:
+        condition.restore_()
+
+
+@contextmanager
+def untouched(*modules: nn.Module) -> Iterator[None]:
+    """`given_back` and `frozen`: what runs inside a network leaves nothing on it."""
+    with given_back(*modules), frozen(*modules):
+        yield
+
+
+def _weights(module: nn.Module) -> Iterator[nn.Parameter]:
+    return (weight for weight in module.parameters() if not weight.is_inference())

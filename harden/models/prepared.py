@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import final
 
 import torch
@@ -13,6 +14,7 @@ from harden.errors import InputError
 from harden.models.classifier import Classifier
 from harden.models.copies import copied, float32_copy, names_a_type
 from harden.models.folding import Pair, find_pairs, fold_
+from harden.models.memory import ran_out_of_memory
 from harden.models.passes import uncounted
 from harden.models.surroundings import plain
 
@@ -20,6 +22,7 @@ _log = logging.getLogger("harden")
 _TYPES = (torch.float32, torch.bfloat16)
 _ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 0.5}
 """By how much of the largest logit the copy may differ; what is no rounding differs by more."""
+_LAYOUTS = (torch.channels_last, torch.contiguous_format)
 
 
 @final
@@ -40,6 +43,23 @@ class FastCopy:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a fast copy is made of.
+
+    Args:
+        pairs: the BatchNorms that the layer before them has taken in.
+        precision: what it computes in.
+        layout: the memory order of images and of convolutions' weights; channels last where the network takes
+            it, else contiguous, as a forward with `x.view(len(x), -1)` behind a convolution needs.
+    """
+
+    pairs: tuple[Pair, ...] = ()
+    precision: torch.dtype = torch.float32
+    layout: torch.memory_format = torch.contiguous_format
+
+
+@final
 class Prepared:
     """A network in inference mode, frozen, BatchNorms folded, channels last, on request in bfloat16.
 
@@ -47,16 +67,13 @@ class Prepared:
     for weights. Its logits differ from the network's by rounding, so it steers an attack and decides nothing.
 
     Attributes:
-        precision: what it computes in.
-        folded: how many BatchNorms were taken in by the layer before them.
+        form: what was done.
         replays: what an attack has captured of this copy, which keeps it.
     """
 
-    def __init__(
-        self, source: Classifier, copy: Classifier, pairs: tuple[Pair, ...], precision: torch.dtype
-    ) -> None:
-        self._source, self._copy, self._pairs = source, copy, pairs
-        self.precision = precision
+    def __init__(self, source: Classifier, copy: Classifier, form: Form) -> None:
+        self._source, self._copy = source, copy
+        self.form = form
         self.replays: dict[object, object] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -69,26 +86,32 @@ class Prepared:
 
     def lay_out(self, x: Tensor) -> Tensor:
         """The images in the memory order in which they cost no copy at each call."""
-        return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+        return x.contiguous(memory_format=self.form.layout) if x.dim() == 4 else x
+
+    @property
+    def precision(self) -> torch.dtype:
+        """What it computes in."""
+        return self.form.precision
 
     @property
     def folded(self) -> int:
         """How many BatchNorms are folded."""
-        return len(self._pairs)
+        return len(self.form.pairs)
 
     @torch.no_grad()
     def refresh_(self) -> None:
         """Take over the weights that the network has now: training moves them at every step."""
-        folded = {name for pair in self._pairs for name in (pair.layer, pair.norm)}
+        folded = {name for pair in self.form.pairs for name in (pair.layer, pair.norm)}
         for name, part in self._source.named_modules():
             if name not in folded:
                 _take_over(self._copy.get_submodule(name), part)
-        fold_(self._copy, self._source, self._pairs)
+        fold_(self._copy, self._source, self.form.pairs)
 
     def describe(self) -> str:
         """Say in one line what was done."""
         kind = str(self.precision).removeprefix("torch.")
-        return f"{self.folded} BatchNorms folded, channels last, {kind}"
+        order = "channels last" if self.form.layout == torch.channels_last else "contiguous"
+        return f"{self.folded} BatchNorms folded, {order}, {kind}"
 
 
 @plain()
@@ -98,7 +121,8 @@ def prepare(model: Classifier, example: Tensor, precision: torch.dtype = torch.f
 
     What can be folded is found by one forward on the example images, and the copy's logits are compared with
     the network's there; where they differ by more than rounding, the copy is used unfolded, and if need be in
-    float32. The network is left as it was.
+    float32. A network that can't take channels last, forward or backward, is given contiguous images and
+    keeps contiguous weights. The network is left as it was.
 
     Args:
         model: the network; its modes don't matter.
@@ -112,7 +136,7 @@ def prepare(model: Classifier, example: Tensor, precision: torch.dtype = torch.f
         raise InputError(
             f"precision {precision}", "torch.float32 or torch.bfloat16", "write precision=torch.float32"
         )
-    example = example.detach().to(model.device, torch.float32)
+    example = example.detach().to(model.device, torch.float32).contiguous()
     still = _still(float32_copy(model))
     try:
         with torch.no_grad():
@@ -121,18 +145,23 @@ def prepare(model: Classifier, example: Tensor, precision: torch.dtype = torch.f
         if not names_a_type(error):
             raise
         _log.info("a network whose forward names a type is used in its own: %s", error)
-        return Prepared(model, _still(copied(model)), (), torch.float32)
+        still, precision = _still(copied(model)), torch.float32
+        with torch.no_grad():
+            expected = still.logits(example)
     # A fold is judged in float32, where a wrong one shows; the precision is judged after it.
-    pairs = _foldable(still, example)
-    if not _agrees(_prepared(model, still, pairs, torch.float32), example, expected):
-        _log.info("with its BatchNorms folded a network answers otherwise: they stay")
-        pairs = ()
-    for kind in (precision, torch.float32):
-        found = _prepared(model, still, pairs, kind)
+    for layout, pairs in product(_LAYOUTS, dict.fromkeys((_foldable(still, example), ()))):
+        found = _prepared(model, still, Form(pairs, torch.float32, layout))
         if _agrees(found, example, expected):
-            return found
-        _log.warning("a copy in %s answers otherwise than the network, and is not used", kind)
-    return Prepared(model, still, (), torch.float32)
+            break
+        _log.info("a copy answers otherwise than the network, and is not used: %s", found.describe())
+    else:
+        return Prepared(model, still, Form())
+    if precision != torch.float32:
+        rounded = _prepared(model, still, replace(found.form, precision=precision))
+        if _agrees(rounded, example, expected):
+            return rounded
+        _log.warning("a copy in %s answers otherwise than the network, and is not used", precision)
+    return found
 
 
 def bfloat16_is_native(device: torch.device | str = "cpu") -> bool:
@@ -151,7 +180,7 @@ def _still(copy: Classifier) -> Classifier:
 
 
 def _foldable(still: Classifier, example: Tensor) -> tuple[Pair, ...]:
-    copy = float32_copy(still)
+    copy = copied(still)
     try:
         return find_pairs(copy, lambda: copy.logits(example.clone().requires_grad_()))
     except (RuntimeError, TypeError, AttributeError) as error:
@@ -159,32 +188,36 @@ def _foldable(still: Classifier, example: Tensor) -> tuple[Pair, ...]:
         return ()
 
 
-def _prepared(
-    model: Classifier, still: Classifier, pairs: tuple[Pair, ...], precision: torch.dtype
-) -> Prepared:
-    copy = float32_copy(still)
-    fold_(copy, still, pairs)
+def _prepared(model: Classifier, still: Classifier, form: Form) -> Prepared:
+    copy = copied(still)
+    fold_(copy, still, form.pairs)
     for part in copy.modules():
-        _lay_out(part, precision)
-    return Prepared(model, copy, pairs, precision)
+        _lay_out(part, form)
+    return Prepared(model, copy, form)
 
 
-def _lay_out(part: nn.Module, precision: torch.dtype) -> None:
-    """Channels last for every weight that has them; bfloat16 where autocast would cast it at every call."""
+def _lay_out(part: nn.Module, form: Form) -> None:
+    """The memory order for every weight that has it; bfloat16 where autocast would cast it at every call."""
     if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
-        part.to(memory_format=torch.channels_last)
-    if type(part) in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear):
-        part.to(precision)
+        part.to(memory_format=form.layout)
+    if type(part) in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear) and form.precision != torch.float32:
+        part.to(form.precision)
 
 
 def _agrees(found: Prepared, example: Tensor, expected: Tensor) -> bool:
-    with torch.no_grad():
-        try:
-            answer = found(example)
-        except RuntimeError as error:  # a forward of the user's that can't do with another type or layout
-            _log.info("a prepared copy fails: %s", error)
-            return False
-    apart, largest = (answer - expected).abs(), expected.abs().amax()
+    """Whether a copy gives the logits that are expected, and a gradient where there is one."""
+    point = found.lay_out(example.clone()).requires_grad_()
+    try:
+        with torch.enable_grad():
+            answer = found(point)
+        if answer.requires_grad:  # a backward of the user's own may want another layout, too
+            torch.autograd.grad(answer.sum(), point, allow_unused=True)
+    except Exception as error:  # a user's forward may raise anything where type or layout is another
+        if ran_out_of_memory(error):
+            raise
+        _log.info("a prepared copy fails: %s", error)
+        return False
+    apart, largest = (answer.detach() - expected).abs(), expected.abs().amax()
     return bool((apart <= _ROUNDING[found.precision] * largest + 1e-6).all())
 
 
@@ -193,3 +226,10 @@ def _take_over(target: nn.Module, source: nn.Module) -> None:
         getattr(target, name).copy_(weight)
     for name, buffer in source.named_buffers(recurse=False):
         getattr(target, name).copy_(buffer)
+    mine = vars(target)
+    for name, held in vars(source).items():  # state that nothing registers: a running mean, say
+        if isinstance(held, Tensor) and isinstance(twin := mine.get(name), Tensor):
+            if twin.shape == held.shape and not twin.requires_grad:
+                twin.copy_(held)  # in place, as a captured graph reads it there
+            elif twin.shape != held.shape:
+                mine[name] = held.detach().clone()

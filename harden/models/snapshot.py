@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from harden.description import JSON
 from harden.errors import InputError
-from harden.files import refuse_pointer, write_bytes
+from harden.files import read_bytes, refuse_pointer, write_bytes
+from harden.limits import WEIGHTS_BYTES
+from harden.nesting import json_value
 
 _FACTS, _DIGEST = "harden.facts", "harden.sha256"
 _WHOLE = "a snapshot that harden wrote, whole"
@@ -84,18 +86,18 @@ def read_snapshot(path: Path) -> Snapshot:
         InputError: the file is missing or damaged in any bit.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, WEIGHTS_BYTES)
         refuse_pointer(content, path)
         tensors = load(content)
         length = int.from_bytes(content[:8], "little")
-        notes = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+        notes = json_value(content[8 : 8 + length]).get("__metadata__") or {}
         facts = notes[_FACTS]
         if notes[_DIGEST] != _digest(tensors, facts):
             raise InputError(f"{path}, whose content differs from its digest", _WHOLE, _ADVICE)
-        return Snapshot(tensors, json.loads(facts))
+        return Snapshot(tensors, json_value(facts.encode()))
     except FileNotFoundError:
         raise InputError(f"no {path}", _WHOLE, "point to the folder of a run") from None
-    except (SafetensorError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(f"{path} ({reason})", _WHOLE, _ADVICE) from None
 

@@ -42,5 +42,5 @@ def _inner(module: nn.Module) -> nn.Module | None:
         inner = module.module
     else:
         # Not isinstance: importing the class of torch.compile's wrapper loads the whole compiler.
-        inner = module._modules.get("_orig_mod")
+        inner = dict(module._modules.items()).get("_orig_mod")  # of a scripted module it is no dict
     return inner if isinstance(inner, nn.Module) else None

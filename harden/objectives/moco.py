@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -14,7 +13,7 @@ from harden.attacks import Attack
 from harden.data import Batch
 from harden.errors import InputError
 from harden.losses import InfoNCE
-from harden.models import Classifier, frozen
+from harden.models import Classifier, copied, frozen
 from harden.objectives.projection import Projection, check_contrast, feature_width
 from harden.objectives.protocol import Step
 from harden.views import NATURAL, View
@@ -32,8 +31,8 @@ class MomentumState(nn.Module):
         super().__init__()
         self.classifier = classifier
         self.projection = projection
-        self.momentum_classifier = copy.deepcopy(classifier).requires_grad_(False)
-        self.momentum_projection = copy.deepcopy(projection).requires_grad_(False)
+        self.momentum_classifier = copied(classifier).requires_grad_(False)
+        self.momentum_projection = copied(projection).requires_grad_(False)
         self.momentum = objective.momentum
         queue = torch.zeros(objective.queue, objective.width, device=classifier.device)
         self.register_buffer("queue", queue)

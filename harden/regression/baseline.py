@@ -14,14 +14,14 @@ from pydantic import ValidationError
 from harden.certificate.canonical import parse_json
 from harden.description import JSON
 from harden.errors import BaselineError, HeldError, InputError, RegressionError
-from harden.files import refuse_pointer, write_text
+from harden.files import read_bytes, refuse_pointer, write_text
+from harden.limits import JSON_BYTES
 from harden.locking import locked
 from harden.regression.paired import Pairs
 from harden.regression.records import Accepted, Baseline, Check, Outcome, Setting, described
 from harden.regression.verdict import MEASURES, Comparison
 
 BASELINE_FILE = "robustness-baseline.json"
-_LARGEST = 1 << 26  # bytes; a bit for each of a million images is a quarter of a million
 _PAUSE = 0.05  # seconds between two looks at a lock
 
 _WORDS = {
@@ -49,9 +49,10 @@ def read(path: Path, instead: str) -> Baseline:
         BaselineError: there is no such file, or it is damaged or of another version.
     """
     try:
-        if path.is_file() and path.stat().st_size > _LARGEST:
-            raise BaselineError(f"{path} of {path.stat().st_size:,} bytes", "a baseline", "name another file")
-        content = path.read_bytes()
+        size = path.stat().st_size
+        if size > JSON_BYTES.value:
+            raise BaselineError(f"{path} of {size:,} bytes", "a baseline", "name another file")
+        content = read_bytes(path, JSON_BYTES)
         refuse_pointer(content, path)
     except FileNotFoundError:
         raise BaselineError(f"no {path}", "a baseline that was committed", instead) from None

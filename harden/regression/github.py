@@ -6,6 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from harden.errors import InputError
+from harden.files import append_named
+from harden.plain_text import one_line
+
 SUMMARY = "GITHUB_STEP_SUMMARY"
 LIMIT = 1 << 20
 """Bytes that one step's summary may hold; more, and GitHub shows none of it."""
@@ -28,9 +32,8 @@ def append_summary(text: str, environment: Mapping[str, str] = os.environ) -> bo
         content = fitting(text, room)
         if not content:
             return False
-        with path.open("ab") as file:
-            file.write(content)
-    except OSError:
+        append_named(path, content)
+    except (OSError, InputError):
         return False
     return True
 
@@ -49,6 +52,11 @@ def fitting(text: str, room: int) -> bytes:
 
 def annotation(title: str, message: str) -> str:
     """The line that makes GitHub show an error beside the job: both texts escaped, so that they stay one."""
-    text = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    head = title.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    text, head = _data(message), _data(title)
     return f"::error title={head.replace(':', '%3A').replace(',', '%2C')}::{text}"
+
+
+def _data(text: str) -> str:
+    """A command's data: line ends as the runner reads them, what else does not print escaped."""
+    encoded = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return one_line(encoded)

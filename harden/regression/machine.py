@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
 from harden.description import JSON
+from harden.plain_text import one_line
 from harden.regression.timing import SpeedFinding
 from harden.regression.verdict import Finding, State, Verdict
 from harden.regression.wording import change, explained, headline
@@ -79,11 +80,11 @@ def as_junit(verdict: Verdict, inconclusive_fails: bool) -> str:
     skipped = sum(each.state is State.INCONCLUSIVE and each not in failed for each in findings)
     suite = _suite(len(findings), len(failed), 0, skipped)
     for each in findings:
-        case = Xml.SubElement(suite, "testcase", classname=SUITE, name=_legal(each.name))
+        case = Xml.SubElement(suite, "testcase", classname=SUITE, name=one_line(each.name))
         properties = Xml.SubElement(case, "properties")
         for name, value in _facts(each).items():
             Xml.SubElement(properties, "property", name=f"harden.{name}", value=str(value))
-        message = _legal("; ".join((change(each), *explained(each))))
+        message = one_line("; ".join((change(each), *explained(each))))
         if each in failed:
             Xml.SubElement(case, "failure", message=message, type=str(each.state)).text = headline(verdict)
         elif each.state is State.INCONCLUSIVE:
@@ -113,8 +114,8 @@ def broken_junit(names: Sequence[str], message: str) -> str:
     """What stands in the file where the check itself did not come to an answer: errors, and never a pass."""
     suite = _suite(len(names), 0, len(names), 0)
     for name in names:
-        case = Xml.SubElement(suite, "testcase", classname=SUITE, name=_legal(name))
-        Xml.SubElement(case, "error", message=_legal(message), type="error")
+        case = Xml.SubElement(suite, "testcase", classname=SUITE, name=one_line(name))
+        Xml.SubElement(case, "error", message=one_line(message), type="error")
     return _written(suite)
 
 
@@ -132,13 +133,3 @@ def _written(suite: Xml.Element) -> str:
     root.append(suite)
     Xml.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + Xml.tostring(root, encoding="unicode") + "\n"
-
-
-def _legal(text: str) -> str:
-    """The text without what XML 1.0 can't hold, which ElementTree would write all the same."""
-    return "".join(
-        sign
-        if sign in "\t\n\r" or " " <= sign <= "\ud7ff" or "\ue000" <= sign <= "\ufffd" or sign > "\uffff"
-        else "\ufffd"
-        for sign in text
-    )

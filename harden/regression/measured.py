@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import metadata
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +12,7 @@ from harden.certificate.canonical import canonical_json, sha256_bytes
 from harden.certificate.graph_digest import graph_digest_bytes
 from harden.certificate.records import ThreatRecord
 from harden.data import Examples, from_loader, identity
+from harden.distribution import versions
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation
 from harden.regression.records import (
@@ -85,7 +84,7 @@ def threat_record(threat: Threat) -> ThreatRecord:
 def check_of(
     found: Evaluation,
     setting: Setting,
-    model: Path,
+    content: bytes,
     certified: Tensor | None = None,
     *,
     partly: bool = False,
@@ -95,13 +94,13 @@ def check_of(
     Args:
         found: complete, on the setting's images in their order.
         setting: what it was made with.
-        model: the ONNX file.
+        content: of the ONNX file that was attacked.
         certified: which images are proved, bool (n,), where the setting says so. What an attack broke is not
             counted among them.
         partly: take one of the first images alone, with their number in the setting: for `compared_in_part`.
 
     Raises:
-        InputError: the evaluation is not complete, or the file can't be read.
+        InputError: the evaluation is not complete.
     """
     if not found.complete and partly:
         data = setting.data.model_copy(update={"n": len(found.labels)})
@@ -116,32 +115,18 @@ def check_of(
     outcomes: dict[Measure, Outcome] = {"clean": Outcome.of(clean), "robust": Outcome.of(robust)}
     if certified is not None:
         outcomes["certified"] = Outcome.of(_mask(certified) & robust)
-    content = _read(model)
     return Check(
         setting=setting,
         model=ModelDigests(file=sha256_bytes(content), graph=graph_digest_bytes(content)),
         outcomes=outcomes,
-        versions={name: metadata.version(name) for name in PACKAGES},
+        versions=versions(PACKAGES),
     )
 
 
 def distrusted(found: Evaluation) -> tuple[str, ...]:
     """Say which trust checks fired, each in a sentence; nothing where the number can be believed."""
-    return tuple(
-        f"the trust check {check.name!r} fired: {check.meaning}: {check.value:.3g}; {check.action}"
-        for check in found.checks
-        if not check.passed
-    )
+    return tuple(f"the trust check {check.reason}" for check in found.fired)
 
 
 def _mask(bits: Tensor) -> NDArray[np.bool_]:
     return np.asarray(bits.cpu().numpy(), dtype=np.bool_)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path}: {error.strerror}", "an ONNX file that can be read", "name another"
-        ) from None

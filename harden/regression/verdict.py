@@ -67,6 +67,7 @@ class Comparison:
         broken: what else is wrong, each in a sentence; any makes the comparison FAIL.
         remarks: what should be known and decides nothing.
         left: how many images time did not suffice for; the pairs are of the first ones then.
+        guessing: why the model now is no better than guessing, in words; it is no PASS then. Empty elsewhere.
     """
 
     check: str
@@ -75,6 +76,7 @@ class Comparison:
     broken: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     left: int = 0
+    guessing: str = ""
 
     @property
     def name(self) -> str:
@@ -115,7 +117,7 @@ class Finding:
     @property
     def outlook(self) -> Outlook | None:
         """What would decide, where images are too few for an answer; worked out when it is asked for."""
-        if self.state is not State.INCONCLUSIVE or self.comparison.left:
+        if self.state is not State.INCONCLUSIVE or self.comparison.left or self.comparison.guessing:
             return None
         return outlook(self.comparison.pairs, self.rule.margin, self.rule.alpha, self.level)
 
@@ -170,9 +172,10 @@ def judge(comparisons: Sequence[Comparison], rule: Rule) -> Verdict:
     PASS: the lower bound of the difference is above -margin; a drop that is significant all the same is
     noted. FAIL: McNemar's exact p-value is below its level and the upper bound below 0, or a floor or a
     check is broken. INCONCLUSIVE: neither; and in place of PASS where time did not suffice for all images,
-    since the first ones need not be like the rest. The levels are Holm's (1979), so that a false FAIL
-    anywhere has a chance of alpha at most. PASS needs no correction: the model passes only where every
-    comparison does, so a drop of the margin in one of them lets it through with a chance of alpha at most.
+    since the first ones need not be like the rest, and where the model now is no better than guessing. The
+    levels are Holm's (1979), so that a false FAIL anywhere has a chance of alpha at most. PASS needs no
+    correction: the model passes only where every comparison does, so a drop of the margin in one of them lets
+    it through with a chance of alpha at most.
 
     Raises:
         InputError: there is nothing to compare, a name stands twice, or a floor is for a measure that nothing
@@ -229,6 +232,8 @@ def _finding(comparison: Comparison, p: float, level: float, rule: Rule) -> Find
         whole = pairs.n + comparison.left
         said = f"time was up: all numbers are of the first {pairs.n:,} of {whole:,} images, which is no PASS"
         notes, passed = (*notes, said), False
+    if comparison.guessing:
+        notes, passed = (*notes, f"{comparison.guessing}; that is no PASS"), False
     state = State.FAIL if reasons else State.PASS if passed else State.INCONCLUSIVE
     return Finding(comparison, rule, state, interval, p, level, reasons, notes)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import math
 from statistics import median
 
+from harden.plain_text import log_line, markdown, markup
 from harden.regression.planning import POWER
 from harden.regression.timing import SpeedFinding
 from harden.regression.verdict import Finding, State, Verdict, worst
@@ -92,47 +92,49 @@ def _visible(drop: float, n: int) -> str:
 
 
 def as_text(verdict: Verdict) -> str:
-    """Lines for a terminal."""
+    """Lines for a terminal or a log."""
     lines = []
     for finding in verdict.everything:
         name, state, before, now, changed, n = _cells(finding)
         unit = "rounds" if isinstance(finding, SpeedFinding) else "n"
         lines.append(f"{state:12}  {name}: {before} -> {now}, {changed}, {unit} = {n}")
         lines += [f"              {line}" for line in explained(finding)]
-    return "\n".join([*lines, headline(verdict)])
+    return "\n".join(log_line(line) for line in [*lines, headline(verdict)])
 
 
 def as_markdown(verdict: Verdict) -> str:
     """A section with a table, for a job's summary or a comment."""
     rows = ["| " + " | ".join(_HEAD) + " |", "|" + "---|" * len(_HEAD)]
-    rows += ["| " + " | ".join(_escaped(cell) for cell in _cells(each)) + " |" for each in verdict.everything]
+    for each in verdict.everything:
+        name, *numbers = _cells(each)
+        rows.append("| " + " | ".join((markdown(name), *numbers)) + " |")
     notes = [
-        f"- {_escaped(each.name)}: {_escaped(line)}"
+        f"- {markdown(each.name)}: {markdown(line)}"
         for each in verdict.everything
         for line in explained(each)
     ]
-    parts = [f"### Robustness gate: {verdict.state}", _escaped(headline(verdict)), "\n".join(rows)]
+    parts = [f"### Robustness gate: {verdict.state}", headline(verdict), "\n".join(rows)]
     return "\n\n".join([*parts, "\n".join(notes)] if notes else parts) + "\n"
 
 
 def as_html(verdict: Verdict) -> str:
     """A page that stands alone."""
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in _HEAD)
+    head = "".join(f"<th>{markup(cell)}</th>" for cell in _HEAD)
     rows = "".join(
         f'<tr class="{each.state.lower()}">'
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(each))
+        + "".join(f"<td>{markup(cell)}</td>" for cell in _cells(each))
         + "</tr>\n"
         for each in verdict.everything
     )
     notes = "".join(
-        f"<li>{html.escape(each.name)}: {html.escape(line)}</li>\n"
+        f"<li>{markup(each.name)}: {markup(line)}</li>\n"
         for each in verdict.everything
         for line in explained(each)
     )
     return (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         f"<title>Robustness gate: {verdict.state}</title>\n<style>{_STYLE}</style>\n"
-        f"<h1>Robustness gate: {verdict.state}</h1>\n<p>{html.escape(headline(verdict))}</p>\n"
+        f"<h1>Robustness gate: {verdict.state}</h1>\n<p>{markup(headline(verdict))}</p>\n"
         f"<table>\n<tr>{head}</tr>\n{rows}</table>\n<ul>\n{notes}</ul>\n</html>\n"
     )
 
@@ -153,8 +155,3 @@ def _cells(finding: Finding | SpeedFinding) -> tuple[str, ...]:
     pairs = finding.comparison.pairs
     shares = (f"{100 * share.value:.1f} %" for share in (pairs.before, pairs.now))
     return (finding.name, str(finding.state), *shares, change(finding), f"{pairs.n:,}")
-
-
-def _escaped(text: str) -> str:
-    """What Markdown would read as a cell's end or as HTML."""
-    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from fractions import Fraction
 
 import torch
@@ -13,6 +14,7 @@ from harden.errors import InputError
 
 Number = Fraction | float | int | str
 _SIMPLE = 100_000
+_HUGE = re.compile(r"[eE][-+]?[\d_]{4,}")
 _LARGEST = Fraction(torch.finfo(torch.float32).max)
 
 
@@ -34,6 +36,8 @@ def check_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
 def fraction(value: Number) -> Fraction:
     """The fraction that a user means: 0.1 is 1/10, not the binary number nearest to it."""
     try:
+        if isinstance(value, str) and _HUGE.search(value):  # a fraction would write out all of its digits
+            raise ValueError(value)
         if isinstance(value, str | Fraction | int):
             return Fraction(value)
         # 8 / 255 in Python is a float: the simple fraction that it is the nearest float to.

@@ -26,6 +26,11 @@ class Account:
         self._last: StepRecord | None = None
         self._drawn = -1
 
+    @property
+    def last(self) -> StepRecord | None:
+        """The last step of the stage that is open."""
+        return self._last
+
     def within(self, stage: Stage, whole: Budget) -> Stage:
         """The stage with what is left of the whole budget."""
         left = 1.0 - whole.progress(self.spent, self.n)

@@ -12,7 +12,9 @@ from safetensors.torch import load, save
 from torch import nn
 
 from harden.errors import InputError
-from harden.files import refuse_pointer, write_bytes
+from harden.files import read_bytes, refuse_pointer, write_bytes
+from harden.folders import make_folder
+from harden.limits import WEIGHTS_BYTES
 from harden.training.averaging import weights_of
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -22,7 +24,7 @@ _HALVES: Final = (torch.float16, torch.bfloat16)
 
 def save_weights(module: nn.Module, folder: Path) -> Path:
     """Write a module's parameters and buffers to folder/weights.safetensors, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / WEIGHTS_FILE
     # Clones: safetensors refuses tensors that share memory, which tied weights do.
     weights = {name: value.cpu().contiguous() for name, value in weights_of(module).items()}
@@ -90,7 +92,7 @@ def _prefix(own: Collection[str], stored: Collection[str]) -> str:
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, WEIGHTS_BYTES)
         refuse_pointer(content, path)
         return load(content)
     except FileNotFoundError:

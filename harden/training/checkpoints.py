@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, final
 
@@ -15,9 +14,13 @@ import torch
 
 from harden import kernels
 from harden.description import JSON
+from harden.distribution import versions
 from harden.errors import InputError
-from harden.files import make_folder, write_text
+from harden.files import append_bytes, read_bytes, remove_file, write_text
+from harden.folders import make_folder
+from harden.limits import JSON_BYTES
 from harden.models.snapshot import Snapshot, as_facts, read_snapshot, write_snapshot
+from harden.nesting import json_value
 
 SNAPSHOT_FILE, PLAN_FILE, LIVE_FILE = "state.safetensors", "plan.json", "history.jsonl"
 
@@ -97,8 +100,12 @@ class Keeper:
     def withdraw(self) -> None:
         """Leave nothing of a run that was refused: a plan without a moment to go on from is in the way."""
         if not (self.folder / SNAPSHOT_FILE).exists():
-            for name in (PLAN_FILE, LIVE_FILE):
-                (self.folder / name).unlink(missing_ok=True)
+            self.discard()
+
+    def discard(self) -> None:
+        """Leave nothing of a run that can't be gone on with: its plan itself was refused."""
+        for name in (SNAPSHOT_FILE, PLAN_FILE, LIVE_FILE):
+            remove_file(self.folder / name)
 
     def begin_history(self, lines: Iterable[str]) -> None:
         """Start the live history with what is known up to the last snapshot."""
@@ -106,8 +113,7 @@ class Keeper:
 
     def append_history(self, line: str) -> None:
         """Add a line to the live history."""
-        with (self.folder / LIVE_FILE).open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
+        append_bytes(self.folder / LIVE_FILE, f"{line}\n".encode(), flushed=False)
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -127,7 +133,7 @@ def read_plan(path: Path) -> dict[str, Any]:
         InputError: it is missing or damaged.
     """
     try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
+        plan = json_value(read_bytes(path, JSON_BYTES))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "damaged"
         raise InputError(
@@ -153,20 +159,23 @@ def check_same(known: Mapping[str, Any], plan: Mapping[str, JSON], place: str) -
             "the same data, model and recipe to go on with",
             "give the options of that run, or another --out",
         )
-    versions = _versions()
-    if known.get(_VERSIONS) != versions:
+    now_by = _versions()
+    if known.get(_VERSIONS) != now_by:
         _log.warning(
             "%s was begun under %s and goes on under %s: the last bits may differ from an unbroken run",
             place,
             known.get(_VERSIONS),
-            versions,
+            now_by,
         )
 
 
 def _versions() -> dict[str, JSON]:
     """What may change the last bits: versions, the number of threads, the kernels."""
-    versions: dict[str, JSON] = {name: metadata.version(name) for name in ("harden", "torch")}
-    return {**versions, "threads": torch.get_num_threads(), "kernels": kernels.backend("cpu").name}
+    return {
+        **versions(("harden", "torch")),
+        "threads": torch.get_num_threads(),
+        "kernels": kernels.backend("cpu").name,
+    }
 
 
 def _differences(before: Any, now: Any, path: str = "") -> list[str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from harden.data import Source
 from harden.errors import InputError
 from harden.evaluation.judging import check_answer
-from harden.models import Classifier, frozen
+from harden.models import Classifier, untouched
 from harden.objectives import ChecksFirst, Objective
 from harden.pixels import check_pixels
 from harden.threats import Threat
@@ -19,8 +19,13 @@ from harden.training.stage import Stage, StepRecord
 _ROUNDING = 64 * 2.0**-23
 
 
-def check_fit(model: Classifier, source: Source) -> None:
+def check_fit(model: Classifier, source: Source, *, learns: bool = True) -> None:
     """Look at all labels and run two images through the model, so that what is unfit costs nothing.
+
+    Args:
+        model: the classifier.
+        source: of images.
+        learns: whether the model is to learn from them; an evaluation may be of one class.
 
     Raises:
         InputError: pixels, shapes or labels do not fit the model, or there is but one class to learn.
@@ -29,16 +34,28 @@ def check_fit(model: Classifier, source: Source) -> None:
     if batch is None:
         raise InputError("no examples", "at least one batch", "check the loader's data set and drop_last")
     check_pixels(batch.x)
+    _check_range(batch.x)
     labels = _labels(source)
     batch = batch.to(model.device)
-    with frozen(model):
+    with untouched(model):
         for n in (2, 1):  # a network that squeezes its answer fails on a single image alone
             check_answer(model.logits, batch.x[:n], labels)
-    if int(labels.min()) == int(labels.max()):
+    if learns and int(labels.min()) == int(labels.max()):
         raise InputError(
             f"{len(labels):,} labels that are all {int(labels[0])}",
             "examples of at least two classes",
             "check how labels are read, or whether the set is sorted by class and was cut",
+        )
+
+
+def _check_range(x: Tensor) -> None:
+    """Refuse pixels that all lie in the first step of 8 bits: they were divided twice, or are 0 and 1."""
+    high = float(x.max())
+    if 0 < high <= 1 / 255 + 1e-9:
+        raise InputError(
+            f"pixels up to {high:.3g}",
+            "images in [0, 1]",
+            "look for a second division by 255, or pass 0 and 1 as float32",
         )
 
 
@@ -61,7 +78,7 @@ def check_repeatable(model: Classifier, source: Source) -> None:
         InputError: its logits differ.
     """
     x = next(iter(source.epoch(None))).to(model.device).x[:2]
-    with frozen(model):
+    with untouched(model):
         first, again = model.logits(x), model.logits(x)
     apart = float((first - again).abs().max())
     if apart > _ROUNDING * max(float(first.abs().max()), 1e-30):
@@ -101,3 +118,16 @@ def _labels(source: Source) -> Tensor:
     """All labels of a source, int64 (N,): without reading images where that can be."""
     labels: Callable[[], Tensor] | None = getattr(source, "labels", None)
     return labels() if labels is not None else torch.cat([batch.y for batch in source.epoch(None)])
+
+
+def no_batch(source: Source) -> InputError:
+    """Say why an epoch had no step: batches of one, or one that drop_last leaves out."""
+    n, size = len(source), source.batch_size
+    dropped = getattr(source, "drop_last", False) and 1 < n < size
+    return InputError(
+        f"{n} training images in batches of {size}" + (" with drop_last" if dropped else ""),
+        "at least one batch of two images",
+        "pass a smaller batch size, or drop_last=False"
+        if dropped
+        else "pass more images, or a larger batch size",
+    )

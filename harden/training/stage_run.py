@@ -22,9 +22,11 @@ from harden.evaluation.worst_case import unchecked
 from harden.models import Classifier, PassMeter, counting, plain
 from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
 from harden.objectives import Objective, Step, UpdatesWithStep
+from harden.processes import check_alone
 from harden.threats import Threat
 from harden.training.averaging import Average, load_weights, weights_like, weights_of
 from harden.training.budget import Spent
+from harden.training.fit import no_batch
 from harden.training.limit import no_step, until
 from harden.training.optimiser_state import optimiser_state, put_optimiser_state
 from harden.training.optimisers import learning_rate
@@ -82,6 +84,7 @@ class StageRun:
         threat: Threat,
         how: How,
     ) -> None:
+        check_alone()  # one of several processes would wait for the others, below, and hear no signal
         self.stage, self.model, self.source, self.threat = stage, model, source, threat
         self.validation, self.seed = how.validation, how.seed
         self.images = stage.images or len(source)
@@ -161,11 +164,7 @@ class StageRun:
                     if at.progress >= 1.0:
                         break
                 if at.step == at.before:
-                    raise InputError(
-                        f"{len(self.source)} training images in batches of {self.source.batch_size}",
-                        "at least one batch of two images",
-                        "pass more images, or a larger batch size",
-                    )
+                    raise no_batch(self.source)
                 at.epoch, at.taken, at.before = at.epoch + 1, 0, at.step
         finally:
             self._restore_flags()

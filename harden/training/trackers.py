@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
+from harden.distribution import NAME
 from harden.errors import InputError
 from harden.training.stage import StepRecord
 
@@ -222,7 +223,7 @@ def _package(name: str, extra: str) -> Any:
         raise InputError(
             f"no {extra} here ({_first_line(error)})",
             f"harden with its extra {extra!r}",
-            f'install it: pip install "harden[{extra}]"',
+            f'install it: pip install "{NAME}[{extra}]"',
         ) from None
 
 

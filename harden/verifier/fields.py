@@ -255,7 +255,13 @@ PREDICATE: Rule = record(
         "curve": optional(record({"attack": _TEXT, "points": several(_POINT, 1)})),
         "proof": optional(_PROOF),
         "parity": record(
-            {"tolerance": _AMOUNT, "max_error": _AMOUNT, "batches": several(whole(1)), "inputs": _TEXT}
+            {
+                "tolerance": _AMOUNT,
+                "max_error": _AMOUNT,
+                "batches": several(whole(1)),
+                "inputs": _TEXT,
+                "reference": one_of("float64", "float32"),
+            }
         ),
         "evidence": record({"witnesses": _COUNT, "arrays": mapping(_ARRAY)}),
         "provenance": _PROVENANCE,

@@ -9,6 +9,7 @@ from typing import Any, Final, final
 CERTIFICATE: Final = "certificate.json"
 MODEL: Final = "model.onnx"
 EVIDENCE: Final = "evidence.npz"
+PAGE: Final = "report.html"
 
 
 @final

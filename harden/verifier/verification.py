@@ -10,18 +10,22 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from harden.certificate.canonical import parse_json, render_json, seal_of, sha256_bytes
+from harden.certificate.canonical import is_rendered, parse_json, seal_of, sha256_bytes
 from harden.certificate.graph_digest import graph_digest_bytes
 from harden.errors import HardenError, InputError
-from harden.files import refuse_pointer
+from harden.files import read_bytes, refuse_pointer
+from harden.limits import EVIDENCE_BYTES, JSON_BYTES, MODEL_BYTES
 from harden.verifier.evidence import check_evidence, load
 from harden.verifier.fields import CERTIFICATE as FIELDS
 from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, Finding, Verification, finding
 from harden.verifier.recount import recount, unpack
 from harden.verifier.replay import replay
 
-_LARGEST_CERTIFICATE: Final = 64 * 2**20
-"""Parsed JSON takes up to twenty times its bytes; a certificate of 50,000 images has some 100 kB."""
+_MOST: Final = {CERTIFICATE: JSON_BYTES, MODEL: MODEL_BYTES, EVIDENCE: EVIDENCE_BYTES}
+
+
+_LEAST: Final = 10
+"""Images; of fewer, next to no accuracy can be told from guessing."""
 
 
 def verify(folder: str | Path, *, isolated: bool = True) -> Verification:
@@ -51,9 +55,8 @@ def verify(folder: str | Path, *, isolated: bool = True) -> Verification:
             f"no {CERTIFICATE} in {place}", "a folder that harden wrote", "pass the artefact's folder"
         )
     checked: list[Finding] = []
-    size = (place / CERTIFICATE).stat().st_size
-    if size > _LARGEST_CERTIFICATE:
-        large = f"it has {size} bytes, expected at most {_LARGEST_CERTIFICATE}"
+    large = JSON_BYTES.excess((place / CERTIFICATE).stat().st_size)
+    if large:
         return Verification((Finding("seal", CERTIFICATE, False, large),))
     fields, findings = _open(_read(place / CERTIFICATE))
     for stage in chain([findings], _stages(place, fields, isolated)):
@@ -111,7 +114,7 @@ def _seal_problem(data: bytes, fields: Any) -> str:
         return "there is no seal"
     if seal["sha256"] != seal_of(fields):
         return f"the content has digest {seal_of(fields)}, the seal says {seal['sha256']}"
-    if render_json(fields) != data:  # 1e-05 and 1E-05 are one number and two files
+    if not is_rendered(fields, data):  # 1e-05 and 1E-05 are one number and two files
         return "the content agrees with its seal, but not byte for byte with the form in which it is written"
     return ""
 
@@ -140,7 +143,7 @@ def _graph(data: bytes, expected: str) -> Finding:
 
 def _read(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, _MOST[path.name])
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror})", "a readable file", "check its permissions"
@@ -163,8 +166,16 @@ def _headline(predicate: dict[str, Any]) -> str:
 
     return (
         f"{threat['norm']} {threat['eps']}: robust accuracy at most {shown(bracket['robust'])} by attack; "
-        f"{_stated(predicate)}; clean accuracy {shown(predicate['clean'])}"
+        f"{_stated(predicate)}; clean accuracy {shown(predicate['clean'])}{_caution(predicate)}"
     )
+
+
+def _caution(predicate: dict[str, Any]) -> str:
+    """What has to be known of a model that is no better than its largest class's share of the images."""
+    n, sizes = predicate["data"]["n"], [entry["n"] for entry in predicate["classes"]]
+    if n < _LEAST or predicate["clean"]["interval"][0] > max(sizes) / n:
+        return ""
+    return ", which can't be told from guessing: robust accuracy says nothing of such a model"
 
 
 def _stated(predicate: dict[str, Any]) -> str:

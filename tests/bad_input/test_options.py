@@ -217,7 +217,7 @@ REQUESTS = [
         lambda _: harden.evaluate(built(), DATA, harden.Linf("8/255"), ()),
         "no attempts",
         "at least one attack",
-        "write attempts=harden.evaluation.pgd_suite()",
+        "write attempts=harden.evaluation.standard()",
     ),
     Row(
         "checkpoint-every-minus-1",

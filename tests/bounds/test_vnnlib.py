@@ -95,8 +95,8 @@ def test_a_file_without_variables() -> None:
         parse("")
 
 
-@pytest.mark.parametrize("number", ["1e5001", "-1e-99999999", "1e999999999999999999"])
+@pytest.mark.parametrize("number", ["1e1001", "-1e-99999999", "1e999999999999999999"])
 def test_an_exponent_without_end_is_refused(number: str) -> None:
-    with pytest.raises(InputError, match="exponents up to"):
+    with pytest.raises(InputError, match="exponents up to 1000"):
         parse(HEAD + f"(assert (<= Y_0 {number}))")
-    assert parse(HEAD + "(assert (<= Y_0 1e5000))").clauses[0].rows[0][1] == Fraction(10) ** 5000
+    assert parse(HEAD + "(assert (<= Y_0 1e1000))").clauses[0].rows[0][1] == Fraction(10) ** 1000

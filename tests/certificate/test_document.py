@@ -120,6 +120,8 @@ def test_summary_says_every_number_with_n_and_interval(
     assert text.isprintable() or "\n" in text
     unreliable = str(make_certificate(status="unreliable"))
     assert "UNRELIABLE" in unreliable
+    assert "expected no more than 0.1; Look for a gradient that is masked." in unreliable
+    assert "next, once the cause is mended: harden evaluate FOLDER --data DATA" in unreliable
     assert "at most" not in unreliable
 
 

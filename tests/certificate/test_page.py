@@ -134,6 +134,9 @@ def test_unreliable_has_no_headline(make_certificate: Make) -> None:
     text = render(make_certificate(status="unreliable"))
     assert "No headline" in text
     assert "Look for a gradient that is masked." in text
+    assert "expected no more than 0.1; Look for" in text
+    command = "harden evaluate FOLDER --data DATA --norm linf --eps 1/10"
+    assert f"<p>Next, once the cause is mended: <code>{command}" in text
     assert 'class="big"' not in text
     assert 'class="bracket"' not in text
 

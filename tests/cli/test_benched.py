@@ -34,9 +34,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def install(**seconds: float) -> None:
         now = [0.0]
 
-        def works(path: Path, *_: object) -> Any:
+        def works(bare: Any, *_: object) -> Any:
             def work() -> None:
-                now[0] += seconds[path.stem]
+                now[0] += seconds[bare.path.stem]
 
             return ("inference", work), ("attack", work)
 
@@ -44,7 +44,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(benched, "works", works)
         monkeypatch.setattr(
             "harden.cli.gate.timed",
-            lambda path, splits, bench, way: timed(path, splits, bench, clock=lambda: now[0], way=way),
+            lambda bare, splits, bench, way: timed(bare, splits, bench, clock=lambda: now[0], way=way),
         )
 
     return install

@@ -112,6 +112,63 @@ def test_the_same_model_and_a_better_one_pass(check: Harden, files: dict[str, Pa
         assert "::error" not in answer.out
 
 
+def almost_constant() -> nn.Sequential:
+    """A network that answers 3 to every image, with a gradient."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    head = network[1]
+    assert isinstance(head, nn.Linear)
+    with torch.no_grad():
+        head.weight.copy_(torch.randn(10, 64, generator=torch.Generator().manual_seed(0)) / 8)
+        head.bias.copy_(3.0 * (torch.arange(10) == 3))
+    return network
+
+
+def test_a_model_with_one_answer_is_no_pass_and_is_told_everywhere(
+    harden: Harden, data: str, tmp_path: Path
+) -> None:
+    model, baseline = save(almost_constant(), tmp_path / "constant.onnx"), tmp_path / "b.json"
+    made = harden("baseline", "update", model, "--data", data, *ATTACK, "--baseline", baseline)
+    told = f"every one of the {N} images is answered 3"
+    assert (made.code, made.err) == (0, "")
+    assert "warning: clean accuracy " in made.out
+    assert told in made.out
+    files = ("--junit", tmp_path / "x.xml", "--md", tmp_path / "x.md", "--html", tmp_path / "x.html")
+    answer = harden(
+        *("check", model, "--data", data, "--baseline", baseline, *files, "--json", tmp_path / "x.json"),
+        *("--inconclusive", "fail"),
+    )
+    assert (answer.code, answer.err) == (3, "")
+    assert "PASS: " not in answer.out
+    assert told in answer.out
+    for name in ("x.xml", "x.md", "x.html", "x.json"):
+        assert told in (tmp_path / name).read_text(), name
+
+
+@pytest.mark.parametrize("found", ["by itself", "by --config", "not at all"])
+def test_what_is_recommended_without_a_baseline_is_what_the_file_of_options_says(
+    harden: Harden,
+    data: str,
+    files: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    found: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "harden.toml" if found == "by itself" else "gate.toml"
+    table = '[baseline-update]\nattacks = "pgd"\nsteps = 5\n[check]\nmargin = "3pp"\n'
+    Path(name).write_text(f'data = "{data}"\nnorm = "l2"\neps = "1/3"\n{table}')
+    options = {"by itself": (), "by --config": ("--config", name), "not at all": ("--data", data)}[found]
+    answer = harden("check", files["kept"], *options)
+    assert (answer.code, answer.err.count("\n")) == (4, 1)
+    if found == "not at all":
+        assert "--norm linf --eps 8/255 " in answer.err
+    else:
+        assert (
+            f"baseline update {files['kept']} --data {data} --norm l2 --eps 1/3 --attacks pgd --steps 5 "
+            in (answer.err)
+        )
+
+
 def test_a_weakened_model_fails_with_junit_and_summary(
     check: Harden, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,12 +168,12 @@ def test_flags_come_before_the_file_and_the_file_before_defaults(
     assert {"pgd-4-ce", "pgd-4-margin"} < set(json.loads((tmp_path / "e.json").read_text())["per_attack"])
 
 
-def test_no_file_is_read_unless_it_is_named(
+def test_no_file_is_read_where_none_is_asked_for(
     harden: Harden, npz: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "harden.toml").write_text('out = "made"\nnonsense = 1\n')
-    answer = harden("run", "--data", npz)
+    answer = harden("run", "--data", npz, "--config", "none")
     assert answer.code == 2
     assert "Missing option '--out'" in answer.err
 
@@ -254,3 +254,65 @@ def test_the_gates_commands_take_their_options_from_a_file(
     assert answer.code == 0, answer.err
     proved = json.loads((tmp_path / "proved.json").read_text())
     assert (proved["threat"]["eps"], proved["n"]) == ("1/7", 3)
+
+
+# The file in the working folder
+
+
+QUICK = 'data = "{npz}"\neps = "1/50"\nsteps = 2\nrestarts = 1\ntest-images = 20\n'
+
+
+@pytest.fixture
+def here(npz: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a harden.toml."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "harden.toml").write_text(QUICK.format(npz=npz))
+    return tmp_path
+
+
+def test_the_file_in_the_working_folder_is_read_and_told(harden: Harden, here: Path) -> None:
+    answer = harden("evaluate", "small", "--json", "x.json")
+    assert (answer.code, answer.err) == (0, "")
+    assert "options from harden.toml: data, eps, restarts, steps, test-images" in answer.out
+    found = json.loads((here / "x.json").read_text())
+    assert (found["threat"]["eps"], found["n"]) == ("1/50", 20)
+
+
+def test_the_command_line_goes_before_the_file_in_the_working_folder(harden: Harden, here: Path) -> None:
+    assert harden("evaluate", "small", "--eps", "1/40", "--json", "x.json").code == 0
+    assert json.loads((here / "x.json").read_text())["threat"]["eps"] == "1/40"
+
+
+def test_none_leaves_it_out_and_another_file_takes_its_place(harden: Harden, here: Path) -> None:
+    answer = harden("evaluate", "small", "--config", "none")
+    assert (answer.code, "--data" in answer.err, "harden.toml" in answer.out) == (2, True, False)
+    (here / "other.toml").write_text((here / "harden.toml").read_text().replace("1/50", "1/60"))
+    answer = harden("evaluate", "small", "--config", "other.toml", "--json", "x.json")
+    assert (answer.code, "harden.toml" in answer.out) == (0, False)
+    assert json.loads((here / "x.json").read_text())["threat"]["eps"] == "1/60"
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"), [('epz = "1/9"', "'epz'"), ("steps = '3'", "steps = '3'"), ("= 1", "harden.toml: ")]
+)
+def test_a_bad_file_that_nobody_named_is_refused_and_can_be_left_out(
+    harden: Harden, here: Path, text: str, seen: str
+) -> None:
+    (here / "harden.toml").write_text(text)
+    answer = harden("evaluate", "small", "--data", "digits")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert seen in answer.err
+    assert answer.err.endswith("or --config none to leave the file in this folder unread\n")
+
+
+@pytest.mark.parametrize("words", [("evaluate", "--help"), ("doctor",), ("--version",)], ids=" ".join)
+def test_what_takes_no_options_from_it_does_not_read_it(
+    harden: Harden, here: Path, words: tuple[str, ...]
+) -> None:
+    (here / "harden.toml").write_text("nonsense")
+    assert harden(*words).code in (0, 1)
+
+
+def test_consent_to_replace_stands_in_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give it on the command line"):
+        told(tmp_path, "force = true\n")

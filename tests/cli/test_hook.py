@@ -79,7 +79,7 @@ def test_an_artefact_in_the_working_folder(
     assert "verified: " in capsys.readouterr().out
 
 
-def test_it_runs_without_torch_and_the_command_line_library(artefacts: Path) -> None:
+def test_it_loads_neither_torch_nor_the_command_line_library(artefacts: Path) -> None:
     code = (
         "import json, sys\nfrom harden.cli.hook import main\ncode = main(sys.argv[1:])\n"
         "print(json.dumps([code, sorted({name.partition('.')[0] for name in sys.modules})]))"
@@ -93,16 +93,17 @@ def test_it_runs_without_torch_and_the_command_line_library(artefacts: Path) -> 
     )
     answer, modules = json.loads(done.stdout.splitlines()[-1])
     assert answer == 0
-    assert not {"torch", "scipy", "typer", "pydantic", "jinja2", "rich"} & set(modules)
+    # pydantic and jinja2 draw the page, which is compared.
+    assert not {"torch", "scipy", "typer", "rich"} & set(modules)
 
 
 def test_the_hook_names_a_script_and_the_files_of_an_artefact() -> None:
     (found,) = loaded(".pre-commit-hooks.yaml")
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert scripts[found["entry"]] == "harden.cli.hook:main"
-    for name in ("certificate.json", "models/a/certificate.json", "models/a/model.onnx", "a/evidence.npz"):
+    for name in ("certificate.json", "models/a/model.onnx", "a/evidence.npz", "models/a/report.html"):
         assert re.search(found["files"], name)
-    for name in ("report.html", "my-certificate.json", "data/test.npz"):
+    for name in ("my-report.html", "my-certificate.json", "data/test.npz"):
         assert not re.search(found["files"], name)
 
 
@@ -147,3 +148,26 @@ def test_the_action_installs_the_checkout_that_it_is_part_of() -> None:
         each["run"] for each in loaded("action.yml")["runs"]["steps"] if "pip install" in each.get("run", "")
     ]
     assert shlex.split(install.splitlines()[-1])[-1] == "$GITHUB_ACTION_PATH"
+
+
+def test_the_action_installs_versions_with_hashes_and_all_that_harden_needs() -> None:
+    (install,) = [
+        each["run"] for each in loaded("action.yml")["runs"]["steps"] if "pip install" in each.get("run", "")
+    ]
+    assert all("--no-deps" in line and "pip install" in line for line in install.splitlines())
+    known = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
+    known = {name.lower().replace("_", "-"): version for name, version in known.items()}
+    lines = (ROOT / "action-requirements.txt").read_text().splitlines()
+    pinned = {}
+    for line in lines:
+        if not line.startswith("#"):
+            found = re.fullmatch(r"([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}", line)
+            assert found, line
+            pinned[found[1]] = found[2]
+    assert {name: known[name] for name in pinned if name in known} == {
+        name: version for name, version in pinned.items() if name in known
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    for name in (re.split(r"[<>=]", one)[0].lower() for one in wanted):
+        assert name in pinned or f"{name}=={known[name]}" in install, name

@@ -21,6 +21,7 @@ import pytest
 
 from harden.artefact.graph import trace
 from harden.data import load
+from harden.distribution import VERSION
 from harden.models import Classifier
 from tests.fitted import fitted
 
@@ -207,8 +208,6 @@ def test_places_that_cannot_be_written(harden: Harden, tmp_path: Path) -> None:
 class Installed:
     """What importlib.metadata knows of an installed package."""
 
-    version = "3.1"
-
     def __init__(self, note: str | None) -> None:
         self._note = note
 
@@ -223,10 +222,10 @@ GIT = '{"url": "https://example.org/harden", "vcs_info": {"vcs": "git", "commit_
 @pytest.mark.parametrize(
     ("note", "data", "install", "doubt"),
     [
-        (None, "npz:x.npz", "harden==3.1", False),
-        (None, "digits", "harden[demo]==3.1", False),
-        (GIT, "npz:x.npz", "harden @ git+https://example.org/harden@abc", False),
-        ('{"url": "file:///somewhere", "dir_info": {}}', "npz:x.npz", "harden==3.1", True),
+        (None, "npz:x.npz", f"harden-vision=={VERSION}", False),
+        (None, "digits", f"harden-vision[demo]=={VERSION}", False),
+        (GIT, "npz:x.npz", "harden-vision @ git+https://example.org/harden@abc", False),
+        ('{"url": "file:///somewhere", "dir_info": {}}', "npz:x.npz", f"harden-vision=={VERSION}", True),
     ],
 )
 def test_the_jobs_install_the_harden_that_wrote_them(
@@ -238,7 +237,7 @@ def test_the_jobs_install_the_harden_that_wrote_them(
     install: str,
     doubt: bool,
 ) -> None:
-    monkeypatch.setattr(metadata, "distribution", lambda name: Installed(note))
+    monkeypatch.setattr("harden.distribution.installed", lambda: Installed(note))
     answer = harden("init", tmp_path, "--data", data)
     assert (answer.code, answer.err) == (0, "")
     assert shlex.split(scripts(tmp_path)[1]) == ["pip", "install", install]

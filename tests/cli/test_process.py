@@ -182,6 +182,71 @@ def test_a_signal_anywhere_is_one_line_and_no_verdict(
     assert (child.returncode, err) == (143, "harden: terminated; nothing half-written was left\n")
 
 
+@pytest.mark.parametrize("later", [signal.SIGINT, signal.SIGTERM], ids=["then SIGINT", "then SIGTERM"])
+@pytest.mark.parametrize(
+    ("first", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_a_second_signal_lets_what_is_closed_be_closed(
+    environment: dict[str, str], first: signal.Signals, later: signal.Signals, code: int, word: str
+) -> None:
+    with closing(environment) as child:
+        child.send_signal(first)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "closing\n"
+        for _ in range(3):
+            child.send_signal(later)
+            time.sleep(0.05)
+        out, err = child.communicate("go on\n", timeout=60)
+    assert (child.returncode, out) == (code, "closed\n")
+    assert err == f"harden: {word}; nothing half-written was left\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_process_that_is_held_up_ends_at_a_later_signal(
+    environment: dict[str, str], number: signal.Signals
+) -> None:
+    with closing(environment, "signals.GRACE = 0.0") as child:
+        child.send_signal(number)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "closing\n"
+        child.send_signal(number)
+        assert child.wait(60) == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+
+
+def closing(environment: dict[str, str], before: str = "") -> subprocess.Popen[str]:
+    """A command that listens to signals, and is slow to close what is open until it is told to go on."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", CLOSING.format(before=before)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "working\n"
+    return child
+
+
+CLOSING = """
+import sys, time
+import harden.cli
+from harden.cli import signals
+{before}
+def work(words):
+    try:
+        print("working", flush=True)
+        time.sleep(60)
+    finally:
+        print("closing", flush=True)
+        sys.stdin.readline()
+        print("closed", flush=True)
+harden.cli._run = work
+sys.exit(harden.cli.main())
+"""
+
 # The signal is sent when it is listened to and before the command could have ended.
 LISTENING = """
 import sys

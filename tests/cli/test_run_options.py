@@ -172,7 +172,7 @@ def test_a_log_without_its_extra_is_refused_before_the_work(
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     answer = harden("run", "--data", npz, "--out", tmp_path / "out", *FAST, "--log", "tensorboard:logs")
     assert answer.code == 2
-    assert answer.err.endswith('; install it: pip install "harden[tensorboard]"\n')
+    assert answer.err.endswith('; install it: pip install "harden-vision[tensorboard]"\n')
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -263,6 +264,18 @@ def test_a_stream_without_end_stops_at_the_limit(monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(InputError, match=r"random access.*map-style"):
         from_loader(stream())
+
+
+def test_a_long_stream_says_how_many_images_there_were_so_far(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # One that never ends can't be told from a long one; its user can tell.
+    x, y = pair()
+    monkeypatch.setattr(loaders, "MEMORY_LIMIT", x.numel() * 4)
+    with caplog.at_level(logging.INFO, "harden"):
+        assert len(from_loader([(x, y)] * 9)) == 360
+    said = [record.getMessage() for record in caplog.records]
+    assert [message.split()[1] for message in said if "so far" in message] == ["80", "120", "200", "360"]
 
 
 def test_wider_floats_become_float32() -> None:

@@ -55,7 +55,7 @@ def test_digits_without_scikit_learn_says_what_to_install(monkeypatch: pytest.Mo
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(InputError, match=r'pip install "harden\[demo\]"'):
+    with pytest.raises(InputError, match=r'pip install "harden-vision\[demo\]"'):
         load("digits")
 
 

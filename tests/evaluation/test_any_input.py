@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from harden.attacks import APGD, FAB, MIFGSM, PGD, RayS, Square, Targeted
 from harden.data import Splits
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, evaluate, standard
+from harden.evaluation import Attempt, Evaluation, evaluate, minimal_distances, standard
 from harden.evaluation.worst_case import unchecked
 from harden.losses import DLR, EOT, CrossEntropy, Margin
 from harden.models import Classifier
 from harden.threats import L1, L2, Linf, Threat
+from tests.models.zoo import Contiguous, body
 
 SUITE = (
     Attempt("apgd-ce", APGD(steps=10), CrossEntropy),
@@ -101,6 +102,24 @@ def test_a_constant_model_is_not_trusted(data: Data, attached: bool) -> None:
     assert (found.clean.count, found.robust.count) == (40, 40)
     assert found.status == "unreliable"
     assert "zero gradients" in {check.name for check in found.checks if not check.passed}
+
+
+@THREATS
+def test_a_network_that_needs_contiguous_memory_gets_it_in_every_attack(threat: Threat) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        model, other = Classifier(Contiguous()).eval(), Classifier(body())
+    rows = torch.rand(9, 8, 8, 3, generator=torch.Generator().manual_seed(1))
+    x = rows.permute(0, 3, 1, 2)  # channels last in memory, as arrays of images come
+    with torch.no_grad():
+        y = model(x.contiguous()).argmax(1)
+    # The other network's images are laid out for itself, and the model confirms what it finds.
+    transferred = Attempt("transfer", PGD(steps=2), source=other)
+    found = unchecked(model, (x, y), threat, (*SUITE, transferred))
+    assert found.clean.count == len(x)
+    adds_up(found)
+    nearest = minimal_distances(model, (x, y), threat, FAB(steps=2))
+    assert bool((nearest.distance > 0).all())
 
 
 @pytest.mark.parametrize("classes", [2, 3, 1000])

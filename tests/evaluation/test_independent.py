@@ -167,6 +167,23 @@ def test_gradients_fail_where_they_break_a_quarter_or_less_of_what_they_could() 
     assert gradients_fail(attempts[1:], torch.full((8,), -1), right)
 
 
+def test_gradients_fail_where_the_last_attempt_breaks_what_those_before_it_left() -> None:
+    white = [Attempt(name, APGD(), Margin) for name in ("ce", "towards classes", "margin")]
+    attempts = (*white, *independent(images=8, queries=10, steps=1))
+    right = torch.ones(40, dtype=torch.bool)
+
+    def by(*counts: int) -> Tensor:
+        """So many images broken by each attempt, and the rest by none."""
+        found = torch.cat([torch.full((count,), place) for place, count in enumerate(counts)])
+        return torch.cat([found, torch.full((40 - len(found),), -1)])
+
+    assert gradients_fail(attempts, by(25, 2, 6), right)
+    assert not gradients_fail(attempts, by(25, 2, 2), right)
+    assert not gradients_fail(attempts, by(25, 6, 0), right)
+    assert not gradients_fail(attempts, by(10, 0, 3), right)  # 3 of 30
+    assert not gradients_fail(attempts[1:], by(25, 6), right)  # of two losses the second may find much
+
+
 def test_gradients_fail_where_scores_alone_break_what_they_left() -> None:
     """However many images they broke: an image that Square breaks after them is one that they missed."""
     white, blind = Attempt("white", APGD()), Attempt("other", APGD(), black_box=True)

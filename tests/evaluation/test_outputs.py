@@ -137,3 +137,31 @@ def test_a_class_that_is_masked_on_every_image_is_named() -> None:
     rows[0, 2] = 1.0  # on some images alone it is their own matter
     assert output_of(rows) is Output.LOGITS
     assert output_of(torch.full((3, 2), -torch.inf)) is Output.LOGITS  # which is no mask
+
+
+def test_images_without_an_answer_are_counted_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A logarithm of a negative number on some images, a masked class on others."""
+
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(64, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.fc(x.flatten(1))
+            dark = x[:, 0, 0, :1] < 0.3
+            z = torch.where(dark, (x[:, 0, 0, :1] - 1).log(), z)
+            masked = torch.tensor([0.0, 0, 0, -torch.inf])
+            return z + torch.where(x[:, 0, 0, 1:2] < 0.3, masked, 0.0)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Classifier(Broken())
+    x = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    logits = model(x)
+    lost = int((~logits.isfinite().all(1)).sum())
+    assert 10 < lost < 30
+    found = evaluate(model, (x, logits.nan_to_num().argmax(1)), THREAT, pgd_suite(1, 1))
+    assert found.unanswered == lost
+    assert found.clean.count <= 40 - lost
+    assert f"{lost} of 40 images have a logit that is NaN or infinite" in caplog.text

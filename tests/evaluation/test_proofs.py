@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harden.artefact.graph import trace
+from harden.artefact.session import Session
 from harden.bounds import Branching, Climb, Method, Program, certify
 from harden.data import Splits, load
 from harden.errors import InputError
 from harden.evaluation import Evaluation, Witnesses, evaluate, quick
 from harden.evaluation.proof_journal import ProofJournal
 from harden.evaluation.proof_report import ProofReport
-from harden.evaluation.proofs import VERDICTS, Proved, Search, prove
+from harden.evaluation.proofs import POINTS, REGIONS, VERDICTS, Proved, Search, _Prover, prove
 from harden.evaluation.runtime_agreement import Execution
 from harden.graph import read
 from harden.models import Classifier
@@ -44,9 +49,13 @@ def data() -> Data:
     return digits.test.x[:60].float(), digits.test.y[:60]
 
 
+def fitted_classifier() -> Classifier:
+    return Classifier(fitted(load("digits"), 60))
+
+
 @pytest.fixture(scope="module")
 def model() -> Classifier:
-    return Classifier(fitted(load("digits"), 60))
+    return fitted_classifier()
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +154,48 @@ def test_without_time_nothing_is_proved_and_that_is_said(
     assert (report.complete, report.left, report.counts.certified) == (False, none.left, 0)
 
 
+def test_a_proof_that_time_did_not_suffice_to_compare_is_none(
+    program: Program, data: Data, found: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime that takes a minute for each call: the first regions are compared, and no more are."""
+    clock = SimpleNamespace(now=0.0)
+    for module in ("evaluation.proofs", "bounds.certification"):
+        monkeypatch.setattr(f"harden.{module}.time", SimpleNamespace(monotonic=lambda: clock.now))
+    session = Session(trace(fitted_classifier(), (1, 8, 8)).SerializeToString())
+
+    def slow(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        clock.now += 60.0
+        return session(x)
+
+    prover = _Prover([Execution(program, ("all",), {"all": slow})], torch.device("cpu"))
+    x, y = (each[found.robust_correct] for each in data)
+    every = prover(x, y, EPS, CROWN)
+    assert int(every.certified.sum()) > REGIONS
+    assert not every.stopped
+    clock.now = 0.0
+    some = prover(x, y, EPS, CROWN, until=30.0)
+    proved = every.certified.nonzero().flatten().tolist()
+    assert some.certified.nonzero().flatten().tolist() == proved[:REGIONS]
+    assert some.stopped == set(proved[REGIONS:])
+
+
+def test_witnesses_are_compared_for_a_share_of_the_time(
+    program: Program, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, sizes = SimpleNamespace(now=0.0), list[int]()
+    monkeypatch.setattr("harden.evaluation.proofs.time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def slow(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        clock.now += 1.0
+        sizes.append(len(x))
+        return session(x)
+
+    session = Session(trace(fitted_classifier(), (1, 8, 8)).SerializeToString())
+    prover = _Prover([Execution(program, ("all",), {"all": slow})], torch.device("cpu"))
+    prover.compare_at(torch.cat([data[0], data[0]]), 1.5)
+    assert sizes == [POINTS, POINTS]
+
+
 class Stop(Exception):
     pass
 
@@ -201,7 +252,9 @@ def kept_again(path: Path) -> ProofJournal:
     ("content", "seen"),
     [
         ('{"plan": {"eps": "1/20"}}\n', "another method"),
+        ('{"plan": {"eps": "1/10"}}\n{"level": 8, "ids": [0], "proved": [true]}\n', "another version"),
         ("text\n", "journal of a search"),
+        ("[" * 100_000 + "\n", "journal of a search"),
         ("[1]\n", "journal of a search"),
     ],
 )
@@ -211,6 +264,61 @@ def test_a_journal_of_something_else_is_refused(content: str, seen: str, tmp_pat
     with pytest.raises(InputError, match=seen):
         ProofJournal(path, {"eps": "1/10"})
     assert path.read_text() == content
+
+
+def _line(path: Path, number: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text().splitlines()[number])
+    return found
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    """A journal in which images 0 and 1 were tried, and image 0 was proved; then image 2 was."""
+    path = tmp_path / "proofs.jsonl"
+    kept = kept_again(path)
+    kept.write(8, torch.tensor([0, 1]), torch.tensor([True, False]))
+    kept.write(8, torch.tensor([2]), torch.tensor([True]))
+    assert kept_again(path).read(8, torch.tensor([0, 1, 2, 3])) == [True, False, True]
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"[true, false]", b"[true, true ]"),
+        (b'"ids": [2]', b'"ids": [5]'),
+        (b'"level": 8', b'"level": 9'),
+        (b'"eps": "1/10"', b'"eps": "1/1" '),
+    ],
+)
+def test_a_journal_that_was_changed_is_not_believed(old: bytes, new: bytes, journal: Path) -> None:
+    content = journal.read_bytes()
+    assert old in content
+    journal.write_bytes(content.replace(old, new, 1))
+    with pytest.raises(InputError, match=r"differs from its checksum|another file"):
+        kept_again(journal)
+
+
+@pytest.mark.parametrize("order", [(0, 2), (0, 2, 1), (0, 1, 1, 2), (1, 2)])
+def test_lines_that_are_missing_or_moved_are_not_believed(order: tuple[int, ...], journal: Path) -> None:
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[at] for at in order))
+    with pytest.raises(InputError, match=r"differs from its checksum|another file"):
+        kept_again(journal)
+
+
+def test_a_journal_does_not_outlive_a_change_of_the_bounds(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harden.evaluation.proof_journal.code_digest", lambda parts: "0" * 64)
+    with pytest.raises(InputError, match="another version of harden's bounds"):
+        kept_again(journal)
+
+
+def test_a_journal_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "proofs.jsonl")
+    with pytest.raises(InputError, match="no regular file"):
+        kept_again(tmp_path / "proofs.jsonl")
 
 
 def test_given_levels_are_tried_one_after_the_other(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import comb
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -77,7 +79,7 @@ def attempts() -> tuple[Attempt, ...]:
         (1, "black box beats white box", 10),
         (2, "one step beats many", 5),
         (3, "noise beats the attacks", 5),
-        (4, "complete optimisation", 2),
+        (4, "complete optimisation", 3),
     ],
 )
 def test_each_fires_alone_above_its_share(place: int, name: str, most: int) -> None:
@@ -87,6 +89,17 @@ def test_each_fires_alone_above_its_share(place: int, name: str, most: int) -> N
         by[500:600] = 0
         found = compared(attempts(), by)
         assert fired(found) == ([name] if broken > most else [])
+
+
+def test_twice_the_steps_count_where_the_share_is_shown_to_be_exceeded() -> None:
+    """By the binomial tail: so many of n are seen in less than 1 of 20 cases at a true share of 0.5 %."""
+    for n in (20, 60, 128, 256, 1000):
+        met, by = min(n, TWICE_ON), torch.full((n,), -1)
+        for broken in (2, 3, 4, 6):
+            by[:broken] = 4
+            tail = 1 - sum(comb(met, k) * 0.005**k * 0.995 ** (met - k) for k in range(broken))
+            found = fired(compared(attempts(), by))
+            assert found == (["complete optimisation"] if broken > 2 and tail < 0.05 else [])
 
 
 def test_two_images_are_no_sign_however_few_there_are() -> None:

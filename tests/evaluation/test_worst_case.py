@@ -338,7 +338,7 @@ def test_pixels_out_of_range_are_an_input_error(line: Classifier, bad: float) ->
 
 
 def test_no_attempts_or_no_examples_are_input_errors(line: Classifier) -> None:
-    with pytest.raises(InputError, match="pgd_suite"):
+    with pytest.raises(InputError, match="standard"):
         evaluate(line, (GREYS, LABELS), THREAT, [])
     with pytest.raises(InputError):
         evaluate(line, (GREYS[:0], LABELS[:0]), THREAT, SUITE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -165,6 +166,14 @@ def test_data_in_a_folder_that_is_a_link_to_another(tmp_path: Path) -> None:
     (home / "linked").mkdir()
     (other / "m.data").rename(home / "linked" / "m.data")
     assert len(read(home / "m.onnx").nodes) == 1  # a folder of its own is none of that
+
+
+def test_data_in_a_pipe_keep_nobody_waiting(tmp_path: Path) -> None:
+    file = one("Add", ("n", 16), normal(16))
+    onnx.save(file, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    (tmp_path / "m.data").unlink()
+    os.mkfifo(tmp_path / "m.data")
+    assert "a plain file in the model's own folder" in refusal(tmp_path / "m.onnx")
 
 
 @pytest.mark.parametrize("seed", range(4))

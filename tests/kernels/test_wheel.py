@@ -73,7 +73,7 @@ def _assert_whole_and_clean(wheel: zipfile.ZipFile) -> None:
             content = wheel.read(name)
             expected = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
             assert (digest, int(size)) == (f"sha256={expected}", len(content))
-    assert {name.split("/")[0].partition("-")[0] for name in names} == {"harden"}
+    assert {name.split("/")[0].partition("-")[0] for name in names} == {"harden", "harden_vision"}
     assert [name for name in names if "libtorch" in name or "cpp_ext" in name or name.endswith(".cpp")] == []
     assert "harden/kernels/loading.py" in names
     assert "harden/py.typed" in names

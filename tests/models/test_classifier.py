@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from harden.errors import InputError
 from harden.models import Classifier
@@ -260,6 +262,57 @@ def test_a_network_without_parameters_takes_images_as_they_are(images: Tensor) -
     model = Classifier(nn.Sequential(nn.AvgPool2d(4), nn.Flatten()), head="1")
     assert model(images).shape == (16, 12)
     assert model.device == torch.device("cpu")
+
+
+class InPlace(nn.Module):
+    """Writes on what it is given before anything else, or in training mode alone."""
+
+    def __init__(self, write: Callable[[Tensor], object], only_training: bool = False) -> None:
+        super().__init__()
+        self.write, self.only_training = write, only_training
+        self.head = _linear(192, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or not self.only_training:
+            self.write(x)
+        logits: Tensor = self.head(x.flatten(1))
+        return logits
+
+
+def _first_channel(x: Tensor) -> None:
+    x[:, 0] = 2 * x[:, 1]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: x.sub_(0.5),
+        functional.relu_,
+        nn.ReLU(inplace=True),
+        lambda x: x.mul_(2).add_(1),
+        _first_channel,
+    ],
+)
+@pytest.mark.parametrize("only_training", [False, True])
+def test_a_first_layer_that_works_in_place_leaves_the_images_alone(
+    write: Callable[[Tensor], object], only_training: bool, images: Tensor
+) -> None:
+    model = Classifier(InPlace(write, only_training))
+    before = images.clone()
+    other = before - 0.25
+    written = other.clone()
+    write(written)
+    expected = model.network.head(written.flatten(1))  # type: ignore[operator]  # a linear layer
+    assert torch.equal(model.logits(other), expected)
+    assert torch.equal(other, before - 0.25)
+    # The gradient is that of the same function written out of place, at a leaf.
+    leaf, point = other.clone().requires_grad_(), other.clone().requires_grad_()
+    (found,) = torch.autograd.grad(model.logits(leaf).square().sum(), leaf)
+    copy = point.clone()
+    write(copy)
+    head: Any = model.network.head
+    (gradient,) = torch.autograd.grad(head(copy.flatten(1)).square().sum(), point)
+    assert torch.equal(found, gradient)
 
 
 def test_an_empty_batch_has_no_logits(network: nn.Module, images: Tensor) -> None:

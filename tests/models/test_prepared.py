@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -121,6 +122,87 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int]] = {
 }
 
 
+class Viewed(Residual):
+    """`view` behind convolutions, as in nearly every tutorial: it takes contiguous memory alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(8 * 8 * 8, 5)
+
+    def flat(self, x: Tensor) -> Tensor:
+        return x.view(x.size(0), -1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm_one(self.one(x)).relu()
+        return self._head(self.flat((x + self.norm_two(self.two(x))).relu()))
+
+
+class ViewedTransposed(Viewed):
+    """Half channels and rows merged, and swapped."""
+
+    def flat(self, x: Tensor) -> Tensor:
+        return x.view(len(x), 16, 32).transpose(1, 2).flatten(1)
+
+
+class Strided(Viewed):
+    """Reads memory as if it were contiguous: in another order there is no error, but another answer."""
+
+    def flat(self, x: Tensor) -> Tensor:
+        return x.as_strided((len(x), 512), (512, 1))
+
+
+class Demanding(Viewed):
+    """Says what it wants."""
+
+    def flat(self, x: Tensor) -> Tensor:
+        if not x.is_contiguous():
+            raise ValueError("contiguous activations, please")
+        return x.flatten(1)
+
+
+class Upsampled(Viewed):
+    """A transposed convolution before the view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(8, 2, 2, stride=2)
+
+    def flat(self, x: Tensor) -> Tensor:
+        wide: Tensor = self.up(x)
+        return wide.view(-1, 2 * 16 * 16)
+
+
+class _FlatBack(torch.autograd.Function):
+    """x, with a backward that wants a contiguous gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (gradient,) = gradients
+        return gradient.view(-1).view(gradient.shape)
+
+
+class ViewedBackward(Residual):
+    """No view on the way forward, one on the way back."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm_one(_FlatBack.apply(self.one(x))).relu()
+        return self._head((x + self.norm_two(self.two(x))).relu().mean((2, 3)))
+
+
+CONTIGUOUS: dict[str, Callable[[], nn.Module]] = {
+    "view": Viewed,
+    "view, transposed": ViewedTransposed,
+    "strided": Strided,
+    "demanding": Demanding,
+    "transposed convolution": Upsampled,
+    "view on the way back": ViewedBackward,
+}
+
+
 def _model(make: Callable[[], nn.Module]) -> Classifier:
     """A network with statistics and weights that differ from those of a fresh BatchNorm, in training mode."""
     with torch.random.fork_rng(devices=[]):
@@ -184,6 +266,59 @@ def test_it_follows_weights_that_move(case: str, precision: torch.dtype, images:
     prepared.refresh_()
     assert not torch.equal(prepared(images), old)
     assert torch.equal(prepared(images), prepare(model, images[:3], precision)(images))
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("case", CONTIGUOUS)
+def test_what_needs_contiguous_memory_gets_it(case: str, precision: torch.dtype, images: Tensor) -> None:
+    model = _model(CONTIGUOUS[case])
+    last = images.contiguous(memory_format=torch.channels_last)
+    prepared = prepare(model, last[:3], precision)
+    assert prepared.form.layout == torch.contiguous_format
+    assert prepared.precision == precision
+    assert prepared.folded == (1 if case == "view on the way back" else 2)
+    assert prepared.describe().startswith(f"{prepared.folded} BatchNorms folded, contiguous")
+    assert prepared.lay_out(last).is_contiguous()
+    expected = _gradient(copy.deepcopy(model).eval().logits, images)
+    near = 1e-3 if precision == torch.float32 else 0.1
+    for given in (images, last, images[:1], last[2:5]):
+        answer = _inference(model, given.contiguous())
+        apart = (prepared(given) - answer).abs().max()
+        assert float(apart) <= near * float(answer.abs().max())
+    cosine = functional.cosine_similarity(_gradient(prepared, last).flatten(1), expected.flatten(1))
+    assert float(cosine.min()) > (0.99 if precision == torch.float32 else 0.95)
+    with torch.no_grad():
+        model.network.get_submodule("one").weight.mul_(1.1)  # type: ignore[operator]  # a convolution's
+    prepared.refresh_()
+    assert torch.equal(prepared(last), prepare(model, images[:3], precision)(images))
+
+
+@pytest.mark.parametrize("case", ["residual", "read twice"])
+def test_what_takes_channels_last_keeps_them(case: str, images: Tensor) -> None:
+    prepared = prepare(_model(CASES[case][0]), images[:3])
+    assert prepared.form.layout == torch.channels_last
+    assert prepared.lay_out(images).is_contiguous(memory_format=torch.channels_last)
+
+
+class Centred(Residual):
+    """A running centre that training moves and that nothing registers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.center = torch.zeros(3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.center = 0.5 * self.center + 0.5 * x.detach().mean((0, 2, 3)).view(3, 1, 1)
+        return super().forward(x - self.center)
+
+
+def test_it_follows_state_that_nothing_registers(images: Tensor) -> None:
+    model = _model(Centred)
+    prepared = prepare(model, images[:3])
+    model.logits(images)
+    prepared.refresh_()
+    torch.testing.assert_close(prepared(images), _inference(model, images), rtol=1e-4, atol=1e-4)
 
 
 def test_bfloat16_differs_by_its_rounding_alone(images: Tensor) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from harden.artefact.certifying import Claim
 from harden.artefact.exporting import export
 from harden.data import Examples
-from harden.errors import HardenError
+from harden.errors import HardenError, InputError
 from harden.evaluation import evaluate, pgd_suite
 from harden.hardening import Recipe, harden
 from harden.models import Classifier
@@ -68,6 +69,11 @@ def infinite(network: nn.Module, x: Tensor) -> Any:
     return network(x) / 0
 
 
+def under_autocast(network: nn.Module, x: Tensor) -> Any:
+    with torch.autocast("cpu", torch.bfloat16):
+        return network(x).float()
+
+
 def in_half(network: nn.Module, x: Tensor) -> Any:
     """A type that is written into the forward, with weights of that type."""
     return network(x.to(torch.bfloat16))
@@ -109,8 +115,16 @@ EXPORT: dict[str, Refusal] = {
     "a tuple": Refusal(
         lambda: Wrapped(lambda z, x: (z, x)), "returned a tuple of 2", "a tensor of logits", "output=0"
     ),
-    "across the batch": Refusal(lambda: Own(averaged), "logits that differ by", "at most", "look for"),
+    "across the batch": Refusal(
+        lambda: Own(averaged), "with the rest of its batch", "each image for itself", "by each image"
+    ),
     "infinite": Refusal(lambda: Own(infinite), "logits that are not finite", "a number for each class", ""),
+    "autocast": Refusal(
+        lambda: Own(under_autocast),
+        "a graph that ONNX does not allow",
+        "operations in float32",
+        "leave autocast",
+    ),
     "a type in the forward": Refusal(
         lambda: Own(in_half).bfloat16(), "fails with float32 weights", "follows the type", "self.weight.dtype"
     ),
@@ -191,6 +205,25 @@ def test_contrast_needs_the_features_of_a_linear_head(make: Callable[[], nn.Modu
         harden(model, images(), threat=THREAT, recipe=recipe, budget="2epochs")
     assert caught.value.seen == seen
     assert "head=" in caught.value.instead
+
+
+def recomputing(network: nn.Module, x: Tensor) -> Any:
+    return checkpoint(network, x, use_reentrant=True)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs:UserWarning")  # torch's, in a forward without gradient
+def test_what_torch_cannot_differentiate_is_named() -> None:
+    with torch.random.fork_rng(devices=[]):
+        model = Classifier(Own(recomputing))
+    data = images()
+    for act in (
+        lambda: evaluate(model, data, THREAT, pgd_suite(1, 1)),
+        lambda: harden(model, data, threat=THREAT, budget="1epochs"),
+    ):
+        with pytest.raises(InputError, match="checkpoint in its reentrant form") as caught:
+            act()
+        assert "use_reentrant=False" in caught.value.instead
+        assert "\n" not in str(caught.value)
 
 
 def test_too_few_logits_for_the_labels() -> None:

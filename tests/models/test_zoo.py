@@ -26,6 +26,7 @@ from harden.threats import Linf
 from harden.training import StepRecord
 from harden.verifier.command import main as verify
 from tests.models.traits import TRAITS
+from tests.models.traits_written import WRITTEN
 from tests.models.zoo import Case
 from tests.models.zoo_large import TIMM, TORCHVISION
 
@@ -33,6 +34,7 @@ from tests.models.zoo_large import TIMM, TORCHVISION
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 
 THREAT = Linf("8/255")
+ALL = TRAITS | WRITTEN
 STEP = Recipe(finetune=AdversarialTraining(PGD(steps=1, keep_best=False)), validations=0, average=0.0)
 
 
@@ -119,7 +121,7 @@ def check_trained(model: Classifier, hardened: Classifier) -> None:
     before = dict(float32_copy(model).named_parameters())
     after = dict(hardened.named_parameters())
     assert before.keys() == after.keys()
-    assert {weight.dtype for weight in after.values()} == {torch.float32}
+    assert {weight.dtype for weight in after.values() if not weight.is_complex()} == {torch.float32}
     moved = {name for name, weight in after.items() if not torch.equal(weight, before[name])}
     assert moved <= {name for name, weight in before.items() if weight.requires_grad}
     assert any(name.startswith(f"network.{hardened.head_name}.") for name in moved)
@@ -147,15 +149,20 @@ FAST = {
     "compiled inside",
     "head named",
     "attention",
+    "len(x)",
+    "not registered",
+    "hooked",
+    "scripted part",
+    "inference mode",
 }
 """An export takes seconds, so that not all can be among the quick tests."""
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.once) for name in TRAITS]
+    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.once) for name in ALL]
 )
 def test_traits(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    walk(TRAITS[name], tmp_path / "artefact", capsys)
+    walk(ALL[name], tmp_path / "artefact", capsys)
 
 
 @pytest.mark.once

@@ -214,3 +214,17 @@ class Resized(nn.Module):
         x = functional.interpolate(x, size=(12, 12), mode="bilinear", antialias=False)
         logits: Tensor = self.body(x[:, :, 2:10, 2:10])
         return logits
+
+
+class Contiguous(nn.Module):
+    """Refuses images and activations in any memory order but the contiguous one, as `view` does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.fc = nn.Linear(256, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.norm(self.conv(x.view(-1).view(x.shape))).relu()
+        logits: Tensor = self.fc(maps.view(maps.size(0), -1))
+        return logits

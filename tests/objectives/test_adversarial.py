@@ -17,6 +17,7 @@ from harden.models import Classifier, FastCopy
 from harden.objectives import TRADES, AdversarialTraining, MoCo, Objective, SimCLR, Step
 from harden.threats import Linf, Threat
 from harden.views import LIGHT, Views
+from tests.models.zoo import Contiguous
 
 SHORT = PGD(steps=3, step_size=0.5, keep_best=False)
 
@@ -237,6 +238,21 @@ def test_the_fast_copy_follows_the_weights_at_every_step(
             for weight in model.parameters():
                 weight.add_(0.05 * weight.abs().mean())
     assert not [name for name in state.state_dict() if not name.startswith("classifier.")]
+
+
+@pytest.mark.parametrize("steering", [FastCopy(), FastCopy(bfloat16=True), None], ids=str)
+@pytest.mark.parametrize("objective", [AdversarialTraining, TRADES])
+def test_a_network_that_needs_contiguous_memory_trains(
+    objective: type[AdversarialTraining | TRADES], steering: FastCopy | None, step: Step
+) -> None:
+    model = Classifier(Contiguous())
+    x = torch.rand(6, 8, 8, 3, generator=torch.Generator().manual_seed(0)).permute(0, 3, 1, 2)
+    batch = Batch(x, torch.arange(6) % 3, torch.arange(6))
+    made = objective(attack=PGD(steps=2, keep_best=False), views=LIGHT, steering=steering)
+    state = made.start(model, 6)
+    for _ in range(2):
+        made(state, batch, step).backward()  # type: ignore[no-untyped-call]  # torch left it untyped
+    assert all(weight.grad is not None for weight in model.parameters())
 
 
 def test_bfloat16_is_asked_for_and_trains_on_images_of_the_same_ball(

@@ -172,3 +172,12 @@ def test_nothing_to_compare_is_no_pass() -> None:
 def test_rules_that_can_not_be(margin: float, alpha: float, floor: tuple[tuple[str, float], ...]) -> None:
     with pytest.raises(InputError):
         Rule(margin, alpha, floor)
+
+
+def test_a_model_at_the_level_of_guessing_is_no_pass() -> None:
+    same = Pairs(1000, 100, 0, 0)
+    assert only(same).state is State.PASS
+    found = only(same, guessing="clean accuracy can't be told from guessing")
+    assert (found.state, found.reasons, found.outlook) == (State.INCONCLUSIVE, (), None)
+    assert found.notes == ("clean accuracy can't be told from guessing; that is no PASS",)
+    assert only(Pairs(1000, 500, 10, 50), guessing="as above").state is State.FAIL

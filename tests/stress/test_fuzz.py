@@ -30,7 +30,17 @@ def test_no_mutated_file_crashes_hangs_or_passes_as_good(tmp_path: Path) -> None
     assert [f"case {seen.number}: {seen.defect}" for seen in found if seen.defect] == []
     assert [seen.number for seen in found] == list(range(CASES))
     counts = Counter((seen.format, seen.outcome) for seen in found)
-    for kind in ("npz", "certificate", "evidence", "onnx", "safetensors", "json", "toml"):
+    for kind in (
+        "npz",
+        "certificate",
+        "evidence",
+        "onnx",
+        "safetensors",
+        "json",
+        "toml",
+        "property",
+        "baseline",
+    ):
         assert counts[kind, "refused"] > 0, kind
     assert counts["npz", "variant"] > 0
     assert counts["onnx", "same"] > 0

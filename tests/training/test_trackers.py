@@ -283,7 +283,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, make: Any, ex
     monkeypatch.setitem(sys.modules, extra, None)
     with pytest.raises(InputError) as refused:
         make("somewhere")
-    assert refused.value.instead == f'install it: pip install "harden[{extra}]"'
+    assert refused.value.instead == f'install it: pip install "harden-vision[{extra}]"'
 
 
 def test_an_interval_of_no_steps_is_refused() -> None:

@@ -70,6 +70,13 @@ def test_a_missing_file_breaks_but_no_certificate_is_no_claim(
     assert main(["--help"]) == 0
 
 
+def test_the_answer_is_written_where_a_claim_is_broken_too(artefact: Path, tmp_path: Path) -> None:
+    (artefact / "evidence.npz").unlink()
+    assert main([str(artefact), "--json", str(tmp_path / "answer.json")]) == 1
+    answer = json.loads((tmp_path / "answer.json").read_text())
+    assert (answer["ok"], answer["exit_code"]) == (False, 1)
+
+
 def test_unwritable_answer_is_an_input_error(artefact: Path, tmp_path: Path) -> None:
     assert main([str(artefact), "--json", str(tmp_path / "no" / "where.json")]) == 2
 
@@ -298,3 +305,35 @@ def test_it_runs_as_a_module(artefact: Path) -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-m", "harden.verifier", str(artefact)], cwd=root, check=False)
     assert done.returncode == 0
+
+
+def test_the_file_says_what_was_found_whatever_that_is(
+    artefact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not what an earlier run said of the folder as it was."""
+    answer = tmp_path / "answer.json"
+    words = [str(artefact), "--json", str(answer)]
+    assert main(words) == 0
+    assert json.loads(answer.read_text())["ok"] is True
+    (artefact / "evidence.npz").write_bytes(b"none")
+    assert main(words) == 1
+    assert (json.loads(answer.read_text())["ok"], json.loads(answer.read_text())["exit_code"]) == (False, 1)
+    (artefact / "certificate.json").unlink()
+    assert main(words) == 2
+    assert "no certificate.json" in json.loads(answer.read_text())["error"]
+    capsys.readouterr()
+    assert main([str(artefact), "--json", str(tmp_path)]) == 2
+    assert "a folder; expected a writable place" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_changes_no_answer(
+    artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(line: str) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("harden.verifier.command.say", gone)
+    assert main([str(artefact), "--json", str(tmp_path / "answer.json")]) == 0
+    assert json.loads((tmp_path / "answer.json").read_text())["ok"] is True
+    (artefact / "evidence.npz").write_bytes(b"none")
+    assert main([str(artefact)]) == 1

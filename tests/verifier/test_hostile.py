@@ -17,7 +17,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from harden.certificate.graph_digest import graph_digest
-from harden.verifier import evidence, runtime, verification
+from harden.limits import JSON_BYTES
+from harden.verifier import evidence, runtime
 from harden.verifier.verification import verify
 
 Forge = Callable[[Path, Callable[[dict[str, Any]], None]], None]
@@ -194,10 +195,10 @@ def test_json_that_could_not_be_written_again_is_no_certificate(artefact: Path, 
 def test_a_certificate_too_large_to_be_one_is_not_read(
     artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "_LARGEST_CERTIFICATE", 1000)
+    monkeypatch.setenv(JSON_BYTES.variable, "1000")
     ((name, _, detail),) = _broken(artefact)
     assert name == "seal"
-    assert "expected at most 1000" in detail
+    assert "at most 1,000 unless HARDEN_MOST_JSON_BYTES says more" in detail
     assert json.loads((artefact / "certificate.json").read_bytes())
 
 

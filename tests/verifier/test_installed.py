@@ -27,7 +27,7 @@ def test_the_wheel_alone_and_four_packages_verify(artefact: Path, tmp_path: Path
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
     built = _run(*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, ".", HARDEN_PURE="1")
     assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("harden-*.whl")
+    (wheel,) = tmp_path.glob("harden_vision-*.whl")
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     four = ("numpy", "onnx", "onnxruntime", "cryptography")
@@ -49,7 +49,7 @@ def test_the_wheel_alone_and_four_packages_verify(artefact: Path, tmp_path: Path
 def test_the_wheel_holds_the_page_and_the_templates(tmp_path: Path) -> None:
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
     assert _run(*pip, "wheel", "--no-deps", "-w", tmp_path, ".", HARDEN_PURE="1").returncode == 0
-    (wheel,) = tmp_path.glob("harden-*.whl")
+    (wheel,) = tmp_path.glob("harden_vision-*.whl")
     held = _run(sys.executable, "-m", "zipfile", "-l", wheel).stdout
     assert "harden/certificate/templates/page.html" in held
     assert "harden/certificate/templates/page.css" in held

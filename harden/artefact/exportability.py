@@ -1,0 +1,69 @@
+"""Whether a network can be exported at all: found with the weights that it has, before any are trained."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Final, final
+
+from torch import Tensor
+
+from harden.artefact.gated import exported
+from harden.artefact.parity import Parity
+from harden.models import Classifier, float32_copy, plain
+from harden.models.passes import uncounted
+from harden.models.structure import structure_of
+from harden.threats import Threat
+
+_REMEMBERED: Final = 64
+_passed: OrderedDict[Hashable, Parity] = OrderedDict()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Exportability:
+    """What a trial export saw.
+
+    Attributes:
+        parity: how far the graph's logits are from the network's.
+        seconds: what it took; next to none where the same network passed in this process before.
+    """
+
+    parity: Parity
+    seconds: float
+
+
+@plain()
+@uncounted()
+def check_exportable(model: Classifier, x: Tensor, y: Tensor, threat: Threat) -> Exportability:
+    """Export a classifier as `Hardened.export` will, through the whole gate, and throw the file away.
+
+    A classifier of the same code and shapes that passed in this process is not tried again: what is looked
+    for depends on these, and not on the weights. The model is left as it was; nothing is written.
+
+    Args:
+        model: trained or not.
+        x: some images (N, C, H, W), of the size that the file will take.
+        y: their labels (N,).
+        threat: what images are attacked by, since the gate compares adversarial ones too.
+
+    Raises:
+        InputError: the graph's logits do not fit the labels.
+        ExportError: the network can't be traced or translated, or the graph computes something else.
+    """
+    began = time.monotonic()
+    structure = structure_of(model)
+    key = None if structure is None else (structure, tuple(x.shape[1:]))
+    parity = _passed.get(key) if key is not None else None
+    if parity is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a forward without gradients, which training warns of itself
+            _, _, parity = exported(float32_copy(model), x, y, threat)
+    if key is not None:
+        _passed[key] = parity
+        while len(_passed) > _REMEMBERED:
+            _passed.popitem(last=False)
+    return Exportability(parity, time.monotonic() - began)

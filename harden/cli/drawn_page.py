@@ -1,0 +1,46 @@
+"""The page beside a certificate, drawn again and compared: who reads it alone must not read something else.
+
+The verifier itself draws nothing and shares no code with what does; this is the command line's addition.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harden.distribution import VERSION
+from harden.errors import HardenError
+from harden.files import read_bytes
+from harden.limits import JSON_BYTES
+from harden.verifier.findings import PAGE, Finding
+
+
+def check_page(folder: Path) -> Finding | str:
+    """Compare report.html with what the certificate beside it is drawn as, byte by byte.
+
+    Returns:
+        A finding; or why the page was not checked: jinja2 or pydantic is missing, or another version drew it.
+    """
+    try:
+        from harden.certificate import document, page
+    except ImportError as error:
+        return f"to draw it again takes {error.name or error}, which can't be imported"
+    try:
+        certificate = document.read(folder)
+        drawn = page.render(certificate).encode()
+    except HardenError as error:
+        return f"it can't be drawn again ({error.seen})"
+    if _content(folder / PAGE) == drawn:
+        return Finding("page", PAGE, True, "it is what certificate.json is drawn as")
+    made_by = certificate.predicate.provenance.versions.get("harden", "another version")
+    if made_by != VERSION:
+        return f"it differs from what harden {VERSION} draws, and the certificate is of harden {made_by}"
+    return Finding(
+        "page", PAGE, False, "it is not what certificate.json says; `harden report` draws it again"
+    )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_bytes(path, JSON_BYTES)
+    except (OSError, HardenError):  # no file, or one that is far too large: not the page
+        return b""

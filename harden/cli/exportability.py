@@ -1,0 +1,33 @@
+"""The trial export of a run, which comes before its budget is touched."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from harden.artefact.exportability import Exportability, check_exportable
+from harden.artefact.gated import first_images
+from harden.cli.console import say
+from harden.cli.preparing import Ready
+from harden.data import from_loader
+
+
+def check_export(ready: Ready) -> Exportability:
+    """Export the network as it is before training, say how that went, and keep nothing.
+
+    Raises:
+        HardenError: a run would train it, and then refuse to export it.
+    """
+    x, y = first_images(from_loader(ready.test, ready.batch_size))
+    found = check_exportable(ready.model, x, y, ready.options.threat)
+    parity = found.parity
+    say(
+        f"export    tried before training, in {found.seconds:.1f} s: logits within {parity.max_error:.1e} "
+        f"of the network's, {parity.tolerance:.1e} allowed",
+    )
+    return found
+
+
+def exportability_as_json(found: Exportability) -> dict[str, Any]:
+    """The same as JSON."""
+    return asdict(found)

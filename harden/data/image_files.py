@@ -1,0 +1,220 @@
+"""Image files: which are opened, what their headers say, and their pixels."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from harden.errors import InputError
+from harden.files import refuse_pointer_at
+
+Pixels = NDArray[Any]  # (C, H, W), uint8 or uint16
+
+# Every other reader of Pillow's stays shut: that of PostScript starts a program.
+_FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "DIB", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")
+_WITHOUT_SIGNATURE = ("TGA", "PCX")  # would take other files for theirs, so the suffix has to say it
+
+_GREY = frozenset({"1", "L", "LA", "La"})
+# What converts to RGB without loss of range; 32-bit integers and floats would be cut to 0..255.
+_COLOUR = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB"})
+_BY_FORMULA = frozenset({"CMYK", "YCbCr", "HSV", "LAB"})
+_DEEP = re.compile(r"(?<!BGR);(12|16)")
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
+_CONTENTS = {
+    b"%!": "PostScript",
+    b"\xc5\xd0\xd3\xc6": "PostScript",
+    b"%PDF": "a PDF",
+    b"<": "HTML, SVG or XML",
+    b"\x89HDF": "HDF5",
+    b"PK": "a zip archive",
+}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of its picture before it is decoded.
+
+    Attributes:
+        width: in pixels.
+        height: in pixels.
+        channels: 1 or 3.
+        dtype: uint8, or uint16 for 16-bit grey.
+    """
+
+    width: int
+    height: int
+    channels: int
+    dtype: np.dtype[Any]
+
+
+@cache
+def image_suffixes() -> dict[str, str]:
+    """Give the suffixes of image files, in lower case, and Pillow's name of the format of each."""
+    known = (*_FORMATS, *_WITHOUT_SIGNATURE)
+    return {suffix: kind for suffix, kind in Image.registered_extensions().items() if kind in known}
+
+
+def read_header(file: Path, seen: Counter[str]) -> Header:
+    """Look at a file without decoding it, and count what should be known of it in `seen`.
+
+    Raises:
+        InputError: it can't be read, holds several pictures, is larger than Pillow's limit, or its pixels
+            have no faithful form in uint8, nor in uint16 for grey.
+    """
+    with _opened(file) as image:
+        mode, deep = image.mode, _is_deep(image, file)
+        if mode.startswith("I;16"):
+            _check_white(image, file)
+        elif deep or mode not in _GREY | _COLOUR:
+            what = "16 bits a channel" if mode in _GREY | _COLOUR else f"Pillow's mode {mode}"
+            raise InputError(
+                f"{file}: pixels of {what}, which Pillow would cut to 8 bits",
+                "8 bits a channel, or 16-bit grey without transparency",
+                "write the pixels into an npz file as uint16 (npz:FILE), or convert the files to 8 bits",
+            )
+        _count_pictures(image, file, seen)
+        kind = image_suffixes().get(file.suffix.lower(), "")
+        if {kind, image.format} not in ({image.format}, {"JPEG", "MPO"}):
+            seen[f"of {image.format} content under another suffix"] += 1
+        if mode in _BY_FORMULA:
+            seen[f"in {mode}, converted to RGB without a colour profile"] += 1
+        sixteen = mode.startswith("I;16")
+        width, height = image.size
+        channels = 1 if sixteen or mode in _GREY else 3
+        return Header(width, height, channels, np.dtype(np.uint16 if sixteen else np.uint8))
+
+
+def read_pixels(file: Path, seen: Counter[str]) -> Pixels:
+    """Decode one image (C, H, W), uint8 or uint16, and count in `seen` what was left out.
+
+    Raises:
+        InputError: it can't be read, or is transparent.
+    """
+    with _opened(file) as image:
+        image.load()
+        if image.getexif().get(_ORIENTATION, 1) not in (0, 1):
+            seen["with a camera's orientation tag, which is not applied"] += 1
+        if image.mode.startswith("I;16"):
+            return np.asarray(image).astype(np.uint16)[np.newaxis]
+        if image.has_transparency_data:
+            if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+                raise InputError(
+                    f"{file}: a transparent image", "opaque images", "flatten it onto a background"
+                )
+            seen["with an alpha channel that is opaque and left out"] += 1
+        if image.mode in _GREY:
+            return np.asarray(image.convert("L"))[np.newaxis]
+        return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """Open a regular file as one of the known formats; what goes wrong inside is an InputError."""
+    try:
+        if not file.is_file():
+            raise InputError(f"{file}: no regular file", "an image file", "replace or remove it")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata; what matters is looked at here
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file, formats=_formats(file)) as image:
+                yield image
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        size = re.search(r"\((\d+) pixels\)", str(error))
+        raise InputError(
+            f"{file}: {int(size[1]):,} pixels" if size else f"{file}: too many pixels",
+            f"at most {Image.MAX_IMAGE_PIXELS or 0:,}, Pillow's limit for what a file may unpack to",
+            "cut it into tiles or make it smaller",
+        ) from None
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's readers each raise their own on damaged files
+        raise _unreadable(file, error) from error
+
+
+def _formats(file: Path) -> list[str]:
+    kind = image_suffixes().get(file.suffix.lower(), "")
+    wanted = (*_FORMATS, kind) if kind in _WITHOUT_SIGNATURE else _FORMATS
+    return [name for name in wanted if name in Image.OPEN]
+
+
+def _unreadable(file: Path, error: Exception) -> InputError:
+    refuse_pointer_at(file)
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(132)
+    except OSError as gone:
+        return InputError(
+            f"{file}: {gone.strerror}", "a file that stays while it is read", "put it back, and run again"
+        )
+    if not start:
+        reason = "an empty file"
+    elif start[128:] == b"DICM":
+        reason = "DICOM"
+    elif isinstance(error, UnidentifiedImageError):
+        found = (what for first, what in _CONTENTS.items() if start.lstrip().startswith(first))
+        reason = next(found, "no format that is known here")
+    else:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return InputError(f"{file}: unreadable ({reason})", "a complete image file", "replace or remove it")
+
+
+def _count_pictures(image: Image.Image, file: Path, seen: Counter[str]) -> None:
+    """Refuse a file of several pictures; of a camera's, whose others are previews, the first is taken."""
+    pictures = int(getattr(image, "n_frames", 1))
+    if pictures < 2:
+        return
+    if image.format != "MPO":
+        raise InputError(
+            f"{file}: {pictures:,} pictures in one {image.format} file",
+            "one picture a file",
+            "write each of them, or the one that is meant, to a file of its own",
+        )
+    seen["in MPO files of several pictures, of which the first is taken"] += 1
+
+
+def _is_deep(image: Image.Image, file: Path) -> bool:
+    """Whether the file has more than 8 bits a channel where Pillow's mode does not tell."""
+    for tile in getattr(image, "tile", ()):
+        values = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        for value in values:
+            if isinstance(value, str) and _DEEP.search(value):
+                return True
+        if image.format == "PPM" and isinstance(values[-1], int) and values[-1] > 255:
+            return True
+    tags = getattr(image, "tag_v2", None)
+    if tags is not None and image.format == "TIFF":
+        return bool(max(tags.get(_BITS_PER_SAMPLE, (1,)), default=1) > 8)
+    return image.format in ("JPEG2000", "AVIF") and _coded_depth(file) > 8
+
+
+def _coded_depth(file: Path) -> int:
+    """The bits a channel that a JPEG 2000 codestream or an AVIF file's configuration names; 8 where none."""
+    with file.open("rb") as stream:
+        head = stream.read(1 << 16)
+    size = head.find(b"\xff\x4f\xff\x51")  # start of codestream, then image and tile size
+    if size >= 0 and len(head) > size + 42:
+        return max((depth & 0x7F) + 1 for depth in head[size + 42 :: 3][: head[size + 41]])
+    configured = head.find(b"av1C")  # its third byte has a bit for more than 8
+    return 10 if 0 <= configured < len(head) - 6 and head[configured + 6] & 0x40 else 8
+
+
+def _check_white(image: Image.Image, file: Path) -> None:
+    tags = getattr(image, "tag_v2", None)
+    if tags is not None and tags.get(_PHOTOMETRIC) == 0:
+        raise InputError(
+            f"{file}: 16-bit grey in which 0 is white, which Pillow does not invert",
+            "0 for black",
+            "write 65535 - pixels into a new file",
+        )

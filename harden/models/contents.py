@@ -1,0 +1,221 @@
+"""What a network holds: every object that its attributes, hooks and functions lead to."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import io
+import logging
+import sys
+import types
+import weakref
+from collections import deque
+from collections.abc import Iterable, Iterator
+from threading import Thread
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader, Dataset
+
+ATOMS: Final = (
+    *(bool, int, float, complex, str, bytes, range, slice, type, property, types.NoneType),
+    *(types.CodeType, types.ModuleType, types.EllipsisType, types.NotImplementedType),
+    *(torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size),
+)
+"""What has no parts, and is the same in every copy."""
+
+OUTSIDE: Final = (Dataset, DataLoader, Optimizer, LRScheduler, Thread, io.IOBase)
+OUTSIDE_NAMED: Final = (logging.Logger, logging.Handler)
+"""What belongs to the process or to training, and to no forward."""
+
+PROXIES: Final = (weakref.ProxyType, weakref.CallableProxyType)
+
+
+def is_atom(value: object) -> bool:
+    """Whether a value has no parts."""
+    return type(value) in ATOMS or type(value) in (weakref.ReferenceType, *PROXIES) or is_namespace(value)
+
+
+def is_outside(value: object) -> bool:
+    """Whether an object belongs to the process or to training: it is neither looked into nor copied."""
+    return isinstance(value, (*OUTSIDE, *OUTSIDE_NAMED, type, types.ModuleType))
+
+
+def is_namespace(value: object) -> bool:
+    """Whether a dict holds the names of a whole module."""
+    return type(value) is dict and "__builtins__" in value
+
+
+def reached(root: object, *, around: bool = False) -> dict[int, object]:
+    """All objects that lead from one, itself included, by their ids.
+
+    Args:
+        root: a network, or anything else.
+        around: whether also what functions and classes of users name outside the network: the tensors and
+            containers among their modules' global names and their class attributes.
+    """
+    found: dict[int, object] = {}
+    waiting = [root]
+    while waiting:
+        value = waiting.pop()
+        if is_atom(value) or id(value) in found:
+            continue
+        found[id(value)] = value
+        waiting.extend(members(value))
+        if around:
+            waiting.extend(surroundings(value))
+    return found
+
+
+def members(value: object) -> Iterator[Any]:
+    """The objects that one holds itself."""
+    if is_atom(value) or is_outside(value) or isinstance(value, Tensor):
+        return
+    if isinstance(value, types.FunctionType):
+        yield from (cell for cell in value.__closure__ or ())
+        yield from (value.__defaults__, value.__kwdefaults__, vars(value))
+    elif isinstance(value, types.CellType):
+        yield from contents_of_cell(value)
+    elif isinstance(value, types.MethodType):
+        yield from (value.__func__, value.__self__)
+    elif isinstance(value, types.BuiltinFunctionType):
+        yield value.__self__
+    elif isinstance(value, functools.partial):
+        yield from (value.func, value.args, value.keywords, vars(value))
+    else:
+        if isinstance(value, dict):
+            yield from tuple(value.values())
+        elif isinstance(value, list | tuple | set | frozenset | deque):
+            yield from tuple(value)
+        yield from (attributes_of(value), *slots_of(value).values())
+
+
+def attributes_of(value: object) -> dict[str, Any] | None:
+    """An object's own `__dict__`, whatever it says of itself; None where it has none."""
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def contents_of_cell(cell: types.CellType) -> tuple[object, ...]:
+    """What a closure's cell holds, or nothing."""
+    try:
+        return (cell.cell_contents,)
+    except ValueError:  # not bound yet
+        return ()
+
+
+def slots_of(value: object) -> dict[str, object]:
+    """The attributes that an object keeps in slots."""
+    names = [
+        name
+        for kind in type(value).__mro__
+        if isinstance(slots := vars(kind).get("__slots__", ()), tuple | list | str)
+        for name in ((slots,) if isinstance(slots, str) else slots)
+        if isinstance(name, str) and name not in ("__dict__", "__weakref__")
+    ]
+    found: dict[str, object] = {}
+    for name in names:
+        try:
+            found[name] = object.__getattribute__(value, name)
+        except AttributeError:  # not set, or a private name
+            continue
+    return found
+
+
+def is_importable(function: types.FunctionType) -> bool:
+    """Whether a module knows a function by its name, or a library made it: it is the same for all."""
+    if is_library(function.__module__):
+        return True
+    place: object = sys.modules.get(function.__module__ or "")
+    for name in function.__qualname__.split("."):
+        place = getattr(place, name, None)
+    return place is function
+
+
+def surroundings(value: object) -> Iterator[Any]:
+    """The tensors and containers outside a network that a function, or a user's class, works with."""
+    if isinstance(value, types.FunctionType) and not is_library(value.__module__):
+        for name in names_of(value.__code__):
+            named = value.__globals__.get(name)
+            same = isinstance(named, types.FunctionType) and named.__globals__ is value.__globals__
+            if same or is_state(named):
+                yield named
+    elif isinstance(value, nn.Module):
+        for kind in own_classes(value):
+            for attribute in tuple(vars(kind).values()):
+                function = getattr(attribute, "__func__", attribute)
+                if isinstance(function, types.FunctionType) or is_state(attribute):
+                    yield function
+
+
+def fixed(values: Iterable[object]) -> set[int]:
+    """The ids of what methods of parts' classes close over or name around them, and functions they call.
+
+    A class is not copied, so a forward goes on to read there: what hooks write for it has to be the same.
+    Parts and tensors are left out; they are copied where they are registered.
+    """
+    waiting: list[object] = [
+        getattr(attribute, "__func__", attribute)
+        for kind in {kind for value in values if isinstance(value, nn.Module) for kind in own_classes(value)}
+        for attribute in vars(kind).values()
+    ]
+    found: set[int] = set()
+    while waiting:
+        function = waiting.pop()
+        if not isinstance(function, types.FunctionType) or id(function) in found:
+            continue
+        found.add(id(function))
+        cells = function.__closure__ or ()
+        found.update(map(id, cells))
+        used = [*surroundings(function), *(each for cell in cells for each in contents_of_cell(cell))]
+        held = [each for each in used if not isinstance(each, Tensor | nn.Module)]
+        found.update(id(each) for each in held if not isinstance(each, types.FunctionType))
+        waiting += held
+    return found
+
+
+def is_state(value: object) -> bool:
+    """Whether a global name or a class attribute is of the kind that forwards write on."""
+    return isinstance(value, Tensor | list | dict | set | deque) or (
+        attributes_of(value) is not None
+        and not callable(value)
+        and not is_atom(value)
+        and not is_outside(value)
+        and not is_library(type(value).__module__)
+    )
+
+
+def own_classes(part: nn.Module) -> list[type]:
+    """The classes of a part that a user wrote."""
+    return [kind for kind in type(part).__mro__ if not is_library(kind.__module__) and kind is not object]
+
+
+@functools.lru_cache(maxsize=4096)
+def names_of(code: types.CodeType) -> set[str]:
+    """The names that a function's code uses, functions inside it included."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= names_of(constant)
+    return found
+
+
+@functools.lru_cache(maxsize=4096)
+def rebound(code: types.CodeType) -> set[str]:
+    """The global names that a function's code binds anew, functions inside it included."""
+    found = {each.argval for each in dis.get_instructions(code) if each.opname == "STORE_GLOBAL"}
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= rebound(constant)
+    return found
+
+
+def is_library(module: str | None) -> bool:
+    """Whether a module is Python's own, torch's or ours: no user's state is in its names."""
+    return (module or "builtins").partition(".")[0] in {*sys.stdlib_module_names, "torch", "harden"}

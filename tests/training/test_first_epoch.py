@@ -1,0 +1,75 @@
+"""A budget that ends before its first epoch is refused, early where that is clear, else at its end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harden.errors import InputError
+from harden.objectives import Standard
+from harden.training import Budget, Stage, StepRecord
+from harden.training.first_epoch import FirstEpoch
+
+IMAGES = 1001
+
+
+def record(step: int, progress: float, examples: int, robust: float | None = None) -> StepRecord:
+    return StepRecord("finetune", step, progress, 0.0, 0.0, 1.0, 1e-3, 0.1, robust=robust, examples=examples)
+
+
+def stage(budget: str) -> Stage:
+    return Stage("finetune", Standard(), Budget.parse(budget))
+
+
+def follow(budget: str, share: float, examples: int, slow_start: float = 0.0) -> FirstEpoch:
+    """Steps of so many images and such a share of the budget each, after a first one that took longer."""
+    whole, step = FirstEpoch(stage(budget), IMAGES), 0
+    while slow_start + step * share < 1.0:
+        step += 1
+        whole.see(record(step, min(slow_start + step * share, 1.0), step * examples))
+    return whole
+
+
+def test_a_budget_in_seconds_that_is_far_too_small_is_refused_after_some_steps() -> None:
+    whole = FirstEpoch(stage("100s"), IMAGES)
+    for step in range(1, 5):
+        whole.see(record(step, step / 100, step * 4))
+    with pytest.raises(InputError) as refused:
+        whole.see(record(5, 0.05, 20))
+    assert refused.value.seen == "a budget of which finetune gets 100s, which is 0.4 of an epoch"
+    assert refused.value.expected == "at least one epoch to fine-tune in"
+    assert refused.value.instead.startswith("write a budget 2.5 times as large")
+
+
+def test_a_slow_first_step_is_no_pace() -> None:
+    follow("100s", 0.001, 2, slow_start=0.4).end(record(9, 1.0, 1200))
+
+
+def test_what_misses_by_less_is_refused_at_the_end() -> None:
+    whole = follow("100s", 0.02, 18)
+    with pytest.raises(InputError, match=r"0\.9 of an epoch"):
+        whole.end(record(50, 1.0, 900))
+    whole.end(record(50, 1.0, 1000))  # a last batch of one image is dropped
+
+
+def test_passes_are_judged_at_the_end_where_a_validation_fell_into_the_first_step() -> None:
+    for robust in (None, 0.1):
+        whole = FirstEpoch(stage("5E"), IMAGES)
+        whole.see(record(1, 0.3, 128, robust))
+        if robust is None:  # `check_budget` has judged by this step
+            whole.end(record(4, 1.0, 512))
+        else:
+            with pytest.raises(InputError, match=r"0\.51 of an epoch"):
+                whole.end(record(4, 1.0, 512))
+
+
+def test_epochs_are_what_they_are_called_and_no_step_is_no_answer() -> None:
+    follow("3epochs", 0.1, 1).end(record(10, 1.0, 10))
+    FirstEpoch(stage("100s"), IMAGES).end(None)
+
+
+def test_another_process_may_have_made_the_last_step() -> None:
+    last = replace(record(50, 1.0, 20), passes=3.0)
+    with pytest.raises(InputError, match="at least one epoch"):
+        FirstEpoch(stage("100s"), IMAGES).end(last)
