@@ -124,9 +124,11 @@ def _name(target: object) -> str:
 
 def _expanded(program: ExportedProgram) -> Iterable[Any]:
     """The program in operators like those that the exporter translates, each with where it comes from."""
+    from torch._decomp import decomposition_table
+
     try:
         with quiet():
-            expanded = program.run_decompositions(dict(torch._decomp.decomposition_table))
+            expanded = program.run_decompositions(dict(decomposition_table))
             return list(expanded.graph.nodes)
     except Exception:  # what can't be expanded is not named more closely
         return ()

@@ -337,7 +337,7 @@ def test_what_a_class_closes_over_is_the_same_for_hooks_and_forward() -> None:
     answer = twin(X)
     assert torch.equal(answer, network(X))
     with torch.no_grad():
-        twin.body[0].weight.mul_(2)
+        twin.get_submodule("body.0").get_parameter("weight").mul_(2)
     assert not torch.equal(twin(X), answer)
 
 
