@@ -62,7 +62,8 @@ def test_an_unreliable_number_is_1_and_says_which_check_why_and_what_next(
 ) -> None:
     answer = harden(*EVALUATING[command](finished, npz, tmp_path), "--json", tmp_path / "said.json")
     said = json.loads((tmp_path / "said.json").read_text())
-    assert (answer.code, said["status"]) == (1, "unreliable")
+    # What is proved holds whether or not the attacks are trusted: the status is of these alone.
+    assert (answer.code, said["status"]) == (0 if command == "certify" else 1, "unreliable")
     assert said.get("robust") is None
     assert "robust accuracy at most" not in answer.out
     assert "complete optimisation: share that twice the steps break after all attacks" in answer.out
