@@ -112,7 +112,7 @@ class StageRun:
         self.best: tuple[bool, float, float] | None = None
         self.best_weights: dict[str, Tensor] | None = None
         self.at = Position()
-        self._validating = 0.0
+        self._validating = self._stepping = 0.0
         if how.start is not None:
             self._go_on_from(how.start)
 
@@ -186,9 +186,10 @@ class StageRun:
     @plain()
     def _advance(self, batch: Batch) -> StepRecord:
         """One step of the optimiser, and the validation that is due after it."""
-        at = self.at
+        at, began = self.at, self._seconds()
         at.examples += len(batch)
         record = self._step(batch, at.step, at.progress)
+        self._stepping = self._seconds() - began
         at.step += 1
         at.progress = self._progress(at.examples)
         due = int(at.progress * self.stage.validations)
@@ -289,7 +290,9 @@ class StageRun:
             part.training = mode
 
     def _progress(self, examples: int) -> float:
-        spent = Spent(self.meter.passes, examples, self._seconds() + self._validating)  # kept for the last
+        # Time is kept for the last validation, which better weights lengthen, and for one more step before.
+        kept = 1.1 * self._validating + self._stepping if self._validating else 0.0
+        spent = Spent(self.meter.passes, examples, self._seconds() + kept)
         return self.stage.budget.progress(spent, self.images)
 
     def _seconds(self) -> float:

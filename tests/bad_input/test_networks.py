@@ -98,8 +98,8 @@ class Failing(Flat):
         raise KeyError("no such\nlayer")
 
 
-TRACE = "a forward without data-dependent control flow and with any batch size"
-WHERE = "use torch.where instead of if, x.shape[0] instead of a number"
+TRACE = "a forward without data-dependent control flow"
+WHERE = "use torch.where instead of if, a fixed number of steps instead of while, and no .item()"
 RANDOM = "look for randomness, training-mode layers or float64 constants in the network's forward"
 SHAPES = "resize them, or write x.shape instead of numbers in the network's forward"
 FITS = "images of the channels and size that it was built for, in batches of any size"
@@ -128,7 +128,7 @@ EXPORTS = [
         "the same logits for the same images",
         RANDOM,
     ),
-    export_of(Branching, "a network that torch.onnx can't trace (…data-dependent…)", TRACE, WHERE),
+    export_of(Branching, "a network that torch.export can't trace (…data-dependent…)", TRACE, WHERE),
     export_of(
         Sized,
         "a network that fails on 2 images of shape (1, 8, 8) "
@@ -136,7 +136,12 @@ EXPORTS = [
         "images that it was built for, in batches of any size",
         SHAPES,
     ),
-    export_of(Untranslated, "a network that torch.onnx can't trace (…)", TRACE, WHERE),
+    export_of(
+        Untranslated,
+        "a network with aten._linalg_svd, for which torch.onnx has no ONNX",
+        "operators that torch.onnx has ONNX for",
+        "write it by a fixed number of products (Newton's or a power iteration), or train its factors",
+    ),
     export_of(NotFinite, "logits that are not finite", "a number for each class", RANDOM),
     export_of(
         Failing,
@@ -277,7 +282,7 @@ def failing(): return table.Failing()
 def unbuilt(): raise ValueError("no weights\\nanywhere")
 """
 COMMANDS = [
-    ("export", "branching", "a network that torch.onnx can't trace (…)", TRACE, WHERE),
+    ("export", "branching", "a network that torch.export can't trace (…)", TRACE, WHERE),
     ("export", "sized", "images of shape (1, 8, 8) that the network refuses (…)", FITS, RESIZE),
     ("export", "failing", "images of shape (1, 8, 8) that the network refuses (…)", FITS, RESIZE),
     ("run", "colour", "images of shape (1, 8, 8) that the network refuses (…)", FITS, RESIZE),

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from harden.artefact.graph import trace
 from harden.evaluation.journal import PLAN_FILE
@@ -16,7 +17,7 @@ from harden.models.reference import small_cnn
 from tests.cli.conftest import Harden
 
 KEYS = "ssh-ed25519 AAAA the user's own\n"
-ATTACK = ("--eps", "1/16", "--attacks", "pgd", "--steps", "1", "--restarts", "1")
+ATTACK = ("--eps", "1/16", "--attacks", "pgd", "--steps", "20", "--restarts", "1")
 
 
 @pytest.fixture
@@ -34,7 +35,9 @@ def cloned(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cloned"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    network = small_cnn(in_channels=1, num_classes=10)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = small_cnn(in_channels=1, num_classes=10)
     (folder / "model.onnx").write_bytes(trace(Classifier(network), (1, 8, 8)).SerializeToString())
     return folder
 
@@ -187,6 +190,10 @@ def test_json_and_pages_replace_a_link(
     target = home.parent / "answer"
     target.symlink_to(home / "authorized_keys")
     option = words[1] if len(words) > 1 else "--json"
-    assert harden(words[0], folder, option, target).code == 0
+    answer = harden(words[0], folder, option, target)
     assert untouched(home)
-    assert not target.is_symlink()
+    if words[0] == "report":  # what it leads to is no page, and is not replaced unasked
+        assert answer.code == 2
+    else:
+        assert answer.code == 0
+        assert not target.is_symlink()

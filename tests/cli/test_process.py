@@ -273,5 +273,5 @@ def test_the_log_is_shown_with_v_before_and_after_the_command(
     assert "harden: " in answer.err
     assert "Linear 64 -> 10" in answer.err  # what was found in the network
     assert all(line.startswith("harden: ") for line in answer.err.splitlines()), "the library's log alone"
-    assert "harden: " in installed("-v", *words).err
-    assert installed(*words).err == ""
+    assert "harden: " in installed("-v", *words, "--force").err
+    assert installed(*words, "--force").err == ""

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from harden.cli import app, console, main
 from harden.evaluation import Phase
-from harden.files import write_bytes
+from harden.files import write_named
 from harden.training import StepRecord
 
 
@@ -43,7 +43,7 @@ def test_another_error_of_the_system_is_our_fault(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_device_is_written_to_and_not_replaced() -> None:
-    write_bytes(Path("/dev/null"), b"gone")
+    write_named(Path("/dev/null"), b"gone")
     assert Path("/dev/null").is_char_device()
 
 
@@ -59,7 +59,7 @@ def test_a_reader_that_goes_away_is_no_verdict() -> None:
 
 def test_eighty_columns_keep_share_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     narrow = Console(file=io.StringIO(), force_terminal=True, width=80, highlight=False)
-    monkeypatch.setattr(console, "console", narrow)
+    monkeypatch.setattr(console, "_console", narrow)
     with console.Watch() as watch:
         watch.step(StepRecord("finetune", 9, 0.37, 12.0, 30.0, 0.5, 1e-3, 0.1, 0.9, 0.71, True))
     assert isinstance(narrow.file, io.StringIO)
@@ -75,7 +75,7 @@ def test_a_terminal_shows_robust_accuracy_so_far_and_passes_in_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wide = Console(file=io.StringIO(), force_terminal=True, width=120, highlight=False)
-    monkeypatch.setattr(console, "console", wide)
+    monkeypatch.setattr(console, "_console", wide)
     with console.Watch(images=1000) as watch:
         watch.step(StepRecord("finetune", 9, 0.37, 12.0, 30.0, 0.5, 1e-3, 0.1))
         watch.phase(Phase("attack the file", 30, 40, 0.625, 9000.0, 3.0))
@@ -93,7 +93,7 @@ def test_a_terminal_shows_robust_accuracy_so_far_and_passes_in_a_second(
 def test_without_a_terminal_lines_are_plain_and_say_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = Console(file=io.StringIO(), force_terminal=False, width=40, highlight=False)
     clock = iter([100.0, 120.0, 121.0, 130.0, 140.0])
-    monkeypatch.setattr(console, "console", pipe)
+    monkeypatch.setattr(console, "_console", pipe)
     monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with console.Watch(images=1000) as watch:
         for share, robust in ((0.2, None), (0.4, None), (0.45, None), (0.5, 0.75), (1.0, None)):

@@ -19,6 +19,7 @@ from harden.models import Classifier
 from harden.models.arranged import Opaque
 from harden.models.passes import count, interruptible, uncounted
 from harden.threats import Linf, Threat
+from tests.clocks import ticking
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
@@ -47,19 +48,16 @@ class Slow(nn.Module):
 
     def __init__(self, clock: Time) -> None:
         super().__init__()
-        self.head, self.clock = nn.Linear(16, 3, device="meta").to_empty(device="cpu"), clock
+        self.head, self.ticks = nn.Linear(16, 3, device="meta").to_empty(device="cpu"), ticking(clock)
         with torch.no_grad():
             weight = torch.linspace(-1, 1, 48)
             self.head.weight.copy_((weight * 37).sin().view(3, 16))
             self.head.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        self.clock.now += len(x)
+        self.ticks.send(len(x))
         logits: Tensor = self.head(x.flatten(1))
         return logits
-
-    def __deepcopy__(self, memo: object) -> Slow:
-        return Slow(self.clock)
 
 
 @pytest.fixture
