@@ -66,7 +66,7 @@ def reference(model: Classifier, network: Deployed, image: Tensor) -> Reference:
         double = deployed(model, torch.float64)
         with _in_float64():
             exact = _run(double, image.double())
-    except Exception as error:  # whatever the user's code raises where a type is another
+    except Exception as error:  # a user's forward may raise anything where tensors are of another type
         if ran_out_of_memory(error):
             raise
         return Reference(single, _spread(model, network, image, single), "float32")
@@ -103,7 +103,7 @@ def _spread(model: Classifier, network: Deployed, image: Tensor, first: NDArray[
     for execution in executions:
         try:
             apart += [float(np.abs(each - first).max()) for each in execution() if each.shape == first.shape]
-        except Exception as error:  # a forward that wants contiguous images, or a batch
+        except Exception as error:  # a user's forward may take no single image or layout
             if ran_out_of_memory(error):
                 raise
     return max(each for each in apart if np.isfinite(each))
@@ -125,11 +125,11 @@ def _move_(tensor: Tensor, draws: torch.Generator) -> None:
 def _onednn_off() -> Iterator[None]:
     """Compute convolutions in another order. Not mkldnn.flags: its warning about TF32 may raise."""
     before, switch = torch.backends.mkldnn.enabled, torch.backends.mkldnn.set_flags
-    switch(False, None, None, None)  # type: ignore[no-untyped-call]  # torch's
+    switch(False, None, None, None)  # type: ignore[no-untyped-call]  # torch annotates none of it
     try:
         yield
     finally:
-        switch(before, None, None, None)  # type: ignore[no-untyped-call]  # torch's
+        switch(before, None, None, None)  # type: ignore[no-untyped-call]  # likewise
 
 
 @contextmanager
@@ -138,14 +138,14 @@ def _in_float64() -> Iterator[None]:
     kind = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with _Doubled():  # type: ignore[no-untyped-call]  # torch left it untyped
+        with _Doubled():  # type: ignore[no-untyped-call]  # its __init__ is torch's, without annotations
             yield
     finally:
         torch.set_default_dtype(kind)
 
 
 @final
-class _Doubled(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch left it untyped
+class _Doubled(TorchDispatchMode):  # type: ignore[no-untyped-call]  # __init_subclass__ has no annotations
     """Gives every operation float64 for float32, tensors and types alike; half precision stays what it is."""
 
     def __torch_dispatch__(

@@ -20,6 +20,7 @@ _MATRIX: Final = (
 )
 _KNOWN: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "convolution": "pass the module itself in place of what torch.jit.trace made of it",
         "rrelu": "write nn.RReLU as a submodule, so that inference reaches it, or nn.LeakyReLU",
         "fractional_max_pool": "write nn.MaxPool2d or nn.AdaptiveMaxPool2d: its windows are random",
         "adaptive_max_pool": "write it without return_indices",
