@@ -32,7 +32,7 @@ def exported() -> object:
 def test_a_level_that_computes_something_else_is_refused_by_name(
     off: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = gated.Session
+    real = Session
 
     def moved(content: bytes, *, level: str = "all", **more: Any) -> Any:
         session = real(content, level=level, **more)
@@ -45,7 +45,7 @@ def test_a_level_that_computes_something_else_is_refused_by_name(
 
 def test_every_level_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    real = gated.Session
+    real = Session
 
     def counted(content: bytes, *, level: str = "all", **more: Any) -> Session:
         seen.append(level)
@@ -57,7 +57,7 @@ def test_every_level_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_level_that_does_not_load_is_the_networks_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = gated.Session
+    real = Session
 
     def refused(content: bytes, *, level: str = "all", **more: Any) -> Session:
         if level == "extended":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,8 @@ class Traced(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = torch.jit.trace(nn.Conv2d(1, 4, 3).eval(), torch.rand(2, 1, 8, 8))
+        make: Any = torch.jit.trace  # which torch left untyped
+        self.stem = make(nn.Conv2d(1, 4, 3).eval(), torch.rand(2, 1, 8, 8))
         self.head = nn.Linear(144, 3)
 
     def forward(self, x: Tensor) -> Tensor:
