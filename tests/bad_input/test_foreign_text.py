@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harden.certificate import canonical
 from harden.cli import hook
 from harden.data import Examples
 from harden.errors import InputError
 from harden.verifier import command as door
 from harden.verifier.verification import verify
+from tests.bad_input.documents import places, put, write_sealed
 from tests.bad_input.table import FAST, Answer, classes, pictures
 from tests.verifier.conftest import build
 
@@ -55,25 +55,9 @@ def plain(answer: Answer) -> list[str]:
     return [line for line in lines if line]
 
 
-def texts(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where texts are, and where the keys of objects are."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from texts(item, (*place, key))
-    elif isinstance(value, list):
-        for at in {0, len(value) - 1} if value else ():
-            yield from texts(value[at], (*place, at))
-    elif isinstance(value, str):
-        yield place
-
-
-def put(fields: Any, place: tuple[Any, ...], value: object) -> Any:
-    changed = json.loads(json.dumps(fields))
-    inner = changed
-    for key in place[:-1]:
-        inner = inner[key]
-    inner[place[-1]] = value
-    return changed
+def texts(value: Any) -> Iterator[tuple[Any, ...]]:
+    """Where texts are."""
+    return places(value, lambda each: isinstance(each, str))
 
 
 def keyed(fields: Any, place: tuple[Any, ...], key: str) -> Any:
@@ -85,11 +69,6 @@ def keyed(fields: Any, place: tuple[Any, ...], key: str) -> Any:
     if isinstance(inner, dict):
         inner[key] = inner.pop(place[-1])
     return changed
-
-
-def write_sealed(folder: Path, fields: dict[str, Any]) -> None:
-    fields["seal"]["sha256"] = canonical.seal_of(fields)
-    (folder / "certificate.json").write_bytes(canonical.render_json(fields))
 
 
 def test_the_verifier_says_verified_once_and_last_or_not_at_all(tmp_path: Path, command: Command) -> None:

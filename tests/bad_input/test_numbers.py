@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from harden.certificate import canonical, document, page
+from harden.certificate import document, page
 from harden.certificate.charts import axis, line_chart
 from harden.errors import BaselineError, HardenError
 from harden.regression import baseline
+from tests.bad_input.documents import places, put, write_sealed
 from tests.bad_input.table import FAST, Answer
 from tests.verifier.conftest import build
 
@@ -32,30 +33,9 @@ POINT = {
 }
 
 
-def leaves(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where numbers are, of lists in their first and last item."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from leaves(item, (*place, key))
-    elif isinstance(value, list):
-        for at in {0, len(value) - 1} if value else ():
-            yield from leaves(value[at], (*place, at))
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield place
-
-
-def put(fields: Any, place: tuple[Any, ...], value: object) -> Any:
-    changed = json.loads(json.dumps(fields))
-    inner = changed
-    for key in place[:-1]:
-        inner = inner[key]
-    inner[place[-1]] = value
-    return changed
-
-
-def write_sealed(folder: Path, fields: dict[str, Any]) -> None:
-    fields["seal"]["sha256"] = canonical.seal_of(fields)
-    (folder / "certificate.json").write_bytes(canonical.render_json(fields))
+def leaves(value: Any) -> Iterator[tuple[Any, ...]]:
+    """Where numbers are."""
+    return places(value, lambda each: isinstance(each, int | float) and not isinstance(each, bool))
 
 
 def test_a_page_is_drawn_of_every_number_that_a_certificate_may_hold(tmp_path: Path) -> None:
