@@ -1,4 +1,4 @@
-"""Documents with one value replaced: where values of a type lie, a changed copy, and a certificate sealed anew."""
+"""Documents with one value replaced: where values lie, a changed copy, a certificate sealed anew."""
 
 from __future__ import annotations
 
