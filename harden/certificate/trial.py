@@ -89,7 +89,7 @@ def _try(model: bytes, image_shape: list[int] | None) -> None:
         try:
             session = _session(model, level)
             _answer(session, image_shape)
-        except Exception as error:
+        except Exception as error:  # onnxruntime's errors have no class in common but this
             if level == "all" or _MEMORY.search(str(error)) or isinstance(error, MemoryError):
                 raise
 
@@ -119,7 +119,7 @@ def _answer(session: Any, image_shape: list[int] | None) -> None:
         session.run(None, {ports[0].name: image})
     except MemoryError:
         raise
-    except Exception as error:
+    except Exception as error:  # onnxruntime's errors have no class in common but this
         if _MEMORY.search(str(error)):
             raise
 

@@ -55,7 +55,7 @@ def _captured(module: nn.Module, example: Tensor, strict: bool) -> ExportedProgr
     shapes = free_batch()
     try:
         return torch.export.export(module, (example,), dynamic_shapes=shapes, strict=strict)
-    except Exception as error:
+    except Exception as error:  # torch's classes for it differ from release to release
         try:
             # A branch on the number of images: torch says for which batches it holds. The gate tries several.
             within: Any = refine_dynamic_shapes_from_suggested_fixes(

@@ -149,7 +149,7 @@ class Twin:
 
     def _copied(self, value: Tensor) -> Tensor:
         if value.is_leaf and not value.is_inference():
-            same: Tensor = value.__deepcopy__(self._memo)  # type: ignore[no-untyped-call]  # torch's
+            same: Tensor = value.__deepcopy__(self._memo)  # type: ignore[no-untyped-call]  # torch left it untyped
             return same
         made = value.detach().clone()
         return nn.Parameter(made, value.requires_grad) if isinstance(value, nn.Parameter) else made
