@@ -233,7 +233,8 @@ def _finding(comparison: Comparison, p: float, level: float, rule: Rule) -> Find
         said = f"time was up: all numbers are of the first {pairs.n:,} of {whole:,} images, which is no PASS"
         notes, passed = (*notes, said), False
     if comparison.guessing:
-        notes, passed = (*notes, f"{comparison.guessing}; that is no PASS"), False
+        said = f"{comparison.guessing}; that is no PASS" if passed else comparison.guessing
+        notes, passed = (*notes, said), False
     state = State.FAIL if reasons else State.PASS if passed else State.INCONCLUSIVE
     return Finding(comparison, rule, state, interval, p, level, reasons, notes)
 

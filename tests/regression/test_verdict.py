@@ -180,4 +180,5 @@ def test_a_model_at_the_level_of_guessing_is_no_pass() -> None:
     found = only(same, guessing="clean accuracy can't be told from guessing")
     assert (found.state, found.reasons, found.outlook) == (State.INCONCLUSIVE, (), None)
     assert found.notes == ("clean accuracy can't be told from guessing; that is no PASS",)
-    assert only(Pairs(1000, 500, 10, 50), guessing="as above").state is State.FAIL
+    worse = only(Pairs(1000, 500, 10, 50), guessing="as above")
+    assert (worse.state, worse.notes) == (State.FAIL, ("as above",))
