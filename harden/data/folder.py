@@ -39,6 +39,7 @@ _log = logging.getLogger("harden")
 class _Account:
     """What is found on the way, for `Splits.remarks`."""
 
+    root: Path
     passed: PassedOver = field(default_factory=PassedOver)
     seen: Counter[str] = field(default_factory=Counter)
     said: list[str] = field(default_factory=list)
@@ -82,7 +83,8 @@ def load_folder(path: str, *, needs_train: bool = True) -> Splits:
             one that can't be read faithfully, images of different size, other classes in test than in train,
             or a group in both.
     """
-    root, account = Path(path), _Account()
+    root = Path(path) if Path(path).name else Path(path).absolute()  # folder:. has the working folder's name
+    account = _Account(root)
     if not root.is_dir():
         raise InputError(f"folder:{path}: no such folder", "a folder of folders", LAYOUT)
     parts = parts_of(root)
@@ -154,7 +156,7 @@ def _read(
             _stacked(part.files, account.seen),
             torch.tensor(part.labels),
             classes,
-            part.root.name,
+            part.root.name if part.root == account.root else f"{account.root.name} {part.root.name}",
             next(numbers) if several and part.groups is not None else None,
         )
         for part in parts

@@ -41,6 +41,16 @@ def test_parts_of_other_names_are_read(tmp_path: Path) -> None:
     assert splits.remarks == ("3x5x4 (C, H, W), uint8 pixels from 0 to 255", "'VAL' is the test part")
 
 
+def test_parts_are_named_after_the_set_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate's title is the test part's name: "val" alone would say nothing."""
+    root = lay(tmp_path / "birds", "train", "val")
+    splits = load(f"folder:{root}")
+    assert (splits.name, splits.train.name, splits.test.name) == ("birds", "birds train", "birds val")
+    monkeypatch.chdir(root)
+    assert load("folder:.").test.name == "birds val"
+    assert load("folder:val").train.name == "val"
+
+
 def test_what_systems_leave_behind_is_passed_over_and_counted(tmp_path: Path) -> None:
     lay(tmp_path)
     picture = (tmp_path / "cat" / "0.png").read_bytes()
