@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
+import sys
 from fractions import Fraction
 from typing import Any
 
@@ -13,12 +14,16 @@ from harden.errors import HardenError, InputError
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 
 _KIND = "kind"
+_OWN = re.compile(r"(harden\.[a-z][a-z0-9_]*)(?:\.[a-z][a-z0-9_]*)*:([A-Za-z_][A-Za-z0-9_]*)")
+_RENAMED: dict[str, str] = {}
+"""Names of types that earlier versions wrote, as `canonical` gives them, and the names of today."""
 
 
 def describe(value: object) -> JSON:
     """Give a value as JSON: frozen dataclasses by their fields and "kind", fractions as "8/255".
 
-    A function stands as "module:name", so that a user's own attack is named though not stored.
+    A function is named "module:name", so that a user's own attack is named though not stored. A type of
+    harden's own is named by the package that exports it, as `harden.attacks:PGD`, wherever its file lies.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -48,10 +53,9 @@ def restore(described: JSON) -> Any:
     if _KIND not in described:
         return fields
     kind = described[_KIND]
-    module, _, name = str(kind).partition(":")
-    if not module.startswith("harden."):
+    if not str(kind).startswith("harden."):
         raise InputError(f"a value of kind {kind!r}", "one of harden's own", "build it in Python and pass it")
-    made = _own_type(module, name)
+    made = _own_type(str(kind)) or _own_type(canonical(str(kind)))
     if made is None:
         raise InputError(
             f"kind {kind!r}", "a value type of this version of harden", "use the version that wrote it"
@@ -63,10 +67,34 @@ def restore(described: JSON) -> Any:
         raise InputError(*parts) from None
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"fields {sorted(fields)} for {name}", "its own fields", reason) from None
+        raise InputError(f"fields {sorted(fields)} for {made.__name__}", "its own fields", reason) from None
 
 
-def _own_type(module: str, name: str) -> type[Any] | None:
+def canonical(name: str) -> str:
+    """The name of a type or function of harden's own as today's version writes it; other names unchanged.
+
+    Files of earlier versions name the module in which a type lay then: `harden.attacks.pgd:PGD`.
+    """
+    own = _OWN.fullmatch(name)
+    if own is None:
+        return name
+    short = f"{own[1]}:{own[2]}"
+    return _RENAMED.get(short, short)
+
+
+def canonical_names(described: JSON) -> JSON:
+    """A description with every name in it as `canonical` gives it: what two of them are compared by."""
+    if isinstance(described, str):
+        return canonical(described)
+    if isinstance(described, list):
+        return [canonical_names(part) for part in described]
+    if isinstance(described, dict):
+        return {key: canonical_names(part) for key, part in described.items()}
+    return described
+
+
+def _own_type(kind: str) -> type[Any] | None:
+    module, _, name = kind.partition(":")
     if not re.fullmatch(r"harden(\.[a-z][a-z0-9_]*)+", module):
         return None  # harden.verifier.__main__ would run where it is imported
     try:
@@ -78,4 +106,7 @@ def _own_type(module: str, name: str) -> type[Any] | None:
 
 def _name(value: Any) -> str:
     kind = value if hasattr(value, "__qualname__") else type(value)
-    return f"{kind.__module__}:{kind.__qualname__}"
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    own = _OWN.fullmatch(name)
+    exported = own is not None and getattr(sys.modules.get(own[1]), own[2], None) is kind
+    return f"{own[1]}:{own[2]}" if own is not None and exported else name

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harden.certificate.canonical import parse_json
-from harden.description import JSON
+from harden.description import JSON, canonical_names
 from harden.errors import BaselineError, HeldError, InputError, RegressionError
 from harden.files import read_bytes, refuse_pointer, write_text
 from harden.limits import JSON_BYTES
@@ -211,7 +211,8 @@ def _flat(setting: Setting) -> dict[str, JSON]:
     data = fields.pop("data")
     if not isinstance(data, dict):
         raise TypeError("data is a record")
-    return {**fields, **{f"data.{key}": value for key, value in data.items()}}
+    named = {**fields, "attacks": canonical_names(fields["attacks"])}
+    return {**named, **{f"data.{key}": value for key, value in data.items()}}
 
 
 def _values(one: JSON, other: JSON) -> str:

@@ -13,7 +13,7 @@ from typing import Any, final
 import torch
 
 from harden import kernels
-from harden.description import JSON
+from harden.description import JSON, canonical_names
 from harden.distribution import versions
 from harden.errors import InputError
 from harden.files import append_bytes, read_bytes, remove_file, write_text
@@ -150,8 +150,8 @@ def check_same(known: Mapping[str, Any], plan: Mapping[str, JSON], place: str) -
     Raises:
         InputError: naming what differs.
     """
-    now = as_facts(dict(plan))
-    before = {name: value for name, value in known.items() if name != _VERSIONS}
+    now = canonical_names(as_facts(dict(plan)))
+    before = canonical_names({name: value for name, value in known.items() if name != _VERSIONS})
     other = sorted(_differences(before, now))
     if other:
         raise InputError(
