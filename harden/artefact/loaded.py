@@ -10,6 +10,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from harden.artefact.arena import limit_arena
 from harden.artefact.session import Session
 from harden.certificate.canonical import sha256_bytes
 from harden.certificate.document import read
@@ -63,14 +64,24 @@ class Artefact:
 
     @cached_property
     def session(self) -> Session:
-        """The file in onnxruntime."""
-        return Session(self._model, name=str(self.folder / MODEL_FILE))
+        """The file in onnxruntime, which gets it once it has answered an image in a limited process.
+
+        The folder may come from anybody, and the seal of its certificate with it. The limits are those of
+        `evaluate FILE.onnx`: the trial is `harden.certificate.trial`, and from here on onnxruntime takes at
+        most `limits.RUNTIME_BYTES` for the tensors of all such sessions in this process.
+
+        Raises:
+            InputError: the file is no graph that harden exports, or exceeds a limit.
+        """
+        limit_arena()
+        return Session(self._model, name=str(self.folder / MODEL_FILE), tried=True)
 
     def __call__(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """Logits (N, K) of images (N, C, H, W), floating, with pixels in [0, 1].
 
         Raises:
-            InputError: the pixels leave [0, 1], or the shape is another.
+            InputError: the pixels leave [0, 1], the shape is another, or the file exceeds a limit
+                (`Artefact.session`).
         """
         images = np.asarray(x)
         if not np.issubdtype(images.dtype, np.floating):
@@ -108,6 +119,8 @@ def _read(path: Path) -> bytes:
 
 def load(folder: str | Path) -> Artefact:
     """Read an artefact; its certificate's seal and its files' digests are compared first.
+
+    Nothing is executed before the first images, or `Artefact.session`, and then within limits.
 
     Raises:
         BrokenClaimError: a file differs from its digest.

@@ -29,8 +29,8 @@ class Session:
     A file that harden did not export may take images of other layouts, (batch, ...).
 
     What the runtime is given is what was looked at first: no other files, no loops, no endless functions
-    (`harden.certificate.runnable`), and of another's file one that has answered an image in a limited process
-    (`harden.certificate.trial`).
+    (`harden.certificate.runnable`), and of a file from elsewhere one that has answered an image in a limited
+    process (`harden.certificate.trial`).
 
     Args:
         model: the file, or its bytes.
@@ -40,9 +40,11 @@ class Session:
             is free. Another's file may have any names, and one batch size: it gets so many images at a time.
         image_shape: (C, H, W) of the images that it will get, for sizes that another's file leaves open.
         name: of the file in messages, where its bytes are given.
+        tried: whether one that harden exported has to answer an image in a limited process first as well:
+            wherever it was not exported by this process.
 
     Raises:
-        InputError: it is no such graph, or the file cannot be read.
+        InputError: it is no such graph, exceeds a limit of memory or time, or the file cannot be read.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Session:
         exported: bool = True,
         image_shape: tuple[int, ...] | None = None,
         name: str = "the graph",
+        tried: bool = False,
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = LEVELS[level]
@@ -67,7 +70,7 @@ class Session:
         except InputError as error:
             instead = error.instead if exported else "export the classifier as one file, its weights inside"
             raise InputError(f"{self._name} does not load: {error.seen}", error.expected, instead) from error
-        if not exported:
+        if tried or not exported:
             check_affordable(content, self._name, image_shape)
         if is_limited():
             options.add_session_config_entry(*SHARED)
@@ -171,7 +174,8 @@ class Session:
                 raise InputError(
                     f"{seen} on {len(image)} images",
                     f"a graph that takes at most {RUNTIME_BYTES.value:,} bytes",
-                    f"write a smaller --batch-size, or set {RUNTIME_BYTES.variable} if you trust the file",
+                    "pass fewer images at a time (--batch-size), or "
+                    f"set {RUNTIME_BYTES.variable} if you trust the file",
                 ) from error
             raise InputError(seen, "an ONNX model", "export it again") from error
         return np.asarray(found, dtype=np.float32)

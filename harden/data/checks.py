@@ -13,6 +13,10 @@ from harden.pixels import likely_fix
 
 _STORED = (torch.uint8, torch.uint16, torch.float32)
 
+UNPACKED = 2**30
+RATIO = 200
+"""Beyond UNPACKED bytes, how many may come out of one: deflate gives a thousand out of a byte of zeros."""
+
 UNLABELLED = -1
 """The label of an image without one: no loss on labels accepts it, so it can't be learnt in silence."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
@@ -13,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harden.data.checks import UNLABELLED
+from harden.data.checks import RATIO, UNLABELLED, UNPACKED
 from harden.data.examples import Examples
 from harden.data.folder_classes import (
     CLASSES_FILE,
@@ -227,6 +229,7 @@ def _stacked(files: list[Path], seen: Counter[str]) -> Tensor:
         _check_alike(first, header, file)
         channels = max(channels, header.channels)
     shape = (len(files), channels, first.height, first.width)
+    _check_proportion(files, math.prod(shape) * first.dtype.itemsize)
     try:
         stacked = np.empty(shape, first.dtype)
     except MemoryError:
@@ -243,6 +246,20 @@ def _stacked(files: list[Path], seen: Counter[str]) -> Tensor:
             raise InputError(f"{file}: changed while it was read", "files that stay", "run again")
         stacked[position] = pixels  # one grey channel spreads over three
     return torch.from_numpy(stacked)
+
+
+def _check_proportion(files: list[Path], unpacked: int) -> None:
+    """Refuse small files that would unpack to much, as `npz` does: before memory is taken for it."""
+    packed = 0
+    for file in files:
+        with suppress(OSError):  # which reading its pixels says
+            packed += file.stat().st_size
+    if unpacked > max(UNPACKED, RATIO * packed):
+        raise InputError(
+            f"{len(files):,} image files of {packed:,} bytes that would unpack to {unpacked:,}",
+            f"at most {RATIO} bytes out of one, beyond {UNPACKED:,}",
+            "make the images smaller, or write them with np.savez into an npz file (npz:FILE)",
+        )
 
 
 def _check_alike(first: Header, header: Header, file: Path) -> None:

@@ -6,7 +6,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from harden.data.image_completeness import missing, uncovered
+from harden.data.image_depth import is_deep
 from harden.errors import InputError
 from harden.files import refuse_pointer_at
 
@@ -29,8 +31,8 @@ _GREY = frozenset({"1", "L", "LA", "La"})
 # What converts to RGB without loss of range; 32-bit integers and floats would be cut to 0..255.
 _COLOUR = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB"})
 _BY_FORMULA = frozenset({"CMYK", "YCbCr", "HSV", "LAB"})
-_DEEP = re.compile(r"(?<!BGR);(12|16)")
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
+_PHOTOMETRIC, _ORIENTATION = 262, 274
+_MOST_COUNTED = 1000
 _CONTENTS = {
     b"%!": "PostScript",
     b"\xc5\xd0\xd3\xc6": "PostScript",
@@ -74,7 +76,7 @@ def read_header(file: Path, seen: Counter[str]) -> Header:
             have no faithful form in uint8, nor in uint16 for grey.
     """
     with _opened(file) as image:
-        mode, deep = image.mode, _is_deep(image, file)
+        mode, deep = image.mode, is_deep(image, file)
         if mode.startswith("I;16"):
             _check_white(image, file)
         elif deep or mode not in _GREY | _COLOUR:
@@ -84,6 +86,8 @@ def read_header(file: Path, seen: Counter[str]) -> Header:
                 "8 bits a channel, or 16-bit grey without transparency",
                 "write the pixels into an npz file as uint16 (npz:FILE), or convert the files to 8 bits",
             )
+        if lacking := uncovered(image):
+            raise _incomplete(file, lacking)
         _count_pictures(image, file, seen)
         kind = image_suffixes().get(file.suffix.lower(), "")
         if {kind, image.format} not in ({image.format}, {"JPEG", "MPO"}):
@@ -104,19 +108,28 @@ def read_pixels(file: Path, seen: Counter[str]) -> Pixels:
     """
     with _opened(file) as image:
         image.load()
+        if lacking := missing(image, file):
+            raise _incomplete(file, lacking)
         if image.getexif().get(_ORIENTATION, 1) not in (0, 1):
             seen["with a camera's orientation tag, which is not applied"] += 1
-        if image.mode.startswith("I;16"):
-            return np.asarray(image).astype(np.uint16)[np.newaxis]
         if image.has_transparency_data:
-            if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+            if _is_transparent(image):
                 raise InputError(
                     f"{file}: a transparent image", "opaque images", "flatten it onto a background"
                 )
             seen["with an alpha channel that is opaque and left out"] += 1
-        if image.mode in _GREY:
-            return np.asarray(image.convert("L"))[np.newaxis]
-        return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        if image.mode.startswith("I;16"):
+            return np.asarray(image).astype(np.uint16)[np.newaxis]
+        wanted = "L" if image.mode in _GREY else "RGB"
+        # Pillow would make a copy of what is of this mode already, and each takes 4 bytes a pixel.
+        pixels = np.asarray(image if image.mode == wanted else image.convert(wanted))
+        return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    if image.mode.startswith("I;16"):  # a PNG file's one value that stands for nothing; Pillow keeps it
+        return bool((np.asarray(image) == image.info["transparency"]).any())
+    return bool(image.convert("RGBA").getchannel("A").getextrema() != (255, 255))
 
 
 @contextmanager
@@ -137,8 +150,12 @@ def _opened(file: Path) -> Iterator[Image.Image]:
             f"at most {Image.MAX_IMAGE_PIXELS or 0:,}, Pillow's limit for what a file may unpack to",
             "cut it into tiles or make it smaller",
         ) from None
-    except (InputError, MemoryError):
+    except InputError:
         raise
+    except MemoryError:
+        raise InputError(
+            f"{file}: a picture that does not fit into memory", "smaller ones", "cut it or make it smaller"
+        ) from None
     except Exception as error:  # Pillow's readers each raise their own on damaged files
         raise _unreadable(file, error) from error
 
@@ -172,42 +189,34 @@ def _unreadable(file: Path, error: Exception) -> InputError:
 
 def _count_pictures(image: Image.Image, file: Path, seen: Counter[str]) -> None:
     """Refuse a file of several pictures; of a camera's, whose others are previews, the first is taken."""
-    pictures = int(getattr(image, "n_frames", 1))
+    pictures = _pictures(image)
     if pictures < 2:
         return
     if image.format != "MPO":
         raise InputError(
-            f"{file}: {pictures:,} pictures in one {image.format} file",
+            f"{file}: {pictures:,} pictures{' or more' if pictures == _MOST_COUNTED else ''} "
+            f"in one {image.format} file",
             "one picture a file",
             "write each of them, or the one that is meant, to a file of its own",
         )
     seen["in MPO files of several pictures, of which the first is taken"] += 1
 
 
-def _is_deep(image: Image.Image, file: Path) -> bool:
-    """Whether the file has more than 8 bits a channel where Pillow's mode does not tell."""
-    for tile in getattr(image, "tile", ()):
-        values = tile.args if isinstance(tile.args, tuple) else (tile.args,)
-        for value in values:
-            if isinstance(value, str) and _DEEP.search(value):
-                return True
-        if image.format == "PPM" and isinstance(values[-1], int) and values[-1] > 255:
-            return True
-    tags = getattr(image, "tag_v2", None)
-    if tags is not None and image.format == "TIFF":
-        return bool(max(tags.get(_BITS_PER_SAMPLE, (1,)), default=1) > 8)
-    return image.format in ("JPEG2000", "AVIF") and _coded_depth(file) > 8
+def _pictures(image: Image.Image) -> int:
+    """How many there are, of a TIFF file _MOST_COUNTED at most: Pillow takes their square to count them."""
+    if image.format != "TIFF":
+        return int(getattr(image, "n_frames", 1))
+    count = 1
+    with suppress(EOFError):
+        while count < _MOST_COUNTED:
+            image.seek(count)
+            count += 1
+    image.seek(0)
+    return count
 
 
-def _coded_depth(file: Path) -> int:
-    """The bits a channel that a JPEG 2000 codestream or an AVIF file's configuration names; 8 where none."""
-    with file.open("rb") as stream:
-        head = stream.read(1 << 16)
-    size = head.find(b"\xff\x4f\xff\x51")  # start of codestream, then image and tile size
-    if size >= 0 and len(head) > size + 42:
-        return max((depth & 0x7F) + 1 for depth in head[size + 42 :: 3][: head[size + 41]])
-    configured = head.find(b"av1C")  # its third byte has a bit for more than 8
-    return 10 if 0 <= configured < len(head) - 6 and head[configured + 6] & 0x40 else 8
+def _incomplete(file: Path, what: str) -> InputError:
+    return InputError(f"{file}: incomplete ({what})", "a complete image file", "replace or remove it")
 
 
 def _check_white(image: Image.Image, file: Path) -> None:

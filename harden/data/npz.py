@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harden.data.arrays import ABOUT, KEYS, OPTIONAL, TESTED, from_arrays
+from harden.data.checks import RATIO, UNPACKED
 from harden.data.splitting import Splits
 from harden.errors import InputError
 from harden.files import refuse_pointer_at
 
-_UNPACKED = 2**30
-_RATIO = 200
-"""Beyond _UNPACKED bytes, how many may come out of one: deflate gives a thousand out of a byte of zeros."""
 _RECIPE = "write it with np.savez(FILE, x_train=..., y_train=..., x_test=..., y_test=...)"
 
 
@@ -95,7 +93,7 @@ def _check_sizes(archive: zipfile.ZipFile, wanted: list[str], size: int) -> None
     names = set(archive.namelist())
     members = [archive.getinfo(f"{key}.npy" if f"{key}.npy" in names else key) for key in wanted]
     unpacked = sum(member.file_size for member in members)
-    if unpacked > max(_UNPACKED, _RATIO * size):
+    if unpacked > max(UNPACKED, RATIO * size):
         raise ValueError(f"{size:,} bytes would unpack to {unpacked:,}")
     for member in members:
         with archive.open(member) as stream:

@@ -234,6 +234,19 @@ def test_a_folder_that_goes_away_is_one_line(tmp_path: Path, monkeypatch: pytest
         load(f"folder:{tmp_path}")
 
 
+def test_small_files_that_unpack_to_much_are_refused_before_memory_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for k in range(3):
+            Image.new("RGB", (3000, 2000), (k, k, k)).save(tmp_path / name / f"{k}.png")
+    monkeypatch.setattr("harden.data.folder.UNPACKED", 10**8)
+    monkeypatch.setattr(np, "empty", lambda *_: pytest.fail("memory was taken"))
+    with pytest.raises(InputError, match=r"6 image files of [\d,]+ bytes that would unpack to 108,000,000"):
+        load(f"folder:{tmp_path}")
+
+
 def test_a_folder_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lay(tmp_path)
 

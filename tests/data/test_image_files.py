@@ -203,6 +203,68 @@ def test_transparency_is_refused(tmp_path: Path) -> None:
             read(tmp_path / "a.png")
 
 
+def test_a_16_bit_value_that_stands_for_transparency_is_transparency(tmp_path: Path) -> None:
+    file, pixels = tmp_path / "a.png", np.arange(300, 330, dtype=np.uint16).reshape(6, 5, 1)
+    png(file, pixels, 0)
+    whole = file.read_bytes()
+    begin = whole.index(b"IDAT") - 4
+    for value, says in ((299, None), (305, "transparent")):
+        file.write_bytes(whole[:begin] + chunk(b"tRNS", struct.pack(">H", value)) + whole[begin:])
+        if says is None:
+            found, seen = read(file)
+            assert np.array_equal(found, pixels.transpose(2, 0, 1))
+            assert seen == {"with an alpha channel that is opaque and left out": 1}
+        else:
+            with pytest.raises(InputError, match=says):
+                read(file)
+
+
+def test_pictures_of_a_tiff_file_are_counted_up_to_a_limit(tmp_path: Path) -> None:
+    """Pillow compares each with all before it: a file of some megabytes took minutes."""
+    file, n = tmp_path / "a.tif", 20_000
+    tiff(file, 1, 1, 8)
+    content = file.read_bytes()
+    length = 2 + 9 * 12 + 4
+    folder = content[8 : 8 + length - 4]
+    file.write_bytes(
+        content[:8]
+        + b"".join(folder + struct.pack("<I", 8 + at * length) for at in range(1, n))
+        + folder
+        + bytes(4)
+    )
+    with pytest.raises(InputError, match=r"1,000 pictures or more in one TIFF file"):
+        read_header(file, Counter())
+
+
+def test_the_depth_of_jpeg_2000_is_that_of_its_codestream(tmp_path: Path) -> None:
+    """Metadata in front may be long, and may hold what looks like a codestream of 8 bits."""
+    file = tmp_path / "a.jp2"
+    Image.fromarray(COLOUR).save(file)
+    content = bytearray(file.read_bytes())
+    begin = content.index(b"\xff\x4f\xff\x51")
+    eight = bytes(content[begin : begin + 60])
+    for place in (begin + 42, begin + 45, begin + 48):
+        content[place] = 11  # 12 bits
+    box = begin - 8
+    for metadata in (eight, bytes(1 << 17)):
+        inner = struct.pack(">I", 8 + len(metadata)) + b"free" + metadata
+        file.write_bytes(content[:box] + inner + content[box:])
+        with pytest.raises(InputError, match="16 bits a channel"):
+            read_header(file, Counter())
+
+
+def test_a_picture_that_does_not_fit_into_memory_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    Image.fromarray(COLOUR).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "open", full)
+    with pytest.raises(InputError, match=r"a\.png: a picture that does not fit into memory"):
+        read_header(tmp_path / "a.png", Counter())
+
+
 def test_a_cameras_orientation_is_not_applied_and_said(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6

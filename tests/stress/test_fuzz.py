@@ -116,13 +116,13 @@ def test_text_that_is_no_unicode_is_refused(tmp_path: Path, code: int) -> None:
 def test_a_small_file_that_unpacks_to_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harden.data.npz._UNPACKED", 10_000)
+    monkeypatch.setattr("harden.data.npz.UNPACKED", 10_000)
     x, y = np.zeros((200, 16, 16, 1), np.uint8), np.arange(200) % 2
     np.savez_compressed(tmp_path / "data.npz", x_train=x, y_train=y, x_test=x, y_test=y)
-    monkeypatch.setattr("harden.data.npz._RATIO", 2)
+    monkeypatch.setattr("harden.data.npz.RATIO", 2)
     with pytest.raises(InputError, match="would unpack to"):
         load_npz(str(tmp_path / "data.npz"))
-    monkeypatch.setattr("harden.data.npz._RATIO", 1000)
+    monkeypatch.setattr("harden.data.npz.RATIO", 1000)
     assert len(load_npz(str(tmp_path / "data.npz")).train) == 200
 
 
