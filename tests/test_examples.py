@@ -62,7 +62,7 @@ def test_examples_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     main: Callable[..., harden.Artefact] = imported(name).main
-    artefact = main(budget="8E", out=tmp_path / "out")
+    artefact = main(budget="40E", out=tmp_path / "out")
     assert artefact.folder == tmp_path / "out"
     assert "robust accuracy, by attack" in capsys.readouterr().out
     assert verify([str(tmp_path / "out")]) == 0
@@ -71,7 +71,7 @@ def test_examples_run(
 
 def test_a_users_own_attack_and_loss_stand_in_the_certificate(few: None, tmp_path: Path) -> None:
     module = imported("own_recipe")
-    artefact = module.main(budget="8E", out=tmp_path / "out")
+    artefact = module.main(budget="40E", out=tmp_path / "out")
     attacks = {record.name: record for record in artefact.certificate.predicate.attacks}
     assert attacks["random corners"].spec == {
         "attack": "example_own_recipe:random_corners",

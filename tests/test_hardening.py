@@ -4,6 +4,7 @@ import copy
 import itertools
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -505,6 +506,28 @@ def test_a_budget_below_one_epoch_is_refused_after_one_step(
     assert "at least one epoch" in caught.value.expected
     assert "times as large" in caught.value.instead
     assert told == []
+
+
+def test_validations_that_leave_less_than_an_epoch_are_refused_after_one_step_or_at_the_end(
+    model: Classifier, data: tuple[Tensor, Tensor]
+) -> None:
+    told: list[StepRecord] = []
+    half = Recipe(AdversarialTraining(SHORT), validations=10, held_out=0.5)
+    with pytest.raises(InputError) as caught:  # an epoch is 3E, ten forwards of as many images are 3.3E
+        harden(model, from_loader(data, 10), threat=THREAT, recipe=half, budget="4E", on_step=told.append)
+    assert "one epoch costs 3E and its validations at least" in caught.value.seen
+    assert "times as large" in caught.value.instead
+    assert "fewer validations" in caught.value.instead
+    assert told == []
+    with pytest.raises(InputError) as caught:  # those of a network that stands for some steps cost more
+        harden(model, from_loader(data, 10), threat=THREAT, recipe=half, budget="6.6E", on_step=told.append)
+    assert "of an epoch beside the" in caught.value.seen
+    assert "fewer validations" in caught.value.instead
+    assert told
+    enough = harden(
+        model, from_loader(data, 10), threat=THREAT, recipe=replace(half, validations=1), budget="6.6E"
+    )
+    assert enough.origin.stages[0].epochs_equivalent >= 6.6
 
 
 def test_training_images_among_the_test_images_are_refused_with_their_places(

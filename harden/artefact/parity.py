@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 import numpy as np
 import torch
@@ -95,8 +95,7 @@ def _reference(model: Classifier, image: Tensor) -> Reference:
     single = deployed(model)
     try:
         y32, again = single(image).numpy(), single(image).numpy()
-        if not np.isfinite(y32).all():
-            raise ExportError("logits that are not finite", "a number for each class", _ADVICE)
+        _check_finite(y32)
         apart = float(np.abs(again - y32).max())
         if apart > _ROUNDING * 2.0**-23 * float(np.abs(y32).max()):
             seen = f"a network whose logits differ by {apart:.3g} when it is asked twice"
@@ -106,13 +105,28 @@ def _reference(model: Classifier, image: Tensor) -> Reference:
         if ran_out_of_memory(error):
             raise
         raise _fails("a network", len(image), error) from error
-    if not np.isfinite(found.logits).all():
-        raise ExportError("logits that are not finite", "a number for each class", _ADVICE)
+    _check_finite(found.logits)
     if found.own > _OWN_LIMIT * found.scale:
         kinds = "float32 and float64" if found.precision == "float64" else "several executions in float32"
         seen = f"a network whose logits in {kinds} differ by {found.own:.3g} of {found.scale:.3g}"
         raise ExportError(seen, f"at most {_OWN_LIMIT * found.scale:.3g}", _ADVICE)
     return found
+
+
+def _check_finite(logits: NDArray[np.floating[Any]]) -> None:
+    """Refuse logits (N, K) that are no numbers; classes that are masked with -inf are named."""
+    finite = np.isfinite(logits)
+    if finite.all():
+        return
+    masked = (logits == -np.inf) & finite.any(1, keepdims=True)
+    if not (finite | masked).all():
+        raise ExportError("logits that are not finite", "a number for each class", _ADVICE)
+    classes = ", ".join(str(each) for each in masked.any(0).nonzero()[0][:5])
+    raise ExportError(
+        f"logits of -inf for class {classes} on {masked.any(1).sum()} of {len(logits)} images",
+        "a number for each class, or no distance to the network is defined",
+        "mask the class with -1e4, or leave it out of the network",
+    )
 
 
 def _answer(session: Runtime, image: Tensor, shape: tuple[int, ...]) -> NDArray[np.float32]:

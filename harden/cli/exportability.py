@@ -15,15 +15,18 @@ from harden.data import from_loader
 def check_export(ready: Ready) -> Exportability:
     """Export the network as it is before training, say how that went, and keep nothing.
 
+    Where the run is to prove, the file is also read as proofs read it.
+
     Raises:
         HardenError: a run would train it, and then refuse to export it.
     """
     x, y = first_images(from_loader(ready.test, ready.batch_size))
-    found = check_exportable(ready.model, x, y, ready.options.threat)
-    parity = found.parity
+    proofs = ready.options.search is not None
+    found = check_exportable(ready.model, x, y, ready.options.threat, proofs=proofs)
+    parity, bounded = found.parity, "; every operation has a rule for bounds" if proofs else ""
     say(
         f"export    tried before training, in {found.seconds:.1f} s: logits within {parity.max_error:.1e} "
-        f"of the network's, {parity.tolerance:.1e} allowed",
+        f"of the network's, {parity.tolerance:.1e} allowed{bounded}",
     )
     return found
 

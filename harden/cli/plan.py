@@ -19,7 +19,7 @@ from harden.hardening import stages
 from harden.models import float32_copy
 from harden.models.memory import ran_out_of_memory
 from harden.training import Budget, Stage
-from harden.training.first_epoch import CLEARLY, too_small
+from harden.training.first_epoch import CLEARLY, left_for_training, too_small
 from harden.training.fitting import Pace, pace, peak_memory
 
 _CURVE_STEPS, _CURVE_RUNGS = 20, 5
@@ -83,9 +83,8 @@ def _stage(stage: Stage, number: int, measured: Pace, evaluation: EvaluationPace
     budget = whole.part(1 - ready.recipe.pretrain_share) if number else stage.budget
     passes = _passes(budget, measured, images)
     epochs = passes / (measured.passes_per_image * images)
-    # In seconds it is an estimate, and the run itself refuses what misses by less.
-    if stage.name == "finetune" and epochs < (CLEARLY if budget.unit == "s" else 1 - 1e-6):
-        raise too_small(replace(stage, budget=budget), epochs)
+    if stage.name == "finetune":
+        _check_an_epoch(replace(stage, budget=budget, images=images), epochs, ready)
     seconds = passes / measured.passes
     beside = stage.name == "finetune" and budget.unit == "epochs"
     if beside:
@@ -93,6 +92,17 @@ def _stage(stage: Stage, number: int, measured: Pace, evaluation: EvaluationPace
         extra = ready.recipe.validations * ready.held_out * evaluation.per_image(steps=10, restarts=1) / 2
         passes, seconds = passes + extra, seconds + extra / evaluation.passes
     return Estimate(stage.name, passes, measured.passes, seconds, beside)
+
+
+def _check_an_epoch(stage: Stage, epochs: float, ready: Ready) -> None:
+    """Refuse a budget that pays for too few epochs; in E, beside the least that its validations take."""
+    held_out = ready.held_out if stage.validations else 0
+    # A step of a batch: at most so much of the budget as the batch is of all its epochs.
+    step = min(1.0, ready.batch_size / (epochs * stage.images))
+    left = left_for_training(stage, stage.images, held_out, step)
+    # In seconds it is an estimate, and the run itself refuses what misses by less.
+    if epochs * left < (CLEARLY if stage.budget.unit == "s" else 1 - 1e-6):
+        raise too_small(stage, epochs * left, stage.budget.amount * (1 - left))
 
 
 def _passes(budget: Budget, measured: Pace, images: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final, final
 
 import onnx
@@ -67,29 +68,64 @@ def exported(
 def _exported(module: Deployed, image_shape: tuple[int, int, int], *, optimised: bool) -> onnx.ModelProto:
     example = torch.rand(TRACE_BATCH, *image_shape, generator=torch.Generator().manual_seed(0))
     _run(module, example)
-    _hide_scripts_(module)
-    return translated(captured(module, example), optimised=optimised)
+    hidden = _hide_scripts_(module)
+    program = captured(module, example)
+    closing = next((part.name for part in hidden if part.sizes.closed), None)
+    if closing is not None and not program.range_constraints:
+        raise ExportError(
+            f"a network whose scripted part {closing!r} makes the number of images a constant",
+            "a part for any batch size",
+            "write x.flatten(1) for x.view(x.size(0), -1) in it, or pass it without torch.jit.script",
+        )
+    return translated(program, optimised=optimised)
+
+
+@final
+@dataclass
+class _Sizes:
+    """What a part does to sizes: torch restores what a module itself keeps while it is captured."""
+
+    closed: bool = False
 
 
 @final
 class _Hidden(nn.Module):
-    """A scripted part, whose weights the exporter would not take for parameters: they become constants."""
+    """A scripted part, whose weights the exporter would not take for parameters: they become constants.
 
-    def __init__(self, part: nn.Module) -> None:
+    Attributes:
+        name: of the part in the network.
+        sizes: whether some that were free before the part are numbers behind it: to a script all are.
+    """
+
+    def __init__(self, part: nn.Module, name: str) -> None:
         super().__init__()
-        self.part = (part,)
+        self.part, self.name, self.sizes = (part,), name, _Sizes()
 
     def forward(self, *given: object) -> object:
         """What the part gives."""
-        return self.part[0](*given)
+        free = _free_sizes(given)
+        found = self.part[0](*given)
+        self.sizes.closed |= _free_sizes(given) < free
+        return found
 
 
-def _hide_scripts_(module: nn.Module) -> None:
+def _free_sizes(given: tuple[object, ...]) -> int:
+    """How many sizes of tensors are no numbers, while a program is captured."""
+    sizes = [size for value in given if isinstance(value, Tensor) for size in value.shape]
+    return sum(isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None for size in sizes)
+
+
+def _hide_scripts_(module: nn.Module, above: str = "") -> list[_Hidden]:
+    """Put a `_Hidden` in the place of each scripted part, and give them."""
+    found: list[_Hidden] = []
     for name, part in list(module.named_children()):
         if isinstance(part, torch.jit.ScriptModule):
-            setattr(module, name, _Hidden(part))
+            path = f"{above}{name}".removeprefix("model.").removeprefix("network.")
+            found.append(_Hidden(part, path))
+            setattr(module, name, found[-1])
         else:
-            _hide_scripts_(part)
+            found += _hide_scripts_(part, f"{above}{name}.")
+    return found
 
 
 @torch.no_grad()

@@ -178,7 +178,7 @@ def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep 
         for record in training:
             if whole is not None:
                 if record.step == 1:
-                    check_budget(stage, images, record)
+                    check_budget(stage, images, record, len(held_out) if recipe.validations else 0)
                 with _discarding(keeper):
                     whole.see(record)
             line = account.add(record)

@@ -14,6 +14,7 @@ from harden.models import Classifier, untouched
 from harden.objectives import ChecksFirst, Objective
 from harden.pixels import check_pixels
 from harden.threats import Threat
+from harden.training.first_epoch import left_for_training
 from harden.training.stage import Stage, StepRecord
 
 _ROUNDING = 64 * 2.0**-23
@@ -89,28 +90,33 @@ def check_repeatable(model: Classifier, source: Source) -> None:
         )
 
 
-def check_budget(stage: Stage, source: Source, record: StepRecord) -> None:
+def check_budget(stage: Stage, source: Source, record: StepRecord, held_out: int = 0) -> None:
     """Look at the cost of a step: a stage that ends before it has seen each image once trains on a part.
 
     Args:
         stage: whose budget is looked at; one in seconds can't be foretold, and passes.
         source: the images of the stage.
-        record: of the first step; where it has a validation, a budget in E passes.
+        record: of the first step.
+        held_out: images of each validation, which a budget in E pays for; 0 for none.
 
     Raises:
-        InputError: the budget is below one epoch, with one that is not.
+        InputError: the budget is certainly below one epoch, with one that is not.
     """
-    images, unit = stage.images or len(source), stage.budget.unit
-    # Epochs cost what they are called; the passes of a first step may hold those of a validation.
-    if unit == "s" or (unit == "E" and record.robust is not None):
+    images, unit, amount = stage.images or len(source), stage.budget.unit, stage.budget.amount
+    if unit == "s":
         return
-    per_image = 1.0 if unit == "epochs" else record.passes * images / record.examples
-    epoch = per_image * len(source) / images
-    if stage.budget.amount < epoch * (1 - 1e-9):
+    # Epochs cost what they are called.
+    step = (record.passes - record.validating) * (unit == "E")
+    epoch = (step / record.examples if step else 1 / images) * len(source)
+    validating = amount * (1.0 - left_for_training(stage, images, held_out, step / amount))
+    if amount - validating < epoch * (1 - 1e-9):
+        beside = f" and its validations at least {validating:.2g}E" if validating else ""
         raise InputError(
-            f"a budget of which {stage.name} gets {stage.budget}, where one epoch costs {epoch:.3g}{unit}",
+            f"a budget of which {stage.name} gets {stage.budget}, where one epoch costs {epoch:.3g}{unit}"
+            f"{beside}",
             "at least one epoch to fine-tune in",
-            f"write a budget {epoch / stage.budget.amount:.3g} times as large, or fewer steps in the attack",
+            f"write a budget {(epoch + validating) / amount:.3g} times as large, "
+            "or fewer steps in the attack" + (", or fewer validations" if validating else ""),
         )
 
 

@@ -106,6 +106,7 @@ class StepRecord:
         robust: accuracy under the validation attack there.
         best: whether these are the best weights so far.
         examples: images of this stage that went through the optimiser so far.
+        validating: those of `passes` that validations took.
     """
 
     stage: str
@@ -120,3 +121,4 @@ class StepRecord:
     robust: float | None = None
     best: bool = False
     examples: int = 0
+    validating: float = 0.0

@@ -47,7 +47,7 @@ class How:
 @final
 @dataclass(slots=True)
 class Position:
-    """Where a stage is: optimiser steps, epochs, batches taken from this one, steps before it, and so on."""
+    """Where a stage is: steps, epochs, batches taken of this one, steps before it, passes of validations."""
 
     step: int = 0
     epoch: int = 0
@@ -56,6 +56,7 @@ class Position:
     examples: int = 0
     validated: int = 0
     progress: float = 0.0
+    validating: float = 0.0
 
 
 @final
@@ -76,14 +77,7 @@ class StageRun:
     """What one call of `train` carries from step to step."""
 
     @plain()
-    def __init__(
-        self,
-        stage: Stage,
-        model: Classifier,
-        source: Source,
-        threat: Threat,
-        how: How,
-    ) -> None:
+    def __init__(self, stage: Stage, model: Classifier, source: Source, threat: Threat, how: How) -> None:
         check_alone()  # one of several processes would wait for the others, below, and hear no signal
         self.stage, self.model, self.source, self.threat = stage, model, source, threat
         self.validation, self.seed = how.validation, how.seed
@@ -206,6 +200,7 @@ class StageRun:
             passes=self.meter.passes / self.images,
             seconds=self._seconds(),
             examples=at.examples,
+            validating=at.validating / self.images,
         )
 
     def finish(self) -> None:
@@ -262,7 +257,7 @@ class StageRun:
         if validation is None:
             return record
         average = nullcontext() if self.average is None else self.average.applied(self.model)
-        began = self._seconds()
+        began, passes = self._seconds(), self.meter.passes
         with average, counting(self.meter):
             found = unchecked(
                 self.model,
@@ -281,6 +276,7 @@ class StageRun:
             if best:
                 self.best, self.best_weights = score, weights_of(self.model)
         self._validating = self._seconds() - began
+        self.at.validating += self.meter.passes - passes
         return replace(record, clean=score[2], robust=score[1], best=best)
 
     def _restore_flags(self) -> None:

@@ -94,6 +94,44 @@ def branching(x: Tensor) -> Tensor:
     return x if bool(x.sum() > 0) else -x
 
 
+def test_what_has_no_rule_for_bounds_is_refused_where_proofs_are_wanted() -> None:
+    x, y = data()
+    for step, operation in ((torch.sin, "Sin"), (lambda x: x.softmax(1), "Softmax")):
+        check_exportable(classifier(step), x, y, THREAT)
+        for _ in range(2):  # what passed without proofs has not passed with them
+            with pytest.raises(ExportError) as refused:
+                check_exportable(classifier(step), x, y, THREAT, proofs=True)
+            assert "nothing can be proved (" in refused.value.seen
+            assert operation in refused.value.seen
+            assert refused.value.instead.endswith("leave out --prove: attacks need no bounds")
+            assert "\n" not in str(refused.value)
+    check_exportable(classifier(torch.relu), x, y, THREAT, proofs=True)
+
+
+@pytest.mark.parametrize("images", ["all", "some"])
+def test_a_class_masked_with_minus_infinity_is_named(images: str) -> None:
+    """The answer is still the largest logit, but margins, their losses and the gate's distance have none."""
+
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(64, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            chosen = torch.ones_like(x[:, 0, 0, :1]) if images == "all" else x[:, 0, 0, :1]
+            hidden = (chosen > 0.5) & torch.tensor([False, False, True, False])
+            logits: Tensor = self.fc(x.flatten(1))
+            return logits.masked_fill(hidden, -torch.inf)
+
+    x, y = data()
+    count = 15 if images == "all" else int((x[:, 0, 0, 0] > 0.5).sum())
+    assert 0 < count <= 15
+    with pytest.raises(ExportError) as refused:
+        check_exportable(Classifier(Masked()), x, y, THREAT)
+    assert refused.value.seen == f"logits of -inf for class 2 on {count} of 15 images"
+    assert refused.value.instead == "mask the class with -1e4, or leave it out of the network"
+
+
 REFUSED: dict[str, tuple[Step, str, str, str]] = {
     "an operator": (torch.lgamma, "aten.lgamma in the forward of Net", "torch.onnx has ONNX", "a polynomial"),
     "an operator in a part": (

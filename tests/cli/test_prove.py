@@ -47,3 +47,25 @@ def test_what_makes_no_sense(
     assert answer.code == 2
     assert seen in answer.err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_has_no_rule_for_bounds_is_refused_before_training(
+    harden: Harden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sine_nets.py").write_text(
+        "from torch import nn\n"
+        "class Sine(nn.Module):\n"
+        "    def forward(self, x): return x.sin()\n"
+        "def net(num_classes): return nn.Sequential(nn.Flatten(), Sine(), nn.Linear(64, num_classes))\n"
+    )
+    words = ("run", *FAST, "--model", "sine_nets:net", "--budget", "3epochs", "--out", tmp_path / "out")
+    for more in (("--dry-run",), ()):
+        answer = harden(*words, "--prove", "ibp", *more)
+        assert (answer.code, answer.err.count("\n")) == (2, 1)
+        assert "nothing can be proved (a graph with what can't be read: Sin" in answer.err
+        assert "leave out --prove" in answer.err
+        assert not (tmp_path / "out").exists()
+        assert "finetune" not in answer.out
+    answer = harden(*words, "--dry-run")
+    assert answer.code == 0, answer.err

@@ -9,7 +9,7 @@ import pytest
 from harden.errors import InputError
 from harden.objectives import Standard
 from harden.training import Budget, Stage, StepRecord
-from harden.training.first_epoch import FirstEpoch
+from harden.training.first_epoch import FirstEpoch, left_for_training
 
 IMAGES = 1001
 
@@ -53,15 +53,56 @@ def test_what_misses_by_less_is_refused_at_the_end() -> None:
     whole.end(record(50, 1.0, 1000))  # a last batch of one image is dropped
 
 
-def test_passes_are_judged_at_the_end_where_a_validation_fell_into_the_first_step() -> None:
-    for robust in (None, 0.1):
-        whole = FirstEpoch(stage("5E"), IMAGES)
-        whole.see(record(1, 0.3, 128, robust))
-        if robust is None:  # `check_budget` has judged by this step
-            whole.end(record(4, 1.0, 512))
-        else:
-            with pytest.raises(InputError, match=r"0\.51 of an epoch"):
-                whole.end(record(4, 1.0, 512))
+def test_passes_are_judged_at_the_end_too_since_validations_take_some() -> None:
+    whole = FirstEpoch(stage("5E"), IMAGES)
+    whole.see(record(1, 0.3, 128))
+    with pytest.raises(InputError) as refused:
+        whole.end(replace(record(4, 1.0, 512), validating=3.5))
+    assert refused.value.seen == (
+        "a budget of which finetune gets 5E, which is 0.51 of an epoch beside the 3.5E of validations"
+    )
+    assert refused.value.instead == (
+        "write a budget 1.95 times as large, or fewer steps in the training attack, "
+        "or fewer validations: Recipe(validations=1)"
+    )
+    whole.end(record(8, 1.0, 1001))
+
+
+def test_a_budget_in_passes_is_refused_where_the_rest_can_no_longer_reach_an_epoch() -> None:
+    """One pass an image and 0.35E for each of three validations, in 1.5E: 0.6 of an epoch at their pace."""
+
+    def seen(step: int, examples: int, validations: int) -> StepRecord:
+        passes, validating = examples / (IMAGES - 1), 0.35 * validations
+        spent = passes + validating
+        return replace(record(step, spent / 1.5, examples), passes=spent, validating=validating)
+
+    whole = FirstEpoch(stage("1.5E"), IMAGES)
+    for step in range(1, 7):
+        whole.see(seen(step, 50 * step, 1))  # 1.15E would pay for the epoch
+    with pytest.raises(InputError, match=r"0\.\d+ of an epoch beside the 0\.7E of validations"):
+        whole.see(seen(7, 350, 2))  # 0.8E are left of 1.5
+
+
+@pytest.mark.parametrize("validations", [1, 3, 10, 100])
+@pytest.mark.parametrize("held_out", [1, 20, 100])
+@pytest.mark.parametrize("size", [1, 8, 50])
+@pytest.mark.parametrize("dearer", [1, 2, 33])
+def test_what_is_left_for_training_is_never_more_than_the_bound(
+    validations: int, held_out: int, size: int, dearer: int
+) -> None:
+    """Against the loop's own rule for when a validation is due, at any cost of a validation."""
+    images, each, amount = 100, 3.0, 6.0
+    given = replace(stage(f"{amount}E"), validations=validations)
+    step, cost = size * each / images, dearer * held_out / 3 / images
+    spent = trained = validated = 0.0
+    while spent < amount:
+        spent, trained = spent + step, trained + step
+        due = int(min(1.0, spent / amount) * validations)
+        if due > validated or spent >= amount:
+            validated, spent = due, spent + cost
+    bound = left_for_training(given, images, held_out, step / amount)
+    assert trained <= bound * amount * (1 + 1e-9) or bound == 1.0
+    assert 0 < bound <= 1
 
 
 def test_epochs_are_what_they_are_called_and_no_step_is_no_answer() -> None:

@@ -90,6 +90,27 @@ class ScriptedPart(Body):
         return self.part(x)
 
 
+class ScriptedAndMeasured(ScriptedPart):
+    """`len(x)` where torch.export reads no bytecode, since it reads none of a script."""
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(torch.relu(self.hidden(self.step(torch.relu(self.conv(x))).view(len(x), -1))))
+
+
+class Flattened(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.view(x.size(0), -1)
+
+
+class ScriptedSizes(ScriptedPart):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tail = script(Flattened())
+
+    def step(self, x: Tensor) -> Any:
+        return self.tail(self.part(x))
+
+
 class Straight(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Any:
@@ -212,6 +233,10 @@ ENTRIES: dict[str, Entry] = {
     "double logits": Entry(Doubled),
     "a scripted function": Entry(Scripted),
     "a scripted part": Entry(ScriptedPart),
+    "a scripted part and len": Entry(ScriptedAndMeasured),
+    "a scripted part that reads sizes": Entry(
+        ScriptedSizes, refused="whose scripted part 'tail' makes the number of images a constant"
+    ),
     "checkpointed": Entry(Checkpointed),
     "Lightning": Entry(Lightning),
     "checked shapes": Entry(Checked),
