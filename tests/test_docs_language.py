@@ -1,0 +1,94 @@
+"""The documentation can be read and typed: the field's words, short lines, module paths that resolve."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"])
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+CODE = re.compile(r"`[^`\n]+`")
+
+# `harden.toml` is a file, not a module.
+PATH = re.compile(r"(?<![\w./])harden(?:\.[A-Za-z_]\w*)+(?![\w/])")
+FILES = {"harden.toml"}
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def _attributes() -> dict[str, set[str]]:
+    """The dotted paths below `harden` in code of the pages, each with the pages that have it.
+
+    Imports are left out: those the blocks' own tests run, and they reach modules that an attribute does not.
+    """
+    found: dict[str, set[str]] = {}
+    for page in PAGES:
+        text = page.read_text()
+        code = CODE.findall(FENCE.sub("", COMMENT.sub("", text)))
+        for language, block in FENCE.findall(text):
+            if language == "python":
+                code += [line for line in block.splitlines() if not line.startswith(("from ", "import "))]
+        for path in (path for part in code for path in PATH.findall(part)):
+            if path not in FILES:
+                found.setdefault(path, set()).add(_name(page))
+    return found
+
+
+# Each path in a process of its own, forked where `import harden` is all of harden that was imported.
+# What harden imports from others is loaded before, for speed.
+RESOLVE = """
+import os, sys
+import numpy, onnx, onnxruntime, torch
+import harden
+
+failed = 0
+for path in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        value = harden
+        try:
+            for name in path.split(".")[1:]:
+                value = getattr(value, name)
+        except AttributeError as error:
+            print(f"{path}: {error}", flush=True)
+            os._exit(1)
+        os._exit(0)
+    failed += os.waitpid(child, 0)[1] != 0
+sys.exit(failed != 0)
+"""
+
+
+def test_module_paths_of_the_pages_resolve_after_import_harden_alone() -> None:
+    paths = _attributes()
+    assert {"harden.bounds", "harden.graph.read", "harden.threats.ChannelLinf"} <= set(paths)
+    command = [sys.executable, "-c", RESOLVE, *sorted(paths)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+
+
+def _imports() -> list[tuple[str, str, str]]:
+    found = []
+    for page in PAGES:
+        for language, block in FENCE.findall(page.read_text()):
+            if language == "python":
+                for node in ast.walk(ast.parse(block)):
+                    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("harden"):
+                        found += [(_name(page), node.module or "", each.name) for each in node.names]
+    return found
+
+
+def test_names_that_the_pages_import_are_there() -> None:
+    found = _imports()
+    assert len(found) > 20
+    for page, module, name in found:
+        scope: dict[str, object] = {}
+        exec(f"from {module} import {name}", scope)
+        assert name in scope, page
