@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--harden-max-images", type=int, default=0, metavar="N", help="Check on a fixed sample of N images."
     )
     group.addoption(
-        "--harden-black-box", action="store_true", help="Leave graphs unread, ask files for scores alone."
+        "--harden-black-box", action="store_true", help="Do not read graphs, query the scores of files alone."
     )
 
 

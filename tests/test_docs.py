@@ -119,6 +119,14 @@ def test_python_blocks_run_in_order(
     assert "robust accuracy, by attack" in printed
     assert "no proof was attempted" in printed
     assert verify(["out"]) == 0
+    # What other pages do with such a folder.
+    images, labels = next(iter(toys["test_loader"]))
+    names: dict[str, Any] = {"harden": harden, "images": images[:2], "labels": labels[:2]}
+    for other in ("certificate.md", "bounds.md"):
+        code = _blocks(ROOT / "docs" / other, "python")[0]
+        exec(compile(code, other, "exec", dont_inherit=True), names)
+    assert names["verification"].ok
+    assert capsys.readouterr().out.endswith("of 2 proved\n")
 
 
 def test_the_section_for_devices_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,6 +141,19 @@ def test_the_section_for_devices_runs(capsys: pytest.CaptureFixture[str]) -> Non
     printed = capsys.readouterr().out
     assert "Rate(clean=" in printed
     assert "pixelate" in printed
+
+
+def test_the_first_blocks_of_the_evaluation_page_run(capsys: pytest.CaptureFixture[str]) -> None:
+    net, other = (harden.Classifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 10))) for _ in range(2))
+    part = load("digits").test.batch(torch.arange(6))
+    loader = DataLoader(TensorDataset(part.x, part.y), batch_size=6)
+    names: dict[str, Any] = {"harden": harden, "model": net, "other": other, "test_loader": loader}
+    blocks = [code for code in _blocks(ROOT / "docs" / "evaluation.md", "python") if "hardened" not in code]
+    for code in blocks[:3]:
+        exec(compile(code, "docs/evaluation.md", "exec", dont_inherit=True), names)
+    assert [attempt.name for attempt in names["attempts"]] == ["square", "rays", "transfer", "averaged"]
+    assert len(names["results"]) == 3
+    assert "(n = 6)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

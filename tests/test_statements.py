@@ -83,6 +83,13 @@ def test_the_test_that_a_page_names_is_there(page: str, name: str) -> None:
     assert function in {each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)}, name
 
 
+def test_pages_with_promises_name_what_holds_them() -> None:
+    marked = {page for kind in ("holds", "test") for page, _ in _marks(kind)}
+    named = "guide data models threat-models evaluation bounds certificate ci design"
+    assert marked >= {"README.md", "SECURITY.md", *(f"docs/{name}.md" for name in named.split())}
+    assert len(_marks("holds")) + len(_marks("test")) >= 80
+
+
 def _items(page: str, heading: str) -> Iterator[str]:
     """The items of a section's list."""
     section = (ROOT / page).read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]

@@ -20,7 +20,8 @@ BaselineToCheck = Annotated[
     ),
 ]
 BenchFile = Annotated[
-    str, typer.Option("--bench", help="Also: times beside those of this ONNX file, measured in this job.")
+    str,
+    typer.Option("--bench", help="Also: compare times with those of this ONNX file, measured in this job."),
 ]
 BenchRounds = Annotated[int, typer.Option("--bench-rounds", help="How often both are timed.")]
 BenchMargin = Annotated[str, typer.Option("--bench-margin", help="By how much slower is too slow: 10%.")]

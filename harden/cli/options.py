@@ -174,7 +174,8 @@ RadiusSteps = Annotated[
     typer.Option("--radius-steps", help="Steps of the bisection of each image's radius; 0 for eps alone."),
 ]
 ProofAttacks = Annotated[
-    str, typer.Option("--attacks", help="pgd | quick | standard | thorough: what looks for counterexamples.")
+    str,
+    typer.Option("--attacks", help="pgd | quick | standard | thorough: what searches for counterexamples."),
 ]
 ProofMinutes = Annotated[
     float | None,
@@ -183,13 +184,13 @@ ProofMinutes = Annotated[
 Twin = Annotated[
     str,
     typer.Option(
-        help="Of an ONNX file: another model, as for --model, whose gradients attacks climb too; the options "
-        "for models are then its own."
+        help="Of an ONNX file: another model, as for --model, whose gradients the attacks use too; the "
+        "options for models are then its own."
     ),
 ]
 BlackBox = Annotated[
     bool,
-    typer.Option("--black-box", help="Of an ONNX file: leave its graph unread, ask it for scores alone."),
+    typer.Option("--black-box", help="Of an ONNX file: do not read its graph, query its scores alone."),
 ]
 Prove = Annotated[
     str,

@@ -1,5 +1,6 @@
 """Measures a classifier: clean accuracy, and robust accuracy as the worst case over attacks."""
 
+from harden.evaluation import report as report
 from harden.evaluation.attempts import Attempt
 from harden.evaluation.calibrated import CalibrationRecord, calibration_of
 from harden.evaluation.calibration import Calibration, Reliability, adaptive_ece, confidences

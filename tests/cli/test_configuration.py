@@ -200,7 +200,7 @@ def test_the_guides_file_is_one(tmp_path: Path) -> None:
         "data": "npz:scans.npz",
         "eps": "4/255",
         "test_images": 500,
-        "steps": 100,
+        "minutes": 10.0,
     }
 
 
