@@ -80,10 +80,21 @@ class Artefact:
         """Logits (N, K) of images (N, C, H, W), floating, with pixels in [0, 1].
 
         Raises:
-            InputError: the pixels leave [0, 1], the shape is another, or the file exceeds a limit
+            InputError: it is no array, the pixels leave [0, 1], the shape is another, or the file exceeds a limit
                 (`Artefact.session`).
         """
-        images = np.asarray(x)
+        try:
+            images = np.asarray(x)
+        except (
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # ragged lists; tensors with gradients, on devices
+            raise InputError(
+                f"images that are no array ({one_line(str(error))[:160]})",
+                "a numpy array (N, C, H, W)",
+                "write x.detach().cpu().numpy() of a tensor, and bring all images to one size",
+            ) from error
         if not np.issubdtype(images.dtype, np.floating):
             raise InputError(f"images of dtype {images.dtype}", "float pixels in [0, 1]", "divide by 255")
         if images.size and not (images.min() >= -_TOLERANCE and images.max() <= 1 + _TOLERANCE):

@@ -10,12 +10,15 @@ Shape = tuple[int, ...]
 def filled(size: Sequence[int | None], image: Shape) -> Shape | None:
     """An input's size, None where the file leaves it open, with the numbers of images (C, H, W).
 
-    Channels come first where both orders fit; images of one channel may be a row. None where no order fits.
+    Channels come first where both orders fit; images of one channel may be a row. Inputs of another rank have
+    one order. None where no order fits.
     """
-    channels, height, width = image
-    orders: list[Shape] = [image, (height, width, channels)]
-    if channels == 1:
-        orders.append((height * width,))
+    orders: list[Shape] = [image]
+    if len(image) == 3:
+        channels, height, width = image
+        orders.append((height, width, channels))
+        if channels == 1:
+            orders.append((height * width,))
     for order in orders:
         if len(order) == len(size) and all(own in (None, got) for own, got in zip(size, order, strict=True)):
             return order

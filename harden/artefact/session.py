@@ -43,6 +43,11 @@ class Session:
         tried: whether one that harden exported has to answer an image in a limited process first as well:
             wherever it was not exported by this process.
 
+    Attributes:
+        classes: how many numbers the file gives for an image.
+        answer_shape: in which shape it gives them: (K,), or another of as many.
+        takes_any_size: whether sizes that the file leaves open are those of the images.
+
     Raises:
         InputError: it is no such graph, exceeds a limit of memory or time, or the file cannot be read.
     """
@@ -86,7 +91,9 @@ class Session:
         self.takes_any_size = False
         self._batch: int | None = None
         self._names = (INPUT, OUTPUT)
+        self.answer_shape: tuple[int, ...] = ()
         self._image_shape, self.classes = self._ports()
+        self.answer_shape = self.answer_shape or (self.classes,)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -136,16 +143,16 @@ class Session:
         if size is None:
             return None
         self._batch = image[0] if type(image[0]) is int and image[0] > 0 else None
-        classes = _known(logits[1:]) if logits else None
-        return size, self._counted(size) if classes is None else math.prod(classes)
+        self.answer_shape = (_known(logits[1:]) if logits else None) or self._looked_at(size)
+        return size, math.prod(self.answer_shape)
 
-    def _counted(self, size: tuple[int, ...]) -> int:
-        """How many logits an image gets, where the file does not say."""
+    def _looked_at(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of what an image gets, where the file does not say."""
         images = np.zeros((self._batch or 1, *size), dtype=np.float32)
         found = self._answer(images)
         if not found.ndim or len(found) != len(images) or not found.size:
             raise self._unlike(found.shape, len(images), "K")
-        return found.size // len(images)
+        return found.shape[1:]
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits (N, K) of images (N, C, H, W) in [0, 1].

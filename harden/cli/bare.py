@@ -46,7 +46,17 @@ _BLACK_BOX = "write --black-box, which evaluate, baseline update and check take:
 
 
 def classes_of(session: Session) -> int:
-    """How many classes a file tells apart: one logit tells two apart."""
+    """How many classes a file tells apart: one logit tells two apart.
+
+    Raises:
+        InputError: it gives no logits (K,), but a map or a table of numbers for each image.
+    """
+    if sum(size > 1 for size in session.answer_shape) > 1:
+        raise InputError(
+            f"a file that gives an answer of shape {session.answer_shape} for each image",
+            "a classifier's logits, (K,)",
+            "export a network with one logit for each class; segmentation and detection are not covered",
+        )
     return max(session.classes, 2)
 
 

@@ -96,6 +96,14 @@ def test_what_are_no_pixels_is_refused(issued: Path, images: object, instead: st
     assert instead in caught.value.instead
 
 
+def test_what_is_no_array_is_refused(issued: Path) -> None:
+    artefact = Artefact(issued)
+    for images in ([[[0.5]], [[0.5, 0.5]]], torch.rand(1, 1, 8, 8, requires_grad=True)):
+        with pytest.raises(InputError, match=r"no array .*expected a numpy array .*x\.detach") as caught:
+            artefact(images)  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+
+
 def test_an_empty_batch_has_no_logits(issued: Path) -> None:
     assert harden.load(issued)(np.zeros((0, 1, 8, 8), np.float32)).shape == (0, 10)
 

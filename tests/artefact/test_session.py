@@ -98,3 +98,47 @@ def test_names_that_are_no_text_are_refused(traced: bytes) -> None:
     assert traced.count(b"image") >= 2
     with pytest.raises(InputError, match=r"(UTF-8|does not load|does not parse).*; expected an "):
         Session(traced.replace(b"image", b"\xff\x80\xffge"))
+
+
+def foreign_of(given: list[int | str], answer: list[int | str], node: str = "Identity") -> bytes:
+    """Another's graph of one node."""
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", given), ("y", answer))
+    ]
+    graph = helper.make_graph([helper.make_node(node, ["x"], ["y"])], "net", ports[:1], ports[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+@pytest.mark.parametrize(
+    ("given", "image", "shape"),
+    [
+        (["b", "n"], (5,), (5,)),
+        (["b", "n"], (1, 2, 3), (6,)),
+        (["b", "h", "w", 3], (3, 4, 5), (4, 5, 3)),
+        (["b", 3, "h", "w"], (3, 4, 5), (3, 4, 5)),
+        (["b", "n", "m"], (4, 5), (4, 5)),
+    ],
+)
+def test_open_sizes_are_those_of_the_images(
+    given: list[int | str], image: tuple[int, ...], shape: tuple[int, ...]
+) -> None:
+    session = Session(foreign_of(given, given), exported=False, image_shape=image)
+    assert session.takes_any_size
+    assert (session.image_shape, session.answer_shape) == (shape, shape)
+    assert session(np.ones((2, *shape), dtype=np.float32)).shape == (2, session.classes)
+
+
+@pytest.mark.parametrize("image", [None, (3,), (2, 4, 5)])
+def test_sizes_that_no_image_fits_are_refused(image: tuple[int, ...] | None) -> None:
+    given: list[int | str] = ["b", 3, "h", "w"]
+    with pytest.raises(InputError, match=r"expected images \(batch, \.\.\.\) -> logits \(batch, K\)"):
+        Session(foreign_of(given, given), exported=False, image_shape=image)
+
+
+def test_a_number_for_the_whole_batch_is_no_logits() -> None:
+    session = Session(foreign_of([2, 3, 4], ["a", "k", 1], "ReduceMean"), exported=False)
+    with pytest.raises(InputError, match=r"gives \(1, 1, 1\) for 2 images; expected logits \(2, 1\)"):
+        session(np.ones((2, 3, 4), dtype=np.float32))

@@ -154,3 +154,23 @@ def test_other_classes_files_in_two_and_unknown_operators(harden: Harden, file: 
     answer = harden("certify", tmp_path / "sine.onnx", "--data", "digits")
     assert answer.code == 2
     assert "Sin (no rule)" in answer.err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "certify"])
+def test_a_map_of_classes_is_no_classifier(harden: Harden, tmp_path: Path, command: str) -> None:
+    """Flattened it would be of 640 classes, of which the labels name ten, and every image answered wrong."""
+    weight = onnx.numpy_helper.from_array(np.ones((10, 1, 3, 3), dtype=np.float32), "w")
+    ports = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["b", channels, 8, 8])
+        for name, channels in (("x", 1), ("y", 10))
+    ]
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
+    graph = onnx.helper.make_graph([node], "map", ports[:1], ports[1:], [weight])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "map.onnx")
+    x = np.random.default_rng(0).random((20, 8, 8, 1)).astype(np.float32)
+    np.savez(tmp_path / "test.npz", x_test=x, y_test=np.arange(20) % 10)
+    words = ("--data", f"npz:{tmp_path / 'test.npz'}", "--norm", "linf", "--eps", "1/10")
+    answer = harden(command, tmp_path / "map.onnx", *words)
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "an answer of shape (10, 8, 8) for each image; expected a classifier's logits, (K,)" in answer.err
