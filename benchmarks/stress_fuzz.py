@@ -6,7 +6,7 @@ Claim: none of the inputs makes harden crash, hang (compute for more than 5 s, o
 take 2 GB beyond an idle process, or pass as good.
 Inputs: npz data, certificate.json (raw, and sealed again as a forger would), evidence.npz and model.onnx with
 digests made to fit, weights.safetensors, described values (as in a checkpoint), options in TOML,
-VNN-LIB properties, baselines.
+VNN-LIB properties, baselines, image files (`benchmarks/fuzzing/images.py`).
 The functions that the commands call read them; every 500th goes through `harden.cli.main`.
 
 An outcome is `refused` (HardenError with one line in three parts, or a broken finding of the verifier; in a
@@ -18,7 +18,7 @@ the old counts, and its witnesses to the ball as fractions and to onnxruntime's 
 defect: it is printed, its input kept, and the script ends with 1.
 
 One JSON line a thousand cases goes to results/stress_fuzz.jsonl; cases that stand there are not run again.
-`--case N` runs one case in this process.
+`--case N` runs one case in this process; `--formats image,npz` draws from these alone, and records that.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from benchmarks.fuzzing.watch import Seen, Worker, judged, watched
 
 CHUNK = 1000
 RESULTS = Path(__file__).parent / "results" / "stress_fuzz.jsonl"
-_PACKAGES = ("harden", "numpy", "onnx", "onnxruntime", "pydantic", "safetensors", "torch")
+_PACKAGES = ("harden", "numpy", "onnx", "onnxruntime", "pillow", "pydantic", "safetensors", "torch")
 
 
 def make_seeds(folder: Path) -> None:
@@ -53,11 +53,13 @@ def make_seeds(folder: Path) -> None:
         raise RuntimeError("the seeds could not be made")
 
 
-def fuzz(numbers: list[int], seed: int, processes: int, keep: Path) -> list[Seen]:
-    """Run cases in watched processes: one result a number, by number."""
+def fuzz(
+    numbers: list[int], seed: int, processes: int, keep: Path, formats: tuple[str, ...] = ()
+) -> list[Seen]:
+    """Run cases in watched processes: one result a number, by number; of some formats alone, or of all."""
     with tempfile.TemporaryDirectory(prefix="harden-seeds-") as name:
         make_seeds(Path(name))
-        workers = [Worker(Path(name), seed, keep) for _ in range(processes)]
+        workers = [Worker(Path(name), seed, keep, formats) for _ in range(processes)]
         try:
             for at, worker in enumerate(workers):
                 worker.give(numbers[at::processes])
@@ -82,20 +84,21 @@ def summary(cases: list[Seen]) -> dict[str, Any]:
     }
 
 
-def session(n: int, seed: int, processes: int, out: Path, keep: Path) -> int:
+def session(n: int, seed: int, processes: int, out: Path, keep: Path, formats: tuple[str, ...] = ()) -> int:
     """Run the chunks that `out` lacks; 1 where a defect was found."""
     lines = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    lines = [line for line in lines if tuple(line.get("formats", ())) == formats]
     done = {line["first"] for line in lines if line["seed"] == seed}
     missing = [first for first in range(0, n, CHUNK) if first not in done]
     from harden.distribution import versions
 
     machine = {"python": platform.python_version(), "machine": platform.machine(), "processes": processes}
-    machine |= versions(_PACKAGES)
+    machine |= versions(_PACKAGES) | ({"formats": list(formats)} if formats else {})
     if not missing:
         return told(lines, n, seed)
     with tempfile.TemporaryDirectory(prefix="harden-seeds-") as name:
         make_seeds(Path(name))
-        workers = [Worker(Path(name), seed, keep) for _ in range(processes)]
+        workers = [Worker(Path(name), seed, keep, formats) for _ in range(processes)]
         try:
             for first in missing:
                 start = time.perf_counter()
@@ -134,14 +137,14 @@ def told(lines: list[dict[str, Any]], n: int, seed: int) -> int:
     return 1 if defects else 0
 
 
-def one(number: int, seed: int, keep: Path) -> int:
+def one(number: int, seed: int, keep: Path, formats: tuple[str, ...] = ()) -> int:
     """Run one case here, its input left in `keep`."""
-    from benchmarks.fuzzing.cases import Cases
+    from benchmarks.fuzzing.cases import FORMATS, Cases
 
     with tempfile.TemporaryDirectory(prefix="harden-seeds-") as name:
         make_seeds(Path(name))
         place = Path(tempfile.mkdtemp(prefix=f"case-{number}-", dir=keep))
-        seen = judged(Cases(Path(name), place, seed), number)
+        seen = judged(Cases(Path(name), place, seed, formats or FORMATS), number)
     print(f"{seen}\ninput in {place}")
     return 1 if seen.defect else 0
 
@@ -155,12 +158,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--keep", type=Path, help="where inputs that were a defect go; a temporary folder")
     parser.add_argument("--case", type=int, help="run this case alone")
+    parser.add_argument("--formats", default="", help="of these alone, with commas")
     options = parser.parse_args()
+    formats = tuple(options.formats.split(",")) if options.formats else ()
     keep = options.keep or Path(tempfile.mkdtemp(prefix="harden-defects-"))
     keep.mkdir(parents=True, exist_ok=True)
     if options.case is not None:
-        return one(options.case, options.seed, keep)
-    return session(options.n, options.seed, options.processes, options.out, keep)
+        return one(options.case, options.seed, keep, formats)
+    return session(options.n, options.seed, options.processes, options.out, keep, formats)
 
 
 if __name__ == "__main__":

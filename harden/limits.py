@@ -147,7 +147,7 @@ READING_SECONDS: Final = Limit(
     "READING_SECONDS", 300, "seconds", "to read a graph as operations; one of 6,000 nodes takes some 10"
 )
 TRIAL_SECONDS: Final = Limit(
-    "TRIAL_SECONDS", 60, "seconds", "to load a model and answer one image; 1.5 GB take some 10 on two cores"
+    "TRIAL_SECONDS", 60, "seconds", "to load a model and answer one image, for each 256 MiB of it"
 )
 
 LIMITS: Final = (

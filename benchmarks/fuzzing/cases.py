@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.fuzzing import oracle, specifications
 from benchmarks.fuzzing.binaries import npz_members, safetensors_header, witness_edit
 from benchmarks.fuzzing.graphs import graph_edit
+from benchmarks.fuzzing.images import Images
 from benchmarks.fuzzing.mutations import Mutated, UntoldError, anyhow
 from benchmarks.fuzzing.oracle import DefectError
 from benchmarks.fuzzing.seeds import TOML, network
@@ -38,7 +39,8 @@ from harden.verifier.verification import verify
 
 COMMAND_EVERY = 500
 _WEIGHTS = {"npz": 22, "certificate": 20, "evidence": 14, "onnx": 20, "safetensors": 12, "json": 8, "toml": 4}
-_WEIGHTS |= {"property": 8, "baseline": 6}
+_WEIGHTS |= {"property": 8, "baseline": 6, "image": 14}
+FORMATS = tuple(_WEIGHTS)
 _MODEL, _EVIDENCE, _CERTIFICATE = "model.onnx", "evidence.npz", "certificate.json"
 
 
@@ -57,9 +59,11 @@ class Cases:
         seeds: the folder that `seeds.write` filled.
         place: an empty folder, in which each case's input lies.
         seed: of all draws.
+        formats: of FORMATS, those that are drawn from.
     """
 
-    def __init__(self, seeds: Path, place: Path, seed: int) -> None:
+    def __init__(self, seeds: Path, place: Path, seed: int, formats: tuple[str, ...] = FORMATS) -> None:
+        self._drawn, self.images = formats, Images(place)
         self.place, self.seed, self.folder = place, seed, place / "artefact"
         files = {path.name: path.read_bytes() for path in sorted(seeds.iterdir()) if path.is_file()}
         self.good = {path.name: path.read_bytes() for path in (seeds / "artefact").iterdir()}
@@ -79,7 +83,7 @@ class Cases:
         self.formats: dict[str, Callable[[random.Random, bool], tuple[str, str]]] = {
             **{"npz": self._npz, "certificate": self._certificate, "evidence": self._of_evidence},
             **{"onnx": self._onnx, "safetensors": self._safetensors, "json": self._json, "toml": self._toml},
-            **{"property": self._property, "baseline": self._baseline},
+            **{"property": self._property, "baseline": self._baseline, "image": self._image},
         }
 
     def run(self, number: int) -> Result:
@@ -91,7 +95,7 @@ class Cases:
         command = number % COMMAND_EVERY == COMMAND_EVERY - 1
         for attempt in range(100):
             draw = random.Random(f"{self.seed}/{number}/{attempt}")
-            kind = draw.choices(list(self.formats), [_WEIGHTS[name] for name in self.formats])[0]
+            kind = draw.choices(self._drawn, [_WEIGHTS[name] for name in self._drawn])[0]
             try:
                 return Result(kind, *self.formats[kind](draw, command))
             except UntoldError:
@@ -273,6 +277,14 @@ class Cases:
             return name, specifications.read_baseline(path, baseline.read(good, ""))
         except HardenError as error:
             return name, _refused(error)
+
+    def _image(self, draw: random.Random, command: bool) -> tuple[str, str]:
+        name, outcome = self.images.run(draw)
+        if command:
+            self.images.lay()
+            words = ["evaluate", "small", "--data", f"folder:{self.images.place}", "--steps", "1"]
+            _exit_code([*words, "--restarts", "1"], outcome)
+        return name, outcome
 
     def _put(self, certificate: bytes, model: bytes | None = None, evidence: bytes | None = None) -> None:
         for name, content in ((_CERTIFICATE, certificate), (_MODEL, model), (_EVIDENCE, evidence)):

@@ -34,15 +34,15 @@ class Seen(NamedTuple):
     defect: str = ""
 
 
-def work(pipe: Connection, seeds: str, place: str, seed: int) -> None:
+def work(pipe: Connection, seeds: str, place: str, seed: int, formats: tuple[str, ...]) -> None:
     """Runs the cases that come through the pipe and answers each with a `Seen`."""
     import torch
 
-    from benchmarks.fuzzing.cases import Cases
+    from benchmarks.fuzzing.cases import FORMATS, Cases
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # of two members of one name, say, which the mutations write
-    cases = Cases(Path(seeds), Path(place), seed)
+    cases = Cases(Path(seeds), Path(place), seed, formats or FORMATS)
     cases.run(499)  # what is imported late counts for no case
     _limit_memory()
     pipe.send(None)
@@ -76,18 +76,18 @@ def _limit_memory() -> None:
 class Worker:
     """A process that runs cases; replaced when one hangs or ends it."""
 
-    def __init__(self, seeds: Path, seed: int, keep: Path) -> None:
-        self._arguments, self._keep = (seeds, seed), keep
+    def __init__(self, seeds: Path, seed: int, keep: Path, formats: tuple[str, ...] = ()) -> None:
+        self._arguments, self._keep = (seeds, seed, formats), keep
         self._todo: list[int] = []
         self._again = -1
         self._start()
 
     def _start(self) -> None:
-        seeds, seed = self._arguments
+        seeds, seed, formats = self._arguments
         self.place = Path(tempfile.mkdtemp(prefix="harden-fuzz-"))
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
-        arguments = (other, str(seeds), str(self.place), seed)
+        arguments = (other, str(seeds), str(self.place), seed, formats)
         self.process = context.Process(target=work, args=arguments, daemon=True)
         self.process.start()
         other.close()

@@ -80,8 +80,8 @@ class Artefact:
         """Logits (N, K) of images (N, C, H, W), floating, with pixels in [0, 1].
 
         Raises:
-            InputError: it is no array, the pixels leave [0, 1], the shape is another, or the file exceeds a limit
-                (`Artefact.session`).
+            InputError: it is no array, the pixels leave [0, 1], the shape is another, or the file exceeds a
+                limit (`Artefact.session`).
         """
         try:
             images = np.asarray(x)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ from harden.limits import PROCESS_BYTES, TRIAL_SECONDS
 
 _MODELS: Final = 8
 """How many times the file's size the process may take beyond `limits.PROCESS_BYTES`."""
+_PIECE: Final = 2**28
+"""Bytes of a model for each of which `limits.TRIAL_SECONDS` are given; for fewer, once."""
 _IMAGES: Final = 1024
 """Likewise the size of its one image."""
 _CHILD: Final = "from harden.certificate.trial import serve; serve()"
@@ -49,13 +52,13 @@ def check_affordable(model: bytes, name: str, image_shape: tuple[int, ...] | Non
     known = (hashlib.sha256(model).hexdigest(), image_shape)
     if known in _passed:
         return
-    seconds = TRIAL_SECONDS.value
+    seconds = math.ceil(TRIAL_SECONDS.value * max(1.0, len(model) / _PIECE))
     try:
         with child(_CHILD, seconds) as process:
             process.ask(json.dumps(image_shape).encode(), 0)
             process.ask(model, 0)
     except ValueError as error:
-        raise _refusal(name, str(error)) from error
+        raise _refusal(name, str(error), seconds) from error
     while len(_passed) >= _REMEMBERED:
         del _passed[next(iter(_passed))]
     _passed[known] = None
@@ -124,12 +127,12 @@ def _answer(session: Any, image_shape: list[int] | None) -> None:
             raise
 
 
-def _refusal(name: str, reason: str) -> InputError:
+def _refusal(name: str, reason: str, seconds: int) -> InputError:
     if "the runtime's process ended" in reason or _MEMORY.search(reason):
         return InputError(
             f"{name} does not load and answer one image in a limited process ({reason})",
             f"a model that does within {PROCESS_BYTES.value:,} bytes beyond {_MODELS} times its own, "
-            f"and {TRIAL_SECONDS.value} s",
+            f"and {seconds} s",
             f"set {PROCESS_BYTES.variable} and {TRIAL_SECONDS.variable} to more if you trust the file",
         )
     return InputError(f"{name} does not load ({reason})", "an ONNX model", "export it again")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from harden.data.checks import RATIO
 from harden.data.image_completeness import missing, uncovered
 from harden.data.image_depth import is_deep
 from harden.errors import InputError
@@ -33,6 +34,8 @@ _COLOUR = frozenset({"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "CMYK", "YCbCr", 
 _BY_FORMULA = frozenset({"CMYK", "YCbCr", "HSV", "LAB"})
 _PHOTOMETRIC, _ORIENTATION = 262, 274
 _MOST_COUNTED = 1000
+_PIXELS = 2**24
+"""In a file of any size; a photograph has three pixels in a byte, and a flat picture a thousand."""
 _CONTENTS = {
     b"%!": "PostScript",
     b"\xc5\xd0\xd3\xc6": "PostScript",
@@ -86,6 +89,7 @@ def read_header(file: Path, seen: Counter[str]) -> Header:
                 "8 bits a channel, or 16-bit grey without transparency",
                 "write the pixels into an npz file as uint16 (npz:FILE), or convert the files to 8 bits",
             )
+        _check_proportion(image, file)
         if lacking := uncovered(image):
             raise _incomplete(file, lacking)
         _count_pictures(image, file, seen)
@@ -107,7 +111,15 @@ def read_pixels(file: Path, seen: Counter[str]) -> Pixels:
         InputError: it can't be read, or is transparent.
     """
     with _opened(file) as image:
+        promised = image.size
         image.load()
+        if image.size != promised:  # Pillow turns a TIFF file's picture, and of a damaged tag twice
+            raise InputError(
+                f"{file}: {promised[0]}x{promised[1]} pixels in its header and "
+                f"{image.width}x{image.height} in the picture",
+                "one size",
+                "write it again without an orientation tag",
+            )
         if lacking := missing(image, file):
             raise _incomplete(file, lacking)
         if image.getexif().get(_ORIENTATION, 1) not in (0, 1):
@@ -200,6 +212,17 @@ def _count_pictures(image: Image.Image, file: Path, seen: Counter[str]) -> None:
             "write each of them, or the one that is meant, to a file of its own",
         )
     seen["in MPO files of several pictures, of which the first is taken"] += 1
+
+
+def _check_proportion(image: Image.Image, file: Path) -> None:
+    """Refuse a small file of a large picture: before its pixels are given memory, and decoders their time."""
+    pixels, size = image.width * image.height, file.stat().st_size
+    if pixels > max(_PIXELS, RATIO * size):
+        raise InputError(
+            f"{file}: {size:,} bytes that would unpack to {pixels:,} pixels",
+            f"at most {RATIO} out of one byte, beyond {_PIXELS:,}",
+            "make it smaller, or write the pixels into an npz file (npz:FILE)",
+        )
 
 
 def _pictures(image: Image.Image) -> int:

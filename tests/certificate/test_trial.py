@@ -136,6 +136,16 @@ def test_a_file_that_takes_time_is_ended(monkeypatch: pytest.MonkeyPatch) -> Non
         check_affordable(classifier([node("Relu", ["image"], ["seen"])], {}), "m.onnx", SHAPE)
 
 
+def test_a_large_file_gets_time_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "_CHILD", "raise SystemExit(3)")
+    monkeypatch.setenv(TRIAL_SECONDS.variable, "10")
+    file = classifier([node("Relu", ["image"], ["seen"])], {})
+    for piece, seconds in ((len(file), 10), (len(file) // 5 + 1, 50), (10 * len(file), 10)):
+        monkeypatch.setattr(trial, "_PIECE", piece)
+        with pytest.raises(InputError, match=rf"exit code 3.* and {seconds} s;"):
+            check_affordable(file, "m.onnx", SHAPE)
+
+
 def test_an_honest_file_passes_and_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     file = classifier([node("Relu", ["image"], ["seen"])], {})
     check_affordable(file, "m.onnx", SHAPE)

@@ -253,6 +253,16 @@ def test_the_depth_of_jpeg_2000_is_that_of_its_codestream(tmp_path: Path) -> Non
             read_header(file, Counter())
 
 
+def test_a_small_file_of_a_large_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    forms: dict[str, dict[str, Any]] = {"a.png": {}, "a.tif": {"compression": "tiff_deflate"}}
+    for name, options in forms.items():
+        Image.new("L", (5000, 4000)).save(tmp_path / name, **options)
+        with pytest.raises(InputError, match=r"[\d,]+ bytes that would unpack to 20,000,000 pixels"):
+            read_header(tmp_path / name, Counter())
+    Image.new("L", (5000, 4000)).save(tmp_path / "a.bmp")
+    assert read(tmp_path / "a.bmp")[0].shape == (1, 4000, 5000)
+
+
 def test_a_picture_that_does_not_fit_into_memory_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

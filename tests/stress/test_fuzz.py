@@ -40,6 +40,7 @@ def test_no_mutated_file_crashes_hangs_or_passes_as_good(tmp_path: Path) -> None
         "toml",
         "property",
         "baseline",
+        "image",
     ):
         assert counts[kind, "refused"] > 0, kind
     assert counts["npz", "variant"] > 0
