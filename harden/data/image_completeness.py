@@ -19,8 +19,9 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 def missing(image: Image.Image, file: Path) -> str:
     """Say what of a picture the file lacks; "" where nothing is known to be missing.
 
-    Looked at: the header of a PNG file, its rows where the compressed stream ends early, parts of a TIFF file that it does not
-    list, and colours that a palette does not have. What a lossy or damaged stream decodes to can't be told.
+    Looked at: a PNG file's header, and its rows where the compressed stream ends early, parts of a TIFF file
+    that it does not list, and colours that a palette does not have. What a lossy or damaged stream decodes to
+    can't be told.
 
     Args:
         image: loaded.
