@@ -258,13 +258,15 @@ def decoded(data: bytes) -> Array:
 
 def _inflated(stream: bytes, needed: int) -> bytes:
     """So many bytes or more; what follows them may be damaged, and is not looked at."""
-    inflate, rows = zlib.decompressobj(), bytearray()
-    while stream and len(rows) < needed and not inflate.eof:
-        try:  # byte by byte, for what is decoded in a call before an error is lost
-            rows += inflate.decompress(stream, 1 if needed < 2**16 else 2**20)
+    inflate, rows, at = zlib.decompressobj(), bytearray(), 0
+    # Byte by byte, for what is decoded in a call before an error, as of a checksum behind the rows, is lost.
+    piece = 1 if needed < 2**16 else 2**16
+    while at < len(stream) and len(rows) < needed and not inflate.eof:
+        try:
+            rows += inflate.decompress(stream[at : at + piece], needed + 2**16)
         except zlib.error:
             break
-        stream = inflate.unconsumed_tail
+        at += piece
     return bytes(rows)
 
 

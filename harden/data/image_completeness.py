@@ -19,15 +19,19 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 def missing(image: Image.Image, file: Path) -> str:
     """Say what of a picture the file lacks; "" where nothing is known to be missing.
 
-    Looked at: rows of a PNG file whose compressed stream ends early, parts of a TIFF file that it does not
-    list, and colours that a palette does not have. What a lossy or damaged stream decodes to can't be told.
+    Looked at: a PNG file's header, and its rows where the compressed stream ends early, parts of a TIFF file
+    that it does not list, and colours that a palette does not have. What a lossy or damaged stream decodes to
+    can't be told.
 
     Args:
         image: loaded.
         file: where it was loaded from.
     """
-    if image.format == "PNG" and _may_lack_rows(image) and not _has_all_rows(file):
-        return "its rows end early"
+    if image.format == "PNG":
+        if next(_pieces(file), (b"", b""))[0] != b"IHDR":
+            return "its header is not in front"
+        if _may_lack_rows(image) and not _has_all_rows(file):
+            return "its rows end early"
     if image.mode in ("P", "PA"):
         highest = int(np.asarray(image.getchannel(0) if image.mode == "PA" else image).max())
         colours = len(image.getpalette() or ()) // 3

@@ -1,6 +1,5 @@
 """Measures a classifier: clean accuracy, and robust accuracy as the worst case over attacks."""
 
-from harden.evaluation import report as report
 from harden.evaluation.attempts import Attempt
 from harden.evaluation.calibrated import CalibrationRecord, calibration_of
 from harden.evaluation.calibration import Calibration, Reliability, adaptive_ece, confidences
@@ -17,6 +16,7 @@ from harden.evaluation.distances import Distances, minimal_distances
 from harden.evaluation.ladder import robustness_curve
 from harden.evaluation.outcome import AttemptRecord, Evaluation, TrustCheck, Witnesses
 from harden.evaluation.progress import Phase, Standing
+from harden.evaluation.report import Report
 from harden.evaluation.suites import pgd_suite, quick, standard, thorough
 from harden.evaluation.worst_case import evaluate
 
@@ -33,6 +33,7 @@ __all__ = [
     "OperatingPoint",
     "Phase",
     "Reliability",
+    "Report",
     "Standing",
     "TrustCheck",
     "Witnesses",

@@ -74,6 +74,16 @@ def test_rows_that_a_png_file_lacks_are_missed(
             read(file)
 
 
+def test_a_png_file_begins_with_its_header(tmp_path: Path) -> None:
+    """Pillow takes a header that comes behind pixels, and which pixels it takes is nowhere written."""
+    file, content = tmp_path / "a.png", png([b"\5" * 5] * 6, (5, 6), 8, GREY)
+    file.write_bytes(content[:8] + chunk(b"IDAT", zlib.compress(bytes(36))) + content[8:])
+    with pytest.raises(InputError, match=r"a\.png: (incomplete \(its header is not in front|unreadable)"):
+        read(file)
+    file.write_bytes(content)
+    assert read(file).max() == 5
+
+
 def interlaced(pixels: NDArray[np.uint8]) -> list[bytes]:
     return [
         pixels[y, column::across].tobytes()
