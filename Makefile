@@ -35,7 +35,7 @@ endif
 # Preloaded into Python, which knows nothing of them. Only gcc has them as libraries of their own.
 GCC := $(findstring Free Software Foundation,$(shell $(CXX) --version 2>/dev/null))
 RUNTIMES := $(if $(GCC),$(filter /%,$(foreach name,libasan.so libubsan.so,$(shell $(CXX) -print-file-name=$(name)))))
-NOT_SANITIZED := tests/kernels/test_loading.py tests/kernels/test_wheel.py
+NOT_SANITIZED := tests/kernels/test_load_library.py tests/kernels/test_wheel.py
 
 ifeq ($(words $(RUNTIMES)),2)
 sanitize: build/sanitize/_cpu.so

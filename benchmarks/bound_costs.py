@@ -27,9 +27,9 @@ import torch
 from torch import nn
 
 from benchmarks.peering import provenance
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
 from harden.bounds import Climb, Method, Program, certify
-from harden.certificate.charts import Axis, Series, line_chart
+from harden.certificate.page.charts import Axis, Series, line_chart
 from harden.graph import read
 from harden.models import Classifier
 from harden.threats import Linf

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.peering import provenance
-from harden.artefact.gated import judge_of
-from harden.artefact.graph import trace
-from harden.artefact.session import Session
+from harden.artefact.classifier_to_onnx import trace
+from harden.artefact.parity.parity_gated_export import judge_of
+from harden.artefact.runtime.session import Session
 from harden.bounds import Branching, Climb, Method, Program, certify
 from harden.data import load
 from harden.graph import read

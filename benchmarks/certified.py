@@ -25,11 +25,11 @@ from torch import Tensor
 
 from benchmarks.peering import cases, provenance
 from benchmarks.peering.trained import Place
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
 from harden.bounds import Climb, Method, Program, Region, certify
 from harden.bounds.certification import worst_margins
-from harden.bounds.crown import refined
-from harden.bounds.relaxation import Relaxation
+from harden.bounds.crown.backward import Relaxation
+from harden.bounds.crown.intermediate_bounds import refined
 from harden.bounds.rules import Affine
 from harden.graph import read
 from harden.models import Classifier

@@ -24,7 +24,7 @@ from torch import nn
 
 from benchmarks.peering import provenance
 from harden import harden
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
 from harden.bounds import Method, Program, certify
 from harden.data import from_loader, load
 from harden.graph import read

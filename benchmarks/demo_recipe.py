@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 
 import harden
-from harden.cli.demo import BUDGET, CONTRASTIVE
-from harden.models.reference import small_cnn
+from harden.cli.commands.demo import BUDGET, CONTRASTIVE
+from harden.models.small_networks import small_cnn
 from harden.training import AdamW
 
 BETAS, RATES, SEEDS = (4.0, 6.0), (3e-3, 5e-3), (0, 1, 2)

@@ -24,7 +24,7 @@ if __package__ in (None, ""):  # run as a file: the folder above is not on the p
 import numpy as np
 
 from benchmarks.peering import provenance
-from harden.regression.paired import Pairs
+from harden.regression.paired_comparison import Pairs
 from harden.regression.verdict import Comparison, Rule, State, judge
 
 RECORD = provenance.RESULTS / "gate.jsonl"

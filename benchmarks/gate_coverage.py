@@ -24,7 +24,7 @@ import numpy as np
 from scipy import special, stats
 
 from benchmarks.peering import provenance
-from harden.regression.paired import score
+from harden.regression.paired_comparison import score
 
 RECORD = provenance.RESULTS / "gate_coverage.jsonl"
 MARGINS: Final = (0.005, 0.01, 0.02, 0.05)

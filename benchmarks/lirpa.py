@@ -30,11 +30,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.peering import provenance
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
 from harden.bounds import Program, Region
 from harden.bounds.certification import margin_rows
-from harden.bounds.coefficients import Whole
-from harden.bounds.crown import relaxed
+from harden.bounds.crown.coefficients import Whole
+from harden.bounds.crown.intermediate_bounds import relaxed
 from harden.graph import read
 from harden.models import Classifier
 from harden.threats import Linf

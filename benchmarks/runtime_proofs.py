@@ -26,12 +26,12 @@ import torch
 
 from benchmarks.peering import cases, provenance
 from benchmarks.peering.trained import Place
-from harden.artefact.executions import executions
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
+from harden.artefact.runtime.executed_programs import executions
 from harden.bounds import Climb, Method, Program
 from harden.evaluation import Evaluation, evaluate, quick
-from harden.evaluation.proofs import Proved, Search, prove
-from harden.evaluation.runtime_agreement import Execution
+from harden.evaluation.proofs.prove import Proved, Search, prove
+from harden.evaluation.proofs.runtime_agreement import Execution
 from harden.graph import read
 from harden.models import Classifier
 from harden.statistics import Proportion

@@ -90,7 +90,7 @@ def session(n: int, seed: int, processes: int, out: Path, keep: Path, formats: t
     lines = [line for line in lines if tuple(line.get("formats", ())) == formats]
     done = {line["first"] for line in lines if line["seed"] == seed}
     missing = [first for first in range(0, n, CHUNK) if first not in done]
-    from harden.distribution import versions
+    from harden.system.package_metadata import versions
 
     machine = {"python": platform.python_version(), "machine": platform.machine(), "processes": processes}
     machine |= versions(_PACKAGES) | ({"formats": list(formats)} if formats else {})

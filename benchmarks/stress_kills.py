@@ -128,8 +128,8 @@ def kill_in(process: subprocess.Popen[bytes], out: Path, phase: str, delay: floa
 def half_written(out: Path) -> list[str]:
     """What a kill left in a folder under a final name and not whole."""
     from harden.errors import HardenError
-    from harden.models.snapshot import read_snapshot
-    from harden.training.checkpoints import read_plan
+    from harden.models.tensor_file import read_snapshot
+    from harden.training.checkpointing.run_checkpoints import read_plan
     from harden.verifier.verification import verify
 
     bad = []
@@ -198,7 +198,7 @@ def trial(number: int, seed: int, data: Path, reference: Path, spent: dict[str, 
 
 def machine() -> dict[str, str]:
     """Where it ran."""
-    from harden.distribution import versions
+    from harden.system.package_metadata import versions
 
     return {"python": platform.python_version(), "machine": platform.machine(), **versions(_PACKAGES)}
 

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from harden.attacks import PGD
-from harden.attacks.protocol import loss_and_gradient
+from harden.attacks.attack import loss_and_gradient
 from harden.draws import Draws
 from harden.losses import CrossEntropy
 from harden.models import Classifier, PassMeter, counting, frozen
-from harden.models.reference import small_cnn
+from harden.models.small_networks import small_cnn
 from harden.threats import L1, L2, Linf
 
 STEPS, BATCH = 20, 128

@@ -13,7 +13,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from harden import kernels
-from harden.kernels import reference, reference_l1
+from harden.kernels import l1_steps_reference, steps_reference
 
 
 def _sparse(step: Callable[..., None]) -> Callable[..., None]:
@@ -23,9 +23,9 @@ def _sparse(step: Callable[..., None]) -> Callable[..., None]:
 
 
 STEPS: dict[str, dict[str, Callable[..., None]]] = {
-    "linf": {"native": kernels.linf_step_, "torch": reference.linf_step_},
-    "l2": {"native": kernels.l2_step_, "torch": reference.l2_step_},
-    "l1": {"native": _sparse(kernels.l1_step_), "torch": _sparse(reference_l1.l1_step_)},
+    "linf": {"native": kernels.linf_step_, "torch": steps_reference.linf_step_},
+    "l2": {"native": kernels.l2_step_, "torch": steps_reference.l2_step_},
+    "l1": {"native": _sparse(kernels.l1_step_), "torch": _sparse(l1_steps_reference.l1_step_)},
 }
 SHAPES = {"one pixel": (1, 1, 1, 1), "CIFAR batch": (128, 3, 32, 32), "ImageNet batch": (16, 3, 224, 224)}
 
@@ -77,12 +77,12 @@ def _sorted_projection(x_adv: Tensor, x: Tensor, eps: Tensor, low: float, high: 
 
 PROJECTIONS: dict[str, Callable[..., None]] = {
     "native": kernels.l1_project_,
-    "torch": reference_l1.l1_project_,
+    "torch": l1_steps_reference.l1_project_,
     "torch, by sorting": _sorted_projection,
 }
 THRESHOLDS: dict[str, Callable[..., None]] = {
     "native": kernels.topk_threshold,
-    "torch": reference_l1.topk_threshold,
+    "torch": l1_steps_reference.topk_threshold,
     "torch, by sorting": _sorted_threshold,
 }
 CIFAR = (128, 3, 32, 32)

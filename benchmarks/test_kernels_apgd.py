@@ -14,7 +14,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from harden import kernels
-from harden.kernels import reference
+from harden.kernels import steps_reference
 
 SHAPES = {"one digit": (1, 1, 8, 8), "CIFAR batch": (128, 3, 32, 32), "ImageNet batch": (16, 3, 224, 224)}
 
@@ -45,15 +45,15 @@ STEPS: dict[str, dict[str, Callable[..., None]]] = {
     "L-inf": {
         "native": kernels.apgd_linf_step_,
         "composed": partial(_composed, kernels.linf_step_),
-        "torch": reference.apgd_linf_step_,
+        "torch": steps_reference.apgd_linf_step_,
     },
     "L2": {
         "native": kernels.apgd_l2_step_,
         "composed": partial(_composed, kernels.l2_step_),
-        "torch": reference.apgd_l2_step_,
+        "torch": steps_reference.apgd_l2_step_,
     },
 }
-COPIES: dict[str, Callable[..., None]] = {"native": kernels.copy_rows_, "torch": reference.copy_rows_}
+COPIES: dict[str, Callable[..., None]] = {"native": kernels.copy_rows_, "torch": steps_reference.copy_rows_}
 
 
 def _prepare(benchmark: BenchmarkFixture, runs: str) -> None:

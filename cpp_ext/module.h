@@ -1,4 +1,4 @@
-// What a module exports: three C functions, called once by harden/kernels/loading.py after torch was imported.
+// What a module exports: three C functions, called once by harden/kernels/load_library.py after torch was imported.
 #pragma once
 
 #include "boxed.h"

@@ -26,7 +26,7 @@ import harden
 from harden.draws import Draws
 from harden.evaluation import Attempt, pgd_suite
 from harden.losses import Classify, LossFunction
-from harden.models.reference import small_cnn
+from harden.models.small_networks import small_cnn
 from harden.threats import Threat
 from harden.training import AdamW
 from harden.views import DIGITS

@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harden.artefact.loaded import Artefact as Artefact
-    from harden.artefact.loaded import load as load
+    from harden.artefact.artefact import Artefact as Artefact
+    from harden.artefact.artefact import load as load
     from harden.attacks import PGD as PGD
     from harden.errors import HardenError as HardenError
     from harden.evaluation import evaluate as evaluate
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AdversarialTraining": "objectives",
-    "Artefact": "artefact.loaded",
+    "Artefact": "artefact.artefact",
     "Classifier": "models",
     "HardenError": "errors",
     "Hardened": "hardening",
@@ -48,7 +48,7 @@ _HOMES = {
     "Views": "views",
     "evaluate": "evaluation",
     "harden": "hardening",
-    "load": "artefact.loaded",
+    "load": "artefact.artefact",
 }
 _MODULES = (
     "artefact",
@@ -101,7 +101,7 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return _module(name, name)
     if name == "__version__":
-        return import_module("harden.distribution").VERSION
+        return import_module("harden.system.package_metadata").VERSION
     raise AttributeError(f"module 'harden' has no attribute {name!r}")
 
 
@@ -110,7 +110,7 @@ def _module(path: str, name: str) -> Any:
     try:
         return import_module(f"harden.{path}")
     except ImportError as error:
-        from harden.distribution import missing
+        from harden.system.package_metadata import missing
 
         said = missing(error, f"harden.{name}")
         if said is None:

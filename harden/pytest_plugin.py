@@ -63,7 +63,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     path = _baseline(config)
     if not path.exists() and not config.getoption("harden_update_baseline"):
         return None
-    from harden.distribution import versions
+    from harden.system.package_metadata import versions
 
     used = ", ".join(
         f"{name} {number}" for name, number in versions(("harden", "torch", "onnxruntime")).items()
@@ -117,7 +117,7 @@ class Robustness:
         """
         from harden.cli.plugged import Plugged
         from harden.errors import HardenError
-        from harden.plain_text import log_line
+        from harden.printable_text import log_line
 
         option = self._item.config.getoption
         try:
@@ -145,9 +145,9 @@ class Robustness:
         pytest.fail(log_line(said), pytrace=False)  # outside of the handler, or the report tells it twice
 
     def _judged(self, comparisons: tuple[Comparison, ...], rule: Rule, name: str) -> Verdict:
-        from harden.regression.passing import packed
+        from harden.regression.reports.text_report import as_text
         from harden.regression.verdict import State, judge
-        from harden.regression.wording import as_text
+        from harden.regression.wire_format import packed
 
         verdict = judge(comparisons, rule)
         self._note(_NAME, name)
@@ -192,10 +192,10 @@ class _Collected:
         """Write a section, and GitHub's summary."""
         if not self._found:
             return
-        from harden.plain_text import log_line
-        from harden.regression.github import append_summary
-        from harden.regression.passing import unpacked
-        from harden.regression.wording import as_markdown, as_text
+        from harden.printable_text import log_line
+        from harden.regression.reports.github_actions import append_summary
+        from harden.regression.reports.text_report import as_markdown, as_text
+        from harden.regression.wire_format import unpacked
 
         terminalreporter.section("robustness")
         for backend in sorted(self._backends):

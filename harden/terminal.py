@@ -6,7 +6,7 @@ import sys
 import warnings
 from typing import TextIO, final
 
-from harden.plain_text import log_line
+from harden.printable_text import log_line
 
 
 def say(line: str = "") -> None:

@@ -30,7 +30,7 @@ NATIVE = sorted(
     # The build's own files lie below `editable`.
     and "editable" not in path.relative_to(LIBRARY).parts
 )
-PRINTERS = ("terminal.py", "cli/console.py")
+PRINTERS = ("terminal.py", "cli/output/console.py")
 """The doors of output, which escape what comes from others; everywhere else values are returned to them."""
 
 
@@ -151,7 +151,7 @@ def _uses_of_the_front_door(tree: ast.Module) -> list[int]:
     return found
 
 
-WRITERS = ("files.py", "folders.py", "locking.py")
+WRITERS = ("system/atomic_files.py", "system/safe_folders.py", "system/folder_lock.py")
 """The doors to the disk, which go through no link; everywhere else their functions are called."""
 _METHODS = {
     "write_text", "write_bytes", "touch", "mkdir", "rmdir", "unlink", "rename", "symlink_to", "hardlink_to",
@@ -312,7 +312,7 @@ RULES: list[tuple[Rule, tuple[str, ...], list[str], list[str]]] = [
     ),
     (
         _global_randomness,
-        ("training/seeding.py",),  # the one place that sets a seed, in a context that restores it
+        ("training/global_rng.py",),  # the one place that sets a seed, in a context that restores it
         [
             "torch.rand(3)",
             "torch.manual_seed(0)",
@@ -388,7 +388,7 @@ HEAVY = {"torch", "torchvision", "accelerate", "scipy", "sklearn"}
         ("import harden", "", HEAVY | {"numpy", "pydantic", "typer", "onnx", "onnxruntime", "rich"}),
         ("import harden; dir(harden); harden.__version__", "", HEAVY | {"numpy"}),
         ("import harden.pytest_plugin", "", HEAVY | {"numpy", "pydantic", "typer", "onnx", "rich"}),
-        ("import harden.certificate.document", "", HEAVY | {"onnxruntime"}),
+        ("import harden.certificate.certificate_file", "", HEAVY | {"onnxruntime"}),
         ("import harden.verifier.verification", "", HEAVY | {"pydantic", "typer", "jinja2"}),
         ("from harden.cli import main; code = main(['--help'])\nassert code == 0", "verify", HEAVY),
         (

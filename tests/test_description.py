@@ -143,7 +143,7 @@ def test_a_type_is_named_by_the_package_that_exports_it() -> None:
         assert restore({**described, "kind": earlier}) == PGD(steps=3)
     nested: JSON = {
         "attack": {"kind": "harden.attacks.pgd:PGD"},
-        "loss": ["harden.losses.ratio:DLR", "my.own:DLR"],
+        "loss": ["harden.losses.dlr_loss:DLR", "my.own:DLR"],
     }
     assert canonical_names(nested) == {
         "attack": {"kind": "harden.attacks:PGD"},

@@ -20,7 +20,7 @@ from typer.main import get_command
 import harden
 from harden.cli.app import app
 from harden.data import load
-from harden.verifier.command import main as verify
+from harden.verifier.verify_command import main as verify
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(

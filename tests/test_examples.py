@@ -11,7 +11,7 @@ import torch
 
 import harden
 from harden.data import Splits, load
-from harden.verifier.command import main as verify
+from harden.verifier.verify_command import main as verify
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 NAMES = {path.stem for path in EXAMPLES}

@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harden.artefact.certifying import Claim
-from harden.artefact.exporting import export
+from harden.artefact.export import export
+from harden.artefact.measure_file import Claim
 from harden.attacks import FGSM, PGD
 from harden.data import from_loader
 from harden.draws import Draws

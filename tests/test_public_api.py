@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import harden
-from harden.verifier.command import main as verify
+from harden.verifier.verify_command import main as verify
 
 
 def pictures(n: int, seed: int) -> TensorDataset:

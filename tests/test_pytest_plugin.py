@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
 from harden.data import load
 from harden.models import Classifier
 from tests.fitted import fitted

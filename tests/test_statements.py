@@ -2,7 +2,7 @@
 
 Two forms, each right behind its statement:
 
-    <!-- holds: len(harden.evaluation.closing.RESERVED) == 3 -->
+    <!-- holds: len(harden.evaluation.trust.sanity_attacks.RESERVED) == 3 -->
     <!-- test: tests/verifier/test_replay.py::test_a_name -->
 
 The first is an expression over `harden` and its modules that has to be true. The second names a test. So a
@@ -24,7 +24,7 @@ from typer.main import get_command
 
 import harden
 from harden.cli.app import app
-from harden.cli.codes import INTERRUPTED, OUR_FAULT, TERMINATED, USAGE
+from harden.cli.output.exit_codes import INTERRUPTED, OUR_FAULT, TERMINATED, USAGE
 from harden.errors import BaselineError, BrokenClaimError, HardenError, InputError
 from harden.regression.verdict import Verdict
 

@@ -26,15 +26,16 @@ from benchmarks.fuzzing.mutations import Mutated, UntoldError, anyhow
 from benchmarks.fuzzing.oracle import DefectError
 from benchmarks.fuzzing.seeds import TOML, network
 from benchmarks.fuzzing.texts import json_edit, json_text, toml_text
-from harden.artefact.session import Session
-from harden.certificate import canonical, document, page
+from harden.artefact.runtime.session import Session
+from harden.certificate import canonical_json, certificate_file
 from harden.certificate.graph_digest import graph_digest_bytes
+from harden.certificate.page import html_page
 from harden.cli import main
-from harden.data.npz import load_npz
+from harden.data.formats.npz import load_npz
 from harden.description import describe, restore
 from harden.errors import HardenError
 from harden.regression import baseline
-from harden.training.checkpoint import restore_weights_file
+from harden.training.checkpointing.weights_file import restore_weights_file
 from harden.verifier.verification import verify
 
 COMMAND_EVERY = 500
@@ -153,16 +154,16 @@ class Cases:
 
     def _read(self, render: bool) -> str:
         try:
-            certificate = document.read(self.folder)
+            certificate = certificate_file.read(self.folder)
             if render:
-                page.render(certificate)
+                html_page.render(certificate)
         except HardenError as error:
             return _refused(error)
-        return "same" if document.to_bytes(certificate) == self.good[_CERTIFICATE] else "variant"
+        return "same" if certificate_file.to_bytes(certificate) == self.good[_CERTIFICATE] else "variant"
 
     def _of_evidence(self, draw: random.Random, command: bool) -> tuple[str, str]:
         name, made = self._mutated(self.good[_EVIDENCE], draw, npz_members, witness_edit)
-        self._put(self._issued(1, sha256=canonical.sha256_bytes(made)), evidence=made)
+        self._put(self._issued(1, sha256=canonical_json.sha256_bytes(made)), evidence=made)
         predicate = self.fields["predicate"]
         return name, self._verified(
             command, lambda: oracle.evidence(made, self.evidence, predicate, self.session)
@@ -177,7 +178,7 @@ class Cases:
             graph = found if fresh else graph
         except HardenError:
             fresh = False
-        self._put(self._issued(0, sha256=canonical.sha256_bytes(made), graph=graph), model=made)
+        self._put(self._issued(0, sha256=canonical_json.sha256_bytes(made), graph=graph), model=made)
         loads = self._loads(made)
 
         def held() -> str:
@@ -245,7 +246,7 @@ class Cases:
 
     def _restored(self, made: bytes) -> str:
         try:
-            value = canonical.parse_json(made)
+            value = canonical_json.parse_json(made)
         except ValueError:
             return "refused"
         restored = restore(value)
@@ -299,7 +300,7 @@ class Cases:
         fields["subject"][subject]["digest"] = digests
         for name, new in digests.items():
             text = text.replace(old[name].encode(), new.encode())
-        return text.replace(self.fields["seal"]["sha256"].encode(), canonical.seal_of(fields).encode())
+        return text.replace(self.fields["seal"]["sha256"].encode(), canonical_json.seal_of(fields).encode())
 
     def _logits(self, session: Session) -> Any:
         return np.concatenate([session(self.evidence["original"]), session(self.evidence["witness"])])
@@ -316,8 +317,8 @@ class Cases:
 
 
 def _sealed(fields: Any) -> bytes:
-    fields["seal"]["sha256"] = canonical.seal_of(fields)
-    return canonical.render_json(fields)
+    fields["seal"]["sha256"] = canonical_json.seal_of(fields)
+    return canonical_json.render_json(fields)
 
 
 def _refused(error: HardenError) -> str:

@@ -37,9 +37,9 @@ from benchmarks.fuzzing.pictures import (
     drawn,
     predicted,
 )
-from harden.data.folder import load_folder
-from harden.data.image_files import read_header as read_header
-from harden.data.image_files import read_pixels as read_pixels
+from harden.data.formats.image_files import read_header as read_header
+from harden.data.formats.image_files import read_pixels as read_pixels
+from harden.data.formats.image_folder import load_folder
 from harden.errors import InputError
 
 _STARTS: Final = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork")

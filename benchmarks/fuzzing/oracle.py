@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harden.artefact.session import Session
+from harden.artefact.runtime.session import Session
 from harden.cli.app import app
-from harden.cli.configuration import options_of
+from harden.cli.options.config_file import options_of
 from harden.data import Splits
 
 

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from harden.artefact.certifying import Claim
-from harden.artefact.exporting import export
+from harden.artefact.export import export
+from harden.artefact.measure_file import Claim
 from harden.data import Examples
 from harden.description import describe
 from harden.evaluation import pgd_suite
 from harden.models import Classifier
 from harden.objectives import TRADES
 from harden.threats import L1, L2, Linf
-from harden.training.checkpoint import save_weights
+from harden.training.checkpointing.weights_file import save_weights
 from harden.views import NATURAL
 
 SHAPE, CLASSES = (1, 4, 4), 3
@@ -55,15 +55,15 @@ def write(folder: Path) -> None:
 
 def _without_pictures(folder: Path) -> None:
     """Replace the gallery's pictures, which are not checked, by short ones: a mutation then hits what is."""
-    from harden.certificate import canonical
+    from harden.certificate import canonical_json
 
     path = folder / "certificate.json"
     fields = json.loads(path.read_bytes())
     _timeless(fields)
     for pair in fields["predicate"]["gallery"]:
         pair.update(dict.fromkeys(("clean_png", "adversarial_png", "difference_png"), "AAAA"))
-    fields["seal"]["sha256"] = canonical.seal_of(fields)
-    path.write_bytes(canonical.render_json(fields))
+    fields["seal"]["sha256"] = canonical_json.seal_of(fields)
+    path.write_bytes(canonical_json.render_json(fields))
 
 
 def _timeless(value: Any) -> None:

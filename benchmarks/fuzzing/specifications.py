@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from benchmarks.fuzzing.mutations import Mutated
 from benchmarks.fuzzing.oracle import DefectError
-from harden.bounds.assignment import satisfied
-from harden.bounds.vnnlib import Clause, Property, parse
+from harden.bounds.vnnlib.check_counterexample import satisfied
+from harden.bounds.vnnlib.parse import Clause, Property, parse
 from harden.regression import baseline
-from harden.regression.records import Baseline, described
+from harden.regression.baseline_records import Baseline, described
 
 PROPERTY: Final = """; two inputs, three outputs
 (declare-const X_0 Real)

@@ -47,7 +47,7 @@ def versions(autoattack: Path | None = None) -> dict[str, str]:
     import torch
 
     from harden import kernels
-    from harden.distribution import VERSION
+    from harden.system.package_metadata import VERSION
 
     found = {"python": platform.python_version(), "torch": torch.__version__, "harden": VERSION}
     for name in ("numpy", *_PEERS):

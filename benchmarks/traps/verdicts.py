@@ -65,9 +65,11 @@ def of_bounds(trap: Trap) -> Verdict:
 
 def _programs(trap: Trap) -> list[Program]:
     """Of every graph that onnxruntime executes, or of the file alone, before harden knew of the others."""
-    if importlib.util.find_spec("harden.artefact.executions") is None:
+    if importlib.util.find_spec("harden.artefact.runtime.executed_programs") is None:
         return [Program.of(read(trap.model))]
-    found = importlib.import_module("harden.artefact.executions").executions(trap.model.SerializeToString())
+    found = importlib.import_module("harden.artefact.runtime.executed_programs").executions(
+        trap.model.SerializeToString()
+    )
     return [each.program for each in found]
 
 

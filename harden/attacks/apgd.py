@@ -9,17 +9,17 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.attacks.checks import check_counts, check_draws
-from harden.attacks.protocol import searching
-from harden.attacks.schedule import periods
-from harden.attacks.search import Search
-from harden.attacks.sparse import SparseSteps, sparse_start
+from harden.attacks.apgd_l1 import SparseSteps, sparse_start
+from harden.attacks.apgd_schedule import periods
+from harden.attacks.attack import searching
+from harden.attacks.engine.argument_checks import check_counts, check_draws
+from harden.attacks.engine.best_point_search import Search
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.kernels import copy_rows_
 from harden.losses import LossFunction
 from harden.threats import L1, Threat
-from harden.threats.momentum import momentum_step_
+from harden.threats.momentum_step import momentum_step_
 
 STAYS = 0.75
 """How much of a step is taken along the gradient, and how much along the last move: alpha in the paper."""

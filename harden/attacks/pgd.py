@@ -8,11 +8,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.attacks.checks import check_counts, check_draws, check_step_size
-from harden.attacks.point import Point
-from harden.attacks.protocol import searching
-from harden.attacks.search import Search
-from harden.attacks.watching import Watched
+from harden.attacks.attack import searching
+from harden.attacks.engine.argument_checks import check_counts, check_draws, check_step_size
+from harden.attacks.engine.best_point import Point
+from harden.attacks.engine.best_point_search import Search
+from harden.attacks.engine.loss_adapter import Watched
 from harden.draws import Draws
 from harden.losses import LossFunction
 from harden.threats import Threat

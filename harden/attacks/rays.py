@@ -7,11 +7,11 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
-from harden.attacks.checks import check_counts, check_draws
-from harden.attacks.nearest import Nearest
-from harden.attacks.protocol import searching
+from harden.attacks.attack import searching
+from harden.attacks.engine.argument_checks import check_counts, check_draws
+from harden.attacks.engine.loss_adapter import Watched
+from harden.attacks.engine.nearest_error import Nearest
 from harden.attacks.rays_search import RaysSearch
-from harden.attacks.watching import Watched
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.losses import LossFunction

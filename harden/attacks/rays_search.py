@@ -9,10 +9,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.attacks.nearest import Nearest
-from harden.attacks.record import current_record
-from harden.attacks.standing import FULL_ENOUGH
-from harden.attacks.watching import Watched
+from harden.attacks.engine.compaction import FULL_ENOUGH
+from harden.attacks.engine.loss_adapter import Watched
+from harden.attacks.engine.nearest_error import Nearest
+from harden.attacks.engine.success_steps import current_record
 from harden.threats import Threat
 
 NEARLY = 1 + 1e-5

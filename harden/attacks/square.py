@@ -11,10 +11,10 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from harden.attacks.checks import check_counts, check_draws, check_pictures
-from harden.attacks.protocol import searching
-from harden.attacks.search import Search
-from harden.attacks.windows import bumps, signs, tiles, window
+from harden.attacks.attack import searching
+from harden.attacks.engine.argument_checks import check_counts, check_draws, check_pictures
+from harden.attacks.engine.best_point_search import Search
+from harden.attacks.square_windows import bumps, signs, tiles, window
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.kernels import copy_rows_

@@ -8,12 +8,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.attacks.checks import check_draws
-from harden.attacks.nearest import Nearest
-from harden.attacks.point import Point
-from harden.attacks.protocol import Attack, NearestAttack, searching
-from harden.attacks.record import StepRecord, current_record, recording
-from harden.attacks.watching import Watched
+from harden.attacks.attack import Attack, NearestAttack, searching
+from harden.attacks.engine.argument_checks import check_draws
+from harden.attacks.engine.best_point import Point
+from harden.attacks.engine.loss_adapter import Watched
+from harden.attacks.engine.nearest_error import Nearest
+from harden.attacks.engine.success_steps import StepRecord, current_record, recording
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.losses import AimableLoss, LossFunction

@@ -11,14 +11,14 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.bounds.branching import Branching
-from harden.bounds.coefficients import Whole
-from harden.bounds.crown import at_once, relaxed
+from harden.bounds.branch_and_bound.prove_regions import Branching
+from harden.bounds.branch_and_bound.splits import Questions
+from harden.bounds.crown.alpha import Climb
+from harden.bounds.crown.backward import Relaxation
+from harden.bounds.crown.coefficients import Whole
+from harden.bounds.crown.intermediate_bounds import at_once, relaxed
 from harden.bounds.program import Program
 from harden.bounds.region import Region
-from harden.bounds.relaxation import Relaxation
-from harden.bounds.slopes import Climb
-from harden.bounds.splits import Questions
 from harden.errors import InputError
 from harden.threats import Threat
 

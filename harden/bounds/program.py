@@ -11,7 +11,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.bounds.coefficients import Size
+from harden.bounds.crown.coefficients import Size
 from harden.bounds.rules import Affine, Pooling, Rule, one_sum, rule_of, with_offset
 from harden.errors import InputError
 from harden.graph import Graph, Node, mixing

@@ -10,8 +10,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.bounds.coefficients import Coefficients, dot
-from harden.bounds.rounding import UNIT_64, gamma
+from harden.bounds.crown.coefficients import Coefficients, dot
+from harden.bounds.float_rounding import UNIT_64, gamma
 from harden.errors import InputError
 from harden.threats import L1, L2, Linf, Threat
 

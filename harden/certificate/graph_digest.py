@@ -17,10 +17,10 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from harden.certificate.messages import check_messages
+from harden.certificate.untrusted.protobuf_messages import check_messages
 from harden.errors import InputError
-from harden.files import read_bytes
-from harden.limits import MODEL_BYTES
+from harden.system.atomic_files import read_bytes
+from harden.system.size_limits import MODEL_BYTES
 
 _VERSION = "harden-graph-v1"
 

@@ -1,6 +1,6 @@
 """The certificate's fields: an in-toto Statement v1 whose predicate holds what was measured on one ONNX file.
 
-The records it is made of are defined in `harden.certificate.records` and importable from here as well.
+Its records are defined in `harden.certificate.measurement_records` and importable from here as well.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from harden.certificate.records import (
+from harden.certificate.measurement_records import (
     Amount,
     AttackRecord,
     Bits,

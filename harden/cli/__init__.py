@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from harden.cli.clock import start
-from harden.cli.codes import INTERRUPTED, OUR_FAULT, TERMINATED, USAGE
+from harden.cli.options.command_clock import start
+from harden.cli.output.exit_codes import INTERRUPTED, OUR_FAULT, TERMINATED, USAGE
 
 __all__ = ["INTERRUPTED", "OUR_FAULT", "TERMINATED", "USAGE", "main"]
 
@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is not None:
         return _run(list(argv))
-    from harden.cli.signals import listen, say_stopped
+    from harden.cli.output.signals import listen, say_stopped
     from harden.terminal import show_warnings_plainly
 
     try:
@@ -34,12 +34,12 @@ def _run(words: list[str]) -> int:
     if words[:1] == ["verify"]:
         # Before anything else is imported: verify needs neither torch nor typer nor pydantic.
         from harden.cli.drawn_page import check_page
-        from harden.verifier.command import main as verify
+        from harden.verifier.verify_command import main as verify
 
         return verify(words[1:], check_page)
     try:
-        from harden.cli.answers import answer
         from harden.cli.app import COMMANDS, app
+        from harden.cli.output.exit import answer
     except ImportError as error:
         return _incomplete(error)
     return answer(app, words, COMMANDS)
@@ -47,7 +47,7 @@ def _run(words: list[str]) -> int:
 
 def _incomplete(error: ImportError) -> int:
     """Say what is not installed of that which the command line itself is made of."""
-    from harden.distribution import missing
+    from harden.system.package_metadata import missing
     from harden.terminal import complain
 
     if (said := missing(error, "the command line")) is None:

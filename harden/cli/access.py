@@ -11,7 +11,7 @@ import torch
 
 from harden.attacks import Square
 from harden.cli.bare import Bare
-from harden.cli.specs import ModelSpec
+from harden.cli.loading.model_spec import ModelSpec
 from harden.data import Source, Splits
 from harden.errors import InputError
 from harden.evaluation import Attempt

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from harden.cli import options as opt
-from harden.cli.configuration import origins
 from harden.cli.gate_app import register as register_gate
+from harden.cli.options import types as opt
+from harden.cli.options.config_file import origins
 
 app = typer.Typer(
     name="harden",
@@ -43,7 +43,7 @@ def demo(
     verbose: opt.Verbose = False,
 ) -> None:
     """Do the whole job on scikit-learn's handwritten digits, in about three minutes."""
-    from harden.cli.demo import demo as command
+    from harden.cli.commands.demo import demo as command
 
     _leave(command(out, seed, json_file, force=force))
 
@@ -91,9 +91,9 @@ def run(
     verbose: opt.Verbose = False,
 ) -> None:
     """Harden a model, export it, attack the exported file and certify what was found."""
-    from harden.cli.choice import Choice
-    from harden.cli.plan import plan
-    from harden.cli.run import run as command
+    from harden.cli.commands.dry_run import plan
+    from harden.cli.commands.run import run as command
+    from harden.cli.options.run_options import Choice
     from harden.cli.suites import chosen
 
     suite = chosen(attacks, steps, restarts)
@@ -171,10 +171,10 @@ def evaluate(
 ) -> None:
     """Measure clean and robust accuracy on the test images; of a run's folder, the file decides."""
     from harden.cli.access import Allowed
-    from harden.cli.beyond import Beyond
-    from harden.cli.evaluate import Plan
-    from harden.cli.evaluate import evaluate as command
-    from harden.cli.specs import ModelSpec
+    from harden.cli.commands.evaluate import Plan
+    from harden.cli.commands.evaluate import evaluate as command
+    from harden.cli.commands.extra_measures import Beyond
+    from harden.cli.loading.model_spec import ModelSpec
     from harden.cli.suites import chosen
 
     suite = chosen(attacks, steps, restarts)
@@ -207,10 +207,10 @@ def certify(
     verbose: opt.Verbose = False,
 ) -> None:
     """Prove of each test image, or of a VNN-LIB property, what holds for the file in float32."""
-    from harden.cli.certify import Plan
-    from harden.cli.certify import certify as command
-    from harden.cli.property import Question
-    from harden.cli.property import decide as other
+    from harden.cli.commands.certify import Plan
+    from harden.cli.commands.certify import certify as command
+    from harden.cli.commands.certify_property import Question
+    from harden.cli.commands.certify_property import decide as other
 
     limits = (minutes, journal, test_images, batch_size, seed, device)
     plan = Plan(norm, eps, method, radius_steps, attacks, *limits)
@@ -245,11 +245,11 @@ def export(
     verbose: opt.Verbose = False,
 ) -> None:
     """Export a model as it is to a parity-checked ONNX file, and certify the file."""
-    from harden.cli.evaluate import Plan
-    from harden.cli.export import export as command
-    from harden.cli.folders import check_apart, check_replaceable
+    from harden.cli.commands.evaluate import Plan
+    from harden.cli.commands.export import export as command
+    from harden.cli.loading.model_spec import ModelSpec
+    from harden.cli.loading.output_folder import check_apart, check_replaceable
     from harden.cli.proving import search_named
-    from harden.cli.specs import ModelSpec
     from harden.cli.suites import chosen
 
     suite = chosen(attacks, steps, restarts)
@@ -267,7 +267,7 @@ def report(
     out: opt.PageFile = None,
 ) -> None:
     """Write the page of a certificate again, from certificate.json alone."""
-    from harden.cli.report import report as command
+    from harden.cli.commands.report import report as command
 
     command(folder, out)
 
@@ -277,7 +277,7 @@ def verify(context: typer.Context, folder: Folder) -> None:
     """Check an artefact without torch: digests, counts, and every stored witness in onnxruntime."""
     # `harden verify` alone is answered before typer is loaded; this is reached behind global options.
     from harden.cli.drawn_page import check_page
-    from harden.verifier.command import main as command
+    from harden.verifier.verify_command import main as command
 
     _leave(command([str(folder), *context.args], check_page))
 
@@ -285,7 +285,7 @@ def verify(context: typer.Context, folder: Folder) -> None:
 @app.command()
 def doctor(json_file: opt.Json = None) -> None:
     """Say what is installed, which kernels are active, and why."""
-    from harden.cli.doctor import doctor as command
+    from harden.cli.commands.doctor import doctor as command
 
     _leave(command(json_file))
 

@@ -12,24 +12,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harden.artefact.arena import limit_arena
-from harden.artefact.executions import executions
-from harden.artefact.gated import first_images, judge_of
-from harden.artefact.parity import check_parity
-from harden.artefact.session import Session, read_model
-from harden.cli.clock import fitting_in
-from harden.cli.specs import ModelSpec
+from harden.artefact.parity.parity_gate import check_parity
+from harden.artefact.parity.parity_gated_export import first_images, judge_of
+from harden.artefact.runtime.executed_programs import executions
+from harden.artefact.runtime.session import Session, read_model
+from harden.artefact.runtime.session_memory import limit_arena
+from harden.cli.loading.model_spec import ModelSpec
+from harden.cli.options.command_clock import fitting_in
 from harden.data import Source, Splits
 from harden.data.class_lists import are_numbers
 from harden.errors import ExportError, InputError
-from harden.evaluation.runtime_agreement import Execution
+from harden.evaluation.proofs.runtime_agreement import Execution
 from harden.graph import Graph, GraphNetwork, UnreadableError, read
-from harden.graph.classification import classifying, of_size
+from harden.graph.foreign_classifier import classifying, of_size
 from harden.graph.operations import QuantizeLinear
 from harden.models import Classifier
-from harden.models.arranged import Arranged, Arrangement, Opaque
-from harden.models.checks import check_normalisation
-from harden.models.outputs import binary
+from harden.models.input_layout import Arranged, Arrangement, Opaque
+from harden.models.logits_of_output import binary
+from harden.models.wrapping_checks import check_normalisation
 
 ALIKE = 0.8
 """The least share of images that a quantised file and its reading have to answer alike."""

@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import final
 
 from harden.cli.bare import Bare, file_of
-from harden.cli.console import Watch
 from harden.cli.gauging import Way
+from harden.cli.output.console import Watch
 from harden.cli.sampling import evaluated_images
 from harden.data import Splits, from_loader
 from harden.errors import InputError
 from harden.evaluation import Phase
-from harden.regression.timing import Clock, SpeedFinding, Work, alternated, check_rounds, repeats_for
-from harden.regression.workload import attack_work
+from harden.regression.timing.paired_timing import (
+    Clock,
+    SpeedFinding,
+    Work,
+    alternated,
+    check_rounds,
+    repeats_for,
+)
+from harden.regression.timing.timed_workload import attack_work
 
 IMAGES = 32
 """How many test images a piece of work is done on; all of them where there are fewer."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harden.distribution import VERSION
 from harden.errors import HardenError
-from harden.files import read_bytes
-from harden.limits import JSON_BYTES
+from harden.system.atomic_files import read_bytes
+from harden.system.package_metadata import VERSION
+from harden.system.size_limits import JSON_BYTES
 from harden.verifier.findings import PAGE, Finding
 
 
@@ -21,12 +21,13 @@ def check_page(folder: Path) -> Finding | str:
         A finding; or why the page was not checked: jinja2 or pydantic is missing, or another version drew it.
     """
     try:
-        from harden.certificate import document, page
+        from harden.certificate import certificate_file
+        from harden.certificate.page import html_page
     except ImportError as error:
         return f"to draw it again takes {error.name or error}, which can't be imported"
     try:
-        certificate = document.read(folder)
-        drawn = page.render(certificate).encode()
+        certificate = certificate_file.read(folder)
+        drawn = html_page.render(certificate).encode()
     except HardenError as error:
         return f"it can't be drawn again ({error.seen})"
     if _content(folder / PAGE) == drawn:

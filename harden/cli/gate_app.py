@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harden.cli import options as opt
+from harden.cli.options import types as opt
 
 Model = Annotated[str, typer.Argument(help="An ONNX file, or a folder with a model.onnx.")]
 BaselineFile = Annotated[Path, typer.Option("--baseline", help="The committed file.")]
@@ -111,10 +111,10 @@ def check(
 ) -> None:
     """Compare a file with the committed baseline on the same images: PASS, FAIL or INCONCLUSIVE."""
     from harden.cli.benched import Bench, slowdown
-    from harden.cli.configuration import settings_of
-    from harden.cli.gate import Files, Gate, share, typed
-    from harden.cli.gate import check as command
+    from harden.cli.commands.check import Files, Gate, share, typed
+    from harden.cli.commands.check import check as command
     from harden.cli.gauging import way_of
+    from harden.cli.options.config_file import settings_of
     from harden.regression.verdict import Rule
 
     floors = (
@@ -162,7 +162,7 @@ def update(
     verbose: opt.Verbose = False,
 ) -> None:
     """Measure a file and write it into the baseline; a step down needs a reason."""
-    from harden.cli.baselines import update as command
+    from harden.cli.commands.baseline import update as command
     from harden.cli.gauging import Ask, Gauge, way_of
     from harden.cli.suites import chosen
 
@@ -177,7 +177,7 @@ def update(
 @baseline_app.command()
 def show(baseline: BaselineFile = DEFAULT) -> None:
     """Print what a baseline holds."""
-    from harden.cli.baselines import show as command
+    from harden.cli.commands.baseline import show as command
 
     command(baseline)
 
@@ -185,8 +185,8 @@ def show(baseline: BaselineFile = DEFAULT) -> None:
 @baseline_app.command()
 def diff(old: Old, new: New, margin: Margin = "2pp", alpha: Alpha = 0.05) -> None:
     """Compare two baselines, as check would; 1 where the later one has regressed."""
-    from harden.cli.baselines import diff as command
-    from harden.cli.gate import share
+    from harden.cli.commands.baseline import diff as command
+    from harden.cli.commands.check import share
     from harden.regression.verdict import Rule
 
     if code := command(old, new, Rule(share("--margin", margin), alpha)):
@@ -203,7 +203,7 @@ def init(
     force: Force = False,
 ) -> None:
     """Write harden.toml, a test and jobs for GitHub and GitLab, which gate a model of a repository."""
-    from harden.cli.init import Wanted
-    from harden.cli.init import init as command
+    from harden.cli.commands.init import Wanted
+    from harden.cli.commands.init import init as command
 
     command(folder, Wanted(model, data, norm, eps, install), force)

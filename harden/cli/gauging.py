@@ -11,24 +11,30 @@ from typing import final
 from torch import Tensor
 
 from harden.bounds import Method
-from harden.certificate.distrust import Step
+from harden.certificate.unreliable_reasons import Step
 from harden.cli.access import blind
 from harden.cli.bare import NORMALISED, Bare, Numbers, file_of
-from harden.cli.console import Watch, print_warning
-from harden.cli.datasets import for_evaluation
-from harden.cli.distrust import step_after
+from harden.cli.loading.model_spec import numbers
+from harden.cli.loading.test_data import for_evaluation
+from harden.cli.output.console import Watch, print_warning
+from harden.cli.output.unreliable_exit import step_after
 from harden.cli.sampling import evaluated_images
-from harden.cli.specs import numbers
 from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Examples, Splits, from_loader
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, Standing, TrustCheck, evaluate
-from harden.evaluation.proofs import Search, prove
+from harden.evaluation.proofs.prove import Search, prove
 from harden.graph import Graph
 from harden.models import Classifier
-from harden.models.checks import check_normalisation
-from harden.regression.measured import attack_setting, check_of, data_setting, distrusted, threat_record
-from harden.regression.records import Check, DataSetting, Setting
+from harden.models.wrapping_checks import check_normalisation
+from harden.regression.baseline_records import Check, DataSetting, Setting
+from harden.regression.from_evaluation import (
+    attack_setting,
+    check_of,
+    data_setting,
+    distrusted,
+    threat_record,
+)
 from harden.regression.verdict import Comparison
 from harden.threats import Threat, from_name
 
@@ -77,7 +83,7 @@ class Ask:
         sample: how many test images, 0 for all.
         seed: of the random starts.
         certify: whether bounds are computed too.
-        label: of whose model this is, where a baseline holds several; see `harden.regression.records`.
+        label: the model, where a baseline holds several; see `harden.regression.baseline_records`.
     """
 
     norm: str

@@ -11,19 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from harden import kernels
-from harden.artefact.gated import exported, first_images
-from harden.artefact.session import Session
-from harden.certificate.distrust import next_attacks
+from harden.artefact.parity.parity_gated_export import exported, first_images
+from harden.artefact.runtime.session import Session
+from harden.certificate.unreliable_reasons import next_attacks
 from harden.cli.bare import classes_of, file_of
 from harden.cli.gauging import Ask, Gauge, Way
 from harden.data import Examples, Source, Splits, from_loader, load
 from harden.errors import BaselineError, InputError
-from harden.files import write_bytes
 from harden.models import Classifier
 from harden.regression.baseline import compared, read, require_same, update
-from harden.regression.records import Check
+from harden.regression.baseline_records import Check
 from harden.regression.verdict import Comparison
 from harden.statistics import Proportion
+from harden.system.atomic_files import write_bytes
 from harden.threats import Linf, Threat
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harden.bounds import Branching, Climb, Method
 from harden.errors import InputError
-from harden.evaluation.proofs import Search
+from harden.evaluation.proofs.prove import Search
 
 METHODS = ("ibp", "crown", "alpha-crown", "branch-and-bound")
 PARTS = 1000

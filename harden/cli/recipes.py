@@ -26,7 +26,7 @@ from harden.objectives import (
     Standard,
     WarmUp,
 )
-from harden.objectives.adversarial import FAST
+from harden.objectives.adversarial_training import FAST
 from harden.training import AdamW
 from harden.views import DIGITS, LIGHT, NATURAL, Views
 

@@ -1,15 +1,15 @@
 """Images and labels: where they come from, how they are checked, split, and cut into batches."""
 
 from harden.data.batch import Batch
+from harden.data.class_weights import balanced_weights
 from harden.data.examples import Examples, check_trainable
-from harden.data.fingerprint import identity
-from harden.data.leakage import Leak, Leaks, leaks, without
-from harden.data.loaders import from_loader
-from harden.data.source import Source
-from harden.data.specs import load
-from harden.data.splitting import Splits, sample, split
-from harden.data.weights import balanced_weights
-from harden.data.without_labels import unlabelled
+from harden.data.formats.spec import load
+from harden.data.sources.identity import identity
+from harden.data.sources.loader_adapter import from_loader
+from harden.data.sources.source import Source
+from harden.data.sources.unlabelled import unlabelled
+from harden.data.splits.leakage import Leak, Leaks, leaks, without
+from harden.data.splits.split import Splits, sample, split
 
 __all__ = [
     "Batch",

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from harden.data.examples import Examples
-from harden.data.splitting import Splits
+from harden.data.splits.split import Splits
 from harden.errors import InputError
 
 _log = logging.getLogger("harden")

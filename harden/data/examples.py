@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from harden.data.batch import Batch
-from harden.data.checks import check_images, check_labels, check_names
-from harden.data.digests import digest
-from harden.data.groups import check_groups
+from harden.data.dataset_digest import digest
+from harden.data.image_checks import check_images, check_labels, check_names
+from harden.data.splits.groups import check_groups
 from harden.errors import InputError
 
 
@@ -94,7 +94,7 @@ class Examples:
         return (self.batch(index) for index in order)
 
     def digest(self) -> str:
-        """Give a sha256 of the content, whatever its order and its stored type; see `harden.data.digests`."""
+        """Sha256 of the content, whatever its order and stored type; see `harden.data.dataset_digest`."""
         return digest(self.batches(1024))
 
 

@@ -1,24 +1,29 @@
 """Measures a classifier: clean accuracy, and robust accuracy as the worst case over attacks."""
 
-from harden.evaluation.attempts import Attempt
-from harden.evaluation.calibrated import CalibrationRecord, calibration_of
-from harden.evaluation.calibration import Calibration, Reliability, adaptive_ece, confidences
-from harden.evaluation.corruptions import (
+from harden.evaluation.attempt import Attempt
+from harden.evaluation.natural.calibration_error import Calibration, Reliability, adaptive_ece, confidences
+from harden.evaluation.natural.corruptions import (
     Corruption,
     CorruptionRecord,
     accuracy_under_corruptions,
     corrupted,
     mean_accuracy,
 )
-from harden.evaluation.curve import Curve, accuracy_curve
-from harden.evaluation.decision import OperatingPoint, at_threshold, operating_point, thresholded
-from harden.evaluation.distances import Distances, minimal_distances
-from harden.evaluation.ladder import robustness_curve
-from harden.evaluation.outcome import AttemptRecord, Evaluation, TrustCheck, Witnesses
+from harden.evaluation.natural.measure_calibration import CalibrationRecord, calibration_of
+from harden.evaluation.natural.operating_point import (
+    OperatingPoint,
+    at_threshold,
+    operating_point,
+    thresholded,
+)
 from harden.evaluation.progress import Phase, Standing
-from harden.evaluation.report import Report
+from harden.evaluation.results.evaluation_report import Report
+from harden.evaluation.results.result import AttemptRecord, Evaluation, TrustCheck, Witnesses
+from harden.evaluation.robust_accuracy import evaluate
 from harden.evaluation.suites import pgd_suite, quick, standard, thorough
-from harden.evaluation.worst_case import evaluate
+from harden.evaluation.sweeps.accuracy_curve import Curve, accuracy_curve
+from harden.evaluation.sweeps.eps_sweep import robustness_curve
+from harden.evaluation.sweeps.minimal_distances import Distances, minimal_distances
 
 __all__ = [
     "Attempt",

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 
 from harden.attacks import APGD, FAB, PGD, Square, Targeted
-from harden.evaluation.attempts import Attempt
-from harden.evaluation.independent import independent
+from harden.evaluation.attempt import Attempt
+from harden.evaluation.trust.gradient_free_attempts import independent
 from harden.losses import DLR, CrossEntropy, Margin
 
 FAB_PATIENCE = ((10, 1.8), (20, 1.5), (30, 1.4))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from harden.graph.graph import Graph, Node
+from harden.graph.operation_graph import Graph, Node
 from harden.graph.operations import Add, Div, Gemm, MatMul, Mul, Reshape, Sub
 
 

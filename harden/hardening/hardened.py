@@ -8,25 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
-from harden.artefact.certifying import Claim, OnPhase
-from harden.artefact.exporting import export
-from harden.artefact.folder import CHECKPOINT_FOLDER, HISTORY_FILE
-from harden.artefact.loaded import Artefact
-from harden.artefact.origin import Origin
+from harden.artefact.artefact import Artefact
+from harden.artefact.artefact_folder import CHECKPOINT_FOLDER, HISTORY_FILE
+from harden.artefact.export import export
+from harden.artefact.measure_file import Claim, OnPhase
+from harden.artefact.provenance import Origin
 from harden.data import Source, from_loader, leaks
-from harden.data.stored_examples import shared_examples
+from harden.data.sources.untransformed_examples import shared_examples
 from harden.description import JSON
 from harden.draws import mix
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, evaluate, standard
-from harden.evaluation.proofs import Search
-from harden.files import write_text
+from harden.evaluation.proofs.prove import Search
 from harden.hardening.recipe import Recipe
 from harden.models import Classifier
+from harden.system.atomic_files import write_text
 from harden.threats import Threat
-from harden.training.account import line_of
-from harden.training.checkpoint import save_weights
-from harden.training.checkpoints import PLAN_FILE, write_plan
+from harden.training.checkpointing.run_checkpoints import PLAN_FILE, write_plan
+from harden.training.checkpointing.weights_file import save_weights
+from harden.training.cost_ledger import line_of
 
 _log = logging.getLogger("harden")
 
@@ -98,7 +98,7 @@ class Hardened:
                 default; none with an empty mapping.
             split: what the data are, for the certificate ("test").
             notes: texts to keep beside the weights in checkpoint/, by file name.
-            search: how proofs are looked for, `harden.evaluation.proofs.Search`; none are by default.
+            search: how proofs are looked for, `harden.evaluation.proofs.prove.Search`; none are by default.
             minutes: how long the evaluation may take; the certificate is of the first images, those that are
                 finished by then, and says so. No limit by default.
             on_phase: called with the `Phase` as the work goes on.

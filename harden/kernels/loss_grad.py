@@ -14,8 +14,8 @@ from torch import Tensor
 
 from harden.errors import InputError
 from harden.kernels import loss_grad_reference as reference
-from harden.kernels.loading import backend
-from harden.kernels.memory import refuse_any_shared
+from harden.kernels.load_library import backend
+from harden.kernels.memory_layout import refuse_any_shared
 
 
 @final

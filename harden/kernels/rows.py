@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from harden.errors import InputError
-from harden.kernels import reference
+from harden.kernels import steps_reference
 from harden.kernels.arguments import dense_format
-from harden.kernels.loading import backend
-from harden.kernels.memory import refuse_shared, written
+from harden.kernels.load_library import backend
+from harden.kernels.memory_layout import refuse_shared, written
 
 
 def copy_rows_(target: Tensor, source: Tensor, where: Tensor) -> None:
@@ -40,7 +40,7 @@ def copy_rows_(target: Tensor, source: Tensor, where: Tensor) -> None:
         layout = dense_format(target)
         native = layout is not None and source.is_contiguous(memory_format=layout)
         if not native or backend(target.device).name != "native":
-            reference.copy_rows_(target, source, where)
+            steps_reference.copy_rows_(target, source, where)
             return
         torch.ops.harden.copy_rows_(target, source, where.contiguous())
         written(target, target)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harden.kernels import reference
+from harden.kernels import steps_reference
 from harden.kernels.arguments import box_inwards, check_step
-from harden.kernels.loading import backend
-from harden.kernels.memory import in_one_layout, refuse_shared, written
+from harden.kernels.load_library import backend
+from harden.kernels.memory_layout import in_one_layout, refuse_shared, written
 
 
 def linf_step_(
@@ -106,7 +106,7 @@ def _run(
         return
     with torch.no_grad():
         if backend(x_adv.device).name != "native":
-            getattr(reference, name)(x_adv, x, grad, alpha, eps, low, high)
+            getattr(steps_reference, name)(x_adv, x, grad, alpha, eps, low, high)
             return
         target, clean, gradient = in_one_layout(x_adv, x, read_as_it_is(grad))
         sizes = (alpha.contiguous(), eps.contiguous())

@@ -10,8 +10,10 @@ from torch.nn import functional
 
 from harden.kernels.loss_grad import LossGrad, cross_entropy_grad_, margin_grad_
 from harden.losses.divisible import DivisibleLoss
-from harden.losses.expected import EOT, Expected
-from harden.losses.labels import Labels
+from harden.losses.dlr_loss import DLR
+from harden.losses.eot import EOT, Expected
+from harden.losses.fast_copy_loss import Steered, steered
+from harden.losses.label_only import Labels
 from harden.losses.logits import (
     Classify,
     divergence,
@@ -22,10 +24,8 @@ from harden.losses.logits import (
     targeted_dlr,
     targeted_margin,
 )
-from harden.losses.protocol import AimableLoss, GradedLoss, JudgedLoss, Loss, LossFunction, SteeringLoss
-from harden.losses.ratio import DLR
-from harden.losses.steering import Steered, steered
-from harden.losses.targeted import TargetedCrossEntropy, TargetedDLR, TargetedMargin
+from harden.losses.loss import AimableLoss, GradedLoss, JudgedLoss, Loss, LossFunction, SteeringLoss
+from harden.losses.targeted_losses import TargetedCrossEntropy, TargetedDLR, TargetedMargin
 
 __all__ = [
     "DLR",

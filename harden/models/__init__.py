@@ -1,12 +1,12 @@
 """A user's network as harden sees it: pixels in [0, 1] go in, logits and features come out."""
 
 from harden.models.classifier import Classifier
-from harden.models.copies import copied, float32_copy, names_a_type, ordinary
-from harden.models.foreign import from_numpy
-from harden.models.frozen import frozen, given_back, untouched
-from harden.models.passes import PassMeter, counting
-from harden.models.prepared import FastCopy, Prepared, bfloat16_is_native, prepare
-from harden.models.surroundings import plain
+from harden.models.fast_copy import FastCopy, Prepared, bfloat16_is_native, prepare
+from harden.models.numpy_classifier import from_numpy
+from harden.models.pass_count import PassMeter, counting
+from harden.models.preserving.clean_context import plain
+from harden.models.preserving.copies import copied, float32_copy, names_a_type, ordinary
+from harden.models.preserving.frozen import frozen, given_back, untouched
 
 __all__ = [
     "Classifier",

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from harden.errors import InputError
-from harden.models.checks import check_network, check_normalisation
-from harden.models.heads import find_head
-from harden.models.outputs import binary, selected
-from harden.models.passes import count
-from harden.models.unwrapping import part_named, unwrapped
+from harden.models.find_head import find_head
+from harden.models.logits_of_output import binary, selected
+from harden.models.pass_count import count
+from harden.models.unwrap import part_named, unwrapped
+from harden.models.wrapping_checks import check_network, check_normalisation
 from harden.pixels import check_pixels
 
 

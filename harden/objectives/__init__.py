@@ -1,9 +1,9 @@
 """Objectives: what training minimises. `objective(state, batch, step) -> loss`; none brings its own loop."""
 
-from harden.objectives.adversarial import TRADES, AdversarialTraining
-from harden.objectives.certified import CROWNIBP, IBP, MTLIBP, SABR, WarmUp
+from harden.objectives.adversarial_training import TRADES, AdversarialTraining
+from harden.objectives.certified_training import CROWNIBP, IBP, MTLIBP, SABR, WarmUp
 from harden.objectives.moco import MoCo
-from harden.objectives.protocol import ChecksFirst, Objective, Step, UpdatesWithStep
+from harden.objectives.objective import ChecksFirst, Objective, Step, UpdatesWithStep
 from harden.objectives.simclr import SimCLR
 from harden.objectives.supervised import LinearProbe, Standard
 

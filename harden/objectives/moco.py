@@ -14,8 +14,8 @@ from harden.data import Batch
 from harden.errors import InputError
 from harden.losses import InfoNCE
 from harden.models import Classifier, copied, frozen
-from harden.objectives.projection import Projection, check_contrast, feature_width
-from harden.objectives.protocol import Step
+from harden.objectives.objective import Step
+from harden.objectives.projection_head import Projection, check_contrast, feature_width
 from harden.views import NATURAL, View
 
 

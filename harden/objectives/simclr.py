@@ -13,8 +13,8 @@ from harden.attacks import Attack
 from harden.data import Batch
 from harden.losses import InfoNCE
 from harden.models import Classifier, frozen
-from harden.objectives.projection import Projection, check_contrast, feature_width
-from harden.objectives.protocol import Step
+from harden.objectives.objective import Step
+from harden.objectives.projection_head import Projection, check_contrast, feature_width
 from harden.views import NATURAL, View
 
 

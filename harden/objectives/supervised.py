@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from harden.data import Batch
 from harden.errors import InputError
 from harden.models import Classifier
-from harden.models.outputs import binary
-from harden.objectives.projection import feature_width
-from harden.objectives.protocol import ClassifierState, Step, classifier_of
-from harden.objectives.weighting import ClassWeights, checked_weights, cross_entropy
+from harden.models.logits_of_output import binary
+from harden.objectives.class_weighting import ClassWeights, checked_weights, cross_entropy
+from harden.objectives.objective import ClassifierState, Step, classifier_of
+from harden.objectives.projection_head import feature_width
 from harden.views import View
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harden.certificate.canonical import parse_json
+from harden.certificate.canonical_json import parse_json
 from harden.description import JSON, canonical_names
 from harden.errors import BaselineError, HeldError, InputError, RegressionError
-from harden.files import read_bytes, refuse_pointer, write_text
-from harden.limits import JSON_BYTES
-from harden.locking import locked
-from harden.regression.paired import Pairs
-from harden.regression.records import Accepted, Baseline, Check, Outcome, Setting, described
+from harden.regression.baseline_records import Accepted, Baseline, Check, Outcome, Setting, described
+from harden.regression.paired_comparison import Pairs
 from harden.regression.verdict import MEASURES, Comparison
+from harden.system.atomic_files import read_bytes, refuse_pointer, write_text
+from harden.system.folder_lock import locked
+from harden.system.size_limits import JSON_BYTES
 
 BASELINE_FILE = "robustness-baseline.json"
 _PAUSE = 0.05  # seconds between two looks at a lock

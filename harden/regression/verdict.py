@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import final
 
 from harden.errors import InputError
-from harden.regression.paired import Pairs
-from harden.regression.planning import Outlook, outlook
-from harden.regression.state import GOOD as GOOD
-from harden.regression.state import REGRESSED, UNDECIDED
-from harden.regression.state import State as State
-from harden.regression.timing import SpeedFinding
+from harden.regression.gate_answers import GOOD as GOOD
+from harden.regression.gate_answers import REGRESSED, UNDECIDED
+from harden.regression.gate_answers import State as State
+from harden.regression.paired_comparison import Pairs
+from harden.regression.sample_size import Outlook, outlook
+from harden.regression.timing.paired_timing import SpeedFinding
 from harden.statistics import Proportion
 
 

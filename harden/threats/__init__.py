@@ -7,7 +7,7 @@ from harden.threats.channels import ChannelLinf
 from harden.threats.l1 import L1
 from harden.threats.l2 import L2
 from harden.threats.linf import Linf
-from harden.threats.names import from_name
-from harden.threats.protocol import Threat
+from harden.threats.named_threats import from_name
+from harden.threats.threat import Threat
 
 __all__ = ["L1", "L2", "ChannelLinf", "Linf", "Number", "Threat", "check_bounds", "from_name"]

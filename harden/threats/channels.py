@@ -93,7 +93,7 @@ class ChannelLinf:
     def momentum_step_(
         self, x_adv: Tensor, before: Tensor, x: Tensor, grad: Tensor, step_size: Tensor, share: float
     ) -> None:
-        """As `harden.threats.momentum.momentum_step_`, in one pass over memory, in place."""
+        """As `harden.threats.momentum_step.momentum_step_`, in one pass over memory, in place."""
         self._check(x)
         sizes = step_size * self._shares(x.device) if step_size.numel() == 1 else step_size
         budgets, part = self._budgets(x.device), constant(share, x.device)

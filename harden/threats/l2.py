@@ -68,7 +68,7 @@ class L2:
     def momentum_step_(
         self, x_adv: Tensor, before: Tensor, x: Tensor, grad: Tensor, step_size: Tensor, share: float
     ) -> None:
-        """As `harden.threats.momentum.momentum_step_`, in one operation, in place."""
+        """As `harden.threats.momentum_step.momentum_step_`, in one operation, in place."""
         eps, part = constant(float32(self.eps), x.device), constant(share, x.device)
         kernels.apgd_l2_step_(x_adv, before, x, grad, step_size, eps, part, *self.bounds)
 

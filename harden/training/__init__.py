@@ -1,7 +1,7 @@
 """Training: one loop, an iterator that yields its steps, for every objective."""
 
 from harden.training.budget import Budget, Spent
-from harden.training.checkpoints import Checkpoints
+from harden.training.checkpointing.run_checkpoints import Checkpoints
 from harden.training.loop import Training, train
 from harden.training.optimisers import SGD, AdamW
 from harden.training.stage import Stage, StepRecord, Validation

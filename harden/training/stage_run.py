@@ -17,21 +17,21 @@ from torch import Tensor, nn
 from harden.data import Batch, Source
 from harden.draws import mix
 from harden.errors import DivergedError, InputError
-from harden.evaluation.pace import OutOfTime
-from harden.evaluation.worst_case import unchecked
+from harden.evaluation.robust_accuracy import unchecked
+from harden.evaluation.time_limit import OutOfTime
 from harden.models import Classifier, PassMeter, counting, plain
-from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
+from harden.models.tensor_file import Snapshot, prefixed, put_tensors, tensors_of
 from harden.objectives import Objective, Step, UpdatesWithStep
-from harden.processes import check_alone
+from harden.system.single_process import check_alone
 from harden.threats import Threat
-from harden.training.averaging import Average, load_weights, weights_like, weights_of
 from harden.training.budget import Spent
-from harden.training.fit import no_batch
-from harden.training.limit import no_step, until
-from harden.training.optimiser_state import optimiser_state, put_optimiser_state
+from harden.training.checkpointing.optimiser_state import optimiser_state, put_optimiser_state
+from harden.training.deadline import no_step, until
+from harden.training.global_rng import seeded
 from harden.training.optimisers import learning_rate
-from harden.training.seeding import seeded
+from harden.training.preflight import no_batch
 from harden.training.stage import Stage, StepRecord, Validation, weighted_share
+from harden.training.weight_averaging import Average, load_weights, weights_like, weights_of
 
 
 @final

@@ -2,7 +2,7 @@
 
 import sys
 
-from harden.verifier.command import main
+from harden.verifier.verify_command import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

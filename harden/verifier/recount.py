@@ -11,8 +11,8 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from harden.verifier.exact_intervals import interval_agrees
 from harden.verifier.findings import CERTIFICATE, Finding, finding
-from harden.verifier.intervals import interval_agrees
 
 Flags = npt.NDArray[np.bool_]
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from harden.verifier.evidence import Evidence
 from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, Finding, finding
-from harden.verifier.runtime import CHUNK_BYTES, Run, apart, first_line, here
+from harden.verifier.limited_runtime import CHUNK_BYTES, Run, apart, first_line, here
+from harden.verifier.read_evidence import Evidence
 
 Logits = npt.NDArray[np.float32]
 

@@ -10,16 +10,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from harden.certificate.canonical import is_rendered, parse_json, seal_of, sha256_bytes
+from harden.certificate.canonical_json import is_rendered, parse_json, seal_of, sha256_bytes
 from harden.certificate.graph_digest import graph_digest_bytes
 from harden.errors import HardenError, InputError
-from harden.files import read_bytes, refuse_pointer
-from harden.limits import EVIDENCE_BYTES, JSON_BYTES, MODEL_BYTES
-from harden.verifier.evidence import check_evidence, load
-from harden.verifier.fields import CERTIFICATE as FIELDS
+from harden.system.atomic_files import read_bytes, refuse_pointer
+from harden.system.size_limits import EVIDENCE_BYTES, JSON_BYTES, MODEL_BYTES
 from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, Finding, Verification, finding
+from harden.verifier.read_evidence import check_evidence, load
 from harden.verifier.recount import recount, unpack
 from harden.verifier.replay import replay
+from harden.verifier.schema_fields import CERTIFICATE as FIELDS
 
 _MOST: Final = {CERTIFICATE: JSON_BYTES, MODEL: MODEL_BYTES, EVIDENCE: EVIDENCE_BYTES}
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harden.artefact.certifying import Claim
-from harden.artefact.exporting import export
-from harden.artefact.graph import trace
-from harden.artefact.loaded import Artefact
+from harden.artefact.artefact import Artefact
+from harden.artefact.classifier_to_onnx import trace
+from harden.artefact.export import export
+from harden.artefact.measure_file import Claim
 from harden.data import Examples, load
 from harden.evaluation import pgd_suite
 from harden.hardening import Recipe, harden
 from harden.models import Classifier
-from harden.models.reference import small_cnn
+from harden.models.small_networks import small_cnn
 from harden.objectives import Standard
 from harden.threats import Linf
 from harden.training import AdamW

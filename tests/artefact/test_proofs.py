@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import nn
 
-from harden.artefact.certifying import Claim
-from harden.artefact.exporting import export
-from harden.artefact.loaded import Artefact
+from harden.artefact.artefact import Artefact
+from harden.artefact.export import export
+from harden.artefact.measure_file import Claim
 from harden.bounds import Method, Program, certify
 from harden.data import Examples
-from harden.evaluation.proofs import Search
+from harden.evaluation.proofs.prove import Search
 from harden.graph import read
 from harden.models import Classifier
 from harden.threats import Linf
-from harden.verifier.command import main as verify
+from harden.verifier.verify_command import main as verify
 
 MakeClassifier = Callable[..., Classifier]
 MakeClaim = Callable[..., Claim]

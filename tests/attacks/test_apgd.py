@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harden.attacks import APGD, PGD
-from harden.attacks.schedule import periods
+from harden.attacks.apgd_schedule import periods
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.losses import LossFunction, Margin

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from harden.attacks import APGD, FAB, FGSM, MIFGSM, PGD, Attack, RandomNoise, RayS, Square, Targeted
-from harden.attacks.protocol import NearestAttack
+from harden.attacks.attack import NearestAttack
 from harden.draws import Draws
 from harden.kernels import backend
 from harden.losses import DLR, CrossEntropy, LossFunction, Margin, steered

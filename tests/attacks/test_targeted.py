@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harden.attacks import APGD, FAB, PGD, Attack, NearestAttack, Targeted
-from harden.attacks.record import StepRecord, recording
+from harden.attacks.engine.success_steps import StepRecord, recording
 from harden.attacks.targeted import likeliest_others
 from harden.draws import Draws
 from harden.errors import InputError

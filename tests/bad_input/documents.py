@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harden.certificate import canonical
+from harden.certificate import canonical_json
 
 Place = tuple[Any, ...]
 
@@ -36,5 +36,5 @@ def put(fields: Any, place: Place, value: object) -> Any:
 
 def write_sealed(folder: Path, fields: dict[str, Any]) -> None:
     """Write a certificate whose seal fits its content."""
-    fields["seal"]["sha256"] = canonical.seal_of(fields)
-    (folder / "certificate.json").write_bytes(canonical.render_json(fields))
+    fields["seal"]["sha256"] = canonical_json.seal_of(fields)
+    (folder / "certificate.json").write_bytes(canonical_json.render_json(fields))

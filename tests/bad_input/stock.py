@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from harden.certificate.canonical import render_json, seal_of
+from harden.certificate.canonical_json import render_json, seal_of
 from harden.cli import main
 from tests.bad_input.table import (
     FAST,

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import harden
-from harden.artefact.certifying import Claim
-from harden.artefact.exporting import export
+from harden.artefact.export import export
+from harden.artefact.measure_file import Claim
 from harden.errors import HardenError, InputError
 from harden.evaluation import pgd_suite
 from harden.hardening import Recipe
 from harden.models import Classifier
-from harden.models.reference import small_cnn
+from harden.models.small_networks import small_cnn
 from harden.objectives import Standard
 from harden.threats import Linf
 

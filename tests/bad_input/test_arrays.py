@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from harden.data import from_loader
-from harden.models.reference import small_cnn
+from harden.models.small_networks import small_cnn
 from tests.bad_input.table import (
     Row,
     built,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import harden
-from harden.artefact.session import Session
+from harden.artefact.runtime.session import Session
 from tests.bad_input.table import (
     Row,
     ids,

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harden.cli import hook
+from harden.cli.commands import pre_commit
 from harden.data import Examples
 from harden.errors import InputError
-from harden.verifier import command as door
+from harden.verifier import verify_command as door
 from harden.verifier.verification import verify
 from tests.bad_input.documents import places, put, write_sealed
 from tests.bad_input.table import FAST, Answer, classes, pictures
@@ -225,7 +225,7 @@ def test_names_of_folders_and_files(stocked: Path, command: Command, name: str) 
 def test_the_hook_names_folders_as_text(stocked: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = Path(shutil.copytree("whole", "a\nverified: b\x1b[2J"))
     capfd.readouterr()
-    assert hook.main([str(folder / "model.onnx")]) == 0
+    assert pre_commit.main([str(folder / "model.onnx")]) == 0
     said = capfd.readouterr()
     lines = plain(Answer(0, said.out, said.err))
     assert lines[0] == "a\\nverified: b\\x1b[2J:"

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harden.models.reference import small_cnn
+from harden.models.small_networks import small_cnn
 from tests.bad_input.table import (
     DOORS,
     FAST,

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from harden.data import Examples, Splits, balanced_weights
-from harden.models.reference import small_cnn
+from harden.models.small_networks import small_cnn
 from tests.bad_input.table import (
     DOORS,
     FAST,

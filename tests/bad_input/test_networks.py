@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harden.artefact.session import Session
+from harden.artefact.runtime.session import Session
 from harden.errors import ExportError
 from harden.models import Classifier
-from harden.models.reference import small_cnn
+from harden.models.small_networks import small_cnn
 from tests.bad_input.table import (
     FAST,
     Answer,

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from harden.certificate import document, page
-from harden.certificate.charts import axis, line_chart
+from harden.certificate import certificate_file
+from harden.certificate.page import html_page
+from harden.certificate.page.charts import axis, line_chart
 from harden.errors import BaselineError, HardenError
 from harden.regression import baseline
 from tests.bad_input.documents import places, put, write_sealed
@@ -49,11 +50,11 @@ def test_a_page_is_drawn_of_every_number_that_a_certificate_may_hold(tmp_path: P
         for value in EXTREMES:
             write_sealed(folder, put(fields, place, value))
             try:
-                found = document.read(folder)
+                found = certificate_file.read(folder)
             except HardenError:
                 outcomes.add("refused")
                 continue
-            assert page.render(found)
+            assert html_page.render(found)
             assert str(found)
             outcomes.add("drawn")
     assert outcomes == {"refused", "drawn"}

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import harden
-from harden.artefact.certifying import Claim
-from harden.artefact.exporting import export
+from harden.artefact.export import export
+from harden.artefact.measure_file import Claim
 from harden.evaluation import pgd_suite
 from harden.objectives import TRADES
 from harden.threats import from_name

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harden.bounds.vnnlib import parse
+from harden.bounds.vnnlib.parse import parse
 from harden.cli import main
-from harden.cli.configuration import options_of
+from harden.cli.options.config_file import options_of
 from harden.errors import InputError
 
 MEMORY = 2**30
@@ -35,7 +35,7 @@ def limited(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """Verify in a process that may take a gigabyte and a minute."""
     code = (
         f"import resource, sys; resource.setrlimit(resource.RLIMIT_AS, ({MEMORY}, {MEMORY})); "
-        "from harden.verifier.command import main; sys.exit(main(sys.argv[1:]))"
+        "from harden.verifier.verify_command import main; sys.exit(main(sys.argv[1:]))"
     )
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, words)],
@@ -175,8 +175,8 @@ def test_a_device_or_a_pipe_is_no_file(
 
 
 def test_a_run_s_progress_that_is_a_pipe_is_refused(place: Path) -> None:
-    from harden.models.snapshot import read_snapshot
-    from harden.training.checkpoints import read_plan
+    from harden.models.tensor_file import read_snapshot
+    from harden.training.checkpointing.run_checkpoints import read_plan
 
     for read in (read_snapshot, read_plan):
         with pytest.raises((InputError, OSError), match="pipe"):
@@ -184,7 +184,7 @@ def test_a_run_s_progress_that_is_a_pipe_is_refused(place: Path) -> None:
 
 
 def test_a_header_of_weights_is_counted_before_it_is_parsed(tmp_path: Path) -> None:
-    from harden.models.snapshot import read_snapshot
+    from harden.models.tensor_file import read_snapshot
 
     header = json.dumps({"__metadata__": {"facts": "[" * 100_000, "digest": ""}}).encode()
     content = io.BytesIO()

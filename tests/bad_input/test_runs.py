@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 import harden
 from harden.data import from_loader
 from harden.hardening import Recipe
-from harden.models.reference import small_cnn
+from harden.models.small_networks import small_cnn
 from harden.objectives import Standard
 from harden.training import Checkpoints
 from tests.bad_input.table import (

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harden.bounds.rules.functions import ABSOLUTE, RELATIVE, clip, pointwise
-from harden.bounds.rules.leaky import Leaky
-from harden.bounds.rules.protocol import Interval, Lines, Pointwise
-from harden.bounds.rules.smooth import Smooth
+from harden.bounds.rules.function_rules import ABSOLUTE, RELATIVE, clip, pointwise
+from harden.bounds.rules.prelu import Leaky
+from harden.bounds.rules.rule import Interval, Lines, Pointwise
+from harden.bounds.rules.smooth_functions import Smooth
 from harden.graph.operations import (
     Abs,
     Celu,

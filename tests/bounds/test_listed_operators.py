@@ -14,7 +14,7 @@ import torch
 from onnx import helper
 
 from harden.bounds import Climb, Method, Program, Region, certify
-from harden.bounds.crown import relaxed
+from harden.bounds.crown.intermediate_bounds import relaxed
 from harden.graph import read
 from harden.graph.converters import CONVERTERS
 from harden.threats import Linf

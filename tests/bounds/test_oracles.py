@@ -10,8 +10,8 @@ from onnx import numpy_helper
 
 from harden.bounds import Program, Region
 from harden.bounds.certification import worst_margins
-from harden.bounds.coefficients import Window
-from harden.bounds.crown import relaxed
+from harden.bounds.crown.coefficients import Window
+from harden.bounds.crown.intermediate_bounds import relaxed
 from harden.graph import read
 from harden.threats import L1, L2, Linf
 from tests.bounds.networks import KINDS, dense_net

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from harden.bounds import Method, Program, certify
-from harden.bounds.rounding import LARGEST_32, SMALLEST_32, envelope
+from harden.bounds.float_rounding import LARGEST_32, SMALLEST_32, envelope
 from harden.graph import read
 from harden.threats import Linf
 from tests.bounds.networks import Array, Builder, check_trap, runtime

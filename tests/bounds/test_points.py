@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harden.bounds import Program, Region
-from harden.bounds.crown import relaxed
+from harden.bounds.crown.intermediate_bounds import relaxed
 from harden.errors import InputError
 from harden.graph import read
 from tests.graph.conformance import LEVELS, runtime

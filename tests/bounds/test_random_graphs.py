@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from harden.bounds import Branching, Climb, Method, Program, certify
-from harden.bounds.properties import answers
-from harden.bounds.vnnlib import Property, parse
+from harden.bounds.vnnlib.parse import Property, parse
+from harden.bounds.vnnlib.refute import answers
 from harden.errors import InputError
 from harden.graph import read
 from harden.threats import Linf

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from harden.bounds import Climb, Method, Program, Region, certify
 from harden.bounds.certification import worst_margins
-from harden.bounds.coefficients import Whole
-from harden.bounds.crown import relaxed
-from harden.bounds.relaxation import Relaxation
+from harden.bounds.crown.backward import Relaxation
+from harden.bounds.crown.coefficients import Whole
+from harden.bounds.crown.intermediate_bounds import relaxed
 from harden.graph import GraphNetwork, read
 from harden.threats import L1, L2, Linf, Threat
 from tests.bounds.networks import KINDS, LEVELS, runtime

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from scipy.stats import beta
 
-from harden.certificate import document
+from harden.certificate import certificate_file
 from harden.certificate import schema as s
-from harden.certificate.sealed import Certificate
+from harden.certificate.certificate import Certificate
 
 
 def proportion(count: int, n: int) -> s.Proportion:
@@ -205,7 +205,7 @@ def make(
         s.Subject(name="model.onnx", digest={"sha256": "01" * 32, "graph": "23" * 32}),
         s.Subject(name="evidence.npz", digest={"sha256": "45" * 32}),
     )
-    return document.seal(s.Statement(subject=subjects, predicate=predicate))
+    return certificate_file.seal(s.Statement(subject=subjects, predicate=predicate))
 
 
 @pytest.fixture

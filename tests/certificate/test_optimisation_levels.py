@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 from harden.certificate.optimisation_levels import DEFAULT, LEVELS, TESTED
-from harden.cli import doctor
+from harden.cli.commands import doctor
 
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 

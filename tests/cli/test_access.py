@@ -15,10 +15,10 @@ from onnx import helper, numpy_helper
 from safetensors.torch import save_file
 from torch import nn
 
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
 from harden.data import load
 from harden.models import Classifier
-from harden.models.arranged import Arrangement
+from harden.models.input_layout import Arrangement
 from tests.bounds.networks import Builder
 from tests.fitted import fitted
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
 from harden.attacks import PGD
 from harden.data import Splits, load
 from harden.evaluation import Attempt, evaluate

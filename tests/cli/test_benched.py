@@ -11,7 +11,7 @@ from xml.etree import ElementTree as Xml
 import onnx
 import pytest
 
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
 from harden.cli import benched
 from harden.data import load
 from harden.models import Classifier
@@ -43,7 +43,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         timed = benched.timed
         monkeypatch.setattr(benched, "works", works)
         monkeypatch.setattr(
-            "harden.cli.gate.timed",
+            "harden.cli.commands.check.timed",
             lambda bare, splits, bench, way: timed(bare, splits, bench, clock=lambda: now[0], way=way),
         )
 

@@ -16,10 +16,10 @@ import pytest
 import torch
 from torch import nn
 
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
 from harden.cli import gauging
 from harden.data import Splits, load
-from harden.models import Classifier, passes
+from harden.models import Classifier, pass_count
 from tests.fitted import fitted
 
 Harden = Callable[..., Any]
@@ -371,7 +371,7 @@ def test_time_that_does_not_suffice_is_told_and_is_no_pass(
 ) -> None:
     """On a clock that a forward moves by one second an image, and nothing else."""
     now = [0.0]
-    count = passes.count
+    count = pass_count.count
 
     def slow(images: int) -> None:
         now[0] += images

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from harden.artefact.loaded import Artefact
-from harden.certificate.document import read
+from harden.artefact.artefact import Artefact
+from harden.certificate.certificate_file import read
 from harden.data import Splits, load
 
 Harden = Callable[..., Any]
@@ -278,9 +278,9 @@ def test_doctor_without_native_kernels_says_torch_and_why(installed: Harden) -> 
 
 
 def test_demo_does_the_whole_job(harden: Harden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harden.cli.demo.PLAIN_BUDGET", "2epochs")
-    monkeypatch.setattr("harden.cli.demo.BUDGET", "25E")
-    monkeypatch.setattr("harden.cli.demo.load", _few)
+    monkeypatch.setattr("harden.cli.commands.demo.PLAIN_BUDGET", "2epochs")
+    monkeypatch.setattr("harden.cli.commands.demo.BUDGET", "25E")
+    monkeypatch.setattr("harden.cli.commands.demo.load", _few)
     answer = harden("demo", "--out", tmp_path / "out", "--json", tmp_path / "demo.json")
     assert (answer.code, answer.err) == (0, "")
     said = json.loads((tmp_path / "demo.json").read_text())

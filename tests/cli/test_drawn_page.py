@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harden.cli.hook import main as hook
-from harden.verifier.command import main as standalone
+from harden.cli.commands.pre_commit import main as hook
+from harden.verifier.verify_command import main as standalone
 
 Harden = Callable[..., Any]
 

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
 from harden.data import load
 from harden.models import Classifier
 from tests.fitted import fitted

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
 from harden.data import load
 from harden.models import Classifier
 from tests.graph.layers import Attention, Calls

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from harden.cli.batches import fitted
-from harden.cli.preparing import Options, Ready
-from harden.cli.specs import ModelSpec
+from harden.cli.loading.fit_batch_size import fitted
+from harden.cli.loading.model_spec import ModelSpec
+from harden.cli.loading.prepare_run import Options, Ready
 from harden.data import Splits, load
 from harden.evaluation import pgd_suite
 from harden.hardening import Recipe

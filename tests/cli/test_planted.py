@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from harden.artefact.graph import trace
-from harden.evaluation.journal import PLAN_FILE
-from harden.locking import LOCK_FILE
+from harden.artefact.classifier_to_onnx import trace
+from harden.evaluation.results.evaluation_journal import PLAN_FILE
 from harden.models import Classifier
-from harden.models.reference import small_cnn
+from harden.models.small_networks import small_cnn
+from harden.system.folder_lock import LOCK_FILE
 from tests.cli.conftest import Harden
 
 KEYS = "ssh-ed25519 AAAA the user's own\n"

@@ -67,7 +67,7 @@ def test_a_fault_of_ours_is_70(
     def fail(*arguments: object) -> None:
         raise ZeroDivisionError("we divided by zero")
 
-    monkeypatch.setattr("harden.cli.report.report", fail)
+    monkeypatch.setattr("harden.cli.commands.report.report", fail)
     with caplog.at_level(logging.ERROR, "harden"):
         assert harden("report", finished).code == 70
     (record,) = caplog.records
@@ -83,7 +83,7 @@ def test_interruptions_are_no_faults(
     def stop(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr("harden.cli.report.report", stop)
+    monkeypatch.setattr("harden.cli.commands.report.report", stop)
     answer = harden("report", finished)
     assert answer.code == (130 if error is KeyboardInterrupt else 0)
     assert answer.err.count("\n") == (1 if error is KeyboardInterrupt else 0)

@@ -8,10 +8,10 @@ import pytest
 
 from harden.cli.recipes import recipe
 from harden.errors import InputError
-from harden.hardening.plan import check_request
 from harden.hardening.recipe import Recipe
+from harden.hardening.run_identity import check_request
 from harden.models import Classifier
-from harden.models.reference import small_cnn
+from harden.models.small_networks import small_cnn
 from harden.objectives import CROWNIBP, IBP, MTLIBP, SABR, SimCLR, WarmUp
 from harden.threats import Linf
 from tests.cli.conftest import Harden

@@ -13,14 +13,15 @@ import onnx
 import pytest
 
 import harden as sdk
-from harden import files
-from harden.artefact import loaded, session
-from harden.artefact.graph import trace
-from harden.certificate import document
+from harden.artefact import artefact
+from harden.artefact.classifier_to_onnx import trace
+from harden.artefact.runtime import session
+from harden.certificate import certificate_file
 from harden.data import load
 from harden.errors import ExportError
-from harden.limits import Limit
 from harden.models import Classifier
+from harden.system import atomic_files
+from harden.system.size_limits import Limit
 from tests.cli.conftest import FAST, Harden
 from tests.fitted import fitted
 
@@ -31,8 +32,8 @@ QUICK = ("--attacks", "pgd", *FAST)
 def contents() -> tuple[bytes, bytes]:
     """The file that is there at first, and another that fits the same data and answers otherwise."""
     digits = load("digits")
-    files = (trace(Classifier(fitted(digits, steps)), (1, 8, 8)).SerializeToString() for steps in (60, 1))
-    first, other = files
+    both = (trace(Classifier(fitted(digits, steps)), (1, 8, 8)).SerializeToString() for steps in (60, 1))
+    first, other = both
     return first, other
 
 
@@ -54,7 +55,7 @@ def replaced(
 
     def arm() -> None:
         if request.param == "at the first reading":
-            read = files.read_bytes
+            read = atomic_files.read_bytes
 
             def once(path: Path, most: Limit) -> bytes:
                 content = read(path, most)
@@ -62,7 +63,7 @@ def replaced(
                 return content
 
             monkeypatch.setattr(session, "read_bytes", once)
-            monkeypatch.setattr(loaded, "read_bytes", once)
+            monkeypatch.setattr(artefact, "read_bytes", once)
             return
         for name in (
             "gauging.evaluate",
@@ -199,14 +200,14 @@ def test_an_artefact_loaded_while_its_file_is_replaced_is_the_old_one_or_none(
 ) -> None:
     x = np.asarray(load("digits").test.x[:8], np.float32)
     expected = sdk.load(folder)(x)
-    read = files.read_bytes
+    read = atomic_files.read_bytes
 
     def once(path: Path, most: Limit) -> bytes:
         content = read(path, most)
         (folder / "model.onnx").write_bytes(contents[1])
         return content
 
-    monkeypatch.setattr(loaded, "read_bytes", once)
+    monkeypatch.setattr(artefact, "read_bytes", once)
     try:
         assert np.array_equal(sdk.load(folder)(x), expected)
     except sdk.errors.BrokenClaimError:
@@ -217,13 +218,13 @@ def test_an_artefact_loaded_while_its_file_is_replaced_is_the_old_one_or_none(
 def test_an_export_certifies_the_file_that_it_attacked(
     npz: str, tmp_path: Path, harden: Harden, contents: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    issue = document.issue
+    issue = certificate_file.issue
 
     def late(place: Path, found: Any) -> object:
         (place / "model.onnx").write_bytes(contents[1])
         return issue(place, found)
 
-    monkeypatch.setattr(document, "issue", late)
+    monkeypatch.setattr(certificate_file, "issue", late)
     answer = harden("export", "small", "--data", npz, "--eps", "1/50", *FAST, "--out", tmp_path / "out")
     assert answer.code == ExportError("", "", "").exit_code
     assert "changed while it was attacked" in answer.err

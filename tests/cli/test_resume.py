@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from harden.models.snapshot import write_snapshot
-from harden.training import checkpoints
+from harden.models.tensor_file import write_snapshot
+from harden.training.checkpointing import run_checkpoints
 
 Harden = Callable[..., Any]
 
@@ -142,7 +142,7 @@ def test_a_disk_that_fills_up_says_what_is_kept_and_how_to_go_on(
             raise OSError(errno.ENOSPC, "No space left on device")
         write_snapshot(*arguments)
 
-    monkeypatch.setattr(checkpoints, "write_snapshot", full)
+    monkeypatch.setattr(run_checkpoints, "write_snapshot", full)
     out = tmp_path / "out"
     answer = harden(*words, "--out", out)
     assert answer.code == 2
@@ -172,7 +172,7 @@ def test_an_interruption_while_loading_tells_of_what_this_run_can_go_on_with(
     def interrupt(_: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harden.cli.preparing.load", interrupt)
+    monkeypatch.setattr("harden.cli.loading.prepare_run.load", interrupt)
     answer = harden(*words, "--out", tmp_path / "out", *(["--resume"] if resume else []))
     # Without --resume what is there is another run's.
     mine = f"what was done is in {state.parent}; go on with --resume"

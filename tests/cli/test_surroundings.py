@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harden.cli import app, console, main
+from harden.cli import app, main
+from harden.cli.output import console
 from harden.evaluation import Phase
-from harden.files import write_named
+from harden.system.atomic_files import write_named
 from harden.training import StepRecord
 
 

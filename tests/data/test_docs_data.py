@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harden.data.fields import IMAGE_NAMES, LABEL_NAMES
+from harden.data.sources.batch_fields import IMAGE_NAMES, LABEL_NAMES
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 

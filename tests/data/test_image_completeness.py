@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harden.data import image_completeness
-from harden.data.image_files import read_header, read_pixels
+from harden.data.formats.image_files import read_header, read_pixels
 from harden.errors import InputError
 
 GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
 
-from harden.data import from_loader, loaders
+from harden.data import from_loader
+from harden.data.sources import loader_adapter
 from harden.errors import InputError
 
 
@@ -91,7 +92,7 @@ def test_groups_of_every_kind_are_kept_whole(kind: str, way: str, monkeypatch: p
             return iter([bare[k] for k in range(40)])
 
     if way == "stream":
-        monkeypatch.setattr(loaders, "MEMORY_LIMIT", 20 * 64)
+        monkeypatch.setattr(loader_adapter, "MEMORY_LIMIT", 20 * 64)
     source: Any = {
         "dataset": lambda: from_loader(data),
         "argument": lambda: from_loader(bare, groups=READABLE[kind]),

@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from harden.data import Examples, from_loader
-from harden.data.indexed import LoaderSource
-from harden.data.memory import ExamplesSource
-from harden.data.pairs import Reader
-from harden.data.streams import StreamSource
+from harden.data.sources.dataloader import LoaderSource
+from harden.data.sources.in_memory import ExamplesSource
+from harden.data.sources.read_batch import Reader
+from harden.data.sources.stream import StreamSource
 from harden.errors import InputError
 
 X = torch.rand(30, 1, 4, 4, generator=torch.Generator().manual_seed(0))

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from harden.data import Splits, load
 from harden.models import Classifier
-from harden.models.reference import small_cnn
+from harden.models.small_networks import small_cnn
 
 Fit = Callable[[float, int], Classifier]
 

@@ -11,9 +11,9 @@ from harden.data import Batch, Splits
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, TrustCheck, evaluate
-from harden.evaluation.batches import attacked
-from harden.evaluation.steering import Steering
-from harden.evaluation.worst_case import unchecked
+from harden.evaluation.batch_evaluation import attacked
+from harden.evaluation.gradient_source import Steering
+from harden.evaluation.robust_accuracy import unchecked
 from harden.losses import CrossEntropy, Margin
 from harden.models import Classifier
 from harden.threats import Linf

@@ -12,7 +12,7 @@ from harden.attacks import APGD, FAB, MIFGSM, PGD, RayS, Square, Targeted
 from harden.data import Splits
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, evaluate, minimal_distances, standard
-from harden.evaluation.worst_case import unchecked
+from harden.evaluation.robust_accuracy import unchecked
 from harden.losses import DLR, EOT, CrossEntropy, Margin
 from harden.models import Classifier
 from harden.threats import L1, L2, Linf, Threat

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 import harden
-from harden.artefact.certifying import Claim
+from harden.artefact.measure_file import Claim
 from harden.data import Splits
 from harden.evaluation import Evaluation, TrustCheck, Witnesses, evaluate, standard
-from harden.evaluation.closing import RESERVED
+from harden.evaluation.trust.sanity_attacks import RESERVED
 from harden.models import Classifier
-from harden.models.reference import small_cnn
+from harden.models.small_networks import small_cnn
 from harden.objectives import TRADES, Standard
 from harden.threats import Linf
 
@@ -57,8 +57,8 @@ def test_shortly_hardened_networks_are_trusted(digits: Splits, few: Data, seed: 
 
 def test_every_door_has_the_same_default() -> None:
     assert Claim(Linf("1/10")).attempts == standard()
-    from harden.cli.choice import Choice
-    from harden.cli.evaluate import Plan
+    from harden.cli.commands.evaluate import Plan
+    from harden.cli.options.run_options import Choice
     from harden.cli.suites import DEFAULT, chosen, suite_named
     from harden.pytest_plugin import Robustness
 

@@ -13,8 +13,8 @@ from torch.nn import functional
 from harden.attacks import APGD, FAB, MIFGSM, PGD, Attack, Targeted
 from harden.data import Splits
 from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite
-from harden.evaluation.attempts import MakeLoss
-from harden.evaluation.worst_case import unchecked
+from harden.evaluation.attempt import MakeLoss
+from harden.evaluation.robust_accuracy import unchecked
 from harden.losses import DLR, EOT, CrossEntropy, Margin
 from harden.models import Classifier
 from harden.threats import L1, L2, Linf, Threat

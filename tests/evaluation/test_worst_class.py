@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from harden.evaluation import Evaluation
-from harden.evaluation.outcome import Witnesses
+from harden.evaluation.results.result import Witnesses
 from harden.statistics import Proportion
 from harden.threats import Linf
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import onnx
 import torch
 
-from harden.artefact.graph import trace
-from harden.cli.demo import CONTRASTIVE, PLAIN
-from harden.cli.specs import ModelSpec
+from harden.artefact.classifier_to_onnx import trace
+from harden.cli.commands.demo import CONTRASTIVE, PLAIN
+from harden.cli.loading.model_spec import ModelSpec
 from harden.data import from_loader, load
 from harden.hardening import Recipe, harden
 from harden.threats import Linf

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from harden.errors import InputError
 from harden.graph import read
 from tests.graph.graphs import constant, model, normal, one
-from tests.graph.test_reading import small
+from tests.graph.reading.test_read import small
 
 node = helper.make_node
 

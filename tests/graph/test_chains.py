@@ -14,7 +14,7 @@ from onnx import helper
 from torch import Tensor, nn
 from torchvision.ops import Permute
 
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
 from harden.errors import InputError
 from harden.graph import Graph, GraphNetwork, Node, Port, mixing, read
 from harden.graph.operations import Relu, Slice

@@ -17,9 +17,9 @@ import torch
 from onnx import helper
 from torch import Tensor, nn
 
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
 from harden.bounds import Program, Region
-from harden.bounds.crown import relaxed
+from harden.bounds.crown.intermediate_bounds import relaxed
 from harden.errors import ExportError, InputError
 from harden.graph import read
 from harden.models import Classifier

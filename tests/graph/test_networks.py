@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
 from harden.attacks import PGD
 from harden.evaluation import Attempt, evaluate
 from harden.graph import GraphNetwork, read
 from harden.losses import CrossEntropy
 from harden.models import Classifier, frozen
-from harden.models.reference import small_cnn
+from harden.models.small_networks import small_cnn
 from harden.threats import Linf
 from tests.graph.graphs import run
 

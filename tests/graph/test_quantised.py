@@ -12,7 +12,7 @@ from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from torch import nn
 
-from harden.artefact.graph import trace
+from harden.artefact.classifier_to_onnx import trace
 from harden.data import load
 from harden.graph import GraphNetwork, read
 from harden.models import Classifier

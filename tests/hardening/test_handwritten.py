@@ -19,7 +19,7 @@ from harden.models import Classifier
 from harden.objectives import Standard
 from harden.threats import Linf
 from harden.training import StepRecord
-from harden.verifier.command import main as verify
+from harden.verifier.verify_command import main as verify
 from tests.hardening.handwritten import attentive, convolutional, heads, pooled, prepared, pythonic, stateful
 from tests.hardening.handwritten.built import Entry
 

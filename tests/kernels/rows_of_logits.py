@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from harden.kernels import loss_grad
-from harden.kernels.loading import Backend
+from harden.kernels.load_library import Backend
 from harden.kernels.loss_grad import (
     LossGrad,
     cross_entropy_grad_,

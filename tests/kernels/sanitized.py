@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from harden.kernels import backend, loading
+from harden.kernels import backend, load_library
 
 FOLDER = Path(__file__).parents[2] / "build" / "sanitize"
 # On import, so before any test asks what runs.
-loading._CHOSEN.setdefault("cpu", loading.choose("_cpu", folder=FOLDER))
+load_library._CHOSEN.setdefault("cpu", load_library.choose("_cpu", folder=FOLDER))
 
 # Tensors that torch takes in good faith: one ends before its shape does, the other lies where no float can.
 SHORT = "np.lib.stride_tricks.as_strided(np.zeros(262144, np.float32), (1, 262160), (0, 4))"

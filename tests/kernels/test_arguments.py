@@ -14,7 +14,7 @@ from torch import Tensor
 from harden import kernels
 from harden.errors import InputError
 from harden.kernels.arguments import box_inwards
-from harden.kernels.memory import share_memory
+from harden.kernels.memory_layout import share_memory
 
 X = torch.full((2, 3, 4, 4), 0.5)
 ALPHA, EPS = torch.tensor(0.1), torch.tensor(0.2)

@@ -12,7 +12,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from harden import kernels
-from harden.kernels import loading, reference
+from harden.kernels import load_library, steps_reference
 
 pytestmark = pytest.mark.usefixtures("native")
 
@@ -123,7 +123,7 @@ def test_the_door_runs_what_backend_names() -> None:
     with torch.profiler.profile() as profile:
         kernels.linf_step_(x_adv.clone(), *others)  # type: ignore[arg-type]
     assert "harden::linf_step_" in {event.name for event in profile.events() or ()}
-    assert reference.linf_step_ is not kernels.linf_step_
+    assert steps_reference.linf_step_ is not kernels.linf_step_
 
 
 def _allowed(module: str) -> list[str]:
@@ -140,7 +140,7 @@ def _allowed(module: str) -> list[str]:
 
 @pytest.mark.parametrize("module", ["_cpu", "_cuda"])
 def test_undefined_symbols_stay_within_the_allow_list(module: str) -> None:
-    path = loading.FOLDER / f"{module}.so"
+    path = load_library.FOLDER / f"{module}.so"
     nm = shutil.which("nm")
     if nm is None or not path.exists():
         pytest.skip(f"needs nm and {path.name}")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harden import kernels
 from harden.errors import InputError
-from harden.kernels import reference
+from harden.kernels import steps_reference
 from tests.kernels.drawing import LAYOUTS, SHAPES, bits, copied, laid_out
 
 
@@ -39,7 +39,7 @@ def cases(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor]:
 def test_rows_are_copied_bit_for_bit_and_no_other(backend: str, case: tuple[Tensor, Tensor, Tensor]) -> None:
     target, source, where = case
     result = copied(target)
-    (kernels.copy_rows_ if backend == "door" else reference.copy_rows_)(result, source, where)
+    (kernels.copy_rows_ if backend == "door" else steps_reference.copy_rows_)(result, source, where)
     for row, before, other, chosen in zip(result, target, source, where.tolist(), strict=True):
         assert torch.equal(bits(row), bits(other if chosen else before))
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harden import kernels
-from harden.kernels import reference
+from harden.kernels import steps_reference
 from harden.kernels.arguments import box_inwards
 from tests.kernels.drawing import (
     BOXES,
@@ -98,11 +98,11 @@ both_backends = pytest.mark.parametrize("backend", ["door", "torch"])
 
 
 def _linf(backend: str) -> Step:
-    return kernels.linf_step_ if backend == "door" else reference.linf_step_
+    return kernels.linf_step_ if backend == "door" else steps_reference.linf_step_
 
 
 def _l2(backend: str) -> Step:
-    return kernels.l2_step_ if backend == "door" else reference.l2_step_
+    return kernels.l2_step_ if backend == "door" else steps_reference.l2_step_
 
 
 @pytest.mark.usefixtures("native")
@@ -111,7 +111,7 @@ def _l2(backend: str) -> Step:
 def test_linf_is_bit_equal_in_both_backends(case: Case) -> None:
     low, high = box_inwards(case.low, case.high)
     expected = case.x_adv.clone()
-    reference.linf_step_(expected, case.x, case.grad, case.alpha, case.eps, low, high)
+    steps_reference.linf_step_(expected, case.x, case.grad, case.alpha, case.eps, low, high)
     assert same_bits(case.run(kernels.linf_step_), expected)
 
 
@@ -121,7 +121,7 @@ def test_linf_is_bit_equal_in_both_backends(case: Case) -> None:
 def test_l2_is_equal_in_both_backends(case: Case) -> None:
     low, high = box_inwards(case.low, case.high)
     expected = case.x_adv.clone()
-    reference.l2_step_(expected, case.x, case.grad, case.alpha, case.eps, low, high)
+    steps_reference.l2_step_(expected, case.x, case.grad, case.alpha, case.eps, low, high)
     eps = per_example(case.eps, case.x)
     ulp = torch.finfo(torch.float32).eps * expected.abs()
     assert bool(((case.run(kernels.l2_step_) - expected).abs() <= 1e-6 * eps + ulp + 1e-12).all())

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harden import kernels
-from harden.kernels import reference
+from harden.kernels import steps_reference
 from tests.kernels.drawing import rational
 
 Step = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float, float], None]
@@ -20,11 +20,11 @@ both_backends = pytest.mark.parametrize("backend", ["door", "torch"])
 
 
 def _linf(backend: str) -> Step:
-    return kernels.linf_step_ if backend == "door" else reference.linf_step_
+    return kernels.linf_step_ if backend == "door" else steps_reference.linf_step_
 
 
 def _l2(backend: str) -> Step:
-    return kernels.l2_step_ if backend == "door" else reference.l2_step_
+    return kernels.l2_step_ if backend == "door" else steps_reference.l2_step_
 
 
 @both_backends

@@ -75,7 +75,7 @@ def _assert_whole_and_clean(wheel: zipfile.ZipFile) -> None:
             assert (digest, int(size)) == (f"sha256={expected}", len(content))
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"harden", "harden_vision"}
     assert [name for name in names if "libtorch" in name or "cpp_ext" in name or name.endswith(".cpp")] == []
-    assert "harden/kernels/loading.py" in names
+    assert "harden/kernels/load_library.py" in names
     assert "harden/py.typed" in names
 
 

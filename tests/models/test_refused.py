@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from harden.artefact.certifying import Claim
-from harden.artefact.exporting import export
+from harden.artefact.export import export
+from harden.artefact.measure_file import Claim
 from harden.data import Examples
 from harden.errors import HardenError, InputError
 from harden.evaluation import evaluate, pgd_suite

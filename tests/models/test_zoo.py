@@ -14,17 +14,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harden.artefact.loaded import load
+from harden.artefact.artefact import load
 from harden.attacks import PGD
 from harden.data import Examples
 from harden.evaluation import evaluate, pgd_suite
 from harden.hardening import Recipe, harden
 from harden.models import Classifier, float32_copy
-from harden.models.unwrapping import unwrapped
+from harden.models.unwrap import unwrapped
 from harden.objectives import AdversarialTraining
 from harden.threats import Linf
 from harden.training import StepRecord
-from harden.verifier.command import main as verify
+from harden.verifier.verify_command import main as verify
 from tests.models.traits import TRAITS
 from tests.models.traits_written import WRITTEN
 from tests.models.zoo import Case

@@ -12,7 +12,7 @@ from tests.models.zoo import Case
 
 def _torchvision(name: str, size: int, classes: int = 10) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
-        from harden.cli.networks import torchvision_network
+        from harden.cli.loading.build_network import torchvision_network
 
         return torchvision_network(name, classes, (3, size, size))
 

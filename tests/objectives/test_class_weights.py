@@ -20,7 +20,7 @@ from harden.errors import InputError
 from harden.losses import LossFunction
 from harden.models import Classifier
 from harden.objectives import TRADES, AdversarialTraining, LinearProbe, Objective, Standard, Step
-from harden.objectives.weighting import ClassWeights, cross_entropy, weighted_mean
+from harden.objectives.class_weighting import ClassWeights, cross_entropy, weighted_mean
 from harden.threats import Linf, Threat
 
 WEIGHTS = (1.0, 3.0)

@@ -13,12 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harden.certificate.records import ThreatRecord
+from harden.certificate.measurement_records import ThreatRecord
 from harden.errors import BaselineError, HeldError, InputError, RegressionError
-from harden.locking import LOCK_FILE, locked
 from harden.regression.baseline import compared, differences, read, rendered, update
-from harden.regression.bits import packed, unpacked
-from harden.regression.records import (
+from harden.regression.baseline_records import (
     AttackSetting,
     Baseline,
     Check,
@@ -27,6 +25,8 @@ from harden.regression.records import (
     Outcome,
     Setting,
 )
+from harden.regression.packed_bits import packed, unpacked
+from harden.system.folder_lock import LOCK_FILE, locked
 
 N = 300
 DATA = {"n": N, "sample": 0, "images": "a" * 64, "order": "b" * 64, "preprocessing": "c" * 64}

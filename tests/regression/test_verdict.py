@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harden.errors import InputError
-from harden.regression.paired import Pairs
+from harden.regression.paired_comparison import Pairs
 from harden.regression.verdict import Comparison, Finding, Rule, State, holm, judge
 
 

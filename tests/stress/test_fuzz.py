@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from benchmarks.stress_fuzz import fuzz, session
-from harden.certificate import document
-from harden.data.npz import load_npz
+from harden.certificate import certificate_file
+from harden.data.formats.npz import load_npz
 from harden.description import describe, restore
 from harden.errors import InputError
 from harden.threats import Linf
@@ -117,13 +117,13 @@ def test_text_that_is_no_unicode_is_refused(tmp_path: Path, code: int) -> None:
 def test_a_small_file_that_unpacks_to_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harden.data.npz.UNPACKED", 10_000)
+    monkeypatch.setattr("harden.data.formats.npz.UNPACKED", 10_000)
     x, y = np.zeros((200, 16, 16, 1), np.uint8), np.arange(200) % 2
     np.savez_compressed(tmp_path / "data.npz", x_train=x, y_train=y, x_test=x, y_test=y)
-    monkeypatch.setattr("harden.data.npz.RATIO", 2)
+    monkeypatch.setattr("harden.data.formats.npz.RATIO", 2)
     with pytest.raises(InputError, match="would unpack to"):
         load_npz(str(tmp_path / "data.npz"))
-    monkeypatch.setattr("harden.data.npz.RATIO", 1000)
+    monkeypatch.setattr("harden.data.formats.npz.RATIO", 1000)
     assert len(load_npz(str(tmp_path / "data.npz")).train) == 200
 
 
@@ -134,7 +134,7 @@ def test_a_certificate_that_is_no_json_of_ours_is_refused(tmp_path: Path, text: 
         '{"predicateType": "urn:harden:robustness-certificate:v1", "seal": {"sha256": ""}, "x": ' + text + "}"
     )
     with pytest.raises(InputError, match="not strict JSON") as caught:
-        document.read(path)
+        certificate_file.read(path)
     assert "\n" not in str(caught.value)
 
 

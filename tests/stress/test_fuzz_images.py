@@ -107,7 +107,7 @@ def run(fuzzed: Images, n: int) -> None:
 
 
 def test_every_format_that_is_opened_is_written() -> None:
-    from harden.data.image_files import image_suffixes
+    from harden.data.formats.image_files import image_suffixes
 
     kinds = set(image_suffixes().values()) & {kind for kind in Image.SAVE if kind in Image.OPEN}
     written = {image_suffixes().get(picture.suffix, "") for picture in pictures.by_pillow()}

@@ -20,13 +20,13 @@ from harden.errors import DivergedError, InputError
 from harden.evaluation import Attempt
 from harden.models import Classifier
 from harden.objectives import AdversarialTraining, LinearProbe, MoCo, Objective, SimCLR, Standard, Step
-from harden.objectives.protocol import ClassifierState
+from harden.objectives.objective import ClassifierState
 from harden.threats import Linf
 from harden.training import SGD, AdamW, Budget, Stage, StepRecord, Validation, train
 from harden.training import stage_run as loop_module
-from harden.training.averaging import weights_of
 from harden.training.optimisers import learning_rate
 from harden.training.stage import weighted_share
+from harden.training.weight_averaging import weights_of
 from harden.views import Views
 
 THREAT = Linf("0.1")

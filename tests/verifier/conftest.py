@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from scipy.stats import beta
 
-from harden.certificate import canonical, document
+from harden.certificate import canonical_json, certificate_file
 from harden.certificate import schema as s
 
 EPS = Fraction(1, 10)
@@ -194,7 +194,9 @@ def build(folder: Path) -> Path:
         adversarial_png="AAAA",
         difference_png="AAAA",
     )
-    document.write(document.issue(folder, predicate(clean, robust, y, gallery=(pair,))), folder)
+    certificate_file.write(
+        certificate_file.issue(folder, predicate(clean, robust, y, gallery=(pair,))), folder
+    )
     return folder
 
 
@@ -204,9 +206,9 @@ def reseal(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
     fields = json.loads(path.read_bytes())
     edit(fields)
     for subject in fields["subject"]:
-        subject["digest"]["sha256"] = canonical.sha256_file(folder / subject["name"])
-    fields["seal"]["sha256"] = canonical.seal_of(fields)
-    path.write_bytes(canonical.render_json(fields))
+        subject["digest"]["sha256"] = canonical_json.sha256_file(folder / subject["name"])
+    fields["seal"]["sha256"] = canonical_json.seal_of(fields)
+    path.write_bytes(canonical_json.render_json(fields))
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from harden.certificate.graph_digest import graph_digest
-from harden.limits import JSON_BYTES
-from harden.verifier import evidence, runtime
+from harden.system.size_limits import JSON_BYTES
+from harden.verifier import limited_runtime, read_evidence
 from harden.verifier.verification import verify
 
 Forge = Callable[[Path, Callable[[dict[str, Any]], None]], None]
@@ -91,9 +91,9 @@ def test_a_loop_is_not_run(artefact: Path, forge: Forge, proto: onnx.ModelProto)
 def test_however_the_runtimes_process_ends_it_is_an_answer(
     artefact: Path, monkeypatch: pytest.MonkeyPatch, code: str, how: str
 ) -> None:
-    monkeypatch.setattr(runtime, "_CHILD", code)
+    monkeypatch.setattr(limited_runtime, "_CHILD", code)
     if "sleep" in code:
-        monkeypatch.setattr(runtime, "ANSWER_SECONDS", 0.2)
+        monkeypatch.setattr(limited_runtime, "ANSWER_SECONDS", 0.2)
     ((name, file, detail),) = _broken(artefact)
     assert (name, file) == ("replay", "model.onnx")
     assert how in detail
@@ -126,8 +126,8 @@ def test_arrays_of_the_other_byte_order_are_not_those_that_are_listed(artefact: 
 def test_a_small_file_that_unpacks_to_much_is_not_unpacked(
     artefact: Path, forge: Forge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evidence, "_UNPACKED", 1000)
-    monkeypatch.setattr(evidence, "_RATIO", 2)
+    monkeypatch.setattr(read_evidence, "_UNPACKED", 1000)
+    monkeypatch.setattr(read_evidence, "_RATIO", 2)
     with np.load(artefact / "evidence.npz") as file:
         arrays = {name: file[name] * 0 for name in file.files}
     np.savez_compressed(artefact / "evidence.npz", **arrays)

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harden.certificate.sealed import Certificate
-from harden.verifier.fields import CERTIFICATE
+from harden.certificate.certificate import Certificate
+from harden.verifier.schema_fields import CERTIFICATE
 
 values = st.one_of(
     st.none(),

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from harden.bounds.coefficients import Size
-from harden.bounds.rules.affine import Affine
-from harden.bounds.rules.functions import pointwise
-from harden.bounds.rules.leaky import Leaky
-from harden.bounds.rules.pooling import Pooling, Winners
-from harden.bounds.rules.protocol import Interval, Lines, Pointwise
-from harden.bounds.rules.rectifiers import Rectifier
-from harden.bounds.rules.sums import one_sum, with_offset
-from harden.bounds.rules.transposed import conv_transpose
-from harden.bounds.rules.unweighted import arithmetic, averages, moving
-from harden.bounds.rules.weighted import Given, batch_normalization, conv, gemm, matmul
+from harden.bounds.crown.coefficients import Size
+from harden.bounds.rules.affine_rules import Affine
+from harden.bounds.rules.function_rules import pointwise
+from harden.bounds.rules.fused_sums import one_sum, with_offset
+from harden.bounds.rules.linear_layers import Given, batch_normalization, conv, gemm, matmul
+from harden.bounds.rules.max_pooling import Pooling, Winners
+from harden.bounds.rules.piecewise_linear import Rectifier
+from harden.bounds.rules.prelu import Leaky
+from harden.bounds.rules.rule import Interval, Lines, Pointwise
+from harden.bounds.rules.sums_and_movement import arithmetic, averages, moving
+from harden.bounds.rules.transposed_convolution import conv_transpose
 from harden.graph.operations import (
     AveragePool,
     BatchNormalization,

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harden.graph.call import Call, Converter, Reading, UnsupportedError
-from harden.graph.converters.sizes import reshape
+from harden.graph.converters.reshape_sizes import reshape
 from harden.graph.operations import (
     Abs,
     Add,
@@ -43,7 +42,8 @@ from harden.graph.operations import (
     Sub,
     Tanh,
 )
-from harden.graph.values import Known
+from harden.graph.reading.known_values import Known
+from harden.graph.reading.node_view import Call, Converter, Reading, UnsupportedError
 
 
 def _always(operation: Operation, inputs: int) -> Callable[[Call], list[Reading]]:

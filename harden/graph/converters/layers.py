@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from harden.graph.call import Call, Converter, Reading, UnsupportedError, shapes
-from harden.graph.converters.windows import windows
+from harden.graph.converters.window_attributes import windows
 from harden.graph.operations import (
     LRN,
     BatchNormalization,
@@ -17,6 +16,7 @@ from harden.graph.operations import (
     MatMul,
     QuantizeLinear,
 )
+from harden.graph.reading.node_view import Call, Converter, Reading, UnsupportedError, shapes
 
 _KINDS = {0: "uint8", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16"}
 """Of a grid without a zero point, by ONNX's number."""

@@ -11,7 +11,7 @@ from harden.graph.operations.activations import (
     Softplus,
     Softsign,
 )
-from harden.graph.operations.affine import (
+from harden.graph.operations.affine_layers import (
     AveragePool,
     BatchNormalization,
     Conv,
@@ -22,7 +22,8 @@ from harden.graph.operations.affine import (
     ReduceSum,
 )
 from harden.graph.operations.arithmetic import Add, Div, Mask, Mul, Neg, Sub
-from harden.graph.operations.moving import (
+from harden.graph.operations.max_pool import MaxPool
+from harden.graph.operations.movement import (
     Concat,
     Expand,
     Gather,
@@ -34,13 +35,14 @@ from harden.graph.operations.moving import (
     Transpose,
     Trilu,
 )
-from harden.graph.operations.normalising import (
+from harden.graph.operations.normalisation import (
     LRN,
     GroupNormalization,
     LayerNormalization,
     LogSoftmax,
     Softmax,
 )
+from harden.graph.operations.operation import Operation
 from harden.graph.operations.pointwise import (
     Abs,
     Clip,
@@ -57,10 +59,8 @@ from harden.graph.operations.pointwise import (
     Sqrt,
     Tanh,
 )
-from harden.graph.operations.pooling import MaxPool
-from harden.graph.operations.protocol import Operation
-from harden.graph.operations.quantised import DequantizeLinear, QuantizeLinear
-from harden.graph.operations.reducing import (
+from harden.graph.operations.quantisation import DequantizeLinear, QuantizeLinear
+from harden.graph.operations.reductions import (
     CumSum,
     Einsum,
     Interpolate,
@@ -68,7 +68,7 @@ from harden.graph.operations.reducing import (
     ReduceLogSumExp,
     ReduceProd,
 )
-from harden.graph.operations.selecting import (
+from harden.graph.operations.selection import (
     And,
     Equal,
     Greater,

@@ -1,0 +1,105 @@
+"""Export: trace, gate, attack the file, write the folder.
+
+All files are made in a folder beside and moved when they are complete, the certificate last: nothing
+half-written passes for an artefact, and an older artefact stays what it is until the new one is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from harden.artefact.artefact import Artefact
+from harden.artefact.artefact_folder import PAGE_FILE, check_folder, publish, staging
+from harden.artefact.measure_file import Claim, OnPhase, predicate
+from harden.artefact.parity.parity_gated_export import exported, first_images
+from harden.artefact.to_certificate import threat_record
+from harden.certificate import certificate_file, schema
+from harden.certificate.canonical_json import sha256_bytes
+from harden.certificate.certificate import Certificate
+from harden.certificate.page import html_page
+from harden.data import from_loader
+from harden.errors import ExportError, InputError
+from harden.evaluation import Phase
+from harden.evaluation.judge import check_model, check_threat
+from harden.models import Classifier, float32_copy, given_back, ordinary, plain
+from harden.system.atomic_files import write_bytes, write_text
+from harden.system.folder_lock import held_folder
+
+
+@plain()
+def export(
+    model: Classifier,
+    folder: str | Path,
+    data: object,
+    claim: Claim,
+    *,
+    beside: Callable[[Path], None] | None = None,
+    on_phase: OnPhase | None = None,
+) -> Artefact:
+    """Export a model to ONNX and certify the file.
+
+    The graph has one input, `image` float32 (batch, C, H, W) in [0, 1], and one output, `logits`. It is
+    written only when the parity gate passes. Adversarial examples are found with the model's gradients and
+    decided by the file under onnxruntime. The model is left as it was.
+
+    Args:
+        model: what to export.
+        folder: empty, missing, or an artefact to replace.
+        data: images that neither training nor the choice of the checkpoint has seen.
+        claim: what to measure.
+        beside: writes what else belongs to the artefact (checkpoint, history) into the folder it is given.
+        on_phase: called with the `Phase` as the work goes on.
+
+    Raises:
+        InputError: the folder holds other things, another process writes to it, or the data are unfit.
+        ExportError: the network can't be traced, or the graph fails the gate.
+        Whatever is raised, the folder is as before.
+    """
+    check_model(model)
+    check_threat(claim.threat)
+    if claim.threat.eps == 0:
+        raise InputError(
+            "a claim with eps 0", "a positive budget", 'write Linf("8/255"); clean accuracy is in it'
+        )
+    threat_record(claim.threat)  # what no certificate can say is refused before the work
+    source = from_loader(data, claim.batch_size)
+    report = on_phase or _silent
+    with held_folder(check_folder(folder)) as target, given_back(model):
+        report(Phase("export", 0, 1))
+        image, y = first_images(source)
+        # The file computes in float32: gradients of a network in half precision would steer past it.
+        twin = ordinary(model) if _is_float32(model) else float32_copy(model)
+        content, session, parity = exported(twin, image, y, claim.threat)
+        report(Phase("export", 1, 1))
+        with staging(target) as place:
+            write_bytes(place / schema.MODEL_FILE, content)
+            found = predicate(twin, session, parity, source, claim, place, report)
+            certificate = certificate_file.issue(place, found)
+            _check_same(content, certificate, target)
+            write_text(place / PAGE_FILE, html_page.render(certificate))
+            if beside is not None:
+                beside(place)
+            certificate_file.write(certificate, place)
+            publish(place, target)
+    return Artefact(target)
+
+
+def _check_same(content: bytes, certificate: Certificate, folder: Path) -> None:
+    """Refuse to certify another file than the one that was attacked, whoever put it into its place."""
+    if certificate.subject[0].digest["sha256"] != sha256_bytes(content):
+        raise ExportError(
+            f"{schema.MODEL_FILE} of {folder}, which has changed while it was attacked",
+            "a folder that nobody else writes to",
+            "export to another folder",
+        )
+
+
+def _is_float32(model: Classifier) -> bool:
+    return all(weight.dtype == torch.float32 for weight in model.parameters() if weight.is_floating_point())
+
+
+def _silent(phase: Phase) -> None:
+    """Report to nobody."""

@@ -1,0 +1,1 @@
+"""onnxruntime sessions: their memory, and the graphs that they execute."""

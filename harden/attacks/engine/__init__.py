@@ -1,0 +1,1 @@
+"""What all iterated attacks share: the search for the best point, its losses, its arguments."""

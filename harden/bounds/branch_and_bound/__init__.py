@@ -1,0 +1,1 @@
+"""Branch and bound: regions are split until each part is proved."""

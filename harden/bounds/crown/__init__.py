@@ -1,0 +1,1 @@
+"""Linear relaxation: CROWN, its optimised slopes and its interval form."""

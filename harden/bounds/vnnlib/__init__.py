@@ -1,0 +1,1 @@
+"""VNN-LIB properties: parsing, refutation by bounds, exact checks of counterexamples."""

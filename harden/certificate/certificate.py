@@ -1,0 +1,18 @@
+"""The certificate itself: a statement under its seal, which prints as its summary."""
+
+from __future__ import annotations
+
+from typing import final
+
+from harden.certificate.formatting import summary
+from harden.certificate.schema import Seal, Statement
+
+
+@final
+class Certificate(Statement):
+    """The content of certificate.json: a statement and, beside its fields, its seal."""
+
+    seal: Seal
+
+    def __str__(self) -> str:
+        return summary(self, self.seal.sha256)

@@ -1,0 +1,1 @@
+"""Limits on ONNX files from strangers: size, memory, time."""

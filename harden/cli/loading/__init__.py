@@ -1,0 +1,1 @@
+"""Models, data and folders that options name."""

@@ -1,0 +1,114 @@
+"""The time since a command began: a limit in minutes is one of the whole command, loading included."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from harden.errors import InputError
+
+Found = TypeVar("Found")
+_began: ContextVar[float | None] = ContextVar("began", default=None)
+_limit: ContextVar[float | None] = ContextVar("limit", default=None)
+
+
+def start() -> None:
+    """A command begins."""
+    _began.set(time.monotonic())
+
+
+def minutes_left(minutes: float | None) -> float | None:
+    """What is left of a limit in minutes; None where there is none.
+
+    Raises:
+        InputError: it is not positive, or nothing of it is left.
+    """
+    from harden.errors import InputError
+
+    if minutes is None:
+        return None
+    if not minutes > 0:
+        raise InputError(f"--minutes {minutes:g}", "a positive number", "write --minutes 5")
+    left = minutes - _passed()
+    if left <= 0:
+        raise _over(minutes)
+    return left
+
+
+@contextmanager
+def within(minutes: float | None) -> Iterator[None]:
+    """End what runs inside the context once a limit in minutes is over: what loads and looks, not attacks.
+
+    Raises:
+        InputError: it was over.
+    """
+    from harden.evaluation.time_limit import OutOfTime
+
+    if minutes is None:
+        yield
+        return
+    token = _limit.set(60 * minutes)
+    try:
+        with _ending(minutes):
+            yield
+    except OutOfTime:
+        raise _over(minutes) from None
+    finally:
+        _limit.reset(token)
+
+
+def finished(minutes: float | None, work: Callable[[], Found]) -> Found | None:
+    """What some work gives, or None where a limit in minutes was over before its end."""
+    from harden.evaluation.time_limit import OutOfTime
+
+    if minutes is None:
+        return work()
+    try:
+        with _ending(minutes):
+            return work()
+    except OutOfTime:
+        return None
+
+
+@contextmanager
+def _ending(minutes: float) -> Iterator[None]:
+    from harden.evaluation.time_limit import OutOfTime
+    from harden.models.pass_count import interruptible
+
+    def check() -> None:
+        if _passed() >= minutes:
+            raise OutOfTime
+
+    with interruptible(check):
+        yield
+
+
+def fitting_in(share: float, seconds: float, most: int) -> int:
+    """How many of at most so many pieces of work fit into a share of the limit, at least one.
+
+    Args:
+        share: of the limit of the context `within`; without one all fit.
+        seconds: that one takes.
+        most: how many there are.
+    """
+    limit = _limit.get()
+    return most if limit is None or seconds <= 0 else max(1, min(most, int(share * limit / seconds)))
+
+
+def _passed() -> float:
+    began = _began.get()
+    return 0.0 if began is None else (time.monotonic() - began) / 60
+
+
+def _over(minutes: float) -> InputError:
+    from harden.errors import InputError
+
+    return InputError(
+        f"{minutes:g} minutes, which were over before an image was attacked",
+        "time to load model and data, and for one image at least",
+        "give it more minutes",
+    )

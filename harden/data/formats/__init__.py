@@ -1,0 +1,1 @@
+"""Data formats that are read."""

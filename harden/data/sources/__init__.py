@@ -1,0 +1,1 @@
+"""Sources of batches: loaders, streams, images in memory."""

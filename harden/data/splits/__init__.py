@@ -1,0 +1,1 @@
+"""Splits, groups, duplicates and leakage."""

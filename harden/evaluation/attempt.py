@@ -1,0 +1,120 @@
+"""An attempt is an attack on a loss, with the name under which its result is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+from torch import Tensor
+
+from harden.attacks import Attack, Targeted
+from harden.description import JSON, describe
+from harden.errors import InputError
+from harden.evaluation.transfer.surrogate import Surrogate
+from harden.losses import DLR, Classify, CrossEntropy, LossFunction, Margin
+from harden.models import Classifier
+from harden.models.tensor_file import digest_of, tensors_of
+from harden.threats import Threat
+
+MakeLoss = Callable[[Classify, Tensor], LossFunction]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One way to look for a witness.
+
+    Args:
+        name: under which it is reported.
+        attack: searches ball and box.
+        loss: makes the per-example loss from (classify, y): harden.losses.CrossEntropy, Margin, DLR, or your
+            own.
+        precision: of the fast copy of the network that gives gradients, torch.float32 or torch.bfloat16; what
+            is found is judged by the network itself. Attacks without gradients query the judge, in float32.
+        source: another classifier whose gradients are used in place of the evaluated one's (transfer), or a
+            surrogate, which makes one; what is found counts where the evaluated one errs.
+        black_box: ask the judge alone, as who has no network would: for attacks that need no gradient.
+        note: what was changed to fit the network, and why.
+        only_first: attack the images at the first so many positions alone; all by default.
+        if_gradients_fail: attack only in batches where gradients of the network break few images, or where
+            a trust check says that they mislead (`harden.evaluation.trust.gradient_free_attempts`).
+
+    Raises:
+        InputError: source and black_box at once.
+    """
+
+    name: str
+    attack: Attack
+    loss: MakeLoss = CrossEntropy
+    precision: torch.dtype = torch.float32
+    source: Classifier | Surrogate | None = None
+    black_box: bool = False
+    note: str = ""
+    only_first: int | None = None
+    if_gradients_fail: bool = False
+
+    def __post_init__(self) -> None:
+        if self.source is not None and self.black_box:
+            raise InputError(
+                f"attempt {self.name!r} with a source and black_box=True",
+                "one of them: a network to climb, or none",
+                "leave black_box out",
+            )
+
+    @property
+    def is_gradient_free(self) -> bool:
+        """Whether scores or labels alone are queried; an attack without gradients says `gradient_free`."""
+        return self.black_box or bool(getattr(self._inner, "gradient_free", False))
+
+    @property
+    def is_white_box(self) -> bool:
+        """Whether the network's own gradient is used."""
+        return self.source is None and not self.is_gradient_free
+
+    def knows(self, threat: Threat) -> bool:
+        """Whether the attack can be made in the threat's norm; one that knows some alone says `norms`."""
+        norms = getattr(self._inner, "norms", None)
+        return norms is None or threat.name in norms
+
+    @property
+    def _inner(self) -> Attack:
+        return self.attack.attack if isinstance(self.attack, Targeted) else self.attack
+
+    def describe(self) -> dict[str, JSON]:
+        """The attempt as JSON, for certificate and baseline."""
+        said: dict[str, JSON] = {
+            "attack": describe(self.attack),
+            "loss": describe(self.loss),
+            "precision": str(self.precision).removeprefix("torch."),
+        }
+        if self.source is not None:
+            said |= _described(self.source)
+        if self.black_box:
+            said["access"] = "scores of the judge"
+        if self.only_first is not None:
+            said["only_first"] = self.only_first
+        if self.if_gradients_fail:
+            said["if_gradients_fail"] = True
+        if self.note:
+            said["note"] = self.note
+        return said
+
+    def for_classes(self, classes: int) -> Attempt:
+        """The attempt on so many classes: where a ratio is not defined, the margin stands in.
+
+        DLR needs 3 classes, and 4 when it is aimed. Both losses are positive exactly where the network errs.
+        """
+        aimed = isinstance(self.attack, Targeted)
+        least = 4 if aimed else 3
+        if self.loss is not DLR or classes >= least:
+            return self
+        said = f"the margin in place of DLR, which needs {least} classes{' when aimed' if aimed else ''}"
+        return replace(self, loss=Margin, note=said)
+
+
+def _described(source: Classifier | Surrogate) -> dict[str, JSON]:
+    if isinstance(source, Classifier):
+        return {"source": source.describe(), "source_weights": digest_of(tensors_of(source))}
+    return {"source": describe(source)}

@@ -1,0 +1,1 @@
+"""Measurements without attacks: corruptions, calibration, decision thresholds."""

@@ -1,0 +1,114 @@
+"""Measures a judge's calibration on a set of images, clean or with witnesses in place of what they broke."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from harden.data import Batch
+from harden.errors import InputError
+from harden.evaluation.natural.calibration_error import (
+    BINS,
+    Calibration,
+    Reliability,
+    adaptive_ece,
+    confidences,
+)
+from harden.evaluation.natural.frozen_batches import batches, still
+from harden.evaluation.progress import Phase
+from harden.evaluation.results.result import Witnesses
+from harden.losses import Classify
+from harden.models import PassMeter, counting, plain
+from harden.pixels import TOLERANCE
+
+OnPhase = Callable[[Phase], None]
+PHASE = "calibration"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class CalibrationRecord:
+    """The calibration of a judge on a set of images.
+
+    Attributes:
+        reliability: over bins of equal width.
+        adaptive_ece: over as many bins of equal mass.
+        replaced: how many images were replaced by their witness.
+    """
+
+    reliability: Reliability
+    adaptive_ece: float
+    replaced: int = 0
+
+
+@plain()
+def calibration_of(
+    judge: Classify,
+    data: object,
+    *,
+    witnesses: Witnesses | None = None,
+    bins: int = BINS,
+    batch_size: int = 256,
+    on_batch: OnPhase | None = None,
+) -> CalibrationRecord:
+    """Measure how a judge's confidence compares with its accuracy on images.
+
+    The confidence is the largest softmax of the logits as the judge gives them: ask the network itself, not
+    one at a decision threshold, whose shifted logits are no statement of probability.
+
+    With witnesses these are the images of an evaluation as an adversary left them: the witness in place of
+    each image that was broken, the clean image elsewhere. That is calibration under the attacks that were
+    tried, which looked for errors and not for bad calibration; others may make it worse.
+
+    Args:
+        judge: images (N, C, H, W) to logits (N, K).
+        data: Examples, a tuple (x, y) or a DataLoader; see `harden.data.from_loader`.
+        witnesses: those of an evaluation on the same data in the same order.
+        bins: how many.
+        batch_size: images at a time, where data brings no batches of its own.
+        on_batch: called after every batch with the `Phase` so far.
+
+    Raises:
+        InputError: no images, images that are not pixels in [0, 1], labels beyond the classes, no finite
+            logits at all, or witnesses of other images.
+    """
+    found, parts, replaced = Calibration(bins), list[tuple[Tensor, Tensor]](), 0
+    began = time.perf_counter()
+    with still(judge), torch.no_grad(), counting(PassMeter()) as meter:
+        for batch, total in batches(judge, data, batch_size):
+            x = batch.x
+            if witnesses is not None:
+                x, count = _replaced(batch, witnesses)
+                replaced += count
+            logits = judge(x).cpu()
+            found.add(logits, batch.y.cpu())
+            parts.append(confidences(logits, batch.y.cpu()))
+            if on_batch is not None:
+                done, seconds = int(batch.index[-1]) + 1, time.perf_counter() - began
+                on_batch(Phase(PHASE, done, total, passes=meter.passes, seconds=seconds))
+    if witnesses is not None and replaced != len(witnesses):
+        raise _others(f"{len(witnesses) - replaced} witnesses for images beyond the last")
+    confidence, right = (torch.cat(column) for column in zip(*parts, strict=True))
+    return CalibrationRecord(found.result(), adaptive_ece(confidence, right, bins), replaced)
+
+
+def _replaced(batch: Batch, witnesses: Witnesses) -> tuple[Tensor, int]:
+    """The images with witnesses in the places of those that they broke, and how many."""
+    mine = torch.isin(witnesses.index, batch.index.cpu()).nonzero().flatten()
+    place = (witnesses.index[mine] - int(batch.index[0])).to(batch.x.device)
+    x = batch.x.clone()
+    if len(mine):
+        original = witnesses.original[mine].to(x)
+        if original.shape != x[place].shape or bool(((original - x[place]).abs() > 2 * TOLERANCE).any()):
+            raise _others("witnesses whose originals are not these images")
+        x[place] = witnesses.witness[mine].to(x)
+    return x, len(mine)
+
+
+def _others(seen: str) -> InputError:
+    return InputError(seen, "the images that were evaluated, in the same order", "pass the same data to both")

@@ -1,0 +1,1 @@
+"""Proofs and counterexamples on a data set or a property."""

@@ -1,0 +1,142 @@
+"""What was proved as JSON, with a schema: what `harden certify --json` writes."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, Self, final
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from harden.description import describe
+from harden.evaluation.proofs.prove import VERDICTS, Proved
+from harden.evaluation.results.evaluation_report import Share, Threatened
+
+LIMITS: Final = (
+    "A proof holds for this file in float32, sums in any order, with or without fused multiply-adds and "
+    "flushing of denormals. It does not cover TF32, bfloat16, float16 or integer arithmetic, Winograd or FFT "
+    "convolutions, or a runtime that replaces functions by cruder ones.",
+    "It is one for each graph that the named onnxruntime executes at its levels of graph optimisation, the "
+    "default included. Another version or another runtime may rewrite the file into another graph.",
+    "It is about these images and this threat model: other images, other perturbations and a shift of the "
+    "distribution are not covered.",
+    "Unknown means that neither a proof nor a counterexample was found; it is counted as not certified.",
+)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Counts(_Part):
+    """Images by verdict."""
+
+    certified: int
+    falsified: int
+    unknown: int
+
+
+class RadiusPoint(_Part):
+    """Certified accuracy at one radius."""
+
+    eps: str
+    certified: Share
+
+
+class ComparedWith(_Part):
+    """The runtime that proofs were compared with: its sessions' levels of graph optimisation and threads."""
+
+    build: str
+    sessions: list[str]
+    graphs: int
+
+
+@final
+class ProofReport(_Part):
+    """Per image and in sum what is proved, what is broken and what is unknown.
+
+    `certified` is a lower bound of robust accuracy by proof, `robust` the upper bound that attacks give; null
+    where a trust check fired: then `reasons` has a line for each, and `next` the command to run. `verdicts`
+    and `radii` are lists of n, in the order of the data; a radius is a fraction of the pixels' unit at
+    which the image is proved, at most the threat's eps, "0" where none is.
+
+    With a limit of time, `complete` is true if every image was attacked and every search ended by itself.
+    `not_attacked` images are in no number, n included; `not_tried` are in n, and their search at eps was not
+    begun; `stopped` are those that the clock ended it for; `left` is the sum of the three. `unsettled` images
+    have been given a radius that more time might enlarge.
+    `disagreement` says where the runtime left the bounds of its own graph; then nothing is proved.
+    """
+
+    n: int
+    threat: Threatened
+    clipped_to: tuple[float, float]
+    clean: Share
+    certified: Share
+    robust: Share | None
+    status: Literal["ok", "unreliable"]
+    reasons: list[str]
+    next: str | None
+    counts: Counts
+    verdicts: list[Literal["certified", "falsified", "unknown"]]
+    radii: list[str]
+    curve: list[RadiusPoint]
+    method: str
+    settings: dict[str, JsonValue]
+    attacks: list[str]
+    complete: bool
+    left: int
+    compared: ComparedWith
+    disagreement: str | None
+    not_attacked: int
+    not_tried: int
+    stopped: int
+    unsettled: int
+    seconds: float
+    sha256: str
+    seed: int
+    limits: list[str]
+
+    @classmethod
+    def of(cls, proved: Proved, sha256: str, seed: int, next_command: str | None = None) -> Self:
+        """Proofs as a report.
+
+        Args:
+            proved: what was proved and broken.
+            sha256: of the file.
+            seed: of the attacks' random starts.
+            next_command: what to run next, where a trust check fired.
+        """
+        found, search = proved.found, proved.search
+        trusted, verdicts = found.status == "ok", proved.verdicts
+        return cls(
+            n=len(verdicts),
+            threat=Threatened(norm=found.threat.name, eps=str(found.threat.eps), bounds=found.threat.bounds),
+            clipped_to=found.threat.bounds,
+            clean=Share.of(found.clean),
+            certified=Share.of(proved.at_least(proved.top)),
+            robust=Share.of(found.robust) if trusted else None,
+            status="ok" if trusted else "unreliable",
+            reasons=[check.reason for check in found.fired],
+            next=next_command,
+            counts=Counts(**{name: verdicts.count(name) for name in VERDICTS}),
+            verdicts=verdicts,  # type: ignore[arg-type]  # words that pydantic checks
+            radii=[str(radius) for radius in proved.radii],
+            curve=[RadiusPoint(eps=str(eps), certified=Share.of(share)) for eps, share in proved.curve],
+            method=str(search.method),
+            settings=describe(search),  # type: ignore[arg-type]  # a dictionary, which pydantic checks
+            attacks=[record.name for record in found.attempts],
+            complete=proved.complete,
+            left=found.left + proved.left,
+            compared=ComparedWith(
+                build=proved.compared.build,
+                sessions=list(proved.compared.sessions),
+                graphs=proved.compared.graphs,
+            ),
+            disagreement=None if proved.disagreement is None else str(proved.disagreement),
+            not_attacked=found.left,
+            not_tried=proved.untried,
+            stopped=proved.stopped,
+            unsettled=proved.unsettled,
+            seconds=found.seconds + proved.seconds,
+            sha256=sha256,
+            seed=seed,
+            limits=list(LIMITS),
+        )

@@ -1,0 +1,1 @@
+"""The results of an evaluation: per batch, in total, on disk, as JSON."""

@@ -1,0 +1,111 @@
+"""Adds up an evaluation batch by batch, in memory that hardly grows: 16 bytes an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, final
+
+import numpy as np
+
+from harden.evaluation.attempt import Attempt
+from harden.evaluation.probability_outputs import Output
+from harden.evaluation.results.partial_result import BatchOutcome, Effort, Signs
+from harden.evaluation.results.result import AttemptRecord, Evaluation, TrustCheck
+from harden.evaluation.results.spooled_columns import Column, WitnessColumns
+from harden.evaluation.trust.attempt_comparison import compared, independent_attacks_add_nothing
+from harden.evaluation.trust.checks import ball_and_box, gradients_are_finite, gradients_exist
+from harden.statistics import Proportion
+from harden.threats import Threat
+
+_VERDICTS: Final = ("labels", "predictions", "broken_by", "broken_at")
+
+
+@final
+@dataclass(slots=True)
+class Tally:
+    """Everything found so far, batch by batch.
+
+    Attributes:
+        closed: whether a single step and noise closed the attempts, and the checks on that are made.
+        n: examples.
+        standing: how many of them are answered right and not broken.
+        passes: spent on them.
+        seconds: likewise.
+    """
+
+    closed: bool = True
+    n: int = 0
+    standing: int = 0
+    passes: float = 0.0
+    seconds: float = 0.0
+    _verdicts: dict[str, Column] = field(
+        default_factory=lambda: {name: Column(np.int32) for name in _VERDICTS}
+    )
+    _witnesses: WitnessColumns = field(default_factory=WitnessColumns)
+    _signs: Signs = field(default_factory=Signs)
+    _efforts: list[Effort] = field(default_factory=list)
+    _checks: list[TrustCheck] = field(default_factory=list)
+
+    def add(self, outcome: BatchOutcome) -> None:
+        """Add a batch."""
+        self.n, self.passes = self.n + len(outcome.labels), self.passes + outcome.passes
+        self.seconds += outcome.seconds
+        right = outcome.predictions == outcome.labels
+        self.standing += int((right & (outcome.broken_by < 0)).sum())
+        for name, column in self._verdicts.items():
+            column.add(getattr(outcome, name))
+        self._witnesses.add(outcome.found)
+        self._signs.add(outcome.signs)
+        self._efforts.extend(Effort() for _ in outcome.efforts[len(self._efforts) :])
+        for effort, more in zip(self._efforts, outcome.efforts, strict=True):
+            effort.add(more)
+        self._checks.extend(outcome.checks)
+
+    def result(self, threat: Threat, attempts: Sequence[Attempt], output: Output, left: int) -> Evaluation:
+        """Sum up."""
+        labels, predictions, by, at = (self._verdicts[name].tensor() for name in _VERDICTS)
+        right, signs, efforts = int((predictions == labels).sum()), self._signs, self._efforts
+        return Evaluation(
+            threat=threat,
+            labels=labels,
+            predictions=predictions,
+            broken=by >= 0,
+            attempts=records(attempts, efforts, right, len(labels)),
+            checks=(
+                ball_and_box(signs.outside),
+                gradients_exist(signs.zero_gradients, right),
+                gradients_are_finite(signs.not_finite, signs.gradients),
+                *(compared(attempts, by) if self.closed else ()),
+                *((independent_attacks_add_nothing(attempts, efforts),) if self.closed else ()),
+                *self._checks,
+            ),
+            witnesses=self._witnesses.witnesses(),
+            passes=self.passes,
+            seconds=self.seconds,
+            broken_by=by,
+            broken_at=at,
+            output=output.value,
+            left=left,
+        )
+
+
+def records(
+    attempts: Sequence[Attempt], efforts: Sequence[Effort], right: int, n: int
+) -> tuple[AttemptRecord, ...]:
+    """What each attempt did, of n examples of which so many were right before the first."""
+    found = []
+    for attempt, effort in zip(attempts, efforts, strict=True):
+        right -= effort.broken
+        found.append(
+            AttemptRecord(
+                name=attempt.name,
+                spec=attempt.describe(),
+                attempted=effort.attempted,
+                broken=effort.broken,
+                robust=Proportion(right, n),
+                passes=effort.passes,
+                seconds=effort.seconds,
+            )
+        )
+    return tuple(found)

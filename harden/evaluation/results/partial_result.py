@@ -1,0 +1,103 @@
+"""What an evaluation found in one batch: all that has to be kept of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from harden.evaluation.results.result import TrustCheck
+
+
+@final
+@dataclass(slots=True)
+class Effort:
+    """What one attempt has done so far."""
+
+    attempted: int = 0
+    broken: int = 0
+    passes: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, other: Effort) -> None:
+        """Add what the attempt did elsewhere."""
+        self.attempted += other.attempted
+        self.broken += other.broken
+        self.passes += other.passes
+        self.seconds += other.seconds
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Witnesses: where they belong and what the judge calls them.
+
+    Attributes:
+        index: position in the evaluated set, int64 (M,).
+        label: int64 (M,).
+        prediction: int64 (M,).
+        original: clean images (M, C, H, W), float32.
+        witness: images (M, C, H, W), float32.
+    """
+
+    index: Tensor
+    label: Tensor
+    prediction: Tensor
+    original: Tensor
+    witness: Tensor
+
+
+@final
+@dataclass(slots=True)
+class Signs:
+    """What trust checks are made of, in counts.
+
+    Attributes:
+        outside: results outside ball or box after projection.
+        zero_gradients: images answered right whose margin has no usable gradient.
+        gradients: of the attacks, one for each image and step.
+        not_finite: of these, how many held NaN or an infinity.
+    """
+
+    outside: int = 0
+    zero_gradients: int = 0
+    gradients: int = 0
+    not_finite: int = 0
+
+    def add(self, other: Signs) -> None:
+        """Add the counts of another batch."""
+        self.outside += other.outside
+        self.zero_gradients += other.zero_gradients
+        self.gradients += other.gradients
+        self.not_finite += other.not_finite
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchOutcome:
+    """The verdicts of one batch, on the CPU.
+
+    Attributes:
+        labels: int64 (n,).
+        predictions: the judge's classes of the clean images, int64 (n,).
+        broken_by: position of the attempt that broke each, int64 (n,); -1 where none did.
+        broken_at: the step or query in which it did; 0 where the attack does not tell, int64 (n,).
+        found: the witnesses.
+        efforts: what each attempt did.
+        signs: for the trust checks.
+        passes: passes spent in all.
+        seconds: time taken in all.
+        checks: trust checks that were made on this batch, the first one.
+    """
+
+    labels: Tensor
+    predictions: Tensor
+    broken_by: Tensor
+    broken_at: Tensor
+    found: tuple[Found, ...]
+    efforts: tuple[Effort, ...]
+    signs: Signs
+    passes: float
+    seconds: float
+    checks: tuple[TrustCheck, ...] = ()

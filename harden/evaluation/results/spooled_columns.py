@@ -1,0 +1,96 @@
+"""What an evaluation keeps of its images, in few large pieces of memory and beyond that in a file.
+
+A tensor kept for each batch pins the block of memory in which it lies among those of the attacks, which
+then can't be used again: some bytes an image become kilobytes. Here numbers are appended to one piece a
+column, and images beyond a size go to a temporary file, which is there as long as this process.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Sequence
+from typing import Any, Final, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harden.evaluation.results.partial_result import Found
+from harden.evaluation.results.result import Witnesses
+from harden.system.atomic_files import scratch
+
+IN_MEMORY: Final = 2**27
+"""Bytes of a column up to which it stays in memory."""
+
+_INTEGERS: Final = ("index", "label", "prediction")
+_IMAGES: Final = ("original", "witness")
+
+
+@final
+class Column:
+    """Tensors of one type, one after another.
+
+    Args:
+        dtype: as which they are kept, int32 or float32.
+    """
+
+    def __init__(self, dtype: type[np.generic]) -> None:
+        self._dtype: np.dtype[Any] = np.dtype(dtype)
+        # Open for as long as the column is: no block of code ends with it. What was mapped outlives it.
+        self._file: Any = scratch(IN_MEMORY)
+        weakref.finalize(self, self._file.close)
+        self._rows = 0
+        self._shape: tuple[int, ...] = ()
+
+    def add(self, values: Tensor) -> None:
+        """Append rows (n, ...), on any device."""
+        self._shape = tuple(values.shape[1:])
+        self._rows += len(values)
+        self._file.write(values.cpu().numpy().astype(self._dtype).tobytes())
+
+    def tensor(self) -> Tensor:
+        """All rows; integers as int64, images as float32, which lie in the file where they are many."""
+        self._file.flush()
+        shape = (self._rows, *self._shape)
+        found: np.ndarray[Any, Any]
+        if self._file._rolled and math.prod(shape):
+            found = np.memmap(self._file, self._dtype, "c", shape=shape)
+        else:
+            self._file.seek(0)
+            found = np.frombuffer(bytearray(self._file.read()), self._dtype).reshape(shape)
+        tensor = torch.from_numpy(found)
+        return tensor.long() if self._dtype == np.int32 else tensor
+
+
+@final
+class WitnessColumns:
+    """The witnesses of batch after batch, each batch's in the order of its images."""
+
+    def __init__(self) -> None:
+        self._columns = {name: Column(np.int32) for name in _INTEGERS}
+        self._columns |= {name: Column(np.float32) for name in _IMAGES}
+
+    def add(self, found: Sequence[Found]) -> None:
+        """Append those of one batch."""
+        if not found:
+            return
+        order = torch.cat([one.index for one in found]).argsort()
+        for name, column in self._columns.items():
+            column.add(torch.cat([getattr(one, name) for one in found])[order])
+
+    def witnesses(self) -> Witnesses:
+        """All of them, by position."""
+        parts = [self._columns[name].tensor() for name in (*_INTEGERS, *_IMAGES)]
+        index = parts[0]
+        if bool((index[1:] < index[:-1]).any()):
+            order = index.argsort()
+            parts = [part[order] for part in parts]
+        return Witnesses(*parts)
+
+
+def joined(found: Sequence[Found]) -> Witnesses:
+    """All witnesses, by position."""
+    columns = [torch.cat([getattr(one, name) for one in found]) for name in (*_INTEGERS, *_IMAGES)]
+    order = columns[0].argsort()
+    return Witnesses(*(column[order] for column in columns))

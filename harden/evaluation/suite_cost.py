@@ -1,0 +1,44 @@
+"""What a suite costs at most: passes on an image that no attempt breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harden.attacks import FAB, RandomNoise, RayS, Square, Targeted
+from harden.evaluation.attempt import Attempt
+from harden.evaluation.trust.sanity_attacks import closing
+
+_FORWARD = 1 / 3
+
+
+def passes_at_most(attempts: Sequence[Attempt], classes: int) -> float:
+    """Passes that all attempts, and those that close them, take on an image that stands to the end.
+
+    The probes of the first images are not in it, and an attack of a user's own counts by its `steps` and
+    `restarts`, or not at all. A forward counts as a third.
+
+    Args:
+        attempts: as they are given to `harden.evaluate`.
+        classes: that the network knows.
+    """
+    given = sum(_of(attempt.attack, classes) for attempt in attempts)
+    return given + closing_passes(attempts, classes)
+
+
+def closing_passes(attempts: Sequence[Attempt], classes: int) -> float:
+    """Passes that the attempts which close these take on such an image, if it is one of the first."""
+    return sum(_of(attempt.attack, classes) for attempt in closing(attempts, differentiable=True))
+
+
+def _of(attack: object, classes: int) -> float:
+    if isinstance(attack, Targeted):
+        return _FORWARD + min(attack.classes, classes - 1) * (_of(attack.attack, classes) + _FORWARD)
+    if isinstance(attack, Square):
+        return _FORWARD * attack.restarts * (attack.queries + 1)
+    if isinstance(attack, RayS):
+        return _FORWARD * attack.queries
+    if isinstance(attack, RandomNoise):
+        return _FORWARD * attack.samples
+    steps, restarts = getattr(attack, "steps", 0), getattr(attack, "restarts", 1)
+    each = 1 + _FORWARD if isinstance(attack, FAB) else 1.0
+    return float(restarts) * (each * steps + _FORWARD)

@@ -1,0 +1,1 @@
+"""Accuracy and radii over a range of perturbation budgets."""

@@ -1,0 +1,1 @@
+"""Networks from which attacks are transferred."""

@@ -1,0 +1,1 @@
+"""The graphs that onnxruntime executes after its own optimisation."""

@@ -1,0 +1,113 @@
+"""From a module to torch's program of operators, and why a forward is none."""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.dynamic_shapes import refine_dynamic_shapes_from_suggested_fixes
+
+from harden.errors import ExportError
+from harden.graph.exporting.exporter_output import quiet, reason
+from harden.graph.exporting.substitution import Substitution
+from harden.models.out_of_memory import ran_out_of_memory
+
+_DEPENDS: Final = re.compile(
+    r"data-dependent|GuardOnDataDependent|Could not guard on|unbacked|DynamicOutputShape|_local_scalar_dense"
+)
+_BATCH: Final = re.compile(r"Constraints violated|ConstraintViolation|specializ|marked .* as dynamic")
+
+
+def free_batch() -> tuple[dict[int, torch.export.Dim]]:
+    """The dynamic shapes of images (batch, C, H, W)."""
+    return ({0: torch.export.Dim("batch")},)
+
+
+def captured(module: nn.Module, example: Tensor) -> ExportedProgram:
+    """The operators that a module runs for images (N, C, H, W), with a free batch; nothing is printed.
+
+    Raises:
+        ExportError: the forward can't be written down as operators, and why.
+    """
+    causes: list[Exception] = []
+    closed: ExportedProgram | None = None
+    # The first runs the forward in Python; the second reads its bytecode, and takes some that that can't. But
+    # no scripted part, for which the third is: len(x), which is a number to the first, is open there.
+    for strict, opened in ((False, False), (True, False), (False, True)):
+        if opened and closed is None:
+            break
+        try:
+            with quiet(), Substitution(), _open_lengths() if opened else nullcontext():
+                program = _captured(module, example, strict)
+            if program.range_constraints:
+                return program
+            closed = closed or program
+        except Exception as error:  # classes differ from release to release, and a forward may raise any
+            if ran_out_of_memory(error):
+                raise
+            causes.append(error)
+    if closed is not None:
+        return closed  # the gate says for which batches it holds
+    raise _refusal(causes[0]) from causes[0]
+
+
+@contextmanager
+def _open_lengths() -> Iterator[None]:
+    """Inside the context the length of a tensor is its first size, which may be free, and no Python integer.
+
+    Of any other value, and of a tensor that is not traced, it is what it was.
+    """
+    known = builtins.len
+
+    def length(value: Any, /) -> Any:
+        return value.shape[0] if isinstance(value, Tensor) and value.dim() else known(value)
+
+    builtins.len = length
+    try:
+        yield
+    finally:
+        builtins.len = known
+
+
+def _captured(module: nn.Module, example: Tensor, strict: bool) -> ExportedProgram:
+    shapes = free_batch()
+    try:
+        return torch.export.export(module, (example,), dynamic_shapes=shapes, strict=strict)
+    except Exception as error:  # torch's classes for it differ from release to release
+        try:
+            # A branch on the number of images: torch says for which batches it holds. The gate tries several.
+            within: Any = refine_dynamic_shapes_from_suggested_fixes(
+                getattr(error, "msg", str(error)), shapes
+            )
+        except Exception:  # it has nothing to suggest
+            raise error from None
+        return torch.export.export(module, (example,), dynamic_shapes=within, strict=strict)
+
+
+def _refusal(error: Exception) -> ExportError:
+    said = f"{type(error).__name__}: {reason(error)}"
+    text = f"{type(error).__name__} {error}"
+    seen = f"a network that torch.export can't trace ({said})"
+    if _DEPENDS.search(text):
+        return ExportError(
+            seen,
+            "a forward without data-dependent control flow",
+            "use torch.where instead of if, a fixed number of steps instead of while, and no .item()",
+        )
+    if _BATCH.search(text):
+        return ExportError(
+            seen,
+            "a forward for any batch size",
+            "write x.shape[0] instead of a number, and nothing that depends on how many images there are",
+        )
+    return ExportError(
+        seen,
+        "a forward of torch's operators alone",
+        "leave numpy, PIL and prints of values out of it, and assign no tensor to a module inside it",
+    )

@@ -1,0 +1,1 @@
+"""Sizes of tensors, computed before any is allocated."""

@@ -1,0 +1,251 @@
+"""The run: stage after stage within one budget, kept on disk as it goes where that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from harden.artefact.parity.parity_gated_export import first_images
+from harden.artefact.parity.trial_export import check_exportable
+from harden.artefact.provenance import Origin
+from harden.data import Source, from_loader
+from harden.data import unlabelled as from_unlabelled
+from harden.draws import mix
+from harden.errors import ExportError, HardenError
+from harden.hardening.hardened import Hardened
+from harden.hardening.recipe import Recipe, described, stages
+from harden.hardening.run_identity import Job, check_request, plan_of
+from harden.models import Classifier, float32_copy, given_back, plain
+from harden.models.devices import check_device
+from harden.models.tensor_file import Snapshot, prefixed, put_tensors, tensors_of
+from harden.system.folder_lock import held_folder
+from harden.system.single_process import check_alone
+from harden.threats import Threat
+from harden.training import Budget, Checkpoints, StepRecord, Validation, train
+from harden.training.checkpointing.run_checkpoints import Keeper
+from harden.training.cost_ledger import Account
+from harden.training.minimum_budget import FirstEpoch
+from harden.training.preflight import check_budget, check_fit, check_objective
+
+OnStep = Callable[[StepRecord], None]
+
+
+@plain()
+def harden(
+    model: Classifier,
+    data: object,
+    *,
+    threat: Threat,
+    recipe: Recipe | None = None,
+    budget: str | Budget = "10min",
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    unlabelled: object = None,
+    exportable: bool = True,
+    checkpoints: Checkpoints | None = None,
+    on_step: OnStep | None = None,
+) -> Hardened:
+    """Harden a copy of a classifier against a threat, within a budget.
+
+    A part of the training data is held out and chooses the checkpoint by robust accuracy. The model that was
+    given stays as it is; the copy has float32 weights, as the exported file has. On CPU the same seed gives
+    the same weights bit for bit, unless the budget is in time; so does a run that was interrupted, also by a
+    kill or a loss of power, and goes on from its checkpoints.
+
+    Args:
+        model: the classifier, trained or not.
+        data: a DataLoader over a map-style dataset, Examples, a pair (x, y), or any iterable of batches.
+        threat: what to harden against, Linf("8/255") for instance.
+        recipe: how; TRADES with its defaults otherwise.
+        budget: what the whole run may spend: "10min", "300E" (passes per labelled training image) or
+            "3epochs".
+        seed: of everything random.
+        device: where to train; where the model is, by default.
+        unlabelled: images that pretraining sees instead of the labelled ones: a loader of images, or of pairs
+            whose labels are not looked at.
+        exportable: whether the model has to be one that `Hardened.export` takes, which is tried on a copy
+            before the first step: it takes a second or a few. False for a model that is never exported.
+        checkpoints: where the run keeps its progress, and whether it goes on with what is there.
+        on_step: called with every step's record.
+
+    Raises:
+        InputError: the data are unfit for the model, or an argument is out of range; or what the checkpoints
+            hold is another run, whose difference is named.
+        ExportError: the model can't be exported, and why.
+        DivergedError: the loss is no longer a number.
+    """
+    job = job_of(model, data, threat=threat, recipe=recipe, budget=budget, seed=seed, unlabelled=unlabelled)
+    hardened = float32_copy(model, None if device is None else check_device(device))
+    with given_back(model):  # the copy shares with it what can't be copied, and what its functions name
+        return _checked_run(job, hardened, checkpoints, on_step, exportable=exportable)
+
+
+def _checked_run(
+    job: Job,
+    hardened: Classifier,
+    checkpoints: Checkpoints | None,
+    on_step: OnStep | None,
+    *,
+    exportable: bool,
+) -> Hardened:
+    check_fit(hardened, job.source)
+    check_objective(job.recipe.finetune, hardened, job.source, job.threat)
+    if checkpoints is None:
+        if exportable:
+            _check_exportable(job, hardened)
+        return _run(job, hardened, None, on_step)
+    with held_folder(Path(checkpoints.folder)):
+        keeper = Keeper(checkpoints, plan_of(job, hardened.device.type))
+        try:
+            if exportable and keeper.found is None:  # what goes on was tried when it began
+                _check_exportable(job, hardened)
+            return _run(job, hardened, keeper, on_step)
+        except HardenError:
+            keeper.withdraw()
+            raise
+
+
+def _check_exportable(job: Job, hardened: Classifier) -> None:
+    try:
+        check_exportable(hardened, *first_images(job.source), job.threat)
+    except ExportError as error:
+        raise ExportError(
+            error.seen,
+            error.expected,
+            f"{error.instead}; for weights without a file write harden(..., exportable=False)",
+        ) from error
+
+
+def job_of(
+    model: Classifier,
+    data: object,
+    *,
+    threat: Threat,
+    recipe: Recipe | None = None,
+    budget: str | Budget = "10min",
+    seed: int = 0,
+    unlabelled: object = None,
+) -> Job:
+    """What `harden` would do with these arguments; they are its own.
+
+    Raises:
+        InputError: as `harden`.
+    """
+    check_alone()
+    recipe, whole = recipe or Recipe(), Budget.parse(budget)
+    # Before the data: a loader may take minutes to read.
+    check_request(model, threat, recipe, unlabelled)
+    others = None if unlabelled is None else from_unlabelled(unlabelled)
+    return Job(model, from_loader(data), others, threat, recipe, whole, seed)
+
+
+def held_out_of(source: Source, recipe: Recipe, seed: int) -> tuple[Source, Source]:
+    """Split training images into (rest, held_out) as a run with this recipe and seed does."""
+    share = min(recipe.held_out, recipe.held_out_limit / max(len(source), 1))
+    return source.hold_out(share, mix(seed, 1) >> 1)
+
+
+def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep | None) -> Hardened:
+    # Seeds are derived, so that stages, split and validation never share a stream.
+    recipe = job.recipe
+    rest, held_out = held_out_of(job.source, recipe, job.seed)
+    validation = Validation(held_out, job.threat, seed=mix(job.seed, 2) >> 1)
+    account, begin, start = _found(keeper, hardened, len(rest))
+    plan = stages(recipe, job.budget)
+    for number, stage in enumerate(plan):
+        if number < begin:
+            continue
+        stage = replace(stage, images=len(rest))
+        if number:
+            stage = account.within(stage, job.budget)
+        # Contrastive pretraining has no logits to validate; a recipe may also ask for its last weights.
+        last = number == len(plan) - 1
+        images = rest if last or job.unlabelled is None else job.unlabelled
+        training = train(
+            stage,
+            hardened,
+            images,
+            job.threat,
+            validation=validation if last and recipe.validations else None,
+            seed=mix(job.seed, 3, number) >> 1,
+            start=start if number == begin else None,
+        )
+        whole = FirstEpoch(stage, len(images)) if last else None
+        for record in training:
+            if whole is not None:
+                if record.step == 1:
+                    check_budget(stage, images, record, len(held_out) if recipe.validations else 0)
+                with _discarding(keeper):
+                    whole.see(record)
+            line = account.add(record)
+            if keeper is not None:
+                if line is not None:
+                    keeper.append_history(line)
+                if keeper.due():
+                    keeper.keep(_moment(number, account, training.snapshot()))
+            if on_step is not None:
+                on_step(record)
+        if whole is not None:
+            with _discarding(keeper):
+                whole.end(account.last)
+        account.close(stage)
+        if keeper is not None:
+            keeper.keep(_between(number + 1, account, hardened))
+    hardened.eval()
+    origin = Origin(
+        recipe=described(recipe, job.budget),
+        stages=tuple(account.stages),
+        history=tuple(account.history),
+        seeds={"seed": job.seed},
+        # Kernels on other devices add in an order of their own.
+        deterministic=job.budget.deterministic and hardened.device.type == "cpu",
+        device=str(hardened.device),
+    )
+    plan_made = plan_of(job, hardened.device.type) if keeper is None else keeper.plan
+    seen = tuple(source for source in (job.source, job.unlabelled) if source is not None)
+    return Hardened(hardened, job.model, job.threat, recipe, job.seed, origin, plan_made, seen)
+
+
+@contextmanager
+def _discarding(keeper: Keeper | None) -> Iterator[None]:
+    """Drop the progress of a run whose budget is refused: the same plan would be refused again."""
+    try:
+        yield
+    except HardenError:
+        if keeper is not None:
+            keeper.discard()
+        raise
+
+
+def _moment(stage: int, account: Account, training: Snapshot) -> Snapshot:
+    """A moment inside a stage."""
+    facts = {"stage": stage, "account": account.facts(), "training": training.facts}
+    return Snapshot(prefixed("training", training.tensors), facts)
+
+
+def _between(stage: int, account: Account, hardened: Classifier) -> Snapshot:
+    """The moment before a stage, or after the last one."""
+    facts = {"stage": stage, "account": account.facts(), "training": None}
+    return Snapshot(prefixed("model", tensors_of(hardened)), facts)
+
+
+def _found(keeper: Keeper | None, hardened: Classifier, n: int) -> tuple[Account, int, Snapshot | None]:
+    """The account, the stage to begin with, and the moment inside it."""
+    account = Account(n)
+    found = None if keeper is None else keeper.found
+    start: Snapshot | None = None
+    begin = 0
+    if found is not None:
+        account.restore(found.facts["account"])
+        begin = found.facts["stage"]
+        if found.facts["training"] is None:
+            put_tensors(hardened, found.part("model"))
+        else:
+            start = Snapshot(found.part("training"), found.facts["training"])
+    if keeper is not None:
+        keeper.begin_history(account.lines())
+    return account, begin, start

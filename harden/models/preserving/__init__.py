@@ -1,0 +1,1 @@
+"""Contexts and copies that leave a user's network as it was."""

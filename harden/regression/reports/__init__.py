@@ -1,0 +1,1 @@
+"""A verdict as text, JSON, JUnit XML and GitHub annotations."""

@@ -1,0 +1,1 @@
+"""Paired timing of two models."""

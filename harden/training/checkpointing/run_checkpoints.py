@@ -1,0 +1,193 @@
+"""A run's progress on disk, and the proof that what goes on is the same run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from harden import kernels
+from harden.description import JSON, canonical_names
+from harden.errors import InputError
+from harden.models.tensor_file import Snapshot, as_facts, read_snapshot, write_snapshot
+from harden.system.atomic_files import append_bytes, read_bytes, remove_file, write_text
+from harden.system.nesting_limits import json_value
+from harden.system.package_metadata import versions
+from harden.system.safe_folders import make_folder
+from harden.system.size_limits import JSON_BYTES
+
+SNAPSHOT_FILE, PLAN_FILE, LIVE_FILE = "state.safetensors", "plan.json", "history.jsonl"
+
+_COST_SHARE = 20.0  # between two snapshots at least so many times what one takes to write
+_VERSIONS = "versions"
+_log = logging.getLogger("harden")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """Where a run keeps its progress, so that it can outlive its process.
+
+    Args:
+        folder: for this run alone; made where it is missing. It holds `plan.json` (what is run on what),
+            `state.safetensors` (the last moment kept) and `history.jsonl` (a line for each point of the
+            history, as they come).
+        resume: whether to go on with what the folder holds; with an empty one the run starts anew.
+        every: seconds between two snapshots at least; where writing one is slow, 20 times as long as that
+            takes. The end of a stage is always kept.
+        also: what else must be the same for a run to go on (how it will be evaluated, say).
+
+    Raises:
+        InputError: `every` is negative.
+    """
+
+    folder: str | Path
+    resume: bool = False
+    every: float = 30.0
+    also: Mapping[str, JSON] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.every < float("inf"):
+            raise InputError(f"a checkpoint every {self.every} s", "0 seconds or more", "write every=30")
+
+
+@final
+class Keeper:
+    """Writes a run's snapshots, and finds the last one of a run with the same plan.
+
+    Raises:
+        InputError: the folder holds an unfinished run and was not asked to go on; or one with another plan.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, plan: dict[str, JSON]) -> None:
+        self.folder, self.every = Path(checkpoints.folder), checkpoints.every
+        self.plan = plan = {**plan, **checkpoints.also}
+        self.found: Snapshot | None = None
+        self._cost = 0.0
+        if is_unfinished(self.folder):
+            if not checkpoints.resume:
+                raise InputError(
+                    f"{self.folder}, the progress of a run that did not end",
+                    "a folder without one",
+                    "write --resume (in Python Checkpoints(..., resume=True)) to go on, or remove it",
+                )
+            check_same(read_plan(self.folder / PLAN_FILE), plan, str(self.folder))
+            if (self.folder / SNAPSHOT_FILE).exists():
+                self.found = read_snapshot(self.folder / SNAPSHOT_FILE)
+        else:
+            make_folder(self.folder)
+            write_plan(plan, self.folder / PLAN_FILE)
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time for the next snapshot."""
+        return time.monotonic() - self._last >= max(self.every, _COST_SHARE * self._cost)
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Write a snapshot over the last one."""
+        began = time.monotonic()
+        write_snapshot(snapshot, self.folder / SNAPSHOT_FILE)
+        self._last = time.monotonic()
+        self._cost = self._last - began
+        _log.info("progress kept in %s (%.2f s)", self.folder, self._cost)
+
+    def withdraw(self) -> None:
+        """Leave nothing of a run that was refused: a plan without a moment to go on from is in the way."""
+        if not (self.folder / SNAPSHOT_FILE).exists():
+            self.discard()
+
+    def discard(self) -> None:
+        """Leave nothing of a run that can't be gone on with: its plan itself was refused."""
+        for name in (SNAPSHOT_FILE, PLAN_FILE, LIVE_FILE):
+            remove_file(self.folder / name)
+
+    def begin_history(self, lines: Iterable[str]) -> None:
+        """Start the live history with what is known up to the last snapshot."""
+        write_text(self.folder / LIVE_FILE, "".join(f"{line}\n" for line in lines))
+
+    def append_history(self, line: str) -> None:
+        """Add a line to the live history."""
+        append_bytes(self.folder / LIVE_FILE, f"{line}\n".encode(), flushed=False)
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder holds the progress of a run."""
+    return any((folder / name).exists() for name in (PLAN_FILE, SNAPSHOT_FILE))
+
+
+def write_plan(plan: Mapping[str, JSON], path: Path) -> None:
+    """Write what is run on what, with the versions of what runs it."""
+    write_text(path, json.dumps({**plan, _VERSIONS: _versions()}, indent=2, sort_keys=True) + "\n")
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """Read a plan.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    try:
+        plan = json_value(read_bytes(path, JSON_BYTES))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "damaged"
+        raise InputError(
+            f"{path} ({reason})", "the plan of a run", f"remove {path.parent} and start anew"
+        ) from None
+    if not isinstance(plan, dict):
+        raise InputError(f"{path} (damaged)", "the plan of a run", f"remove {path.parent} and start anew")
+    return plan
+
+
+def check_same(known: Mapping[str, Any], plan: Mapping[str, JSON], place: str) -> None:
+    """Refuse to go on with another plan; other versions are said in the log alone.
+
+    Raises:
+        InputError: naming what differs.
+    """
+    now = canonical_names(as_facts(dict(plan)))
+    before = canonical_names({name: value for name, value in known.items() if name != _VERSIONS})
+    other = sorted(_differences(before, now))
+    if other:
+        raise InputError(
+            f"{place} of a run with {'; '.join(other[:3])}{' and more' if len(other) > 3 else ''}",
+            "the same data, model and recipe to go on with",
+            "give the options of that run, or another --out",
+        )
+    now_by = _versions()
+    if known.get(_VERSIONS) != now_by:
+        _log.warning(
+            "%s was begun under %s and goes on under %s: the last bits may differ from an unbroken run",
+            place,
+            known.get(_VERSIONS),
+            now_by,
+        )
+
+
+def _versions() -> dict[str, JSON]:
+    """What may change the last bits: versions, the number of threads, the kernels."""
+    return {
+        **versions(("harden", "torch")),
+        "threads": torch.get_num_threads(),
+        "kernels": kernels.backend("cpu").name,
+    }
+
+
+def _differences(before: Any, now: Any, path: str = "") -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        parts = (
+            _differences(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
+            for key in sorted(before.keys() | now.keys())
+        )
+        return [one for part in parts for one in part]
+    return [] if before == now else [f"{path} {_short(before)}, now {_short(now)}"]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 24 else f"{text[:16]}..."

@@ -1,0 +1,119 @@
+"""CUDA graphs of a climb: what is decided without a device here, the replay itself where there is one."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from harden.attacks import APGD, PGD, Attack, Targeted
+from harden.attacks.engine.compaction import filled_up
+from harden.attacks.engine.cuda_graph import replayed, tensors_of
+from harden.draws import Draws
+from harden.losses import DLR, CrossEntropy, Expected, Margin, Steered
+from harden.models import Classifier, PassMeter, counting, prepare
+from harden.threats import L2, Linf, Threat
+
+NO_DEVICE = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def test_on_a_cpu_nothing_is_captured(network: nn.Module, images: Tensor, labels: Tensor) -> None:
+    prepared = prepare(Classifier(network), images)
+
+    def never(*_: object) -> tuple[object, Tensor]:
+        raise AssertionError("called")
+
+    assert replayed(CrossEntropy(prepared, labels), images, never) is None  # type: ignore[arg-type]
+    assert prepared.replays == {}
+
+
+def test_labels_and_targets_are_what_a_graph_is_given(labels: Tensor) -> None:
+    def classify(x: Tensor) -> Tensor:
+        return x
+
+    target = (labels + 1) % 4
+    assert list(tensors_of(Margin(classify, labels)) or ()) == ["y"]
+    found = tensors_of(DLR(classify, labels).aimed(target))
+    assert found is not None
+    assert {name: value.tolist() for name, value in found.items()} == {
+        "y": labels.tolist(),
+        "target": target.tolist(),
+    }
+    assert tensors_of(Expected(Margin(classify, labels), 3)) is None
+    assert tensors_of(classify) is None
+
+
+@pytest.mark.parametrize(
+    ("standing", "size"), [(16, None), (15, None), (14, 14), (13, 14), (3, 4), (1, 2), (0, 0)]
+)
+def test_a_batch_shrinks_to_a_multiple_filled_up_with_settled_examples(
+    standing: int, size: int | None
+) -> None:
+    settled = torch.ones(16, dtype=torch.bool)
+    settled[torch.randperm(16, generator=torch.Generator().manual_seed(standing))[:standing]] = False
+    keep = (~settled).nonzero().squeeze(1)
+    found = filled_up(keep, settled, 2)
+    if size is None:
+        assert found is None
+        return
+    assert found is not None
+    assert len(found) == len(set(found.tolist())) == size
+    assert set(keep.tolist()) <= set(found.tolist())
+    assert found.tolist() == sorted(found.tolist())
+
+
+@pytest.mark.cuda
+@NO_DEVICE
+@pytest.mark.parametrize("threat", [Linf("8/255"), L2("1/2")], ids=repr)
+@pytest.mark.parametrize(
+    "attack",
+    [PGD(steps=9), PGD(steps=9, stop_early=False), APGD(steps=12), Targeted(PGD(steps=5))],
+    ids=repr,
+)
+def test_a_replay_finds_what_eager_steps_find(
+    attack: Attack, threat: Threat, network: nn.Module, images: Tensor, labels: Tensor
+) -> None:
+    model = Classifier(network).cuda()
+    x, y, draws = images.cuda(), labels.cuda(), Draws(0, torch.arange(16).cuda())
+    prepared = prepare(model, x)
+    with counting(PassMeter()) as captured:
+        found = attack(Steered(Margin(prepared, y), Margin(prepared, y)), x, threat, draws)
+    assert prepared.replays
+    assert None not in prepared.replays.values()
+    eager = prepare(model, x)
+    with counting(PassMeter()) as meter:
+        # Under a name of its own the copy is no Prepared, and nothing is captured.
+        by_hand = Steered(Margin(lambda x: eager(x), y), Margin(eager, y))
+        expected = attack(by_hand, x, threat, draws)
+    assert not eager.replays
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert captured.passes == pytest.approx(meter.passes)
+
+
+@pytest.mark.cuda
+@NO_DEVICE
+def test_a_network_that_can_not_be_captured_is_told_once(
+    images: Tensor, labels: Tensor, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Waits(nn.Module):
+        """Looks at its activations from Python: no graph can hold that."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(192, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.head(x.flatten(1))
+            return logits * (2.0 if float(logits.detach().sum()) > 1e9 else 1.0)
+
+    model = Classifier(Waits()).cuda()
+    x, y, draws = images.cuda(), labels.cuda(), Draws(0, torch.arange(16).cuda())
+    prepared = prepare(model, x)
+    with caplog.at_level(logging.WARNING, logger="harden"):
+        for kind in (Margin, CrossEntropy):
+            loss = Steered(kind(prepared, y), kind(model.logits, y))
+            found = PGD(steps=5)(loss, x, Linf("8/255"), draws)
+            assert bool(Linf("8/255").contains(found, x).all())
+    assert len([record for record in caplog.records if "can't be captured" in record.message]) == 1

@@ -1,0 +1,296 @@
+"""What is opened as an image, and what of it would be lost in silence."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import struct
+import zlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from harden.data.formats.image_files import read_header, read_pixels
+from harden.errors import InputError
+
+COLOUR = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def png(path: Path, pixels: NDArray[np.uint16], kind: int) -> None:
+    """A PNG file of 16 bits a channel, (H, W, C), which Pillow can't write."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    head = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, kind, 0, 0, 0)
+    ends = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + ends)
+
+
+def tiff(path: Path, channels: int, photometric: int, bits: int = 16) -> None:
+    """An uncompressed TIFF file of 4x3 pixels, which Pillow can't write for 16-bit colour."""
+    size = 12 * channels * bits // 8
+    begin = 8 + 2 + 9 * 12 + 4 + 2 * channels
+    tags = [
+        (256, 3, 1, 4),
+        (257, 3, 1, 3),
+        (258, 3, channels, bits if channels == 1 else begin - 2 * channels),
+        (259, 3, 1, 1),
+        (262, 3, 1, photometric),
+        (273, 4, 1, begin),
+        (277, 3, 1, channels),
+        (278, 3, 1, 3),
+        (279, 4, 1, size),
+    ]
+    body = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    for tag, kind, count, value in tags:
+        body += struct.pack("<HHII", tag, kind, count, value)
+    path.write_bytes(body + bytes(4) + struct.pack(f"<{channels}H", *[bits] * channels) + bytes(size))
+
+
+def read(file: Path) -> tuple[NDArray[Any], Counter[str]]:
+    seen: Counter[str] = Counter()
+    header, pixels = read_header(file, seen), read_pixels(file, seen)
+    assert pixels.shape == (header.channels, header.height, header.width)
+    assert pixels.dtype == header.dtype
+    return pixels, seen
+
+
+@pytest.mark.parametrize(("channels", "kind"), [(3, 2), (2, 4), (4, 6)])
+def test_sixteen_bits_that_pillow_would_cut_are_refused(tmp_path: Path, channels: int, kind: int) -> None:
+    png(tmp_path / "a.png", np.full((6, 5, channels), 65535, dtype=np.uint16), kind)
+    with pytest.raises(InputError, match=r"a\.png: pixels of 16 bits a channel.*npz"):
+        read(tmp_path / "a.png")
+
+
+def test_sixteen_bit_grey_is_kept_whole(tmp_path: Path) -> None:
+    pixels = np.arange(300, 330, dtype=np.uint16).reshape(6, 5, 1)
+    png(tmp_path / "a.png", pixels, 0)
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "a.tif")
+    for name in ("a.png", "a.tif"):
+        assert np.array_equal(read(tmp_path / name)[0], pixels.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("channels", "photometric", "says"),
+    [(3, 2, "16 bits a channel"), (4, 5, "16 bits a channel"), (1, 0, "0 is white")],
+)
+def test_sixteen_bit_tiff(tmp_path: Path, channels: int, photometric: int, says: str) -> None:
+    tiff(tmp_path / "a.tif", channels, photometric)
+    with pytest.raises(InputError, match=says):
+        read(tmp_path / "a.tif")
+
+
+def test_sixteen_bit_ppm_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.ppm").write_bytes(b"P6 2 2 65535\n" + bytes(24))
+    with pytest.raises(InputError, match="16 bits a channel"):
+        read(tmp_path / "a.ppm")
+    (tmp_path / "b.ppm").write_bytes(b"P6 2 2 255\n" + bytes(12))
+    assert read(tmp_path / "b.ppm")[0].shape == (3, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.gif", "GIF"), ("a.tif", "TIFF"), ("a.png", "PNG"), ("a.webp", "WEBP")]
+)
+def test_several_pictures_in_a_file_are_refused(tmp_path: Path, name: str, kind: str) -> None:
+    random = np.random.default_rng(1)
+    frames = [Image.fromarray(random.integers(0, 256, (6, 5, 3), dtype=np.uint8)) for _ in range(4)]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match=f"4 pictures in one {kind} file"):
+        read(tmp_path / name)
+
+
+def test_of_a_cameras_file_the_first_picture_is_taken_and_said(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (5, 6), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.mpo", save_all=True, append_images=frames[1:])
+    pixels, seen = read(tmp_path / "a.mpo")
+    assert pixels[0].min() > 200
+    assert seen["in MPO files of several pictures, of which the first is taken"] == 1
+
+
+def test_a_picture_beyond_the_limit_is_one_line_that_names_the_file(tmp_path: Path) -> None:
+    for side in (20_000, 10_000):  # Pillow's error, and what is a warning to it
+        head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+        (tmp_path / "slide.png").write_bytes(
+            b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+        )
+        with pytest.raises(InputError, match=rf"slide\.png: {side * side:,} pixels; expected at most"):
+            read(tmp_path / "slide.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".eps", ".ps", ".tga", ".tif"])
+def test_postscript_is_never_opened(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import EpsImagePlugin
+
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("Ghostscript was started")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", started)
+    monkeypatch.setattr(EpsImagePlugin.EpsImageFile, "_open", started)
+    stream = io.BytesIO()
+    Image.fromarray(COLOUR).save(stream, "EPS")
+    (tmp_path / f"a{suffix}").write_bytes(stream.getvalue())
+    with pytest.raises(InputError, match="unreadable"):
+        read(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "an empty file"),
+        (b"%PDF-1.7", "a PDF"),
+        (b"<!doctype html>", "HTML"),
+        (bytes(128) + b"DICM", "DICOM"),
+        (b"nothing", "no format that is known"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+    ],
+)
+def test_other_content_is_named(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        read(tmp_path / "a.png")
+
+
+def test_a_truncated_file_is_unreadable(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png", "a.tif", "a.bmp"):
+        stream = tmp_path / name
+        Image.fromarray(COLOUR).save(stream)
+        stream.write_bytes(stream.read_bytes()[:-40])
+        with pytest.raises(InputError, match="unreadable"):
+            read(stream)
+
+
+def test_content_decides_and_another_suffix_is_said(tmp_path: Path) -> None:
+    Image.fromarray(COLOUR).save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(tmp_path / "a.JPG")
+    pixels, seen = read(tmp_path / "a.JPG")
+    assert np.array_equal(pixels, COLOUR.transpose(2, 0, 1))
+    assert seen == {"of PNG content under another suffix": 1}
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels", "said"),
+    [
+        ("1", 1, ""),
+        ("L", 1, ""),
+        ("P", 3, ""),
+        ("LA", 1, "with an alpha channel that is opaque and left out"),
+        ("RGBA", 3, "with an alpha channel that is opaque and left out"),
+        ("CMYK", 3, "in CMYK, converted to RGB without a colour profile"),
+    ],
+)
+def test_modes(tmp_path: Path, mode: str, channels: int, said: str) -> None:
+    image = Image.fromarray(COLOUR).convert(mode)
+    image.save(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"))
+    pixels, seen = read(next(tmp_path.iterdir()))
+    assert len(pixels) == channels
+    assert list(seen) == ([said] if said else [])
+
+
+def test_transparency_is_refused(tmp_path: Path) -> None:
+    for mode in ("RGBA", "LA"):
+        image = Image.fromarray(COLOUR).convert(mode)
+        image.putalpha(100)
+        image.save(tmp_path / "a.png")
+        with pytest.raises(InputError, match="transparent"):
+            read(tmp_path / "a.png")
+
+
+def test_a_16_bit_value_that_stands_for_transparency_is_transparency(tmp_path: Path) -> None:
+    file, pixels = tmp_path / "a.png", np.arange(300, 330, dtype=np.uint16).reshape(6, 5, 1)
+    png(file, pixels, 0)
+    whole = file.read_bytes()
+    begin = whole.index(b"IDAT") - 4
+    for value, says in ((299, None), (305, "transparent")):
+        file.write_bytes(whole[:begin] + chunk(b"tRNS", struct.pack(">H", value)) + whole[begin:])
+        if says is None:
+            found, seen = read(file)
+            assert np.array_equal(found, pixels.transpose(2, 0, 1))
+            assert seen == {"with an alpha channel that is opaque and left out": 1}
+        else:
+            with pytest.raises(InputError, match=says):
+                read(file)
+
+
+def test_pictures_of_a_tiff_file_are_counted_up_to_a_limit(tmp_path: Path) -> None:
+    """Pillow compares each with all before it: a file of some megabytes took minutes."""
+    file, n = tmp_path / "a.tif", 20_000
+    tiff(file, 1, 1, 8)
+    content = file.read_bytes()
+    length = 2 + 9 * 12 + 4
+    folder = content[8 : 8 + length - 4]
+    file.write_bytes(
+        content[:8]
+        + b"".join(folder + struct.pack("<I", 8 + at * length) for at in range(1, n))
+        + folder
+        + bytes(4)
+    )
+    with pytest.raises(InputError, match=r"1,000 pictures or more in one TIFF file"):
+        read_header(file, Counter())
+
+
+def test_the_depth_of_jpeg_2000_is_that_of_its_codestream(tmp_path: Path) -> None:
+    """Metadata in front may be long, and may hold what looks like a codestream of 8 bits."""
+    file = tmp_path / "a.jp2"
+    Image.fromarray(COLOUR).save(file)
+    content = bytearray(file.read_bytes())
+    begin = content.index(b"\xff\x4f\xff\x51")
+    eight = bytes(content[begin : begin + 60])
+    for place in (begin + 42, begin + 45, begin + 48):
+        content[place] = 11  # 12 bits
+    box = begin - 8
+    for metadata in (eight, bytes(1 << 17)):
+        inner = struct.pack(">I", 8 + len(metadata)) + b"free" + metadata
+        file.write_bytes(content[:box] + inner + content[box:])
+        with pytest.raises(InputError, match="16 bits a channel"):
+            read_header(file, Counter())
+
+
+def test_a_small_file_of_a_large_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    forms: dict[str, dict[str, Any]] = {"a.png": {}, "a.tif": {"compression": "tiff_deflate"}}
+    for name, options in forms.items():
+        Image.new("L", (5000, 4000)).save(tmp_path / name, **options)
+        with pytest.raises(InputError, match=r"[\d,]+ bytes that would unpack to 20,000,000 pixels"):
+            read_header(tmp_path / name, Counter())
+    Image.new("L", (5000, 4000)).save(tmp_path / "a.bmp")
+    assert read(tmp_path / "a.bmp")[0].shape == (1, 4000, 5000)
+
+
+def test_a_picture_that_does_not_fit_into_memory_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    Image.fromarray(COLOUR).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "open", full)
+    with pytest.raises(InputError, match=r"a\.png: a picture that does not fit into memory"):
+        read_header(tmp_path / "a.png", Counter())
+
+
+def test_a_cameras_orientation_is_not_applied_and_said(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(COLOUR).save(tmp_path / "a.png", exif=exif)
+    pixels, seen = read(tmp_path / "a.png")
+    assert np.array_equal(pixels, COLOUR.transpose(2, 0, 1))
+    assert seen == {"with a camera's orientation tag, which is not applied": 1}
+
+
+def test_pipes_sockets_and_missing_files_are_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    os.mkfifo("pipe.png")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("s.png")
+        for file in (Path("pipe.png"), Path("s.png"), Path("/dev/zero"), Path("absent.png")):
+            with pytest.raises(InputError, match="no regular file"):
+                read_header(file, Counter())

@@ -1,0 +1,209 @@
+"""What closes an evaluation: one step, noise, twice the steps; what is said when one adds something."""
+
+from __future__ import annotations
+
+from math import comb
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from harden.attacks import APGD, FGSM, PGD, RandomNoise
+from harden.data import Splits
+from harden.draws import Draws
+from harden.errors import InputError
+from harden.evaluation import Attempt, TrustCheck, evaluate, pgd_suite
+from harden.evaluation.trust.attempt_comparison import compared
+from harden.evaluation.trust.sanity_attacks import (
+    LEAST,
+    MOST,
+    NOISE,
+    ONE_STEP,
+    RESERVED,
+    TWICE,
+    TWICE_ON,
+    closing,
+)
+from harden.losses import CrossEntropy, LossFunction, Margin, Steered
+from harden.models import Classifier
+from harden.threats import L1, L2, Linf, Threat
+
+pytestmark = pytest.mark.usefixtures("rng_untouched")
+
+THREAT = Linf("0.1")
+
+
+def still(loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
+    """An attack that does nothing."""
+    return x
+
+
+def fired(checks: tuple[TrustCheck, ...]) -> list[str]:
+    return [check.name for check in checks if not check.passed]
+
+
+def check(checks: tuple[TrustCheck, ...], name: str) -> TrustCheck:
+    (found,) = (check for check in checks if check.name == name)
+    return found
+
+
+# Which attempts
+
+
+def test_the_longest_attempt_that_climbs_is_doubled() -> None:
+    for steps, doubled in ((1, LEAST), (10, LEAST), (30, 60), (100, 200), (1000, MOST)):
+        found = closing(pgd_suite(steps, 1), differentiable=True)
+        assert [attempt.name for attempt in found] == [ONE_STEP, NOISE, TWICE]
+        assert found[-1].attack == APGD(steps=doubled)
+        assert found[-1].only_first == TWICE_ON
+
+
+def test_without_a_gradient_noise_alone_closes() -> None:
+    assert [attempt.name for attempt in closing(pgd_suite(), differentiable=False)] == [NOISE]
+    blind = Attempt("blind", RandomNoise(5), Margin)
+    assert [attempt.name for attempt in closing([blind], differentiable=True)] == [ONE_STEP, NOISE]
+
+
+def test_their_names_are_taken(line: Classifier) -> None:
+    data = (torch.full((3, 1, 2, 2), 0.2), torch.zeros(3, dtype=torch.int64))
+    for name in RESERVED:
+        with pytest.raises(InputError, match=name):
+            evaluate(line, data, THREAT, [Attempt(name, still)])
+    with pytest.raises(InputError, match="twice"):
+        evaluate(line, data, THREAT, [Attempt("a", still), Attempt("a", PGD())])
+
+
+# What they say
+
+
+def attempts() -> tuple[Attempt, ...]:
+    white = Attempt("white", PGD(), CrossEntropy)
+    black = Attempt("black", RandomNoise(), Margin)
+    return (white, black, *closing([white], differentiable=True))
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "most"),
+    [
+        (1, "black box beats white box", 10),
+        (2, "one step beats many", 5),
+        (3, "noise beats the attacks", 5),
+        (4, "complete optimisation", 3),
+    ],
+)
+def test_each_fires_alone_above_its_share(place: int, name: str, most: int) -> None:
+    for broken in (0, most, most + 1, 100):
+        by = torch.full((1000,), -1)
+        by[:broken] = place
+        by[500:600] = 0
+        found = compared(attempts(), by)
+        assert fired(found) == ([name] if broken > most else [])
+
+
+def test_twice_the_steps_count_where_the_share_is_shown_to_be_exceeded() -> None:
+    """By the binomial tail: so many of n are seen in less than 1 of 20 cases at a true share of 0.5 %."""
+    for n in (20, 60, 128, 256, 1000):
+        met, by = min(n, TWICE_ON), torch.full((n,), -1)
+        for broken in (2, 3, 4, 6):
+            by[:broken] = 4
+            tail = 1 - sum(comb(met, k) * 0.005**k * 0.995 ** (met - k) for k in range(broken))
+            found = fired(compared(attempts(), by))
+            assert found == (["complete optimisation"] if broken > 2 and tail < 0.05 else [])
+
+
+def test_two_images_are_no_sign_however_few_there_are() -> None:
+    for n in (3, 10, 50):
+        by = torch.full((n,), -1)
+        by[:2] = 3
+        assert fired(compared(attempts(), by)) == []
+        by[:3] = 3
+        assert fired(compared(attempts(), by)) == ["noise beats the attacks"]
+        assert check(compared(attempts(), by), "noise beats the attacks").value == pytest.approx(3 / n)
+
+
+def test_black_boxes_before_the_first_white_box_are_no_rivals() -> None:
+    black, white = Attempt("black", RandomNoise(), Margin), Attempt("white", PGD())
+    by = torch.zeros(50, dtype=torch.int64)
+    assert fired(compared((black, white), by)) == []
+    assert fired(compared((white, black), by + 1)) == ["black box beats white box"]
+    assert fired(compared((black,), by)) == []
+
+
+def test_an_attack_that_does_nothing_is_found_out(plain: Classifier, digits: Splits) -> None:
+    data = (digits.test.x[:80], digits.test.y[:80])
+    found = evaluate(plain, data, THREAT, [Attempt("mine", still)])
+    assert found.status == "unreliable"
+    assert "one step beats many" in fired(found.checks)
+    # Their witnesses count: nobody claims an image that is known to be broken.
+    broken = {record.name: record.broken for record in found.attempts}
+    assert broken["mine"] == 0
+    assert sum(broken.values()) == int(found.broken.sum()) == len(found.witnesses)
+
+
+def test_too_few_steps_are_found_out(hardened: Classifier, digits: Splits) -> None:
+    data = (digits.test.x, digits.test.y)
+    timid = [Attempt("timid", PGD(steps=2, step_size=0.2, random_start=False, keep_best=False), CrossEntropy)]
+    found = evaluate(hardened, data, THREAT, timid)
+    assert check(found.checks, "complete optimisation").value > 0.005
+    doubled = found.attempts[-1]
+    assert (doubled.name, doubled.attempted <= TWICE_ON) == (TWICE, True)
+    assert "complete optimisation" not in fired(evaluate(hardened, data, THREAT, pgd_suite(20, 1)).checks)
+
+
+def test_the_record_does_not_depend_on_the_batch(hardened: Classifier, digits: Splits) -> None:
+    """The doubled attempt goes by position, so 300 images in any batches meet it alike."""
+    data = (digits.test.x[:300], digits.test.y[:300])
+    one, other = (evaluate(hardened, data, THREAT, pgd_suite(3, 1), batch_size=size) for size in (300, 41))
+    assert [record.attempted for record in one.attempts] == [record.attempted for record in other.attempts]
+    assert int((one.broken_by != other.broken_by).sum()) <= 1  # rounding between batch sizes
+    assert one.attempts[-1].attempted < one.attempts[-2].attempted
+
+
+# Noise
+
+
+@pytest.mark.parametrize("threat", [Linf("0.1"), L2("1/2"), L1(2), Linf(0)], ids=repr)
+def test_noise_stays_inside_and_depends_on_the_example_alone(
+    threat: Threat, network: nn.Module, images: Tensor, labels: Tensor
+) -> None:
+    model = Classifier(network.eval())
+    loss, draws = Margin(model.logits, labels), Draws(0, torch.arange(16))
+    found = RandomNoise(6)(loss, images, threat, draws)
+    assert bool(threat.contains(found, images).all())
+    index = torch.tensor([3, 11])
+    part = RandomNoise(6)(loss.take(index), images[index], threat, draws.take(index))
+    assert torch.equal(part, found[index])
+
+
+def test_noise_reaches_the_rim_and_keeps_the_best() -> None:
+    x, ids = torch.full((5, 1, 3, 3), 0.5), torch.arange(5)
+    seen: list[Tensor] = []
+
+    def loss(x: Tensor) -> Tensor:
+        seen.append(x.clone())
+        return x.flatten(1).sum(1)
+
+    found = RandomNoise(6)(loss, x, Linf("0.1"), Draws(0, ids))
+    assert torch.equal(loss(found), torch.stack([loss(one) for one in seen[:6]]).amax(0))
+    rim = [bool(((one - x).abs() > 0.0999).all()) for one in seen[:6]]
+    assert rim == [False, True] * 3
+
+
+def test_noise_asks_the_network_itself() -> None:
+    x, y = torch.rand(4, 1, 2, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(4).long()
+
+    def wrong(x: Tensor) -> Tensor:
+        return torch.stack((torch.zeros(len(x)), torch.ones(len(x))), 1)
+
+    def right(x: Tensor) -> Tensor:
+        return torch.stack((torch.ones(len(x)), torch.zeros(len(x))), 1)
+
+    loss = Steered(Margin(right, y), Margin(wrong, y))
+    found = RandomNoise(3)(loss, x, Linf("0.1"), Draws(0, torch.arange(4)))
+    assert bool(Margin(wrong, y).judged(found)[1].all())
+    with pytest.raises(InputError):
+        RandomNoise(0)
+
+
+def test_a_step_ends_as_one_step_attacks_do(line: Classifier) -> None:
+    assert closing(pgd_suite(), differentiable=True)[0].attack == FGSM()
