@@ -30,7 +30,7 @@ from harden.artefact.classifier_to_onnx import trace
 from harden.artefact.runtime.executed_programs import executions
 from harden.bounds import Climb, Method, Program
 from harden.evaluation import Evaluation, evaluate, quick
-from harden.evaluation.proofs.prove import Proved, Search, prove
+from harden.evaluation.proofs.prove import Proved, RadiusSearch, prove
 from harden.evaluation.proofs.runtime_agreement import Execution
 from harden.graph import read
 from harden.models import Classifier
@@ -75,7 +75,7 @@ def measured(case: cases.Case, name: str, rounds: int) -> dict[str, Any]:
     began = time.perf_counter()
     found = evaluate(model, (x, y), case.threat, quick())
     attacks = time.perf_counter() - began
-    search = Search(METHODS[name], steps=0)
+    search = RadiusSearch(METHODS[name], steps=0)
     ratios, whole = [], []
     for _ in range(rounds):
         one, before = _timed(lambda: prove(written, (x, y), found, search))

@@ -15,7 +15,7 @@ JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 
 _KIND = "kind"
 _OWN = re.compile(r"(harden\.[a-z][a-z0-9_]*)(?:\.[a-z][a-z0-9_]*)*:([A-Za-z_][A-Za-z0-9_]*)")
-_RENAMED: dict[str, str] = {}
+_RENAMED = {"harden.evaluation:Search": "harden.evaluation:RadiusSearch"}
 """Names of types that earlier versions wrote, as `canonical` gives them, and the names of today."""
 
 

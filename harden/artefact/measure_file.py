@@ -24,7 +24,7 @@ from harden.data import Source
 from harden.data.dataset_digest import digest
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, accuracy_curve, evaluate, standard
-from harden.evaluation.proofs.prove import Proved, Search, prove
+from harden.evaluation.proofs.prove import Proved, RadiusSearch, prove
 from harden.evaluation.sweeps.accuracy_curve import Curve
 from harden.evaluation.time_limit import Pace
 from harden.losses import Classify, Margin
@@ -70,7 +70,7 @@ class Claim:
     split: str = "as given"
     unseen: bool = False
     batch_size: int = 256
-    search: Search | None = None
+    search: RadiusSearch | None = None
     minutes: float | None = None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harden.bounds import Branching, Climb, Method
 from harden.errors import InputError
-from harden.evaluation.proofs.prove import Search
+from harden.evaluation.proofs.prove import RadiusSearch
 
 METHODS = ("ibp", "crown", "alpha-crown", "branch-and-bound")
 PARTS = 1000
@@ -31,7 +31,7 @@ def method_named(name: str) -> Method:
     raise InputError(f"--method {name}", " or ".join(METHODS), "write --method alpha-crown")
 
 
-def search_named(name: str, minutes: float | None) -> Search | None:
+def search_named(name: str, minutes: float | None) -> RadiusSearch | None:
     """How proofs for a certificate are looked for: --prove NAME, and --prove-minutes; None for "none".
 
     Raises:
@@ -39,7 +39,7 @@ def search_named(name: str, minutes: float | None) -> Search | None:
     """
     if name != "none":
         try:
-            return Search(method_named(name), CERTIFICATE_STEPS, minutes)
+            return RadiusSearch(method_named(name), CERTIFICATE_STEPS, minutes)
         except InputError as error:
             seen = error.seen.replace("--method", "--prove")
             raise InputError(seen, error.expected, error.instead.replace("--method", "--prove")) from None

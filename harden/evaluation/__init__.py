@@ -22,6 +22,7 @@ from harden.evaluation.results.result import AttemptRecord, Evaluation, TrustChe
 from harden.evaluation.robust_accuracy import evaluate
 from harden.evaluation.suites import pgd_suite, quick, standard, thorough
 from harden.evaluation.sweeps.accuracy_curve import Curve, accuracy_curve
+from harden.evaluation.sweeps.certified_radii import RadiusSearch
 from harden.evaluation.sweeps.eps_sweep import robustness_curve
 from harden.evaluation.sweeps.minimal_distances import Distances, minimal_distances
 
@@ -37,6 +38,7 @@ __all__ = [
     "Evaluation",
     "OperatingPoint",
     "Phase",
+    "RadiusSearch",
     "Reliability",
     "Report",
     "Standing",

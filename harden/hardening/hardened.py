@@ -19,7 +19,7 @@ from harden.description import JSON
 from harden.draws import mix
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, evaluate, standard
-from harden.evaluation.proofs.prove import Search
+from harden.evaluation.proofs.prove import RadiusSearch
 from harden.hardening.recipe import Recipe
 from harden.models import Classifier
 from harden.system.atomic_files import write_text
@@ -83,7 +83,7 @@ class Hardened:
         compare: Mapping[str, Classifier] | None = None,
         split: str = "as given",
         notes: Mapping[str, str] | None = None,
-        search: Search | None = None,
+        search: RadiusSearch | None = None,
         minutes: float | None = None,
         on_phase: OnPhase | None = None,
     ) -> Artefact:
@@ -98,7 +98,7 @@ class Hardened:
                 default; none with an empty mapping.
             split: what the data are, for the certificate ("test").
             notes: texts to keep beside the weights in checkpoint/, by file name.
-            search: how proofs are looked for, `harden.evaluation.proofs.prove.Search`; none are by default.
+            search: how proofs are looked for, `harden.evaluation.proofs.prove.RadiusSearch`; none are by default.
             minutes: how long the evaluation may take; the certificate is of the first images, those that are
                 finished by then, and says so. No limit by default.
             on_phase: called with the `Phase` as the work goes on.

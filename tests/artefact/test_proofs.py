@@ -16,7 +16,7 @@ from harden.artefact.export import export
 from harden.artefact.measure_file import Claim
 from harden.bounds import Method, Program, certify
 from harden.data import Examples
-from harden.evaluation.proofs.prove import Search
+from harden.evaluation.proofs.prove import RadiusSearch
 from harden.graph import read
 from harden.models import Classifier
 from harden.threats import Linf
@@ -43,7 +43,7 @@ def proved(
     few: Examples,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Artefact:
-    claim = replace(make_claim(Linf("1/500")), search=Search(CROWN, steps=1))
+    claim = replace(make_claim(Linf("1/500")), search=RadiusSearch(CROWN, steps=1))
     return export(make_classifier(dense), tmp_path_factory.mktemp("proved") / "out", few, claim)
 
 
@@ -84,7 +84,7 @@ def test_without_a_bound_for_an_operation_there_is_no_proof_and_a_warning(
     def normed() -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.LayerNorm(16), nn.Linear(16, 10))
 
-    claim = replace(make_claim(Linf("1/500")), search=Search(CROWN, steps=1))
+    claim = replace(make_claim(Linf("1/500")), search=RadiusSearch(CROWN, steps=1))
     with caplog.at_level(logging.WARNING, "harden"):
         artefact = export(make_classifier(normed), tmp_path / "out", few, claim)
     assert artefact.certificate.predicate.proof is None

@@ -28,7 +28,7 @@ from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, evaluate
 from harden.evaluation.proofs.proof_journal import ProofJournal
 from harden.evaluation.proofs.proof_report import ProofReport
-from harden.evaluation.proofs.prove import Proved, Search, prove
+from harden.evaluation.proofs.prove import Proved, RadiusSearch, prove
 from harden.models import Classifier
 from harden.models.devices import check_device
 from harden.system.folder_lock import held_folder
@@ -58,14 +58,14 @@ class Plan:
     seed: int
     device: str = "cpu"
 
-    def search(self, spent: float = 0.0) -> Search:
+    def search(self, spent: float = 0.0) -> RadiusSearch:
         """How proofs are looked for, in the time that is left after so many seconds."""
         method, minutes = method_named(self.method or "alpha-crown"), self.minutes
         if minutes is not None:
             minutes = max(minutes - spent / 60, LEAST_MINUTES)
             if method.branching is not None:  # cut until time is up, into however many parts
                 method = replace(method, branching=Branching(seconds=60 * minutes, parts=None))
-        return Search(method, self.radius_steps, minutes)
+        return RadiusSearch(method, self.radius_steps, minutes)
 
 
 def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:

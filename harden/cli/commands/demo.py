@@ -14,7 +14,7 @@ from harden.cli.loading.output_folder import check_replaceable, output_folder
 from harden.cli.output.certificate_table import Asked, as_json, exit_code, print_artefact
 from harden.cli.output.console import Watch, print_costs, print_kernels, say, write_json
 from harden.data import from_loader, load
-from harden.evaluation.proofs.prove import Search
+from harden.evaluation.proofs.prove import RadiusSearch
 from harden.hardening import Recipe, harden
 from harden.objectives import TRADES, SimCLR, Standard
 from harden.threats import Linf
@@ -31,7 +31,7 @@ CONTRASTIVE = Recipe(
     pretrain_optimiser=AdamW(3e-3),
 )
 # A quarter of eps: there nearly all images are proved, and at eps itself linear bounds prove none.
-PROOF = Search(Method(climb=None), steps=2, levels=(1,))
+PROOF = RadiusSearch(Method(climb=None), steps=2, levels=(1,))
 PLAIN_BUDGET, BUDGET = "20epochs", "250E"
 
 

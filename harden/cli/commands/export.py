@@ -16,7 +16,7 @@ from harden.cli.output.console import Watch, write_json
 from harden.cli.sampling import evaluated_images
 from harden.data import from_loader
 from harden.errors import InputError
-from harden.evaluation.proofs.prove import Search
+from harden.evaluation.proofs.prove import RadiusSearch
 from harden.evaluation.time_limit import Pace
 from harden.training.checkpointing.weights_file import save_weights
 from harden.training.preflight import check_fit
@@ -28,7 +28,7 @@ def export(
     plan: Plan,
     out: Path,
     json_file: Path | None,
-    search: Search | None = None,
+    search: RadiusSearch | None = None,
 ) -> int:
     """Export a model as it is, and certify the file."""
     if plan.bfloat16:

@@ -21,7 +21,7 @@ from harden.data import Examples, Source, Splits, from_loader, leaks, load, unla
 from harden.data.sources.in_memory import ExamplesSource
 from harden.errors import InputError
 from harden.evaluation import Attempt
-from harden.evaluation.proofs.prove import Search
+from harden.evaluation.proofs.prove import RadiusSearch
 from harden.evaluation.time_limit import Pace
 from harden.hardening import Recipe
 from harden.hardening.run_stages import held_out_of
@@ -44,7 +44,7 @@ class Options:
     attempts: tuple[Attempt, ...]
     device: torch.device
     trackers: tuple[Tracker, ...]
-    search: Search | None = None
+    search: RadiusSearch | None = None
 
 
 @final

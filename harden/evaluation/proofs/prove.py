@@ -24,11 +24,11 @@ from harden.evaluation.proofs.runtime_agreement import (
     points_of,
 )
 from harden.evaluation.results.result import Evaluation
-from harden.evaluation.sweeps.certified_radii import Images, Levels, OnProof, Search
+from harden.evaluation.sweeps.certified_radii import Images, Levels, OnProof, RadiusSearch
 from harden.statistics import Proportion
 from harden.threats import Threat
 
-__all__ = ["VERDICTS", "Proved", "Search", "prove"]
+__all__ = ["VERDICTS", "Proved", "RadiusSearch", "prove"]
 
 VERDICTS = ("certified", "falsified", "unknown")
 COMPARED = 256
@@ -59,7 +59,7 @@ class Proved:
 
     found: Evaluation
     levels: Tensor
-    search: Search
+    search: RadiusSearch
     seconds: float
     untried: int = 0
     stopped: int = 0
@@ -120,7 +120,7 @@ def prove(
     executions: Sequence[Execution],
     data: object,
     found: Evaluation,
-    search: Search | None = None,
+    search: RadiusSearch | None = None,
     *,
     batch_size: int = 256,
     arrange: Callable[[Tensor], Tensor] | None = None,
@@ -152,7 +152,7 @@ def prove(
         InputError: the images do not fit the graphs.
         RuntimeError: a witness lies within a proved radius, which is a fault of harden's.
     """
-    search, began = search or Search(), time.monotonic()
+    search, began = search or RadiusSearch(), time.monotonic()
     images = Images(from_loader(data, batch_size), found, arrange)
     prover = _Prover(executions, device or torch.device("cpu"))
     levels = Levels(prover, images, search, journal, on_proof)

@@ -40,7 +40,7 @@ class Certify(Protocol):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Search:
+class RadiusSearch:
     """How proofs are looked for.
 
     Args:
@@ -136,7 +136,7 @@ class Levels:
         self,
         certify: Certify,
         images: Images,
-        search: Search,
+        search: RadiusSearch,
         journal: ProofJournal | None = None,
         on_proof: OnProof | None = None,
     ) -> None:

@@ -24,7 +24,7 @@ from harden.errors import InputError
 from harden.evaluation import Evaluation, Witnesses, evaluate, quick
 from harden.evaluation.proofs.proof_journal import ProofJournal
 from harden.evaluation.proofs.proof_report import ProofReport
-from harden.evaluation.proofs.prove import POINTS, REGIONS, VERDICTS, Proved, Search, _Prover, prove
+from harden.evaluation.proofs.prove import POINTS, REGIONS, VERDICTS, Proved, RadiusSearch, _Prover, prove
 from harden.evaluation.proofs.runtime_agreement import Execution
 from harden.graph import read
 from harden.models import Classifier
@@ -34,7 +34,7 @@ from tests.fitted import fitted
 SCHEMA = Path(__file__).parents[3] / "docs" / "certification.schema.json"
 EPS = Linf("1/24")
 CROWN = Method(climb=None, batch=16)
-SEARCH = Search(CROWN, steps=3)
+SEARCH = RadiusSearch(CROWN, steps=3)
 Data = tuple[Tensor, Tensor]
 
 
@@ -115,14 +115,14 @@ def test_a_better_method_proves_no_less(proved: Proved, program: Program, data: 
     )
     assert bool((climbed.levels >= proved.levels).all())
     intervals = prove(
-        [unchecked(program)], data, proved.found, Search(Method(climb=None, backward=False), steps=3)
+        [unchecked(program)], data, proved.found, RadiusSearch(Method(climb=None, backward=False), steps=3)
     )
     assert bool((intervals.levels <= proved.levels).all())
 
 
 def test_batches_change_nothing(proved: Proved, program: Program, data: Data) -> None:
     other = prove(
-        [unchecked(program)], data, proved.found, Search(replace(CROWN, batch=7), steps=3), batch_size=11
+        [unchecked(program)], data, proved.found, RadiusSearch(replace(CROWN, batch=7), steps=3), batch_size=11
     )
     assert torch.equal(other.levels, proved.levels)
 
@@ -235,7 +235,7 @@ def test_what_a_share_of_time_did_not_prove_is_tried_again(
     program: Program, data: Data, found: Evaluation, tmp_path: Path
 ) -> None:
     branching = Branching(seconds=None, parts=1)
-    hurried = Search(replace(CROWN, branching=branching, batch=1), steps=0, minutes=60)
+    hurried = RadiusSearch(replace(CROWN, branching=branching, batch=1), steps=0, minutes=60)
     path = tmp_path / "proofs.jsonl"
     proved = prove([unchecked(program)], data, found, hurried, journal=ProofJournal(path, {}))
     assert 0 < int(proved.certified.sum()) < found.robust.count
@@ -346,7 +346,7 @@ def test_given_levels_are_tried_one_after_the_other(
 )
 def test_a_search_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError):
-        Search(**wrong)
+        RadiusSearch(**wrong)
 
 
 def test_other_data_are_refused(program: Program, data: Data, found: Evaluation) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from harden.bounds import Branching, Method, Proofs
 from harden.data import Batch, Source
 from harden.evaluation import Evaluation, Witnesses
-from harden.evaluation.sweeps.certified_radii import Images, Levels, Search
+from harden.evaluation.sweeps.certified_radii import Images, Levels, RadiusSearch
 from harden.threats import Linf, Threat
 
 N, BATCH = 60, 8
@@ -97,14 +97,14 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return at
 
 
-def run(now: list[float], search: Search, cost: float = COST) -> tuple[Levels, Proving, OnDemand]:
+def run(now: list[float], search: RadiusSearch, cost: float = COST) -> tuple[Levels, Proving, OnDemand]:
     source, proving = OnDemand(), Proving(now, cost)
     levels = Levels(proving, Images(source, evaluation()), search)
     levels.run()
     return levels, proving, source
 
 
-PLAIN = Search(Method(climb=None, batch=5), steps=3)
+PLAIN = RadiusSearch(Method(climb=None, batch=5), steps=3)
 
 
 def test_without_a_limit_every_radius_is_found(now: list[float]) -> None:
@@ -147,7 +147,7 @@ def test_parts_grow_with_what_was_measured(now: list[float]) -> None:
 
 def test_what_a_share_did_not_suffice_for_is_tried_again(now: list[float]) -> None:
     """Images that need five times their share are proved in the time that the others leave."""
-    search = Search(Method(climb=None, branching=Branching(None, 10), batch=5), steps=0, minutes=1.0)
+    search = RadiusSearch(Method(climb=None, branching=Branching(None, 10), batch=5), steps=0, minutes=1.0)
     wanted = int(evaluation().robust_correct.sum())
     minutes = wanted * COST * 2 / 60
     levels, _, _ = run(now, replace(search, minutes=minutes))
