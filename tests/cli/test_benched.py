@@ -44,7 +44,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(benched, "works", works)
         monkeypatch.setattr(
             "harden.cli.commands.check.timed",
-            lambda bare, splits, bench, way: timed(bare, splits, bench, clock=lambda: now[0], way=way),
+            lambda bare, splits, bench, way, on_phase: timed(
+                bare, splits, bench, clock=lambda: now[0], way=way, on_phase=on_phase
+            ),
         )
 
     return install
