@@ -165,7 +165,7 @@ def update(
     from harden.cli.commands.baseline import update as command
     from harden.cli.gauging import Ask
     from harden.cli.loading.gate_file import gate_file, way_of
-    from harden.cli.suites import chosen
+    from harden.evaluation.named_suites import chosen
 
     suite = chosen(attacks, steps, restarts)
     own = (suite.attacks, suite.steps, suite.restarts)

@@ -14,10 +14,10 @@ from harden.bounds import Method
 from harden.cli.access import blind
 from harden.cli.bare import NORMALISED, Bare, Numbers
 from harden.cli.sampling import evaluated_images
-from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Examples, Splits, from_loader
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Standing, TrustCheck, evaluate
+from harden.evaluation.named_suites import RESTARTS, STEPS, suite_named
 from harden.evaluation.proofs.prove import RadiusSearch, prove
 from harden.graph import Graph
 from harden.models import Classifier
