@@ -248,8 +248,8 @@ def export(
     from harden.cli.commands.export import export as command
     from harden.cli.loading.model_spec import ModelSpec
     from harden.cli.loading.output_folder import check_apart, check_replaceable
-    from harden.cli.proving import search_named
     from harden.evaluation.named_suites import chosen
+    from harden.evaluation.proofs.methods import search_named
 
     suite = chosen(attacks, steps, restarts)
     asked = Plan(norm, eps, suite.steps, suite.restarts, bfloat16, test_images, 256, seed, "cpu")
@@ -275,7 +275,7 @@ def report(
 def verify(context: typer.Context, folder: Folder) -> None:
     """Check an artefact without torch: digests, counts, and every stored witness in onnxruntime."""
     # `harden verify` alone is answered before typer is loaded; this is reached behind global options.
-    from harden.cli.drawn_page import check_page
+    from harden.cli.commands.compare_page import check_page
     from harden.verifier.verify_command import main as command
 
     _leave(command([str(folder), *context.args], check_page))

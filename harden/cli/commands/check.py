@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
-from harden.cli.benched import Bench, timed
-from harden.cli.gauging import Ask, Gauge, Way
 from harden.cli.loading.gate_file import gate_file, measure_visibly, next_step
 from harden.cli.options.command_clock import minutes_left, within
 from harden.cli.output.console import Watch, annotate, say_lines, write_file, write_json
@@ -19,9 +17,11 @@ from harden.errors import BaselineError, HardenError, InputError
 from harden.printable_text import markdown, markup
 from harden.regression.baseline import compared_in_part, read, require_same
 from harden.regression.baseline_records import Check, described
+from harden.regression.measure import Ask, Gauge, Way
 from harden.regression.reports.github_actions import SUMMARY, append_summary
 from harden.regression.reports.json_and_junit import as_json, as_junit, broken_junit
 from harden.regression.reports.text_report import as_html, as_markdown, as_text, headline
+from harden.regression.timing.measure_speed import Bench, timed
 from harden.regression.verdict import GOOD, Comparison, Rule, Verdict, judge
 
 _MADE_WITH = ("norm", "eps", "attacks", "steps", "restarts", "test_images", "certify", "seed")

@@ -16,8 +16,6 @@ from harden.artefact.parity.parity_gate import check_parity
 from harden.artefact.parity.parity_gated_export import first_images, judge_of
 from harden.artefact.runtime.session import Session
 from harden.certificate.unreliable_reasons import Step
-from harden.cli.access import MEANING, Access, Allowed, of_file
-from harden.cli.bare import NORMALISED, Bare, is_bare
 from harden.cli.commands.extra_measures import Beyond, Subject, as_decided, measured, show
 from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.loading.test_data import for_evaluation
@@ -26,8 +24,10 @@ from harden.cli.output.console import Watch, say, write_json
 from harden.cli.output.evaluation_table import show as show_evaluation
 from harden.cli.output.evaluation_table import show_curve
 from harden.cli.output.unreliable_exit import evaluate_words, exit_code, say_why, step_after
-from harden.cli.sampling import evaluated_images
 from harden.data import Source, Splits, from_loader
+from harden.data.splits.test_sample import evaluated_images
+from harden.deployed.evidence_level import MEANING, Access, Allowed, of_file
+from harden.deployed.onnx_classifier import NORMALISED, Bare, is_bare
 from harden.errors import ExportError, InputError
 from harden.evaluation import Attempt, Evaluation, Phase, robustness_curve
 from harden.evaluation import evaluate as measure

@@ -13,8 +13,8 @@ from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.output.certificate_table import Asked, as_json, exit_code, print_artefact
 from harden.cli.output.console import Watch, write_json
-from harden.cli.sampling import evaluated_images
 from harden.data import from_loader
+from harden.data.splits.test_sample import evaluated_images
 from harden.errors import InputError
 from harden.evaluation.proofs.prove import RadiusSearch
 from harden.evaluation.time_limit import Pace

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harden.certificate.unreliable_reasons import Step
-from harden.cli.bare import file_of
-from harden.cli.gauging import USUAL_BATCH, Ask, Gauge, Way
 from harden.cli.loading.model_spec import numbers
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.output.console import Watch, print_warning
 from harden.cli.output.unreliable_exit import step_after
+from harden.deployed.onnx_classifier import file_of
 from harden.evaluation import Phase
 from harden.models.wrapping_checks import check_normalisation
 from harden.regression.baseline_records import Check
+from harden.regression.measure import USUAL_BATCH, Ask, Gauge, Way
 
 
 def way_of(batch_size: int, black_box: bool, mean: str, std: str) -> Way:

@@ -13,13 +13,13 @@ from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.loading.output_folder import check_apart, check_replaceable
 from harden.cli.options.logger_options import Tracker, trackers
 from harden.cli.options.run_options import Choice
-from harden.cli.proving import search_named
-from harden.cli.sampling import evaluated_images
 from harden.data import Examples, Source, Splits, from_loader, leaks, load, unlabelled, without
 from harden.data.sources.in_memory import ExamplesSource
+from harden.data.splits.test_sample import evaluated_images
 from harden.errors import InputError
 from harden.evaluation import Attempt
 from harden.evaluation.named_suites import suite_named
+from harden.evaluation.proofs.methods import search_named
 from harden.evaluation.proofs.prove import RadiusSearch
 from harden.evaluation.time_limit import Pace
 from harden.hardening import Recipe

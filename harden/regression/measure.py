@@ -11,10 +11,10 @@ from typing import final
 from torch import Tensor
 
 from harden.bounds import Method
-from harden.cli.access import blind
-from harden.cli.bare import NORMALISED, Bare, Numbers
-from harden.cli.sampling import evaluated_images
 from harden.data import Examples, Splits, from_loader
+from harden.data.splits.test_sample import evaluated_images
+from harden.deployed.evidence_level import blind
+from harden.deployed.onnx_classifier import NORMALISED, Bare, Numbers
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Standing, TrustCheck, evaluate
 from harden.evaluation.named_suites import RESTARTS, STEPS, suite_named

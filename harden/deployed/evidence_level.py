@@ -9,8 +9,8 @@ from typing import Final, Literal, final
 import torch
 
 from harden.attacks import Square
-from harden.cli.bare import Bare
 from harden.data import Source
+from harden.deployed.onnx_classifier import Bare
 from harden.evaluation import Attempt
 from harden.graph import UnreadableError
 from harden.losses import Classify, Margin

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import final
 
-from harden.cli.bare import Bare, file_of
-from harden.cli.gauging import Way
-from harden.cli.sampling import evaluated_images
 from harden.data import Splits, from_loader
+from harden.data.splits.test_sample import evaluated_images
+from harden.deployed.onnx_classifier import Bare, file_of
 from harden.errors import InputError
 from harden.evaluation import Phase
+from harden.regression.measure import Way
 from harden.regression.timing.paired_timing import (
     Clock,
     SpeedFinding,
