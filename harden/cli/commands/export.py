@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 from harden.artefact.artefact import Artefact
 from harden.artefact.artefact_folder import CHECKPOINT_FOLDER, check_folder
 from harden.artefact.export import export as export_model
 from harden.artefact.measure_file import Claim
-from harden.cli.commands.evaluate import Plan, check_spec
+from harden.cli.loading.evaluated_model import check_spec
 from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.output.certificate_table import Asked, as_json, exit_code, print_artefact
@@ -16,10 +18,38 @@ from harden.cli.output.console import Watch, write_json
 from harden.data import from_loader
 from harden.data.splits.test_sample import evaluated_images
 from harden.errors import InputError
+from harden.evaluation.named_suites import Chosen, suite_named
 from harden.evaluation.proofs.prove import RadiusSearch
 from harden.evaluation.time_limit import Pace
+from harden.threats import Threat, from_name
 from harden.training.checkpointing.weights_file import save_weights
 from harden.training.preflight import check_fit
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The settings of an export's evaluation, as the options name them."""
+
+    norm: str
+    eps: str
+    suite: Chosen
+    test_images: int
+    seed: int
+    minutes: float | None = None
+    bfloat16: bool = False
+
+    def threat(self) -> Threat:
+        """The one threat.
+
+        Raises:
+            InputError: there are several eps.
+        """
+        if "," in self.eps:
+            raise InputError(
+                f"--eps {self.eps}", "one eps", "write --eps 8/255; `harden evaluate` takes several"
+            )
+        return from_name(self.norm, self.eps)
 
 
 def export(
@@ -39,7 +69,8 @@ def export(
         )
     check_spec(spec)
     Pace(plan.minutes)  # minutes that are none are told before anything is loaded
-    threat, attempts = plan.threat(), plan.attempts()
+    threat = plan.threat()
+    attempts = suite_named(plan.suite.attacks, plan.suite.steps, plan.suite.restarts)
     check_folder(out)
     splits = for_evaluation(data, spec.spec)
     test = evaluated_images(splits, plan.test_images)
@@ -55,7 +86,7 @@ def export(
     )
     with Watch() as watch:
         artefact: Artefact = export_model(model, out, test, claim, beside=write_beside, on_phase=watch.phase)
-    asked = Asked(data, plan.attacks, plan.steps, plan.restarts, plan.test_images)
+    asked = Asked(data, plan.suite.attacks, plan.suite.steps, plan.suite.restarts, plan.test_images)
     print_artefact(artefact, asked)
     write_json(json_file, as_json(artefact, asked))
     return exit_code(artefact)

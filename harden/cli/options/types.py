@@ -52,6 +52,7 @@ def answer_file(path: Path | None) -> Path | None:
     return writable(path)
 
 
+Spec = Annotated[str, typer.Argument(help="A run's folder, an ONNX file, or a model as for --model.")]
 Model = Annotated[
     str,
     typer.Option(
