@@ -94,7 +94,7 @@ def run(
     from harden.cli.commands.dry_run import plan
     from harden.cli.commands.run import run as command
     from harden.cli.options.run_options import Choice
-    from harden.cli.suites import chosen
+    from harden.evaluation.named_suites import chosen
 
     suite = chosen(attacks, steps, restarts)
     choice = Choice(
@@ -175,7 +175,7 @@ def evaluate(
     from harden.cli.commands.evaluate import evaluate as command
     from harden.cli.commands.extra_measures import Beyond
     from harden.cli.loading.model_spec import ModelSpec
-    from harden.cli.suites import chosen
+    from harden.evaluation.named_suites import chosen
 
     suite = chosen(attacks, steps, restarts)
     asked = Plan(norm, eps, suite.steps, suite.restarts, bfloat16, test_images, batch_size, seed, device)
@@ -250,7 +250,7 @@ def export(
     from harden.cli.loading.model_spec import ModelSpec
     from harden.cli.loading.output_folder import check_apart, check_replaceable
     from harden.cli.proving import search_named
-    from harden.cli.suites import chosen
+    from harden.evaluation.named_suites import chosen
 
     suite = chosen(attacks, steps, restarts)
     asked = Plan(norm, eps, suite.steps, suite.restarts, bfloat16, test_images, 256, seed, "cpu")

@@ -164,7 +164,7 @@ def update(
     """Measure a file and write it into the baseline; a step down needs a reason."""
     from harden.cli.commands.baseline import update as command
     from harden.cli.gauging import Ask, Gauge, way_of
-    from harden.cli.suites import chosen
+    from harden.evaluation.named_suites import chosen
 
     suite = chosen(attacks, steps, restarts)
     own = (suite.attacks, suite.steps, suite.restarts)

@@ -19,10 +19,10 @@ from harden.cli.loading.test_data import for_evaluation
 from harden.cli.output.console import Watch, print_warning
 from harden.cli.output.unreliable_exit import step_after
 from harden.cli.sampling import evaluated_images
-from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Examples, Splits, from_loader
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, Standing, TrustCheck, evaluate
+from harden.evaluation.named_suites import RESTARTS, STEPS, suite_named
 from harden.evaluation.proofs.prove import RadiusSearch, prove
 from harden.graph import Graph
 from harden.models import Classifier

@@ -59,7 +59,7 @@ def test_every_door_has_the_same_default() -> None:
     assert Claim(Linf("1/10")).attempts == standard()
     from harden.cli.commands.evaluate import Plan
     from harden.cli.options.run_options import Choice
-    from harden.cli.suites import DEFAULT, chosen, suite_named
+    from harden.evaluation.named_suites import DEFAULT, chosen, suite_named
     from harden.pytest_plugin import Robustness
 
     usual = chosen("", None, None)

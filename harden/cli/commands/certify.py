@@ -20,12 +20,12 @@ from harden.cli.output.exit_codes import GOOD
 from harden.cli.output.unreliable_exit import evaluate_words, say_why, step_after
 from harden.cli.proving import method_named
 from harden.cli.sampling import evaluated_images
-from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Source, Splits, from_loader
 from harden.data.dataset_digest import digest
 from harden.description import describe
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, evaluate
+from harden.evaluation.named_suites import RESTARTS, STEPS, suite_named
 from harden.evaluation.proofs.proof_journal import ProofJournal
 from harden.evaluation.proofs.proof_report import ProofReport
 from harden.evaluation.proofs.prove import Proved, RadiusSearch, prove

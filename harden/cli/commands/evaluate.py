@@ -27,11 +27,11 @@ from harden.cli.output.evaluation_table import show as show_evaluation
 from harden.cli.output.evaluation_table import show_curve
 from harden.cli.output.unreliable_exit import evaluate_words, exit_code, say_why, step_after
 from harden.cli.sampling import evaluated_images
-from harden.cli.suites import DEFAULT, suite_named
 from harden.data import Source, Splits, from_loader
 from harden.errors import ExportError, InputError
 from harden.evaluation import Attempt, Evaluation, Phase, robustness_curve
 from harden.evaluation import evaluate as measure
+from harden.evaluation.named_suites import DEFAULT, suite_named
 from harden.evaluation.results.evaluation_report import Report, curve_points
 from harden.losses import Classify
 from harden.models import Classifier, FastCopy

@@ -14,16 +14,16 @@ from harden.cli.loading.output_folder import check_apart, check_replaceable
 from harden.cli.options.logger_options import Tracker, trackers
 from harden.cli.options.run_options import Choice
 from harden.cli.proving import search_named
-from harden.cli.recipes import check_class_weights, class_weights, recipe
 from harden.cli.sampling import evaluated_images
-from harden.cli.suites import suite_named
 from harden.data import Examples, Source, Splits, from_loader, leaks, load, unlabelled, without
 from harden.data.sources.in_memory import ExamplesSource
 from harden.errors import InputError
 from harden.evaluation import Attempt
+from harden.evaluation.named_suites import suite_named
 from harden.evaluation.proofs.prove import RadiusSearch
 from harden.evaluation.time_limit import Pace
 from harden.hardening import Recipe
+from harden.hardening.named_recipes import check_class_weights, class_weights, recipe
 from harden.hardening.run_stages import held_out_of
 from harden.models import Classifier, FastCopy
 from harden.models.devices import check_device

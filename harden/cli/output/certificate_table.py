@@ -13,7 +13,7 @@ from harden.certificate.schema import ClassRecord, Proportion
 from harden.certificate.unreliable_reasons import Step, reasons
 from harden.cli.output import unreliable_exit
 from harden.cli.output.console import print_warning, say, say_table
-from harden.cli.suites import DEFAULT, RESTARTS, STEPS
+from harden.evaluation.named_suites import DEFAULT, RESTARTS, STEPS
 from harden.statistics import Proportion as Measured
 
 

@@ -1,4 +1,4 @@
-"""The recipes that the command line knows by name."""
+"""Recipes by the names that options use."""
 
 from __future__ import annotations
 

@@ -1,20 +1,17 @@
-"""The recipes of certified training, as the command line names them."""
+"""Recipes by the names of the command line."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from harden.cli.recipes import recipe
 from harden.errors import InputError
+from harden.hardening.named_recipes import recipe
 from harden.hardening.recipe import Recipe
 from harden.hardening.run_identity import check_request
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
 from harden.objectives import CROWNIBP, IBP, MTLIBP, SABR, SimCLR, WarmUp
 from harden.threats import Linf
-from tests.cli.conftest import Harden
 
 KINDS = {"ibp": IBP, "crown-ibp": CROWNIBP, "sabr": SABR, "mtl-ibp": MTLIBP}
 
@@ -35,11 +32,3 @@ def test_refuses_to_draw_anew_what_was_pretrained() -> None:
     made = Recipe(pretrain=SimCLR(), finetune=IBP())
     with pytest.raises(InputError, match="pretraining before an objective that draws the weights anew"):
         check_request(Classifier(small_cnn()), Linf("0.1"), made, None)
-
-
-def test_refuses_another_norm_before_anything_is_written(harden: Harden, npz: str, tmp_path: Path) -> None:
-    words = ("--finetune", "ibp", "--norm", "l2", "--eps", "1/2", "--budget", "4epochs")
-    answer = harden("run", "--data", npz, "--out", tmp_path / "out", *words)
-    assert answer.code == 2
-    assert "certified training against L2" in answer.err
-    assert not (tmp_path / "out").exists()

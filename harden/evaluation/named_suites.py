@@ -1,4 +1,4 @@
-"""Suites of attacks by the names that the command line uses."""
+"""Suites of attacks by the names that options use."""
 
 from __future__ import annotations
 
