@@ -124,4 +124,4 @@ def _said(returned: object) -> str:
     if isinstance(returned, tuple | list):
         kinds = ", ".join(type(part).__name__ for part in returned)
         return f"a {type(returned).__name__} of ({kinds})"
-    return f"a {type(returned).__name__}"
+    return f"a value of type {type(returned).__name__}"

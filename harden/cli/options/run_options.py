@@ -42,12 +42,18 @@ class RunOptions:
     ] = False
     norm: opt.Norm = "linf"
     eps: opt.Eps = "8/255"
-    pretrain: Annotated[str, typer.Option(help="none | simclr | moco | acl (attacked views)")] = "none"
+    pretrain: Annotated[
+        str,
+        typer.Option(
+            help="none | simclr | moco | acl (attacked views) | module:function (returns an objective)"
+        ),
+    ] = "none"
     finetune: Annotated[
         str,
         typer.Option(
             help="trades | madry | standard | probe (the head alone) | ibp | crown-ibp | sabr | mtl-ibp "
-            "(certified, L-inf alone; they draw the weights anew where nothing was pretrained)"
+            "(certified, L-inf alone; they draw the weights anew where nothing was pretrained) | module:function "
+            "(returns an objective; called with class_weights where it takes them)"
         ),
     ] = "trades"
     beta: Annotated[float, typer.Option(help="TRADES' weight of robustness.")] = 6.0

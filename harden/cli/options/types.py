@@ -79,8 +79,8 @@ Attacks = Annotated[
     str,
     typer.Option(
         "--attacks",
-        help="standard (as AutoAttack) | thorough | quick | pgd: what evaluates; standard, or pgd where its "
-        "--steps or --restarts are given.",
+        help="standard (as AutoAttack) | thorough | quick | pgd | module:function (returns a tuple of "
+        "Attempt): attacks of the evaluation; standard, or pgd where its --steps or --restarts are given.",
         show_default="standard",
     ),
 ]
