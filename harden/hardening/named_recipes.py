@@ -170,7 +170,8 @@ def _of_function(
         )
     made = call_function(name, function, "an objective", class_weights=class_weights)
     if isinstance(made, type) or not callable(made) or not callable(getattr(made, "start", None)):
-        seen = f"the class {made.__name__}" if isinstance(made, type) else f"a value of type {type(made).__name__}"
+        kind = f"a value of type {type(made).__name__}"
+        seen = f"the class {made.__name__}" if isinstance(made, type) else kind
         raise InputError(
             f"{option} {name}, which returned {seen}",
             "an objective: a value with the methods start and __call__ (harden.objectives.Objective)",

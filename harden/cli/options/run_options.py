@@ -52,8 +52,8 @@ class RunOptions:
         str,
         typer.Option(
             help="trades | madry | standard | probe (the head alone) | ibp | crown-ibp | sabr | mtl-ibp "
-            "(certified, L-inf alone; they draw the weights anew where nothing was pretrained) | module:function "
-            "(returns an objective; called with class_weights where it takes them)"
+            "(certified, L-inf alone; they draw the weights anew where nothing was pretrained) | "
+            "module:function (returns an objective; called with class_weights where it takes them)"
         ),
     ] = "trades"
     beta: Annotated[float, typer.Option(help="TRADES' weight of robustness.")] = 6.0
