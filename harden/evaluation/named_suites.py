@@ -1,4 +1,4 @@
-"""Suites of attacks by the names that options use."""
+"""Suites of attacks by the names that options use, and those of a user's function."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from typing import final
 import torch
 
 from harden.errors import InputError
-from harden.evaluation import Attempt, pgd_suite, quick, standard, thorough
+from harden.evaluation.attempt import Attempt
+from harden.evaluation.suites import pgd_suite, quick, standard, thorough
+from harden.system.named_function import call_function, import_function, is_function
 
 _OF_RECORD = {"standard": standard, "thorough": thorough}
 DEFAULT = "standard"
 """Of every command that evaluates."""
 
 STEPS, RESTARTS = 50, 3
+NAMES = (*_OF_RECORD, "quick", "pgd")
+_FORMS = f"{', '.join(NAMES)} or module:function"
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class SuiteChoice:
     """A suite by its name, with the steps and restarts of `pgd`."""
 
     attacks: str
@@ -27,11 +31,15 @@ class Chosen:
     restarts: int
 
 
-def chosen(attacks: str, steps: int | None, restarts: int | None) -> Chosen:
-    """The suite that the options mean: who gives steps or restarts alone means `pgd`, which has these."""
+DEFAULT_SUITE = SuiteChoice(DEFAULT, STEPS, RESTARTS)
+"""Of a command without --attacks, --steps and --restarts."""
+
+
+def chosen(attacks: str, steps: int | None, restarts: int | None) -> SuiteChoice:
+    """The suite that the options mean; steps or restarts without a name mean `pgd`."""
     given = steps is not None or restarts is not None
     name = attacks or ("pgd" if given else DEFAULT)
-    return Chosen(name, STEPS if steps is None else steps, RESTARTS if restarts is None else restarts)
+    return SuiteChoice(name, STEPS if steps is None else steps, RESTARTS if restarts is None else restarts)
 
 
 def suite_named(
@@ -45,7 +53,7 @@ def suite_named(
     """
     if name == "pgd":
         return pgd_suite(steps, restarts, precision)
-    if name != "quick" and name not in _OF_RECORD:
+    if name not in NAMES:
         raise InputError(
             f"--attacks {name}", "pgd, quick, standard or thorough", "write --attacks standard, for instance"
         )
@@ -64,3 +72,56 @@ def suite_named(
             "leave --bfloat16 out, or write --attacks quick",
         )
     return _OF_RECORD[name]()
+
+
+def suite_of(
+    name: str, steps: int = STEPS, restarts: int = RESTARTS, precision: torch.dtype = torch.float32
+) -> tuple[Attempt, ...]:
+    """The attempts of a suite's name, or those that a user's function `module:function` returns.
+
+    This imports and calls the function. A name out of a file of someone else's (a baseline) goes to
+    `suite_named` instead, which runs no code but harden's.
+
+    The function takes no arguments, or `precision` (a torch.dtype, that of --bfloat16), and returns one
+    `harden.evaluation.Attempt` or a tuple of them.
+
+    Raises:
+        InputError: see `suite_named`; there is no such function, or it returns something else.
+    """
+    if not is_function(name):
+        if name not in NAMES:
+            raise InputError(f"--attacks {name}", _FORMS, "write --attacks standard, for instance")
+        return suite_named(name, steps, restarts, precision)
+    if (steps, restarts) != (STEPS, RESTARTS):
+        raise InputError(
+            f"--steps {steps} --restarts {restarts} for --attacks {name}",
+            "a function whose attacks have steps and restarts of their own",
+            "leave them out, or write --attacks pgd",
+        )
+    function = import_function(name, f"--attacks is {_FORMS}")
+    returned = call_function(name, function, "a tuple of attempts", precision=precision)
+    attempts = (returned,) if isinstance(returned, Attempt) else returned
+    if (
+        not isinstance(attempts, tuple | list)
+        or not attempts
+        or not all(isinstance(attempt, Attempt) for attempt in attempts)
+    ):
+        raise InputError(
+            f"--attacks {name}, which returned {_said(returned)}",
+            "a tuple of harden.evaluation.Attempt, with one at least",
+            'return (Attempt("my-attack", MyAttack()),)',
+        )
+    if precision != torch.float32 and all(attempt.precision != precision for attempt in attempts):
+        raise InputError(
+            f"--bfloat16 for --attacks {name}",
+            "an attempt with gradients in bfloat16",
+            "give the function a parameter `precision`, and pass it to Attempt; or leave --bfloat16 out",
+        )
+    return tuple(attempts)
+
+
+def _said(returned: object) -> str:
+    if isinstance(returned, tuple | list):
+        kinds = ", ".join(type(part).__name__ for part in returned)
+        return f"a {type(returned).__name__} of ({kinds})"
+    return f"a value of type {type(returned).__name__}"

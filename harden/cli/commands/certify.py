@@ -18,7 +18,7 @@ from harden.data.splits.test_sample import evaluated_images
 from harden.deployed.certify_file import CertifyPlan, attack_then_prove
 from harden.deployed.onnx_classifier import OnnxClassifier, file_of
 from harden.errors import InputError
-from harden.evaluation.named_suites import RESTARTS, STEPS, suite_named
+from harden.evaluation.named_suites import RESTARTS, STEPS, suite_of
 from harden.evaluation.proofs.methods import method_named
 from harden.evaluation.proofs.proof_report import ProofReport
 from harden.evaluation.proofs.prove import Proved, RadiusSearch
@@ -45,7 +45,7 @@ def _certify_images(options: CertifyOptions) -> int:
     began, path = time.monotonic(), file_of(options.spec)
     attack = AttackPlan(
         from_name(options.norm, options.eps),
-        suite_named(options.attacks, STEPS, RESTARTS),
+        suite_of(options.attacks, STEPS, RESTARTS),
         options.seed,
         options.minutes,
         options.journal,

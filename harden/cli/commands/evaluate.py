@@ -29,7 +29,7 @@ from harden.deployed.write_certificate import artefact_file, bare_file, check_de
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, robustness_curve
 from harden.evaluation import evaluate as measure
-from harden.evaluation.named_suites import Chosen, chosen, suite_named
+from harden.evaluation.named_suites import SuiteChoice, chosen, suite_of
 from harden.evaluation.results.evaluation_report import Report, curve_points
 from harden.losses import Classify
 from harden.models import FastCopy
@@ -86,9 +86,9 @@ def evaluate(options: EvaluateOptions) -> int:
     return exit_code(report.status)
 
 
-def _attempts(options: EvaluateOptions, suite: Chosen) -> tuple[Attempt, ...]:
+def _attempts(options: EvaluateOptions, suite: SuiteChoice) -> tuple[Attempt, ...]:
     precision = FastCopy(bfloat16=options.bfloat16).precision
-    return suite_named(suite.attacks, suite.steps, suite.restarts, precision)
+    return suite_of(suite.attacks, suite.steps, suite.restarts, precision)
 
 
 def _threats(options: EvaluateOptions) -> tuple[Threat, ...]:
@@ -160,7 +160,11 @@ def _option_words(options: EvaluateOptions) -> list[str]:
 
 
 def _say_why(
-    spec: ModelSpec, options: EvaluateOptions, suite: Chosen, beyond: Beyond, curve: tuple[Evaluation, ...]
+    spec: ModelSpec,
+    options: EvaluateOptions,
+    suite: SuiteChoice,
+    beyond: Beyond,
+    curve: tuple[Evaluation, ...],
 ) -> Step | None:
     """Print the reasons of each eps, and return the command to run next."""
     words = evaluate_words(spec.words(), options.data, options.norm, options.eps)

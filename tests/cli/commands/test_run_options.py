@@ -70,7 +70,7 @@ def test_unlabelled_images_are_for_pretraining_alone(harden: Harden, tmp_path: P
     assert plan["unlabelled"] is not None
     answer = harden(*words, "--out", tmp_path / "second")
     assert answer.code == 2
-    assert "with --pretrain none; expected a pretraining that looks at them" in answer.err
+    assert "with --pretrain none; expected a pretraining that uses them" in answer.err
 
 
 def test_unlabelled_images_that_are_tested_on_are_refused(
