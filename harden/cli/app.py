@@ -92,7 +92,6 @@ def evaluate(
     verbose: opt.Verbose = False,
 ) -> None:
     """Measure clean and robust accuracy on the test images; of a run's folder, the file decides."""
-    from harden.cli.access import Allowed
     from harden.cli.commands.evaluate import Plan
     from harden.cli.commands.evaluate import evaluate as command
     from harden.cli.commands.extra_measures import Beyond
@@ -101,8 +100,8 @@ def evaluate(
 
     suite = chosen(attacks, steps, restarts)
     asked = Plan(norm, eps, suite.steps, suite.restarts, bfloat16, test_images, batch_size, seed, device)
-    allowed = Allowed(twin, black_box)
-    plan = replace(asked, attacks=suite.attacks, minutes=minutes, journal=journal, allowed=allowed)
+    plan = replace(asked, attacks=suite.attacks, minutes=minutes, journal=journal, twin=twin)
+    plan = replace(plan, black_box=black_box)
     model = ModelSpec.of(spec, weights, mean, std, head=head, output=output)
     _leave(command(model, data, plan, json_file, Beyond(decision_threshold, calibration, corruptions)))
 
@@ -164,7 +163,7 @@ def report(
 def verify(context: typer.Context, folder: Folder) -> None:
     """Check an artefact without torch: digests, counts, and every stored witness in onnxruntime."""
     # `harden verify` alone is answered before typer is loaded; this is reached behind global options.
-    from harden.cli.drawn_page import check_page
+    from harden.cli.commands.compare_page import check_page
     from harden.verifier.verify_command import main as command
 
     _leave(command([str(folder), *context.args], check_page))

@@ -13,11 +13,11 @@ from harden.cli.loading.test_data import for_evaluation
 from harden.cli.options.export_options import ExportOptions
 from harden.cli.output.certificate_table import RerunOptions, as_json, exit_code, print_artefact
 from harden.cli.output.console import Watch, write_json
-from harden.cli.proving import search_named
-from harden.cli.sampling import evaluated_images
 from harden.data import from_loader
+from harden.data.splits.test_sample import evaluated_images
 from harden.errors import InputError
 from harden.evaluation.named_suites import chosen, suite_of
+from harden.evaluation.proofs.methods import search_named
 from harden.evaluation.time_limit import Pace
 from harden.hardening.output_folder import check_apart, check_replaceable
 from harden.threats import Threat, from_name

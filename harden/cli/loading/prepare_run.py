@@ -8,11 +8,11 @@ from harden.artefact.artefact_folder import check_folder
 from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.options.logger_options import trackers
 from harden.cli.options.run_options import RunOptions
-from harden.cli.proving import search_named
-from harden.cli.sampling import evaluated_images
 from harden.data import from_loader, load
+from harden.data.splits.test_sample import evaluated_images
 from harden.errors import InputError
 from harden.evaluation.named_suites import suite_of
+from harden.evaluation.proofs.methods import search_named
 from harden.evaluation.time_limit import Pace
 from harden.hardening.named_recipes import check_class_weights, class_weights, recipe
 from harden.hardening.output_folder import check_apart, check_replaceable
