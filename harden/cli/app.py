@@ -94,16 +94,16 @@ def evaluate(
     """Measure clean and robust accuracy on the test images; of a run's folder, the file decides."""
     from harden.cli.commands.evaluate import Plan
     from harden.cli.commands.evaluate import evaluate as command
-    from harden.cli.commands.extra_measures import Beyond
     from harden.cli.loading.model_spec import ModelSpec
     from harden.evaluation.named_suites import chosen
+    from harden.evaluation.natural.extra_measures import ExtraMeasures
 
     suite = chosen(attacks, steps, restarts)
     asked = Plan(norm, eps, suite.steps, suite.restarts, bfloat16, test_images, batch_size, seed, device)
     plan = replace(asked, attacks=suite.attacks, minutes=minutes, journal=journal, twin=twin)
     plan = replace(plan, black_box=black_box)
     model = ModelSpec.of(spec, weights, mean, std, head=head, output=output)
-    _leave(command(model, data, plan, json_file, Beyond(decision_threshold, calibration, corruptions)))
+    _leave(command(model, data, plan, json_file, ExtraMeasures(decision_threshold, calibration, corruptions)))
 
 
 @app.command()

@@ -16,13 +16,13 @@ from harden.artefact.parity.parity_gate import check_parity
 from harden.artefact.parity.parity_gated_export import first_images, judge_of
 from harden.artefact.runtime.session import Session
 from harden.certificate.unreliable_reasons import Step
-from harden.cli.commands.extra_measures import Beyond, Subject, as_decided, measured, show
 from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.options.command_clock import finished, minutes_left, within
 from harden.cli.output.console import Watch, say, write_json
 from harden.cli.output.evaluation_table import show as show_evaluation
 from harden.cli.output.evaluation_table import show_curve
+from harden.cli.output.extra_measures_table import show
 from harden.cli.output.unreliable_exit import evaluate_words, exit_code, say_why, step_after
 from harden.data import Source, Splits, from_loader
 from harden.data.splits.test_sample import evaluated_images
@@ -32,6 +32,7 @@ from harden.errors import ExportError, InputError
 from harden.evaluation import Attempt, Evaluation, Phase, robustness_curve
 from harden.evaluation import evaluate as measure
 from harden.evaluation.named_suites import DEFAULT, suite_named
+from harden.evaluation.natural.extra_measures import ExtraMeasures, MeasuredModel, as_decided, measured
 from harden.evaluation.results.evaluation_report import Report, curve_points
 from harden.losses import Classify
 from harden.models import Classifier, FastCopy
@@ -107,31 +108,31 @@ class Plan:
 
 
 def evaluate(
-    spec: ModelSpec, data: str, plan: Plan, json_file: Path | None, beyond: Beyond | None = None
+    spec: ModelSpec, data: str, plan: Plan, json_file: Path | None, extra: ExtraMeasures | None = None
 ) -> int:
     """Measure a model on the test images; 1 where the number can't be trusted."""
     check_spec(spec)
     minutes_left(plan.minutes)  # one that is no number of minutes is told before anything is loaded
-    beyond = beyond or Beyond()
+    extra = extra or ExtraMeasures()
     threats, attempts = plan.threats(), plan.attempts()
     check_device(plan.device)
     splits = for_evaluation(data, spec.spec)
-    beyond.check(splits.test.classes)
+    extra.check(splits.test.classes)
     source = from_loader(splits.test, plan.batch_size)
     with within(plan.minutes):
         access = _judged(spec, splits, source, plan, attempts)
     model, judge = access.model, access.judge
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
-    decided, deciding = as_decided(beyond, model, judge)
+    decided, deciding = as_decided(extra, model, judge)
     with fitting(plan.batch_size), Watch() as watch:
         curve = _measured(decided, images, threats, access.attempts, deciding, plan, watch)
         found = curve[-1]
         # Images that time did not suffice for are in none of the numbers.
-        subject = Subject(judge, deciding, finished_part(images, found)[0], plan.seed)
-        more = finished(plan.minutes, partial(measured, beyond, subject, found, watch))
+        subject = MeasuredModel(judge, deciding, finished_part(images, found)[0], plan.seed)
+        more = finished(plan.minutes, partial(measured, extra, subject, found, watch.phase))
         late = more is None
         if more is None:
-            more = measured(replace(beyond, calibration=False, corruptions=False), subject, found, watch)
+            more = measured(replace(extra, calibration=False, corruptions=False), subject, found, watch.phase)
     title = f"{splits.name} test, {threats[-1]}, decided by {access.by}"
     trusted = all(one.status == "ok" for one in curve)
     show_evaluation(found, title, splits.test.classes, trusted=trusted)
@@ -139,7 +140,7 @@ def evaluate(
         say(line)
     if len(curve) > 1:
         show_curve(curve, f"{splits.name} test, {plan.norm}")
-    step = _say_why(spec, data, plan, beyond, curve)
+    step = _say_why(spec, data, plan, extra, curve)
     show(more, splits.test.classes)
     told = {"evidence": access.level, **_as_whole(curve, step), **more.as_json()}
     report = Report.of(found, access.by, splits.test.classes, plan.seed, **told)
@@ -148,11 +149,11 @@ def evaluate(
 
 
 def _say_why(
-    spec: ModelSpec, data: str, plan: Plan, beyond: Beyond, curve: tuple[Evaluation, ...]
+    spec: ModelSpec, data: str, plan: Plan, extra: ExtraMeasures, curve: tuple[Evaluation, ...]
 ) -> Step | None:
     """Print the reasons of each eps, and give what to run next."""
     words = evaluate_words(spec.words(), data, plan.norm, plan.eps)
-    words += [*plan.words(), *beyond.words()]
+    words += [*plan.words(), *extra.words()]
     checks = [check for one in curve for check in one.checks]
     step = step_after(words, checks, plan.attacks, plan.steps, plan.restarts)
     for one in curve:
