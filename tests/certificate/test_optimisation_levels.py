@@ -8,8 +8,8 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from harden.certificate.optimisation_levels import DEFAULT, LEVELS, TESTED
 from harden import installation
+from harden.certificate.optimisation_levels import DEFAULT, LEVELS, TESTED
 
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 

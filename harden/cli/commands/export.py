@@ -7,7 +7,7 @@ from pathlib import Path
 from harden.artefact.artefact_folder import CHECKPOINT_FOLDER, check_folder
 from harden.artefact.export import export as export_model
 from harden.artefact.measure_file import Claim
-from harden.cli.commands.evaluate import check_spec
+from harden.cli.loading.evaluated_model import check_spec
 from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.options.export_options import ExportOptions
