@@ -12,7 +12,6 @@ from typing import Any
 from harden.artefact.measured_prefix import finished_part
 from harden.certificate.unreliable_reasons import Step
 from harden.cli.loading.evaluated_model import EvaluatedModel, check_spec, evaluated_model
-from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.options.command_clock import finished, minutes_left, within
 from harden.cli.options.evaluate_options import EvaluateOptions
@@ -32,6 +31,7 @@ from harden.evaluation import evaluate as measure
 from harden.evaluation.named_suites import SuiteChoice, chosen, suite_of
 from harden.evaluation.natural.extra_measures import ExtraMeasures, MeasuredModel, as_decided, measured
 from harden.evaluation.results.evaluation_report import Report, curve_points
+from harden.hardening.model_spec import ModelSpec
 from harden.losses import Classify
 from harden.models import FastCopy
 from harden.models.devices import check_device
