@@ -204,7 +204,7 @@ def init(
     force: Force = False,
 ) -> None:
     """Write harden.toml, a test and jobs for GitHub and GitLab, which gate a model of a repository."""
-    from harden.cli.commands.init import Wanted
     from harden.cli.commands.init import init as command
+    from harden.regression.repository_setup import GateTarget
 
-    command(folder, Wanted(model, data, norm, eps, install), force)
+    command(folder, GateTarget(model, data, norm, eps, install), force)

@@ -11,15 +11,14 @@ from typing import Any
 
 from harden.artefact.measured_prefix import finished_part
 from harden.certificate.unreliable_reasons import Step
-from harden.cli.commands.extra_measures import Beyond, Subject, as_decided, measured, show
 from harden.cli.loading.evaluated_model import EvaluatedModel, check_spec, evaluated_model
-from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.options.command_clock import finished, minutes_left, within
 from harden.cli.options.evaluate_options import EvaluateOptions
 from harden.cli.output.console import Watch, say, write_json
 from harden.cli.output.evaluation_table import show as show_evaluation
 from harden.cli.output.evaluation_table import show_curve
+from harden.cli.output.extra_measures_table import show
 from harden.cli.output.unreliable_exit import evaluate_words, exit_code, say_why, step_after
 from harden.data import Source, from_loader
 from harden.data.splits.test_sample import evaluated_images
@@ -30,7 +29,9 @@ from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, robustness_curve
 from harden.evaluation import evaluate as measure
 from harden.evaluation.named_suites import SuiteChoice, chosen, suite_of
+from harden.evaluation.natural.extra_measures import ExtraMeasures, MeasuredModel, as_decided, measured
 from harden.evaluation.results.evaluation_report import Report, curve_points
+from harden.hardening.model_spec import ModelSpec
 from harden.losses import Classify
 from harden.models import FastCopy
 from harden.models.devices import check_device
@@ -45,30 +46,30 @@ def evaluate(options: EvaluateOptions) -> int:
     )
     check_spec(spec)
     minutes_left(options.minutes)  # refused before anything is loaded
-    beyond = Beyond(options.decision_threshold, options.calibration, options.corruptions)
+    extra = ExtraMeasures(options.decision_threshold, options.calibration, options.corruptions)
     suite = chosen(options.attacks, options.steps, options.restarts)
     threats, attempts = _threats(options), _attempts(options, suite)
     check_device(options.device)
     if options.certificate is not None:
         _check_certificate(options, spec, options.certificate, len(threats))
     splits = for_evaluation(options.data, spec.spec)
-    beyond.check(splits.test.classes)
+    extra.check(splits.test.classes)
     source = from_loader(splits.test, options.batch_size)
     with within(options.minutes):
         subject = evaluated_model(spec, splits, source, options, attempts)
     setup = subject.setup
     images = from_loader(evaluated_images(splits, options.test_images), options.batch_size)
-    decided, deciding = as_decided(beyond, setup.model, setup.judge)
+    decided, deciding = as_decided(extra, setup.model, setup.judge)
     setup = replace(setup, model=decided)
     with fitting(options.batch_size), Watch() as watch:
         curve = _measured(setup, deciding, images, threats, options, watch)
         found = curve[-1]
         # Images that time did not suffice for are in none of the numbers.
-        judged = Subject(setup.judge, deciding, finished_part(images, found)[0], options.seed)
-        more = finished(options.minutes, partial(measured, beyond, judged, found, watch))
+        judged = MeasuredModel(setup.judge, deciding, finished_part(images, found)[0], options.seed)
+        more = finished(options.minutes, partial(measured, extra, judged, found, watch.phase))
         late = more is None
         if more is None:
-            more = measured(replace(beyond, calibration=False, corruptions=False), judged, found, watch)
+            more = measured(replace(extra, calibration=False, corruptions=False), judged, found, watch.phase)
     title = f"{splits.name} test, {threats[-1]}, decided by {setup.decided_by}"
     trusted = all(one.status == "ok" for one in curve)
     show_evaluation(found, title, splits.test.classes, trusted=trusted)
@@ -76,7 +77,7 @@ def evaluate(options: EvaluateOptions) -> int:
         say(line)
     if len(curve) > 1:
         show_curve(curve, f"{splits.name} test, {options.norm}")
-    step = _say_why(spec, options, suite, beyond, curve)
+    step = _say_why(spec, options, suite, extra, curve)
     show(more, splits.test.classes)
     if options.certificate is not None:
         _write_certificate(options, subject, found, images)
@@ -163,12 +164,12 @@ def _say_why(
     spec: ModelSpec,
     options: EvaluateOptions,
     suite: SuiteChoice,
-    beyond: Beyond,
+    extra: ExtraMeasures,
     curve: tuple[Evaluation, ...],
 ) -> Step | None:
     """Print the reasons of each eps, and return the command to run next."""
     words = evaluate_words(spec.words(), options.data, options.norm, options.eps)
-    words += [*_option_words(options), *beyond.words()]
+    words += [*_option_words(options), *extra.words()]
     checks = [check for one in curve for check in one.checks]
     step = step_after(words, checks, suite.attacks, suite.steps, suite.restarts)
     for one in curve:

@@ -11,13 +11,14 @@ from harden.artefact.artefact_folder import CHECKPOINT_FOLDER
 from harden.artefact.parity.parity_gate import check_parity
 from harden.artefact.parity.parity_gated_export import first_images, judge_of
 from harden.artefact.runtime.session import Session
-from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.options.evaluate_options import EvaluateOptions
+from harden.cli.output.console import say
 from harden.data import Source, Splits, from_loader
 from harden.deployed.evidence_level import AttackSetup, FileAccess, attack_setup
 from harden.deployed.onnx_classifier import OnnxClassifier, names_onnx_file
 from harden.errors import ExportError, InputError
 from harden.evaluation import Attempt
+from harden.hardening.model_spec import ModelSpec
 from harden.models import Classifier
 from harden.models.devices import check_device
 from harden.training.preflight import check_fit
@@ -52,7 +53,7 @@ def evaluated_model(
         raise InputError(
             f"--twin or --black-box for {spec.spec}", "an ONNX file by itself", "leave these options out"
         )
-    model = spec.build(splits, options.seed).to(device)
+    model = spec.build(splits, options.seed, say).to(device)
     check_fit(model, from_loader(splits.test, options.batch_size), learns=False)
     if spec.folder is None:
         return EvaluatedModel(AttackSetup(model, model.logits, "torch", attempts, "A"))
@@ -81,7 +82,7 @@ def _evaluated_file(
     device = check_device(options.device)
     mean, std = (None, None) if options.twin else (spec.mean, spec.std)
     file = OnnxClassifier.of(Path(spec.spec), splits, mean, std)
-    twin = replace(spec, spec=options.twin).build(splits).to(device) if options.twin else None
+    twin = replace(spec, spec=options.twin).build(splits, on_note=say).to(device) if options.twin else None
     access = FileAccess(twin, options.black_box, mean, std, device)
     return EvaluatedModel(attack_setup(file, access, source, attempts, options.minutes), file)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harden.certificate.unreliable_reasons import Step
-from harden.cli.loading.model_spec import numbers
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.output.console import Watch, print_warning
 from harden.cli.output.unreliable_exit import step_after
 from harden.deployed.evidence_level import FileAccess
 from harden.deployed.onnx_classifier import file_of
 from harden.evaluation import Phase
+from harden.hardening.model_spec import numbers
 from harden.models.wrapping_checks import check_normalisation
 from harden.regression.baseline_records import Check
 from harden.regression.measure import USUAL_BATCH, CheckSpec, FileMeasurer
