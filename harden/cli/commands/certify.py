@@ -12,20 +12,20 @@ from typing import final
 from harden.artefact.runtime.executed_programs import BUILD
 from harden.bounds import Branching
 from harden.certificate.canonical_json import sha256_bytes
-from harden.cli.bare import Bare, file_of
 from harden.cli.commands.evaluate import fitting
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.output.console import Watch, print_warning, say, say_table, write_json
 from harden.cli.output.exit_codes import GOOD
 from harden.cli.output.unreliable_exit import evaluate_words, say_why, step_after
-from harden.cli.proving import method_named
-from harden.cli.sampling import evaluated_images
-from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Source, Splits, from_loader
 from harden.data.dataset_digest import digest
+from harden.data.splits.test_sample import evaluated_images
+from harden.deployed.onnx_classifier import Bare, file_of
 from harden.description import describe
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, evaluate
+from harden.evaluation.named_suites import RESTARTS, STEPS, suite_named
+from harden.evaluation.proofs.methods import method_named
 from harden.evaluation.proofs.proof_journal import ProofJournal
 from harden.evaluation.proofs.proof_report import ProofReport
 from harden.evaluation.proofs.prove import Proved, RadiusSearch, prove

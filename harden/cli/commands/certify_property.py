@@ -23,11 +23,11 @@ from harden.bounds.vnnlib.parse import Property, parse
 from harden.bounds.vnnlib.refute import Answer, answers, box_of, check_boxes, check_fits
 from harden.certificate.canonical_json import sha256_bytes
 from harden.certificate.optimisation_levels import DEFAULT
-from harden.cli.bare import file_of
 from harden.cli.output.console import say, write_json
-from harden.cli.proving import method_named
+from harden.deployed.onnx_classifier import file_of
 from harden.errors import InputError
 from harden.evaluation.proofs.counterexamples import counterexample
+from harden.evaluation.proofs.methods import method_named
 from harden.evaluation.proofs.proof_report import LIMITS
 from harden.evaluation.proofs.random_restarts import Counterexample, Restarts, Subject
 from harden.evaluation.proofs.runtime_agreement import Compared, Execution, first_disagreement, points_of

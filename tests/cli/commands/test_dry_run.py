@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from harden.certificate.certificate_file import read
-from harden.cli.loading.evaluation_cost import evaluation_pace
 from harden.data import load
 from harden.evaluation import pgd_suite
+from harden.evaluation.evaluation_cost import evaluation_pace
 from harden.evaluation.robust_accuracy import unchecked
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn

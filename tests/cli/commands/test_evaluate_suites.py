@@ -148,7 +148,7 @@ def test_what_else_is_asked_for_keeps_to_the_time_too(
         count(images)
 
     clock = SimpleNamespace(monotonic=lambda: now[0], perf_counter=lambda: now[0])
-    for module in ("evaluation.pace", "evaluation.batches", "cli.clock"):
+    for module in ("evaluation.time_limit", "evaluation.batch_evaluation", "cli.options.command_clock"):
         monkeypatch.setattr(f"harden.{module}.time", clock)
     monkeypatch.setattr("harden.models.classifier.count", slow)
     out = tmp_path / "f.json"
