@@ -23,7 +23,7 @@ from harden.errors import ExportError, InputError
 from harden.evaluation.proofs.runtime_agreement import Execution
 from harden.graph import Graph, GraphNetwork, UnreadableError, read
 from harden.graph.foreign_classifier import classifying, of_size
-from harden.graph.operations import QuantizeLinear
+from harden.graph.operators.quantisation import QuantizeLinear
 from harden.models import Classifier
 from harden.models.input_layout import Arranged, Arrangement, Opaque
 from harden.models.logits_of_output import binary
