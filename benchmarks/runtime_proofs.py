@@ -30,7 +30,7 @@ from harden.artefact.classifier_to_onnx import trace
 from harden.artefact.runtime.executed_programs import executions
 from harden.bounds import Climb, Method, Program
 from harden.evaluation import Evaluation, evaluate, quick
-from harden.evaluation.proofs.prove import Proved, RadiusSearch, prove
+from harden.evaluation.proofs.prove import ProofResult, RadiusSearch, prove
 from harden.evaluation.proofs.runtime_agreement import Execution
 from harden.graph import read
 from harden.models import Classifier
@@ -96,12 +96,12 @@ def measured(case: cases.Case, name: str, rounds: int) -> dict[str, Any]:
     }
 
 
-def _timed(run: Callable[[], Proved]) -> tuple[Proved, float]:
+def _timed(run: Callable[[], ProofResult]) -> tuple[ProofResult, float]:
     began = time.perf_counter()
     return run(), time.perf_counter() - began
 
 
-def _share(proved: Proved, found: Evaluation) -> dict[str, Any]:
+def _share(proved: ProofResult, found: Evaluation) -> dict[str, Any]:
     share = Proportion.of(proved.certified.tolist())
     return {"count": share.count, "of": len(found.labels), "interval": list(share.interval)}
 

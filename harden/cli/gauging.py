@@ -11,7 +11,7 @@ from typing import final
 from torch import Tensor
 
 from harden.bounds import Method
-from harden.certificate.unreliable_reasons import Step
+from harden.certificate.unreliable_reasons import NextCommand
 from harden.cli.access import blind
 from harden.cli.bare import NORMALISED, Bare, Numbers, file_of
 from harden.cli.loading.model_spec import numbers
@@ -22,7 +22,7 @@ from harden.cli.sampling import evaluated_images
 from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Examples, Splits, from_loader
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, Phase, Standing, TrustCheck, evaluate
+from harden.evaluation import Attempt, Evaluation, EvaluationProgress, Phase, TrustCheck, evaluate
 from harden.evaluation.proofs.prove import RadiusSearch, prove
 from harden.graph import Graph
 from harden.models import Classifier
@@ -40,7 +40,7 @@ from harden.threats import Threat, from_name
 
 USUAL_BATCH = 256
 
-OnBatch = Callable[[Standing], None]
+OnBatch = Callable[[EvaluationProgress], None]
 
 
 @final
@@ -243,7 +243,7 @@ class Gauge:
         """Comparisons of what was measured last, with the warning that it can't be told from guessing."""
         return tuple(replace(each, guessing=self._caution) for each in comparisons)
 
-    def next_step(self, ask: Ask, command: Sequence[str], more: Sequence[str] = ()) -> Step | None:
+    def next_step(self, ask: Ask, command: Sequence[str], more: Sequence[str] = ()) -> NextCommand | None:
         """What to run next after the last measurement; None where no trust check fired.
 
         Args:

@@ -19,12 +19,12 @@ from harden.description import JSON
 from harden.draws import Draws, mix
 from harden.errors import InputError
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.gradient_source import Steering
+from harden.evaluation.gradient_source import GradientSource
 from harden.evaluation.judge import answers, check_answer, classified, predicted
-from harden.evaluation.results.partial_result import BatchOutcome, Effort, Found, Signs
+from harden.evaluation.results.partial_result import AttemptTotals, BatchOutcome, BatchWitnesses, TrustCounts
 from harden.evaluation.results.result import TrustCheck
 from harden.evaluation.time_limit import OutOfTime
-from harden.evaluation.transfer.surrogate import Scene
+from harden.evaluation.transfer.surrogate import SurrogateContext
 from harden.evaluation.trust.checks import has_gradient, zero_gradients
 from harden.evaluation.trust.gradient_free_attempts import gradients_fail, misleads
 from harden.evaluation.trust.probes import probed, rescaled
@@ -42,18 +42,18 @@ Clock = Callable[[], bool]
 
 @final
 @dataclass(slots=True)
-class _Verdicts:
+class _BatchVerdicts:
     """What is known of a batch so far."""
 
     by: Tensor
     at: Tensor
-    found: list[Found] = field(default_factory=list)
-    signs: Signs = field(default_factory=Signs)
+    found: list[BatchWitnesses] = field(default_factory=list)
+    signs: TrustCounts = field(default_factory=TrustCounts)
     misled: bool = False
 
 
 @final
-class BatchSearch:
+class BatchEvaluator:
     """Everything that stays the same from batch to batch.
 
     Args:
@@ -68,7 +68,7 @@ class BatchSearch:
 
     def __init__(
         self,
-        steering: Steering,
+        steering: GradientSource,
         threat: Threat,
         attempts: tuple[Attempt, ...],
         seed: int,
@@ -187,10 +187,10 @@ class BatchSearch:
                 self._probes = probed(self._steering, self.threat, first, self._seed, climbs=self._climbs)
         return self._probes
 
-    def _look(self, batch: Batch) -> tuple[Tensor, _Verdicts]:
+    def _look(self, batch: Batch) -> tuple[Tensor, _BatchVerdicts]:
         """The judge's classes of the clean images, and a clean slate."""
         right, predictions = self._met(batch)
-        verdicts = _Verdicts(
+        verdicts = _BatchVerdicts(
             torch.full_like(batch.y, -1),
             torch.zeros_like(batch.y),
         )
@@ -217,8 +217,8 @@ class BatchSearch:
         return Batch(batch.x.float().clamp(*self.threat.bounds), batch.y, batch.index)
 
     def _try(
-        self, number: int, attempt: Attempt, batch: Batch, predictions: Tensor, verdicts: _Verdicts
-    ) -> Effort:
+        self, number: int, attempt: Attempt, batch: Batch, predictions: Tensor, verdicts: _BatchVerdicts
+    ) -> AttemptTotals:
         """Make one attempt on what stands, and note what it breaks."""
         if self._is_over():
             raise OutOfTime
@@ -235,10 +235,10 @@ class BatchSearch:
         verdicts.by[rows], verdicts.at[rows] = number, record.first[hit]
         verdicts.signs.outside += outside
         parts = (batch.index[rows], batch.y[rows], prediction[hit], batch.x[rows], x_adv[hit])
-        verdicts.found.append(Found(*(part.cpu() for part in parts)))
-        return Effort(len(index), len(rows), meter.passes, time.perf_counter() - began)
+        verdicts.found.append(BatchWitnesses(*(part.cpu() for part in parts)))
+        return AttemptTotals(len(index), len(rows), meter.passes, time.perf_counter() - began)
 
-    def _meets(self, attempt: Attempt, batch: Batch, predictions: Tensor, verdicts: _Verdicts) -> Tensor:
+    def _meets(self, attempt: Attempt, batch: Batch, predictions: Tensor, verdicts: _BatchVerdicts) -> Tensor:
         """Positions in the batch of the images that an attempt meets, int64 (M,)."""
         right = predictions == batch.y
         meets = right & (verdicts.by < 0)
@@ -254,7 +254,9 @@ class BatchSearch:
             return attempt
         draws = Draws(mix(self._seed, number), batch.index)
         steering = self._steering
-        made = attempt.source.network(Scene(steering.model, steering.judge, batch, self.threat, draws))
+        made = attempt.source.network(
+            SurrogateContext(steering.model, steering.judge, batch, self.threat, draws)
+        )
         return None if made is None else replace(attempt, source=made)
 
     def _answers(self, batch: Batch) -> Tensor:
@@ -277,7 +279,7 @@ class BatchSearch:
 
 
 def attacked(
-    attempt: Attempt, steering: Steering, threat: Threat, batch: Batch, draws: Draws
+    attempt: Attempt, steering: GradientSource, threat: Threat, batch: Batch, draws: Draws
 ) -> tuple[Tensor, Tensor, int]:
     """Attack a batch that the judge gets right, and believe nothing of what comes back.
 

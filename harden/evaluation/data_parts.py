@@ -7,15 +7,17 @@ from collections.abc import Iterator
 import torch
 
 from harden.data import Batch, Source
-from harden.evaluation.batch_evaluation import BatchSearch
-from harden.evaluation.results.evaluation_journal import Journal
+from harden.evaluation.batch_evaluation import BatchEvaluator
+from harden.evaluation.results.evaluation_journal import EvaluationJournal
 from harden.evaluation.results.partial_result import BatchOutcome
 from harden.evaluation.suite_cost import passes_at_most
-from harden.evaluation.time_limit import OutOfTime, Pace
+from harden.evaluation.time_limit import OutOfTime, TimeLimit
 from harden.evaluation.trust.probes import PASSES
 
 
-def outcomes(search: BatchSearch, source: Source, kept: Journal | None, pace: Pace) -> Iterator[BatchOutcome]:
+def outcomes(
+    search: BatchEvaluator, source: Source, kept: EvaluationJournal | None, pace: TimeLimit
+) -> Iterator[BatchOutcome]:
     """What was found in one part of the data after the other, until the end or until time is up.
 
     Without a limit of time a part is a batch. What was under way when time was up is in no part: so the
@@ -42,7 +44,7 @@ def outcomes(search: BatchSearch, source: Source, kept: Journal | None, pace: Pa
 
 
 def _known(
-    search: BatchSearch, rest: Batch, place: tuple[Journal | None, int], pace: Pace
+    search: BatchEvaluator, rest: Batch, place: tuple[EvaluationJournal | None, int], pace: TimeLimit
 ) -> BatchOutcome | None:
     """What was found before in the first of these images."""
     kept, number = place
@@ -54,7 +56,7 @@ def _known(
 
 
 def _found(
-    search: BatchSearch, rest: Batch, place: tuple[Journal | None, int], pace: Pace
+    search: BatchEvaluator, rest: Batch, place: tuple[EvaluationJournal | None, int], pace: TimeLimit
 ) -> BatchOutcome | None:
     """What is found in as many of the first of these images as there is time for; None if for none."""
     kept, number = place
@@ -71,7 +73,7 @@ def _found(
     return outcome
 
 
-def _in_time(search: BatchSearch, rest: Batch, pace: Pace) -> BatchOutcome:
+def _in_time(search: BatchEvaluator, rest: Batch, pace: TimeLimit) -> BatchOutcome:
     """Evaluate the first of these images, fewer where their time was up.
 
     Raises:
@@ -90,7 +92,7 @@ def _in_time(search: BatchSearch, rest: Batch, pace: Pace) -> BatchOutcome:
             return outcome
 
 
-def _seconds_at_most(search: BatchSearch, batch: Batch) -> tuple[float, float]:
+def _seconds_at_most(search: BatchEvaluator, batch: Batch) -> tuple[float, float]:
     """What an image costs where nothing breaks it: probed, and attacked. A first guess, from one image."""
     seconds, classes = search.one_pass(_part(batch, 0, 1))
     return seconds * PASSES, seconds * passes_at_most(search.given, classes)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harden.data import Batch
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.probability_outputs import Output, as_logits, output_of
+from harden.evaluation.probability_outputs import OutputKind, as_logits, output_of
 from harden.losses import Classify, LossFunction, steered
 from harden.models import Classifier, Prepared, prepare
 
@@ -18,7 +18,7 @@ _EXAMPLES = 4
 
 
 @final
-class Steering:
+class GradientSource:
     """A model and its fast copies, one for each precision that an attempt asks for.
 
     Args:
@@ -32,7 +32,7 @@ class Steering:
 
     def __init__(self, model: Classifier, judge: Classify) -> None:
         self.model, self.judge = model, judge
-        self.output, self.classes = Output.LOGITS, 0
+        self.output, self.classes = OutputKind.LOGITS, 0
         self._copies: dict[tuple[int, torch.dtype], Prepared] = {}
 
     def meet(self, logits: Tensor) -> None:

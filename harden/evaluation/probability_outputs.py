@@ -16,7 +16,7 @@ ENOUGH = 8
 
 
 @final
-class Output(Enum):
+class OutputKind(Enum):
     """What a classifier's rows are."""
 
     LOGITS = "logits"
@@ -24,7 +24,7 @@ class Output(Enum):
     LOG_PROBABILITIES = "log-probabilities"
 
 
-def output_of(answer: Tensor) -> Output:
+def output_of(answer: Tensor) -> OutputKind:
     """Tell logits (N, K) from probabilities and their logarithms, by what holds for all rows.
 
     Raises:
@@ -35,22 +35,22 @@ def output_of(answer: Tensor) -> Output:
     _refuse_masked(rows)
     rows = rows[rows.isfinite().all(1)]
     if len(rows) == 0 or rows.shape[1] < 2:
-        return Output.LOGITS
+        return OutputKind.LOGITS
     _refuse_sigmoid(rows)
     if bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 1e-3).all()):
-        return Output.PROBABILITIES
+        return OutputKind.PROBABILITIES
     if bool((rows <= 0).all()) and bool((rows.logsumexp(1).abs() < 1e-3).all()):
-        return Output.LOG_PROBABILITIES
-    return Output.LOGITS
+        return OutputKind.LOG_PROBABILITIES
+    return OutputKind.LOGITS
 
 
-def as_logits(classify: Classify, output: Output) -> Classify:
+def as_logits(classify: Classify, output: OutputKind) -> Classify:
     """A classifier's logits: log p where it returns probabilities p, which is what a softmax is undone by.
 
     The least positive float32 stands in for a probability of 0. Its gradient is lost, as it is in the
     softmax: a trust check finds networks for which that matters.
     """
-    if output is not Output.PROBABILITIES:
+    if output is not OutputKind.PROBABILITIES:
         return classify
 
     def logits(x: Tensor) -> Tensor:
@@ -59,9 +59,9 @@ def as_logits(classify: Classify, output: Output) -> Classify:
     return logits
 
 
-def scores_of(answer: Tensor, output: Output) -> Tensor:
+def scores_of(answer: Tensor, output: OutputKind) -> Tensor:
     """What a classifier returned, (N, K), as logits."""
-    if output is not Output.PROBABILITIES:
+    if output is not OutputKind.PROBABILITIES:
         return answer
     return answer.clamp_min(torch.finfo(torch.float32).tiny).log()
 

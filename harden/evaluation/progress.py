@@ -8,7 +8,7 @@ from typing import final
 
 @final
 @dataclass(frozen=True, slots=True)
-class Standing:
+class EvaluationProgress:
     """An evaluation so far, told after every batch.
 
     Attributes:
@@ -48,6 +48,6 @@ class Phase:
     seconds: float = 0.0
 
     @classmethod
-    def of(cls, name: str, at: Standing) -> Phase:
+    def of(cls, name: str, at: EvaluationProgress) -> Phase:
         """The phase whose evaluation stands at `at`."""
         return cls(name, at.done, at.total, at.robust, at.passes, at.seconds)

@@ -10,16 +10,16 @@ from pathlib import Path
 from harden.data import Source, from_loader
 from harden.errors import InputError
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.batch_evaluation import BatchSearch
+from harden.evaluation.batch_evaluation import BatchEvaluator
 from harden.evaluation.data_parts import outcomes
-from harden.evaluation.gradient_source import Steering
+from harden.evaluation.gradient_source import GradientSource
 from harden.evaluation.judge import check_model, check_threat
-from harden.evaluation.progress import Standing
-from harden.evaluation.results.aggregate import Tally
-from harden.evaluation.results.evaluation_journal import Journal
+from harden.evaluation.progress import EvaluationProgress
+from harden.evaluation.results.aggregate import EvaluationTotals
+from harden.evaluation.results.evaluation_journal import EvaluationJournal
 from harden.evaluation.results.result import Evaluation
 from harden.evaluation.suites import standard
-from harden.evaluation.time_limit import Pace
+from harden.evaluation.time_limit import TimeLimit
 from harden.evaluation.trust.sanity_attacks import RESERVED
 from harden.losses import Classify
 from harden.models import Classifier, ordinary, plain, untouched
@@ -27,7 +27,7 @@ from harden.models.pass_count import interruptible
 from harden.system.folder_lock import held_folder
 from harden.threats import Threat
 
-OnBatch = Callable[[Standing], None]
+OnBatch = Callable[[EvaluationProgress], None]
 _log = logging.getLogger("harden")
 
 
@@ -68,7 +68,7 @@ def evaluate(
         journal: a folder, empty or missing, in which each finished batch is kept; with the one of an
             evaluation that was interrupted, goes on after its last batch, to the same result. It can be
             deleted afterwards.
-        on_batch: called after every batch with the `Standing` so far.
+        on_batch: called after every batch with the `EvaluationProgress` so far.
 
     Raises:
         InputError: the data are empty or not pixels in [0, 1]; labels exceed the classes; no attempts, or two
@@ -78,13 +78,13 @@ def evaluate(
     check_model(model)
     check_threat(threat)
     model = ordinary(model)
-    attempts, pace = _checked(standard() if attempts is None else tuple(attempts)), Pace(minutes)
-    steering = Steering(model, model.logits if judge is None else pace.watched(judge, model.logits))
-    search = BatchSearch(steering, threat, attempts, seed, pace.is_over)
+    attempts, pace = _checked(standard() if attempts is None else tuple(attempts)), TimeLimit(minutes)
+    steering = GradientSource(model, model.logits if judge is None else pace.watched(judge, model.logits))
+    search = BatchEvaluator(steering, threat, attempts, seed, pace.is_over)
     # Held before it is opened: two that begin at once would both find it empty.
     place = None if journal is None else Path(journal)
     with untouched(model), nullcontext() if place is None or place.is_file() else held_folder(place):
-        kept = None if place is None else Journal.opened(place, search.identity(), model)
+        kept = None if place is None else EvaluationJournal.opened(place, search.identity(), model)
         tally, left = _tallied(search, from_loader(data, batch_size), kept, pace, on_batch)
     if not tally.n:
         raise _nothing(minutes)
@@ -114,26 +114,30 @@ def unchecked(
     check_model(model)
     check_threat(threat)
     model = ordinary(model)
-    steering = Steering(model, model.logits if judge is None else judge)
-    search = BatchSearch(steering, threat, _checked(tuple(attempts)), seed, closed=False)
+    steering = GradientSource(model, model.logits if judge is None else judge)
+    search = BatchEvaluator(steering, threat, _checked(tuple(attempts)), seed, closed=False)
     with untouched(model):
-        tally, left = _tallied(search, from_loader(data, batch_size), None, Pace(None), on_batch)
+        tally, left = _tallied(search, from_loader(data, batch_size), None, TimeLimit(None), on_batch)
     if not tally.n:
         raise _nothing(None)
     return tally.result(threat, search.attempts, steering.output, left)
 
 
 def _tallied(
-    search: BatchSearch, source: Source, kept: Journal | None, pace: Pace, on_batch: OnBatch | None
-) -> tuple[Tally, int]:
+    search: BatchEvaluator,
+    source: Source,
+    kept: EvaluationJournal | None,
+    pace: TimeLimit,
+    on_batch: OnBatch | None,
+) -> tuple[EvaluationTotals, int]:
     """All batches, or the parts of them that were finished in time, and how many examples are left."""
-    tally = Tally(closed=search.closed)
+    tally = EvaluationTotals(closed=search.closed)
     with interruptible(pace.check) if pace.limited else nullcontext():
         for outcome in outcomes(search, source, kept, pace):
             tally.add(outcome)
             if on_batch is not None:
                 share = tally.standing / tally.n
-                on_batch(Standing(tally.n, len(source), share, tally.passes, tally.seconds))
+                on_batch(EvaluationProgress(tally.n, len(source), share, tally.passes, tally.seconds))
     return tally, len(source) - tally.n
 
 

@@ -28,7 +28,7 @@ class OutOfTime(BaseException):
 
 
 @final
-class Pace:
+class TimeLimit:
     """The time that an evaluation has, and the number of images that fit into what is left of it.
 
     Without a limit every batch is taken whole. With one, a batch is taken in parts. Before the first is

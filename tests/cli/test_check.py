@@ -378,7 +378,7 @@ def test_time_that_does_not_suffice_is_told_and_is_no_pass(
         count(images)
 
     clock = SimpleNamespace(monotonic=lambda: now[0], perf_counter=lambda: now[0])
-    for module in ("evaluation.pace", "evaluation.batches", "cli.clock"):
+    for module in ("evaluation.time_limit", "evaluation.batch_evaluation", "cli.options.command_clock"):
         monkeypatch.setattr(f"harden.{module}.time", clock)
     monkeypatch.setattr("harden.models.classifier.count", slow)
     out = tmp_path / "f.json"

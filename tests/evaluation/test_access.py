@@ -12,7 +12,7 @@ from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, TrustCheck, evaluate
 from harden.evaluation.batch_evaluation import attacked
-from harden.evaluation.gradient_source import Steering
+from harden.evaluation.gradient_source import GradientSource
 from harden.evaluation.robust_accuracy import unchecked
 from harden.losses import CrossEntropy, Margin
 from harden.models import Classifier
@@ -164,7 +164,7 @@ def test_attacks_without_gradients_query_the_network_itself_whatever_steers_the_
             return logits
 
     model = Classifier(Watched())
-    steering = Steering(model, model.logits)
+    steering = GradientSource(model, model.logits)
     steering.meet(plain.logits(data[0][:2]).detach())
     for attempt in (
         Attempt("a", attack, Margin, torch.bfloat16),

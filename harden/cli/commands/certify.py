@@ -28,7 +28,7 @@ from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, evaluate
 from harden.evaluation.proofs.proof_journal import ProofJournal
 from harden.evaluation.proofs.proof_report import ProofReport
-from harden.evaluation.proofs.prove import Proved, RadiusSearch, prove
+from harden.evaluation.proofs.prove import ProofResult, RadiusSearch, prove
 from harden.models import Classifier
 from harden.models.devices import check_device
 from harden.system.folder_lock import held_folder
@@ -127,7 +127,7 @@ def _attacked(
     )
 
 
-def show(proved: Proved, splits: Splits, path: Path) -> None:
+def show(proved: ProofResult, splits: Splits, path: Path) -> None:
     """Print the bracket, the verdicts and the radii."""
     found = proved.found
     low, high = found.threat.bounds
@@ -151,7 +151,7 @@ def show(proved: Proved, splits: Splits, path: Path) -> None:
     _show_time(proved)
 
 
-def _show_radii(proved: Proved) -> None:
+def _show_radii(proved: ProofResult) -> None:
     if not proved.search.steps:
         return
     every = max(1, proved.top // 4)
@@ -159,7 +159,7 @@ def _show_radii(proved: Proved) -> None:
     say_table(("radius", "certified, at least"), rows, title="certified accuracy over the radius")
 
 
-def _show_time(proved: Proved) -> None:
+def _show_time(proved: ProofResult) -> None:
     """Say what there was no time for."""
     if proved.complete:
         return

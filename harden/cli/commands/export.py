@@ -17,7 +17,7 @@ from harden.cli.sampling import evaluated_images
 from harden.data import from_loader
 from harden.errors import InputError
 from harden.evaluation.proofs.prove import RadiusSearch
-from harden.evaluation.time_limit import Pace
+from harden.evaluation.time_limit import TimeLimit
 from harden.training.checkpointing.weights_file import save_weights
 from harden.training.preflight import check_fit
 
@@ -38,7 +38,7 @@ def export(
             "leave --bfloat16 out",
         )
     check_spec(spec)
-    Pace(plan.minutes)  # minutes that are none are told before anything is loaded
+    TimeLimit(plan.minutes)  # minutes that are none are told before anything is loaded
     threat, attempts = plan.threat(), plan.attempts()
     check_folder(out)
     splits = for_evaluation(data, spec.spec)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, final
 
+from harden.certificate.measurement_records import ProportionRecord
 from harden.cli.output.console import Watch, say, say_table
 from harden.data import Source
 from harden.errors import InputError
@@ -22,7 +23,7 @@ from harden.evaluation import (
     thresholded,
 )
 from harden.evaluation.natural.corruptions import SEVERITIES
-from harden.evaluation.natural.operating_point import Rate, checked_threshold
+from harden.evaluation.natural.operating_point import ClassRate, checked_threshold
 from harden.losses import Classify
 from harden.models import Classifier
 from harden.statistics import Proportion
@@ -145,13 +146,7 @@ def measured(beyond: Beyond, subject: Subject, found: Evaluation, watch: Watch) 
 
 def share_as_json(share: Proportion) -> dict[str, Any]:
     """A proportion with its interval."""
-    return {
-        "value": share.value,
-        "count": share.count,
-        "n": share.n,
-        "interval": list(share.interval),
-        "confidence": share.confidence,
-    }
+    return ProportionRecord.of(share).model_dump(mode="json")
 
 
 def show(more: Measured, classes: tuple[str, ...]) -> None:
@@ -212,7 +207,7 @@ def _outwards(interval: tuple[float, float], steps: int) -> tuple[float, float]:
     return math.floor(low * steps) / steps, math.ceil(high * steps) / steps
 
 
-def _rate(rate: Rate | None, believed: bool) -> dict[str, Any] | None:
+def _rate(rate: ClassRate | None, believed: bool) -> dict[str, Any] | None:
     if rate is None:
         return None
     robust = share_as_json(rate.robust) if believed else None

@@ -22,7 +22,7 @@ from harden.data.sources.in_memory import ExamplesSource
 from harden.errors import InputError
 from harden.evaluation import Attempt
 from harden.evaluation.proofs.prove import RadiusSearch
-from harden.evaluation.time_limit import Pace
+from harden.evaluation.time_limit import TimeLimit
 from harden.hardening import Recipe
 from harden.hardening.run_stages import held_out_of
 from harden.models import Classifier, FastCopy
@@ -110,7 +110,7 @@ def read_options(choice: Choice) -> Options:
     # What a certificate says is measured in float32, whatever steers the training.
     attempts = suite_named(choice.attacks, choice.steps, choice.restarts)
     search = search_named(choice.prove, choice.prove_minutes)
-    Pace(choice.evaluate_minutes)
+    TimeLimit(choice.evaluate_minutes)
     check_class_weights(choice.class_weights)
     made = recipe(choice.pretrain, choice.finetune, 1, beta=choice.beta, lr=choice.lr)
     if threat.eps == 0:

@@ -18,7 +18,7 @@ BINS = 15  # Guo et al., 1706.04599
 
 @final
 @dataclass(frozen=True, slots=True)
-class Bin:
+class ReliabilityBin:
     """The examples with confidence in (low, high]; the first bin holds 0 too.
 
     Attributes:
@@ -62,7 +62,7 @@ class Reliability:
         square: the mean of (right - confidence)^2, in [0, 1], which the interval goes by.
     """
 
-    bins: tuple[Bin, ...]
+    bins: tuple[ReliabilityBin, ...]
     n: int
     not_finite: int
     brier: float
@@ -170,7 +170,7 @@ class Calibration:
             *(edges[:-1], edges[1:], self._count.tolist(), self._total.tolist(), self._right.tolist()),
             strict=True,
         )
-        rows = tuple(Bin(*row) for row in columns)
+        rows = tuple(ReliabilityBin(*row) for row in columns)
         return Reliability(rows, self._n, self._n - found, self._brier / found, self._square / found)
 
 

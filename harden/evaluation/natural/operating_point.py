@@ -161,7 +161,7 @@ def checked_threshold(threshold: object) -> float:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Rate:
+class ClassRate:
     """A share of the images of one class, clean and under attack.
 
     Attributes:
@@ -190,8 +190,8 @@ class OperatingPoint:
     """
 
     positive: int
-    sensitivity: Rate | None
-    specificity: Rate | None
+    sensitivity: ClassRate | None
+    specificity: ClassRate | None
     prevalence: Proportion
     status: str
 
@@ -230,7 +230,7 @@ def operating_point(found: Evaluation, positive: int = 1) -> OperatingPoint:
             "one of two classes",
             "read found.per_class(), which gives every class its accuracy",
         )
-    rates = {label: Rate(*pair) for label, pair in found.per_class().items()}
+    rates = {label: ClassRate(*pair) for label, pair in found.per_class().items()}
     return OperatingPoint(
         positive=positive,
         sensitivity=rates.get(positive),

@@ -12,8 +12,8 @@ from torch import Tensor
 from harden.attacks import PGD, Attack
 from harden.bounds.vnnlib.parse import Property
 from harden.draws import Draws, mix
-from harden.evaluation.proofs.property_boxes import Box, Boxes
-from harden.evaluation.proofs.random_restarts import Counterexample, Runtime, Subject
+from harden.evaluation.proofs.property_boxes import ClauseBox, ClauseBoxes
+from harden.evaluation.proofs.random_restarts import Counterexample, FalsificationProblem, Runtime
 from harden.threats import Linf
 
 ROUNDS = (PGD(steps=20), PGD(steps=50, restarts=4), PGD(steps=200, restarts=10))
@@ -48,13 +48,13 @@ def counterexample(
         until: by `time.monotonic`, when it ends, up to one step of an attack.
         rounds: the attacks, the cheapest first.
     """
-    subject = Subject(network, runtime, size, given)
-    clauses = [box for box in map(Box.of, given.clauses) if box is not None]
+    subject = FalsificationProblem(network, runtime, size, given)
+    clauses = [box for box in map(ClauseBox.of, given.clauses) if box is not None]
     for number, attack in enumerate(rounds):
         for at, part in _parts(clauses):
             draws = Draws(mix(seed, number), torch.arange(at, at + len(part)))
             try:
-                found = subject.confirmed(_attacked(subject, Boxes(part, size), attack, draws, until))
+                found = subject.confirmed(_attacked(subject, ClauseBoxes(part, size), attack, draws, until))
             except _OutOfTime:
                 return None
             if found is not None:
@@ -62,7 +62,9 @@ def counterexample(
     return None
 
 
-def _attacked(subject: Subject, boxes: Boxes, attack: Attack, draws: Draws, until: float) -> Tensor:
+def _attacked(
+    subject: FalsificationProblem, boxes: ClauseBoxes, attack: Attack, draws: Draws, until: float
+) -> Tensor:
     """One input of each box, (N, *size)."""
 
     def loss(cube: Tensor) -> Tensor:
@@ -74,6 +76,6 @@ def _attacked(subject: Subject, boxes: Boxes, attack: Attack, draws: Draws, unti
     return boxes.placed(attack(loss, centre, Linf(1, bounds=(-1.0, 1.0)), draws))
 
 
-def _parts(boxes: list[Box]) -> Iterator[tuple[int, list[Box]]]:
+def _parts(boxes: list[ClauseBox]) -> Iterator[tuple[int, list[ClauseBox]]]:
     for start in range(0, len(boxes), AT_ONCE):
         yield start, boxes[start : start + AT_ONCE]

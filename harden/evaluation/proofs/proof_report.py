@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final, Literal, Self, final
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
 
+from harden.certificate.measurement_records import ProportionRecord
 from harden.description import describe
-from harden.evaluation.proofs.prove import VERDICTS, Proved
-from harden.evaluation.results.evaluation_report import Share, Threatened
+from harden.evaluation.proofs.prove import VERDICTS, ProofResult
+from harden.evaluation.results.evaluation_report import ReportSection, ThreatSection
 
 LIMITS: Final = (
     "A proof holds for this file in float32, sums in any order, with or without fused multiply-adds and "
@@ -22,11 +23,7 @@ LIMITS: Final = (
 )
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Counts(_Part):
+class VerdictCounts(ReportSection):
     """Images by verdict."""
 
     certified: int
@@ -34,14 +31,14 @@ class Counts(_Part):
     unknown: int
 
 
-class RadiusPoint(_Part):
+class RadiusPoint(ReportSection):
     """Certified accuracy at one radius."""
 
     eps: str
-    certified: Share
+    certified: ProportionRecord
 
 
-class ComparedWith(_Part):
+class RuntimeSection(ReportSection):
     """The runtime that proofs were compared with: its sessions' levels of graph optimisation and threads."""
 
     build: str
@@ -50,7 +47,7 @@ class ComparedWith(_Part):
 
 
 @final
-class ProofReport(_Part):
+class ProofReport(ReportSection):
     """Per image and in sum what is proved, what is broken and what is unknown.
 
     `certified` is a lower bound of robust accuracy by proof, `robust` the upper bound that attacks give; null
@@ -66,15 +63,15 @@ class ProofReport(_Part):
     """
 
     n: int
-    threat: Threatened
+    threat: ThreatSection
     clipped_to: tuple[float, float]
-    clean: Share
-    certified: Share
-    robust: Share | None
+    clean: ProportionRecord
+    certified: ProportionRecord
+    robust: ProportionRecord | None
     status: Literal["ok", "unreliable"]
     reasons: list[str]
     next: str | None
-    counts: Counts
+    counts: VerdictCounts
     verdicts: list[Literal["certified", "falsified", "unknown"]]
     radii: list[str]
     curve: list[RadiusPoint]
@@ -83,7 +80,7 @@ class ProofReport(_Part):
     attacks: list[str]
     complete: bool
     left: int
-    compared: ComparedWith
+    compared: RuntimeSection
     disagreement: str | None
     not_attacked: int
     not_tried: int
@@ -95,7 +92,7 @@ class ProofReport(_Part):
     limits: list[str]
 
     @classmethod
-    def of(cls, proved: Proved, sha256: str, seed: int, next_command: str | None = None) -> Self:
+    def of(cls, proved: ProofResult, sha256: str, seed: int, next_command: str | None = None) -> Self:
         """Proofs as a report.
 
         Args:
@@ -108,24 +105,28 @@ class ProofReport(_Part):
         trusted, verdicts = found.status == "ok", proved.verdicts
         return cls(
             n=len(verdicts),
-            threat=Threatened(norm=found.threat.name, eps=str(found.threat.eps), bounds=found.threat.bounds),
+            threat=ThreatSection(
+                norm=found.threat.name, eps=str(found.threat.eps), bounds=found.threat.bounds
+            ),
             clipped_to=found.threat.bounds,
-            clean=Share.of(found.clean),
-            certified=Share.of(proved.at_least(proved.top)),
-            robust=Share.of(found.robust) if trusted else None,
+            clean=ProportionRecord.of(found.clean),
+            certified=ProportionRecord.of(proved.at_least(proved.top)),
+            robust=ProportionRecord.of(found.robust) if trusted else None,
             status="ok" if trusted else "unreliable",
             reasons=[check.reason for check in found.fired],
             next=next_command,
-            counts=Counts(**{name: verdicts.count(name) for name in VERDICTS}),
+            counts=VerdictCounts(**{name: verdicts.count(name) for name in VERDICTS}),
             verdicts=verdicts,  # type: ignore[arg-type]  # words that pydantic checks
             radii=[str(radius) for radius in proved.radii],
-            curve=[RadiusPoint(eps=str(eps), certified=Share.of(share)) for eps, share in proved.curve],
+            curve=[
+                RadiusPoint(eps=str(eps), certified=ProportionRecord.of(share)) for eps, share in proved.curve
+            ],
             method=str(search.method),
             settings=describe(search),  # type: ignore[arg-type]  # a dictionary, which pydantic checks
             attacks=[record.name for record in found.attempts],
             complete=proved.complete,
             left=found.left + proved.left,
-            compared=ComparedWith(
+            compared=RuntimeSection(
                 build=proved.compared.build,
                 sessions=list(proved.compared.sessions),
                 graphs=proved.compared.graphs,

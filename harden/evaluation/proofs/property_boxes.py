@@ -19,7 +19,7 @@ LARGEST: Final = float(np.finfo(np.float32).max)
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Box:
+class ClauseBox:
     """A clause in numbers: float32 limits that lie within the box, and its rows.
 
     Attributes:
@@ -35,7 +35,7 @@ class Box:
     limits: Tensor
 
     @classmethod
-    def of(cls, clause: Clause) -> Box | None:
+    def of(cls, clause: Clause) -> ClauseBox | None:
         """None where no float32 input lies in the box."""
         lower = torch.tensor([_inside(bound, up=True) for bound in clause.lower])
         upper = torch.tensor([_inside(bound, up=False) for bound in clause.upper])
@@ -46,10 +46,10 @@ class Box:
 
 
 @final
-class Boxes:
+class ClauseBoxes:
     """Boxes as one cube of side 2 around 0, so that every attack in a ball can search them."""
 
-    def __init__(self, boxes: list[Box], size: tuple[int, ...]) -> None:
+    def __init__(self, boxes: list[ClauseBox], size: tuple[int, ...]) -> None:
         self.lower = torch.stack([box.lower for box in boxes]).reshape(-1, *size)
         self.upper = torch.stack([box.upper for box in boxes]).reshape(-1, *size)
         most = max((len(box.limits) for box in boxes), default=0)

@@ -17,18 +17,18 @@ from harden.bounds.region import Region
 from harden.data import from_loader
 from harden.evaluation.proofs.proof_journal import ProofJournal
 from harden.evaluation.proofs.runtime_agreement import (
-    Compared,
+    ComparedRuntime,
     Disagreement,
     Execution,
     first_disagreement,
     points_of,
 )
 from harden.evaluation.results.result import Evaluation
-from harden.evaluation.sweeps.certified_radii import Images, Levels, OnProof, RadiusSearch
+from harden.evaluation.sweeps.certified_radii import EvaluatedImages, OnProof, RadiusBisection, RadiusSearch
 from harden.statistics import Proportion
 from harden.threats import Threat
 
-__all__ = ["VERDICTS", "Proved", "RadiusSearch", "prove"]
+__all__ = ["VERDICTS", "ProofResult", "RadiusSearch", "prove"]
 
 VERDICTS = ("certified", "falsified", "unknown")
 COMPARED = 256
@@ -41,7 +41,7 @@ WITNESS_SHARE = 0.05
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Proved:
+class ProofResult:
     """An evaluation, and for each of its images the largest radius at which a proof was found.
 
     Attributes:
@@ -64,7 +64,7 @@ class Proved:
     untried: int = 0
     stopped: int = 0
     unsettled: int = 0
-    compared: Compared = field(default_factory=lambda: Compared("", (), 0))
+    compared: ComparedRuntime = field(default_factory=lambda: ComparedRuntime("", (), 0))
     disagreement: Disagreement | None = None
 
     @property
@@ -127,7 +127,7 @@ def prove(
     journal: ProofJournal | None = None,
     on_proof: OnProof | None = None,
     device: torch.device | None = None,
-) -> Proved:
+) -> ProofResult:
     """Look for a proof at eps for each image that attacks left standing, and for each image's largest radius.
 
     First all that stand at eps; then, by bisection, smaller radii for what was not proved there. Images that
@@ -145,7 +145,7 @@ def prove(
         arrange: from images to the graphs' inputs, the same numbers in another order; as they are by
             default.
         journal: keeps each finished part, so that an interrupted search can go on.
-        on_proof: called after each part with the `Standing` so far.
+        on_proof: called after each part with the `EvaluationProgress` so far.
         device: that the programs' constants are on; the CPU by default.
 
     Raises:
@@ -153,9 +153,9 @@ def prove(
         RuntimeError: a witness lies within a proved radius, which is a fault of harden's.
     """
     search, began = search or RadiusSearch(), time.monotonic()
-    images = Images(from_loader(data, batch_size), found, arrange)
+    images = EvaluatedImages(from_loader(data, batch_size), found, arrange)
     prover = _Prover(executions, device or torch.device("cpu"))
-    levels = Levels(prover, images, search, journal, on_proof)
+    levels = RadiusBisection(prover, images, search, journal, on_proof)
     low, left, apart = levels.low, (0, 0, 0), None
     try:
         until = math.inf if search.minutes is None else began + WITNESS_SHARE * 60 * search.minutes
@@ -164,8 +164,8 @@ def prove(
         low, left = levels.low, levels.left()
     except _DisagreementError as error:
         low, apart = torch.zeros_like(low), error.found
-    compared = Compared.of(executions)
-    proved = Proved(found, low, search, time.monotonic() - began, *left, compared, apart)
+    compared = ComparedRuntime.of(executions)
+    proved = ProofResult(found, low, search, time.monotonic() - began, *left, compared, apart)
     _check_agreement(proved)
     return proved
 
@@ -228,7 +228,7 @@ class _Prover:
             raise _DisagreementError(found)
 
 
-def _check_agreement(proved: Proved) -> None:
+def _check_agreement(proved: ProofResult) -> None:
     """Hold every witness against what was proved of its image: one within that radius can't be."""
     found = proved.found.witnesses
     if not len(found):

@@ -15,7 +15,7 @@ from torch import Tensor
 from harden.bounds.vnnlib.check_counterexample import satisfied
 from harden.bounds.vnnlib.parse import Property
 from harden.draws import Draws, mix
-from harden.evaluation.proofs.property_boxes import Box, Boxes
+from harden.evaluation.proofs.property_boxes import ClauseBox, ClauseBoxes
 
 STEP_SIZES: Final = (0.25, 1.0, 0.05)
 """First steps of the ascents, in half widths of the box; they fall to a tenth."""
@@ -41,7 +41,7 @@ class Counterexample:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Subject:
+class FalsificationProblem:
     """What is searched.
 
     Attributes:
@@ -68,7 +68,7 @@ class Subject:
 
 
 @final
-class Restarts:
+class RandomRestarts:
     """Ascents that differ in their starts, their steps and what they climb; each call goes on with new ones.
 
     Starts are uniform in the box, at its corners, or near points that were given; steps go along the
@@ -82,9 +82,9 @@ class Restarts:
         seed: of the starts.
     """
 
-    def __init__(self, subject: Subject, together: int, seed: int) -> None:
+    def __init__(self, subject: FalsificationProblem, together: int, seed: int) -> None:
         self._subject, self._together, self._seed = subject, together, seed
-        boxes = {number: Box.of(clause) for number, clause in enumerate(subject.given.clauses)}
+        boxes = {number: ClauseBox.of(clause) for number, clause in enumerate(subject.given.clauses)}
         self._boxes = {number: box for number, box in boxes.items() if box is not None}
         self._round = 0
 
@@ -99,7 +99,7 @@ class Restarts:
         chosen = [number for number in self._boxes if points is None or number in points]
         while chosen and time.monotonic() < until:
             numbers = self._numbers(chosen)
-            boxes = Boxes([self._boxes[number] for number in numbers], self._subject.size)
+            boxes = ClauseBoxes([self._boxes[number] for number in numbers], self._subject.size)
             found = self._ascended(boxes, self._starts(boxes, numbers, points or {}), until)
             self._round += 1
             if found is not None:
@@ -112,7 +112,7 @@ class Restarts:
         begin = self._round * size
         return [chosen[at % len(chosen)] for at in range(begin, begin + size)]
 
-    def _starts(self, boxes: Boxes, numbers: list[int], points: Mapping[int, Tensor]) -> Tensor:
+    def _starts(self, boxes: ClauseBoxes, numbers: list[int], points: Mapping[int, Tensor]) -> Tensor:
         """Starts in the cube (N, *size), by turns uniform, at corners and near the points given."""
         draws = Draws(mix(self._seed, 0x72657374, self._round), torch.arange(len(numbers)))
         start = 2 * draws.uniform(self._subject.size) - 1
@@ -125,7 +125,7 @@ class Restarts:
                 start[row] = (at + (NEAR * start[row] if row else 0.0)).clamp(-1, 1)
         return start
 
-    def _ascended(self, boxes: Boxes, cube: Tensor, until: float) -> Counterexample | None:
+    def _ascended(self, boxes: ClauseBoxes, cube: Tensor, until: float) -> Counterexample | None:
         steps, summed = STEPS[self._round // 2 % len(STEPS)], bool(self._round % 2)
         size = STEP_SIZES[self._round % len(STEP_SIZES)]
         for step in range(steps + 1):

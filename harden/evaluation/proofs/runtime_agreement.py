@@ -49,7 +49,7 @@ class Execution:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedRuntime:
     """The runtime that a proof was compared with, and its settings.
 
     Args:
@@ -63,7 +63,7 @@ class Compared:
     graphs: int
 
     @classmethod
-    def of(cls, executions: Sequence[Execution]) -> Compared:
+    def of(cls, executions: Sequence[Execution]) -> ComparedRuntime:
         """That of some executions of one file."""
         names = tuple(name for each in executions for name in each.runtimes)
         return cls(", ".join(sorted({each.build for each in executions})), names, len(executions))

@@ -9,10 +9,10 @@ from typing import Final, final
 import numpy as np
 
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.probability_outputs import Output
-from harden.evaluation.results.partial_result import BatchOutcome, Effort, Signs
+from harden.evaluation.probability_outputs import OutputKind
+from harden.evaluation.results.partial_result import AttemptTotals, BatchOutcome, TrustCounts
 from harden.evaluation.results.result import AttemptRecord, Evaluation, TrustCheck
-from harden.evaluation.results.spooled_columns import Column, WitnessColumns
+from harden.evaluation.results.spooled_columns import SpooledColumn, SpooledWitnesses
 from harden.evaluation.trust.attempt_comparison import compared, independent_attacks_add_nothing
 from harden.evaluation.trust.checks import ball_and_box, gradients_are_finite, gradients_exist
 from harden.statistics import Proportion
@@ -23,7 +23,7 @@ _VERDICTS: Final = ("labels", "predictions", "broken_by", "broken_at")
 
 @final
 @dataclass(slots=True)
-class Tally:
+class EvaluationTotals:
     """Everything found so far, batch by batch.
 
     Attributes:
@@ -39,12 +39,12 @@ class Tally:
     standing: int = 0
     passes: float = 0.0
     seconds: float = 0.0
-    _verdicts: dict[str, Column] = field(
-        default_factory=lambda: {name: Column(np.int32) for name in _VERDICTS}
+    _verdicts: dict[str, SpooledColumn] = field(
+        default_factory=lambda: {name: SpooledColumn(np.int32) for name in _VERDICTS}
     )
-    _witnesses: WitnessColumns = field(default_factory=WitnessColumns)
-    _signs: Signs = field(default_factory=Signs)
-    _efforts: list[Effort] = field(default_factory=list)
+    _witnesses: SpooledWitnesses = field(default_factory=SpooledWitnesses)
+    _signs: TrustCounts = field(default_factory=TrustCounts)
+    _efforts: list[AttemptTotals] = field(default_factory=list)
     _checks: list[TrustCheck] = field(default_factory=list)
 
     def add(self, outcome: BatchOutcome) -> None:
@@ -57,12 +57,14 @@ class Tally:
             column.add(getattr(outcome, name))
         self._witnesses.add(outcome.found)
         self._signs.add(outcome.signs)
-        self._efforts.extend(Effort() for _ in outcome.efforts[len(self._efforts) :])
+        self._efforts.extend(AttemptTotals() for _ in outcome.efforts[len(self._efforts) :])
         for effort, more in zip(self._efforts, outcome.efforts, strict=True):
             effort.add(more)
         self._checks.extend(outcome.checks)
 
-    def result(self, threat: Threat, attempts: Sequence[Attempt], output: Output, left: int) -> Evaluation:
+    def result(
+        self, threat: Threat, attempts: Sequence[Attempt], output: OutputKind, left: int
+    ) -> Evaluation:
         """Sum up."""
         labels, predictions, by, at = (self._verdicts[name].tensor() for name in _VERDICTS)
         right, signs, efforts = int((predictions == labels).sum()), self._signs, self._efforts
@@ -91,7 +93,7 @@ class Tally:
 
 
 def records(
-    attempts: Sequence[Attempt], efforts: Sequence[Effort], right: int, n: int
+    attempts: Sequence[Attempt], efforts: Sequence[AttemptTotals], right: int, n: int
 ) -> tuple[AttemptRecord, ...]:
     """What each attempt did, of n examples of which so many were right before the first."""
     found = []

@@ -15,7 +15,7 @@ from harden.data import Batch
 from harden.description import JSON
 from harden.errors import InputError
 from harden.evaluation.proofs.code_digest import ATTACKS, code_digest
-from harden.evaluation.results.partial_result import BatchOutcome, Effort, Found, Signs
+from harden.evaluation.results.partial_result import AttemptTotals, BatchOutcome, BatchWitnesses, TrustCounts
 from harden.evaluation.results.result import TrustCheck
 from harden.models import Classifier
 from harden.models.tensor_file import (
@@ -38,7 +38,7 @@ _BATCH = "batch-{:06d}.safetensors"
 
 
 @final
-class Journal:
+class EvaluationJournal:
     """A folder with a file for each finished batch, and one that says of which evaluation they are.
 
     Files are there whole or not at all, also after a power cut. Witnesses are stored without their clean
@@ -50,7 +50,7 @@ class Journal:
         self._folder = folder
 
     @classmethod
-    def opened(cls, folder: Path, plan: Mapping[str, JSON], model: Classifier) -> Journal:
+    def opened(cls, folder: Path, plan: Mapping[str, JSON], model: Classifier) -> EvaluationJournal:
         """Open the journal of an evaluation, or begin it.
 
         Args:
@@ -109,7 +109,7 @@ class Journal:
             )
         index, facts = kept.tensors["index"], kept.facts
         rows = index - int(batch.index[0])
-        found = Found(
+        found = BatchWitnesses(
             index,
             kept.tensors["labels"][rows],
             kept.tensors["prediction"],
@@ -123,8 +123,8 @@ class Journal:
             broken_by=by,
             broken_at=at,
             found=(found,),
-            efforts=tuple(Effort(**effort) for effort in facts["efforts"]),
-            signs=Signs(**facts["signs"]),
+            efforts=tuple(AttemptTotals(**effort) for effort in facts["efforts"]),
+            signs=TrustCounts(**facts["signs"]),
             passes=facts["passes"],
             seconds=facts["seconds"],
             checks=tuple(TrustCheck(**check) for check in facts["checks"]),

@@ -12,7 +12,7 @@ from harden.evaluation.results.result import TrustCheck
 
 @final
 @dataclass(slots=True)
-class Effort:
+class AttemptTotals:
     """What one attempt has done so far."""
 
     attempted: int = 0
@@ -20,7 +20,7 @@ class Effort:
     passes: float = 0.0
     seconds: float = 0.0
 
-    def add(self, other: Effort) -> None:
+    def add(self, other: AttemptTotals) -> None:
         """Add what the attempt did elsewhere."""
         self.attempted += other.attempted
         self.broken += other.broken
@@ -30,7 +30,7 @@ class Effort:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class BatchWitnesses:
     """Witnesses: where they belong and what the judge calls them.
 
     Attributes:
@@ -50,7 +50,7 @@ class Found:
 
 @final
 @dataclass(slots=True)
-class Signs:
+class TrustCounts:
     """What trust checks are made of, in counts.
 
     Attributes:
@@ -65,7 +65,7 @@ class Signs:
     gradients: int = 0
     not_finite: int = 0
 
-    def add(self, other: Signs) -> None:
+    def add(self, other: TrustCounts) -> None:
         """Add the counts of another batch."""
         self.outside += other.outside
         self.zero_gradients += other.zero_gradients
@@ -95,9 +95,9 @@ class BatchOutcome:
     predictions: Tensor
     broken_by: Tensor
     broken_at: Tensor
-    found: tuple[Found, ...]
-    efforts: tuple[Effort, ...]
-    signs: Signs
+    found: tuple[BatchWitnesses, ...]
+    efforts: tuple[AttemptTotals, ...]
+    signs: TrustCounts
     passes: float
     seconds: float
     checks: tuple[TrustCheck, ...] = ()

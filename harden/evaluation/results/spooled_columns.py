@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harden.evaluation.results.partial_result import Found
+from harden.evaluation.results.partial_result import BatchWitnesses
 from harden.evaluation.results.result import Witnesses
 from harden.system.atomic_files import scratch
 
@@ -28,7 +28,7 @@ _IMAGES: Final = ("original", "witness")
 
 
 @final
-class Column:
+class SpooledColumn:
     """Tensors of one type, one after another.
 
     Args:
@@ -64,14 +64,14 @@ class Column:
 
 
 @final
-class WitnessColumns:
+class SpooledWitnesses:
     """The witnesses of batch after batch, each batch's in the order of its images."""
 
     def __init__(self) -> None:
-        self._columns = {name: Column(np.int32) for name in _INTEGERS}
-        self._columns |= {name: Column(np.float32) for name in _IMAGES}
+        self._columns = {name: SpooledColumn(np.int32) for name in _INTEGERS}
+        self._columns |= {name: SpooledColumn(np.float32) for name in _IMAGES}
 
-    def add(self, found: Sequence[Found]) -> None:
+    def add(self, found: Sequence[BatchWitnesses]) -> None:
         """Append those of one batch."""
         if not found:
             return
@@ -89,7 +89,7 @@ class WitnessColumns:
         return Witnesses(*parts)
 
 
-def joined(found: Sequence[Found]) -> Witnesses:
+def joined(found: Sequence[BatchWitnesses]) -> Witnesses:
     """All witnesses, by position."""
     columns = [torch.cat([getattr(one, name) for one in found]) for name in (*_INTEGERS, *_IMAGES)]
     order = columns[0].argsort()

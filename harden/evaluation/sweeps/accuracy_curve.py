@@ -14,11 +14,11 @@ from harden.data import Batch, from_loader
 from harden.draws import Draws, mix
 from harden.evaluation.attempt import Attempt
 from harden.evaluation.batch_evaluation import attacked
-from harden.evaluation.gradient_source import Steering
+from harden.evaluation.gradient_source import GradientSource
 from harden.evaluation.judge import answers, predicted
-from harden.evaluation.progress import Standing
+from harden.evaluation.progress import EvaluationProgress
 from harden.evaluation.results.aggregate import records
-from harden.evaluation.results.partial_result import Effort, Found
+from harden.evaluation.results.partial_result import AttemptTotals, BatchWitnesses
 from harden.evaluation.results.result import Evaluation
 from harden.evaluation.results.spooled_columns import joined
 from harden.evaluation.robust_accuracy import OnBatch
@@ -33,7 +33,7 @@ FACTORS = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4), Fraction(1), Fraction
 
 @final
 @dataclass(frozen=True, slots=True)
-class Curve:
+class AccuracyCurve:
     """Accuracy over eps.
 
     Attributes:
@@ -57,7 +57,7 @@ def accuracy_curve(
     seed: int = 0,
     batch_size: int = 256,
     on_batch: OnBatch | None = None,
-) -> Curve:
+) -> AccuracyCurve:
     """Accuracy under an evaluation's threat with eps times each factor.
 
     Never rises with eps, by construction: a witness at a smaller eps is one at every larger eps. At smaller
@@ -74,14 +74,14 @@ def accuracy_curve(
         judge: decides every prediction; the model itself by default.
         seed: of the random starts.
         batch_size: images at a time, where data brings no batches of its own.
-        on_batch: called after every batch with the `Standing` so far, at the evaluation's own eps.
+        on_batch: called after every batch with the `EvaluationProgress` so far, at the evaluation's own eps.
     """
     model = ordinary(model)
-    steering = Steering(model, model.logits if judge is None else judge)
-    ladder = _Ladder(steering, known, attempt, seed, _rungs(known, factors))
+    steering = GradientSource(model, model.logits if judge is None else judge)
+    ladder = _CurveEvaluation(steering, known, attempt, seed, _rungs(known, factors))
     source, own = from_loader(data, batch_size), ladder.threats.index(known.threat.scaled(1)) + 1
-    counts, effort, n = [0] * (len(ladder.threats) + 1), Effort(), 0
-    new: list[Found] = []
+    counts, effort, n = [0] * (len(ladder.threats) + 1), AttemptTotals(), 0
+    new: list[BatchWitnesses] = []
     began = time.perf_counter()
     with untouched(model), counting(PassMeter()) as meter:
         for batch in source.epoch(None):
@@ -96,23 +96,23 @@ def accuracy_curve(
             counts = [sum(pair) for pair in zip(counts, ladder.climb(batch, new), strict=True)]
             if on_batch is not None:
                 seconds = time.perf_counter() - began
-                on_batch(Standing(n, len(source), counts[own] / n, meter.passes, seconds))
+                on_batch(EvaluationProgress(n, len(source), counts[own] / n, meter.passes, seconds))
     effort.passes, effort.seconds = meter.passes, time.perf_counter() - began
     threats = (known.threat.scaled(0), *ladder.threats)
     points = tuple((at, Proportion(count, n)) for at, count in zip(threats, counts, strict=True))
-    return Curve(points, _with(known, steering.as_run(attempt), effort, new))
+    return AccuracyCurve(points, _with(known, steering.as_run(attempt), effort, new))
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Ladder:
-    steering: Steering
+class _CurveEvaluation:
+    steering: GradientSource
     known: Evaluation
     attempt: Attempt
     seed: int
     threats: tuple[Threat, ...]
 
-    def climb(self, batch: Batch, found: list[Found]) -> list[int]:
+    def climb(self, batch: Batch, found: list[BatchWitnesses]) -> list[int]:
         """How many examples of a batch stand at eps 0 and at each eps; new witnesses go to `found`."""
         broken = self.known.broken.to(batch.x.device)[batch.index]
         logits = answers(self.steering.judge, batch.x, batch.y)
@@ -130,13 +130,15 @@ class _Ladder:
                 new = fell & ~broken[index]
                 if threat.eps < self.known.threat.eps:
                     parts = (at.index[new], at.y[new], prediction[new], at.x[new], x_adv[new])
-                    found.append(Found(*(part.cpu() for part in parts)))
+                    found.append(BatchWitnesses(*(part.cpu() for part in parts)))
                 index = index[~fell]
             standing.append(len(index))
         return standing
 
 
-def _with(known: Evaluation, attempt: Attempt, effort: Effort, found: list[Found]) -> Evaluation:
+def _with(
+    known: Evaluation, attempt: Attempt, effort: AttemptTotals, found: list[BatchWitnesses]
+) -> Evaluation:
     """An evaluation with one attempt more, at smaller eps, and what it found."""
     index = torch.cat([one.index for one in found]) if found else known.labels[:0]
     broken, by = known.broken.clone(), known.broken_by.clone()
@@ -149,7 +151,9 @@ def _with(known: Evaluation, attempt: Attempt, effort: Effort, found: list[Found
         broken=broken,
         broken_by=by,
         attempts=(*known.attempts, replace(record, name=f"{attempt.name}, smaller eps")),
-        witnesses=joined([*found, Found(old.index, old.label, old.prediction, old.original, old.witness)]),
+        witnesses=joined(
+            [*found, BatchWitnesses(old.index, old.label, old.prediction, old.original, old.witness)]
+        ),
         passes=known.passes + effort.passes,
         seconds=known.seconds + effort.seconds,
     )

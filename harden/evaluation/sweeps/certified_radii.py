@@ -16,19 +16,19 @@ from torch import Tensor
 from harden.bounds import Method, Proofs
 from harden.data import Source
 from harden.errors import InputError
-from harden.evaluation.progress import Standing
+from harden.evaluation.progress import EvaluationProgress
 from harden.evaluation.proofs.proof_journal import ProofJournal
 from harden.evaluation.results.result import Evaluation
 from harden.threats import Threat
 
-OnProof = Callable[[Standing], None]
+OnProof = Callable[[EvaluationProgress], None]
 TOP_SHARE: Final = 0.6
 """Of the time, for the first look at eps itself, where smaller radii are asked for as well."""
 PART_SHARE: Final = 8
 """A part of images takes about this part of the time that is left."""
 
 
-class Certify(Protocol):
+class Certifier(Protocol):
     """`harden.bounds.certify` of one file."""
 
     def __call__(
@@ -78,7 +78,7 @@ class RadiusSearch:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Images:
+class EvaluatedImages:
     """The evaluated images, as the evaluation saw them; a pass over them holds one batch at a time.
 
     Args:
@@ -117,7 +117,7 @@ class Images:
 
 
 @final
-class Levels:
+class RadiusBisection:
     """The bisection: `low` is proved, `high` is not.
 
     With a time limit, images are tried at eps first, then at smaller radii, each round with its share of what
@@ -134,8 +134,8 @@ class Levels:
 
     def __init__(
         self,
-        certify: Certify,
-        images: Images,
+        certify: Certifier,
+        images: EvaluatedImages,
         search: RadiusSearch,
         journal: ProofJournal | None = None,
         on_proof: OnProof | None = None,
@@ -264,4 +264,4 @@ class Levels:
             return
         share = float((self.low == self._top).double().mean())
         done = int(self._settled().sum())
-        self._on_proof(Standing(done, len(self.low), share, 0.0, time.monotonic() - self._began))
+        self._on_proof(EvaluationProgress(done, len(self.low), share, 0.0, time.monotonic() - self._began))

@@ -13,8 +13,8 @@ from torch import Tensor
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.progress import Standing
-from harden.evaluation.results.partial_result import Found
+from harden.evaluation.progress import EvaluationProgress
+from harden.evaluation.results.partial_result import BatchWitnesses
 from harden.evaluation.results.result import Evaluation, Witnesses
 from harden.evaluation.results.spooled_columns import joined
 from harden.evaluation.robust_accuracy import evaluate
@@ -25,7 +25,7 @@ from harden.threats import Threat
 
 SMALLER = "smaller-eps"
 
-OnRung = Callable[[Threat, Standing], None]
+OnRung = Callable[[Threat, EvaluationProgress], None]
 
 
 def robustness_curve(
@@ -52,7 +52,7 @@ def robustness_curve(
         judge: decides every prediction; the model itself by default.
         seed: of the random starts.
         batch_size: images at a time, where data brings no batches of its own.
-        on_batch: called after every batch with the threat and the `Standing` so far.
+        on_batch: called after every batch with the threat and the `EvaluationProgress` so far.
 
     Returns:
         an evaluation for each threat, as `harden.evaluate` gives it.
@@ -66,7 +66,7 @@ def robustness_curve(
     found: list[Evaluation] = []
     for threat in threats:
         before = found[-1] if found else None
-        known = () if before is None else (Attempt(SMALLER, Replayed(before.witnesses), Margin),)
+        known = () if before is None else (Attempt(SMALLER, WitnessReplay(before.witnesses), Margin),)
         told = None if on_batch is None else _told(on_batch, threat)
         made = evaluate(
             model,
@@ -83,7 +83,7 @@ def robustness_curve(
 
 
 @final
-class Replayed:
+class WitnessReplay:
     """An attack that shows the witnesses it was given, and nothing elsewhere."""
 
     gradient_free = True
@@ -109,7 +109,7 @@ def _check(threats: Sequence[Threat]) -> None:
         )
 
 
-def _told(on_batch: OnRung, threat: Threat) -> Callable[[Standing], None]:
+def _told(on_batch: OnRung, threat: Threat) -> Callable[[EvaluationProgress], None]:
     return lambda at: on_batch(threat, at)
 
 
@@ -123,7 +123,9 @@ def _with_all_of(before: Evaluation, made: Evaluation) -> Evaluation:
     if len(lost) == 0:
         return made
     rows = torch.isin(before.witnesses.index, lost)
-    kept = Found(*(getattr(before.witnesses, name)[rows] for name in Found.__dataclass_fields__))
+    kept = BatchWitnesses(
+        *(getattr(before.witnesses, name)[rows] for name in BatchWitnesses.__dataclass_fields__)
+    )
     broken, by, records = made.broken.clone(), made.broken_by.clone(), list(made.attempts)
     broken[lost], by[lost] = True, 0
     for place, record in enumerate(records):
@@ -132,5 +134,5 @@ def _with_all_of(before: Evaluation, made: Evaluation) -> Evaluation:
         records[place] = replace(record, attempted=met, robust=robust)
     records[0] = replace(records[0], broken=records[0].broken + len(lost))
     own = made.witnesses
-    parts = [Found(own.index, own.label, own.prediction, own.original, own.witness), kept]
+    parts = [BatchWitnesses(own.index, own.label, own.prediction, own.original, own.witness), kept]
     return replace(made, broken=broken, broken_by=by, attempts=tuple(records), witnesses=joined(parts))

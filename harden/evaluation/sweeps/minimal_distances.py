@@ -15,7 +15,7 @@ from harden.data import Batch, from_loader
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation.attempt import Attempt, MakeLoss
-from harden.evaluation.gradient_source import Steering
+from harden.evaluation.gradient_source import GradientSource
 from harden.evaluation.judge import answers, check_model, check_threat, classified, predicted
 from harden.evaluation.results.result import Evaluation
 from harden.losses import Classify, Margin
@@ -96,7 +96,7 @@ def minimal_distances(
     check_threat(threat)
     model = ordinary(model)
     search = Targeted(FAB()) if attack is None else attack
-    steering = Steering(model, model.logits if judge is None else judge)
+    steering = GradientSource(model, model.logits if judge is None else judge)
     found, n = [], 0
     with untouched(model), counting(PassMeter()) as meter:
         for batch in from_loader(data, batch_size).epoch(None):
@@ -115,7 +115,7 @@ def minimal_distances(
 
 
 def _of_batch(
-    steering: Steering, attack: NearestAttack, loss: MakeLoss, threat: Threat, batch: Batch, seed: int
+    steering: GradientSource, attack: NearestAttack, loss: MakeLoss, threat: Threat, batch: Batch, seed: int
 ) -> Tensor:
     logits = answers(steering.judge, batch.x, batch.y)
     steering.meet(logits)

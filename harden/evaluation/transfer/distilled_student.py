@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from harden.draws import Draws
 from harden.evaluation.judge import predicted
-from harden.evaluation.transfer.surrogate import Scene
+from harden.evaluation.transfer.surrogate import SurrogateContext
 from harden.models import Classifier
 from harden.models.pass_count import uncounted
 
@@ -35,7 +35,7 @@ class Student:
     steps: int = 100
     rate: float = 3e-3
 
-    def network(self, scene: Scene) -> Classifier:
+    def network(self, scene: SurrogateContext) -> Classifier:
         """The trained student; the same for the same scene."""
         x = scene.batch.x.contiguous()
         with torch.no_grad():
@@ -52,7 +52,7 @@ class Student:
         return made.eval().requires_grad_(requires_grad=False)
 
     @staticmethod
-    def _points(made: Classifier, scene: Scene, x: Tensor, y: Tensor, step: int) -> Tensor:
+    def _points(made: Classifier, scene: SurrogateContext, x: Tensor, y: Tensor, step: int) -> Tensor:
         """A random point of each image's ball, and one that the student finds hard."""
         start = scene.threat.start(x, scene.draws.fold(1 + step))
         point = start.clone().requires_grad_()
@@ -65,7 +65,7 @@ class Student:
         return torch.cat([x if step % 4 == 0 else start, hard])
 
 
-def _labels(scene: Scene, points: Tensor) -> Tensor:
+def _labels(scene: SurrogateContext, points: Tensor) -> Tensor:
     """The judge's classes, in batches no larger than the evaluation's own."""
     with torch.no_grad():
         parts = [predicted(scene.judge(part)) for part in torch.split(points.detach(), len(scene.batch))]

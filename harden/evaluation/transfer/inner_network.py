@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from harden.errors import HardenError
 from harden.evaluation.judge import predicted
-from harden.evaluation.transfer.surrogate import Scene
+from harden.evaluation.transfer.surrogate import SurrogateContext
 from harden.models import Classifier
 from harden.models.pass_count import uncounted
 
@@ -34,7 +34,7 @@ class PartInside:
     other its output is read in the network's forward. A network that hides nothing has no such part.
     """
 
-    def network(self, scene: Scene) -> Classifier | None:
+    def network(self, scene: SurrogateContext) -> Classifier | None:
         """The part as a classifier, or None."""
         x, model = scene.batch.x, scene.model
         with torch.no_grad(), uncounted():
@@ -56,7 +56,7 @@ class PartInside:
 
 
 @final
-class _Tapped(nn.Module):
+class _InnerOutput(nn.Module):
     """What a part inside a network returns in the network's forward."""
 
     def __init__(self, network: nn.Module, name: str) -> None:
@@ -81,7 +81,9 @@ class _Tapped(nn.Module):
 def _part(model: Classifier, name: str, takes_images: bool) -> Classifier | None:
     """The part as a classifier of the same normalisation; None for one that a classifier can't be made of."""
     try:
-        made = Classifier(model.network.get_submodule(name) if takes_images else _Tapped(model.network, name))
+        made = Classifier(
+            model.network.get_submodule(name) if takes_images else _InnerOutput(model.network, name)
+        )
     except HardenError:
         return None
     made.harden_mean, made.harden_std = model.harden_mean, model.harden_std

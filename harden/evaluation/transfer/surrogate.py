@@ -14,7 +14,7 @@ from harden.threats import Threat
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Scene:
+class SurrogateContext:
     """What a surrogate is made from.
 
     Attributes:
@@ -35,6 +35,6 @@ class Scene:
 class Surrogate(Protocol):
     """Makes a network to transfer from."""
 
-    def network(self, scene: Scene) -> Classifier | None:
+    def network(self, scene: SurrogateContext) -> Classifier | None:
         """The network, or None where there is none of this kind."""
         ...

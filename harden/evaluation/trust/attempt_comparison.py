@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.results.partial_result import Effort
+from harden.evaluation.results.partial_result import AttemptTotals
 from harden.evaluation.results.result import TrustCheck
 from harden.evaluation.trust.sanity_attacks import NOISE, ONE_STEP, RESERVED, TWICE, TWICE_ON
 from harden.statistics import Proportion
@@ -78,7 +78,9 @@ def white_box_suffices(attempts: Sequence[Attempt], by: Tensor) -> TrustCheck:
     )
 
 
-def independent_attacks_add_nothing(attempts: Sequence[Attempt], efforts: Sequence[Effort]) -> TrustCheck:
+def independent_attacks_add_nothing(
+    attempts: Sequence[Attempt], efforts: Sequence[AttemptTotals]
+) -> TrustCheck:
     """Fires when transfer or labels alone break what all others left, where gradients had broken few.
 
     The share is of the images that they met, the first ones, so that it does not thin out with n. Where no

@@ -37,7 +37,7 @@ ENOUGH = 16
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Lines:
+class MarginLines:
     """A margin along straight lines between images that are classified differently.
 
     Attributes:
@@ -66,7 +66,7 @@ class Lines:
         return steps.topk(2, dim=1).values.sum(1) > STEEP * steps.sum(1)
 
 
-def lines(classify: Classify, x: Tensor, logits: Tensor) -> Lines:
+def lines(classify: Classify, x: Tensor, logits: Tensor) -> MarginLines:
     """The margins along lines from the first images to the next image of another class, POINTS passes each.
 
     Images with logits that are not finite have no line.
@@ -83,7 +83,7 @@ def lines(classify: Classify, x: Tensor, logits: Tensor) -> Lines:
         start, end = (finite[part] for part in _pairs(logits[finite].argmax(1)))
         if len(start) == 0:
             empty = x.new_zeros(0, POINTS + 2, dtype=torch.float64)
-            return Lines(empty, empty[:, :POINTS])
+            return MarginLines(empty, empty[:, :POINTS])
         own, other = logits[start].argmax(1), logits[end].argmax(1)
         way, slopes, margins = x[end] - x[start], [], [_margin(logits[start], other, own)]
         for place in range(POINTS):
@@ -92,7 +92,7 @@ def lines(classify: Classify, x: Tensor, logits: Tensor) -> Lines:
             margins.append(value.detach())
             slopes.append(_slope(value, point, way))
         margins.append(_margin(logits[end], other, own))
-    return Lines(torch.stack(margins, 1), torch.stack(slopes, 1))
+    return MarginLines(torch.stack(margins, 1), torch.stack(slopes, 1))
 
 
 def _margin(z: Tensor, one: Tensor, other: Tensor) -> Tensor:

@@ -16,9 +16,9 @@ from harden.data import Batch
 from harden.draws import Draws
 from harden.errors import HardenError
 from harden.evaluation.attempt import Attempt, MakeLoss
-from harden.evaluation.gradient_source import Steering
+from harden.evaluation.gradient_source import GradientSource
 from harden.evaluation.judge import answers, predicted
-from harden.evaluation.probability_outputs import Output
+from harden.evaluation.probability_outputs import OutputKind
 from harden.losses import Classify, CrossEntropy, LossFunction, Margin, margin
 from harden.threats import Threat
 
@@ -35,7 +35,7 @@ _log = logging.getLogger("harden")
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Subject:
+class ProbeInputs:
     """What is probed.
 
     Attributes:
@@ -48,7 +48,7 @@ class Subject:
             Square with as many queries as a PGD of so many steps is worth.
     """
 
-    steering: Steering
+    steering: GradientSource
     threat: Threat
     batch: Batch
     logits: Tensor
@@ -61,9 +61,9 @@ class Subject:
     @property
     def scores(self) -> Tensor:
         """The logits, or the logarithms of what the judge returns where that is probabilities: (N, K)."""
-        return self.logits.double().log() if self.steering.output is Output.PROBABILITIES else self.logits
+        return self.logits.double().log() if self.steering.output is OutputKind.PROBABILITIES else self.logits
 
-    def take(self, rows: Tensor) -> Subject:
+    def take(self, rows: Tensor) -> ProbeInputs:
         """The same with the images at these positions, int64 (M,)."""
         few = Batch(self.batch.x[rows], self.batch.y[rows], self.batch.index[rows])
         return replace(self, batch=few, logits=self.logits[rows], draws=self.draws.take(rows))
@@ -93,7 +93,7 @@ class Subject:
         return right | ~threat.contains(x_adv, x)
 
 
-def kept_at_huge_eps(subject: Subject) -> int:
+def kept_at_huge_eps(subject: ProbeInputs) -> int:
     """How many images withstand PGD-20 on the margin in a ball that holds the whole box.
 
     From a random point of the box, then from the image itself: 41 1/3 passes on an image that stands.
@@ -107,7 +107,7 @@ def kept_at_huge_eps(subject: Subject) -> int:
     return len(rows)
 
 
-def rise_with_eps(subject: Subject) -> int:
+def rise_with_eps(subject: ProbeInputs) -> int:
     """The largest number of images by which a larger eps leaves more standing than a smaller one.
 
     PGD-10 on the margin, one restart, at eps/2, eps and 2 eps, and no witness is handed on: 32 passes on an
@@ -119,7 +119,7 @@ def rise_with_eps(subject: Subject) -> int:
     return _rise(counts)
 
 
-def broken_at_zero(subject: Subject, rounding: float) -> int:
+def broken_at_zero(subject: ProbeInputs, rounding: float) -> int:
     """How many images an attack with eps 0 breaks, at 2 passes an image.
 
     Args:
@@ -133,7 +133,7 @@ def broken_at_zero(subject: Subject, rounding: float) -> int:
     return int((fell & ~ties(subject.logits, rounding)).sum())
 
 
-def broken_at_scale(subject: Subject) -> int:
+def broken_at_scale(subject: ProbeInputs) -> int:
     """How many images PGD-10 breaks that climbs the cross-entropy of logits of a usual scale: 10 2/3 passes.
 
     The logits are divided by the median of their absolute margin.
@@ -171,7 +171,7 @@ def _rise(counts: Sequence[int]) -> int:
     return max((later - min(counts[:place]) for place, later in enumerate(counts) if place), default=0)
 
 
-def _largest(subject: Subject) -> Fraction:
+def _largest(subject: ProbeInputs) -> Fraction:
     """The eps of a ball around any image that holds the whole box: the norm of the box's diagonal."""
     low, high = subject.threat.bounds
     unit = float(subject.threat.size(torch.ones_like(subject.batch.x[:1])))

@@ -16,13 +16,13 @@ from torch import Tensor
 from harden.data import Batch
 from harden.draws import Draws, mix
 from harden.errors import HardenError
-from harden.evaluation.gradient_source import Steering
+from harden.evaluation.gradient_source import GradientSource
 from harden.evaluation.judge import answers, predicted
 from harden.evaluation.probability_outputs import as_logits, scores_of
 from harden.evaluation.results.result import TrustCheck
 from harden.evaluation.trust.gradient_fidelity import lines, repeated
 from harden.evaluation.trust.probe_attacks import (
-    Subject,
+    ProbeInputs,
     broken_at_scale,
     broken_at_zero,
     kept_at_huge_eps,
@@ -51,7 +51,7 @@ _SEED = 0x70726F6265
 
 
 def probed(
-    steering: Steering, threat: Threat, batch: Batch, seed: int, *, climbs: bool = True
+    steering: GradientSource, threat: Threat, batch: Batch, seed: int, *, climbs: bool = True
 ) -> tuple[TrustCheck, ...]:
     """Probe the network and the attack on the first images of an evaluation's first batch.
 
@@ -71,20 +71,20 @@ def probed(
         batch: images (N, C, H, W) with labels that the judge knows; the first 128 are looked at, and of most
             probes those that the judge gets right.
         seed: of the random starts.
-        climbs: whether attempts climb the network; see `Subject`.
+        climbs: whether attempts climb the network; see `ProbeInputs`.
     """
     count = min(len(batch), PROBED)
     x = batch.x[:count].float().clamp(*threat.bounds)
     first = Batch(x, batch.y[:count], batch.index[:count])
-    network = _Asked(steering.model.logits, first)
-    judge = network if steering.judge == steering.model.logits else _Asked(steering.judge, first)
+    network = _BatchAnswers(steering.model.logits, first)
+    judge = network if steering.judge == steering.model.logits else _BatchAnswers(steering.judge, first)
     exact, near = rounding(steering.model)
     wavers = network.wavers(exact) | judge.wavers(exact)
     depends = network.depends(near) | judge.depends(near)
     rows = (predicted(judge.logits) == first.y).nonzero().flatten()
     right = Batch(first.x[rows], first.y[rows], first.index[rows])
     draws = Draws(mix(seed, _SEED), right.index)
-    subject = Subject(steering, threat, right, judge.logits[rows], draws, climbs)
+    subject = ProbeInputs(steering, threat, right, judge.logits[rows], draws, climbs)
     return (
         check(Probe.RANDOMISED, int(wavers.sum()), count),
         check(Probe.COMPOSITION, int(depends.sum()), count),
@@ -95,7 +95,7 @@ def probed(
     )
 
 
-def _of_logits(subject: Subject, first: Batch, own: Tensor, judged: Tensor) -> tuple[TrustCheck, ...]:
+def _of_logits(subject: ProbeInputs, first: Batch, own: Tensor, judged: Tensor) -> tuple[TrustCheck, ...]:
     """The probes of what attacks follow: the gradient along lines between images, the logits' values."""
     steering, x = subject.steering, first.x
     scores, deciding = scores_of(own, steering.output), scores_of(judged, steering.output)
@@ -111,7 +111,7 @@ def _of_logits(subject: Subject, first: Batch, own: Tensor, judged: Tensor) -> t
     )
 
 
-def _of_attacks(subject: Subject, near: float) -> tuple[TrustCheck, ...]:
+def _of_attacks(subject: ProbeInputs, near: float) -> tuple[TrustCheck, ...]:
     """The probes that attack; without images, or an eps, there is nothing that they could show."""
     n, classes = len(subject), subject.logits.shape[1]
     zero = check(Probe.ZERO, broken_at_zero(subject, near) if n else 0, n)
@@ -125,7 +125,7 @@ def _of_attacks(subject: Subject, near: float) -> tuple[TrustCheck, ...]:
 
 
 def rescaled(
-    steering: Steering, threat: Threat, batch: Batch, right: Tensor, left: Tensor, seed: int
+    steering: GradientSource, threat: Threat, batch: Batch, right: Tensor, left: Tensor, seed: int
 ) -> TrustCheck:
     """Try the attacks' result for the scale of logits: a cross-entropy of another scale must add nothing.
 
@@ -146,7 +146,7 @@ def rescaled(
         return check(Probe.SCALE, 0, n)
     few = Batch(batch.x[rows], batch.y[rows], batch.index[rows])
     logits = answers(steering.judge, few.x, few.y)
-    subject = Subject(steering, threat, few, logits, Draws(mix(seed, _SEED), few.index))
+    subject = ProbeInputs(steering, threat, few, logits, Draws(mix(seed, _SEED), few.index))
     return check(Probe.SCALE, _unless_few(broken_at_scale(subject)), n)
 
 
@@ -155,7 +155,7 @@ def _unless_few(count: int) -> int:
 
 
 @final
-class _Asked:
+class _BatchAnswers:
     """A classifier and what it says of a batch."""
 
     def __init__(self, classify: Classify, batch: Batch) -> None:
@@ -220,7 +220,7 @@ def saturated(logits: Tensor, y: Tensor) -> Tensor:
     return others - own < UNDERFLOW
 
 
-def _moved(subject: Subject) -> int:
+def _moved(subject: ProbeInputs) -> int:
     """How many images answer otherwise after a random move of every pixel by at most 2^-12.
 
     Of another class, or with logits that jump: a move by a sixteenth of that changes them by more than half

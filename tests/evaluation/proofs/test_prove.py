@@ -24,7 +24,15 @@ from harden.errors import InputError
 from harden.evaluation import Evaluation, Witnesses, evaluate, quick
 from harden.evaluation.proofs.proof_journal import ProofJournal
 from harden.evaluation.proofs.proof_report import ProofReport
-from harden.evaluation.proofs.prove import POINTS, REGIONS, VERDICTS, Proved, RadiusSearch, _Prover, prove
+from harden.evaluation.proofs.prove import (
+    POINTS,
+    REGIONS,
+    VERDICTS,
+    ProofResult,
+    RadiusSearch,
+    _Prover,
+    prove,
+)
 from harden.evaluation.proofs.runtime_agreement import Execution
 from harden.graph import read
 from harden.models import Classifier
@@ -69,11 +77,11 @@ def found(model: Classifier, data: Data) -> Evaluation:
 
 
 @pytest.fixture(scope="module")
-def proved(program: Program, data: Data, found: Evaluation) -> Proved:
+def proved(program: Program, data: Data, found: Evaluation) -> ProofResult:
     return prove([unchecked(program)], data, found, SEARCH)
 
 
-def test_every_image_has_one_verdict(proved: Proved) -> None:
+def test_every_image_has_one_verdict(proved: ProofResult) -> None:
     assert {*proved.verdicts} == {*VERDICTS}  # all three occur, or the test says little
     for verdict, certified, right in zip(
         proved.verdicts, proved.certified.tolist(), proved.found.robust_correct.tolist(), strict=True
@@ -82,7 +90,9 @@ def test_every_image_has_one_verdict(proved: Proved) -> None:
         assert (verdict == "falsified") == (not right)
 
 
-def test_a_radius_is_proved_and_the_next_one_is_not(proved: Proved, program: Program, data: Data) -> None:
+def test_a_radius_is_proved_and_the_next_one_is_not(
+    proved: ProofResult, program: Program, data: Data
+) -> None:
     x, y = data
     for level in range(1, proved.top + 1):
         threat = EPS.scaled(Fraction(level, proved.top))
@@ -94,7 +104,7 @@ def test_a_radius_is_proved_and_the_next_one_is_not(proved: Proved, program: Pro
         assert not bool(certify(program, x[below], y[below], threat, CROWN).certified.any())
 
 
-def test_radii_are_fractions_of_eps_and_the_curve_falls(proved: Proved) -> None:
+def test_radii_are_fractions_of_eps_and_the_curve_falls(proved: ProofResult) -> None:
     assert set(proved.radii) <= {Fraction(level, 192) for level in range(9)}
     shares = [share.count for _, share in proved.curve]
     assert shares == sorted(shares, reverse=True)
@@ -103,13 +113,13 @@ def test_radii_are_fractions_of_eps_and_the_curve_falls(proved: Proved) -> None:
     assert shares[0] > shares[-1]
 
 
-def test_what_is_wrong_as_it_is_has_no_radius(proved: Proved) -> None:
+def test_what_is_wrong_as_it_is_has_no_radius(proved: ProofResult) -> None:
     wrong = ~proved.found.clean_correct
     assert int(wrong.sum()) > 0
     assert proved.levels[wrong].tolist() == [0] * int(wrong.sum())
 
 
-def test_a_better_method_proves_no_less(proved: Proved, program: Program, data: Data) -> None:
+def test_a_better_method_proves_no_less(proved: ProofResult, program: Program, data: Data) -> None:
     climbed = prove(
         [unchecked(program)], data, proved.found, replace(SEARCH, method=Method(climb=Climb(steps=5)))
     )
@@ -120,15 +130,19 @@ def test_a_better_method_proves_no_less(proved: Proved, program: Program, data: 
     assert bool((intervals.levels <= proved.levels).all())
 
 
-def test_batches_change_nothing(proved: Proved, program: Program, data: Data) -> None:
+def test_batches_change_nothing(proved: ProofResult, program: Program, data: Data) -> None:
     other = prove(
-        [unchecked(program)], data, proved.found, RadiusSearch(replace(CROWN, batch=7), steps=3), batch_size=11
+        [unchecked(program)],
+        data,
+        proved.found,
+        RadiusSearch(replace(CROWN, batch=7), steps=3),
+        batch_size=11,
     )
     assert torch.equal(other.levels, proved.levels)
 
 
 def test_a_witness_within_a_proved_radius_is_a_fault_of_ours(
-    program: Program, data: Data, found: Evaluation, proved: Proved
+    program: Program, data: Data, found: Evaluation, proved: ProofResult
 ) -> None:
     at = int(proved.levels.argmax())
     forged = found.witnesses
@@ -201,7 +215,7 @@ class Stop(Exception):
 
 
 def test_an_interrupted_search_goes_on_to_the_same_end(
-    program: Program, data: Data, found: Evaluation, proved: Proved, tmp_path: Path
+    program: Program, data: Data, found: Evaluation, proved: ProofResult, tmp_path: Path
 ) -> None:
     path, parts = tmp_path / "proofs.jsonl", []
 
@@ -322,7 +336,7 @@ def test_a_journal_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
 
 
 def test_given_levels_are_tried_one_after_the_other(
-    program: Program, data: Data, found: Evaluation, proved: Proved
+    program: Program, data: Data, found: Evaluation, proved: ProofResult
 ) -> None:
     rising = prove([unchecked(program)], data, found, replace(SEARCH, levels=(2, 4)))
     least = proved.levels.clamp(max=4)
@@ -354,7 +368,7 @@ def test_other_data_are_refused(program: Program, data: Data, found: Evaluation)
         prove([unchecked(program)], (data[0], data[1].flip(0)), found, SEARCH)
 
 
-def test_the_report_holds_all_of_it(proved: Proved) -> None:
+def test_the_report_holds_all_of_it(proved: ProofResult) -> None:
     report = ProofReport.of(proved, "ab" * 32, 7)
     said = json.loads(report.model_dump_json())
     assert ProofReport.model_validate(said) == report

@@ -11,7 +11,7 @@ from harden.attacks import PGD
 from harden.data import Splits
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.evaluation import Attempt, Standing, TrustCheck, accuracy_curve, evaluate, pgd_suite
+from harden.evaluation import Attempt, EvaluationProgress, TrustCheck, accuracy_curve, evaluate, pgd_suite
 from harden.evaluation.robust_accuracy import unchecked
 from harden.evaluation.sweeps.accuracy_curve import FACTORS
 from harden.evaluation.trust.probe_texts import Probe
@@ -89,7 +89,7 @@ def test_the_curve_passes_through_what_an_evaluation_found(line: Classifier) -> 
 def test_the_curve_tells_how_far_it_is(line: Classifier) -> None:
     x, y = grey(0.4, 0.45, 0.55, 0.6, 0.9), torch.tensor([0, 0, 1, 1, 1])
     found = evaluate(line, (x, y), THREAT, [Attempt("pgd", PGD())])
-    told: list[Standing] = []
+    told: list[EvaluationProgress] = []
     curve = accuracy_curve(line, (x, y), found, ATTEMPT, batch_size=4, on_batch=told.append)
     assert [(at.done, at.total) for at in told] == [(4, 5), (5, 5)]
     assert told[-1].robust == curve.found.robust.value

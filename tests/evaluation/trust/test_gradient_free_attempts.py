@@ -15,7 +15,7 @@ from harden.draws import Draws
 from harden.evaluation import Attempt, Evaluation, TrustCheck, evaluate, standard
 from harden.evaluation.transfer.distilled_student import Student
 from harden.evaluation.transfer.inner_network import PartInside
-from harden.evaluation.transfer.surrogate import Scene
+from harden.evaluation.transfer.surrogate import SurrogateContext
 from harden.evaluation.trust.gradient_free_attempts import gradients_fail, independent
 from harden.losses import Margin
 from harden.models import Classifier
@@ -199,9 +199,9 @@ def test_gradients_fail_where_scores_alone_break_what_they_left() -> None:
     assert not gradients_fail((white, later), torch.tensor([0, 0, 0, 0, 0, 0, 1, -1]), right)
 
 
-def scene(model: Classifier, x: Tensor, threat: Threat = THREAT) -> Scene:
+def scene(model: Classifier, x: Tensor, threat: Threat = THREAT) -> SurrogateContext:
     ids = torch.arange(len(x))
-    return Scene(model, model.logits, Batch(x, torch.zeros_like(ids), ids), threat, Draws(3, ids))
+    return SurrogateContext(model, model.logits, Batch(x, torch.zeros_like(ids), ids), threat, Draws(3, ids))
 
 
 def test_a_student_learns_what_the_judge_answers_in_the_ball(base: Classifier, digits: Splits) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from harden.data import Batch, Splits
 from harden.draws import Draws
 from harden.evaluation import Attempt, TrustCheck, evaluate, pgd_suite
-from harden.evaluation.gradient_source import Steering
+from harden.evaluation.gradient_source import GradientSource
 from harden.evaluation.robust_accuracy import unchecked
 from harden.evaluation.trust.probe_attacks import ScaledCrossEntropy, _rise, ties
 from harden.evaluation.trust.probes import PASSES, PROBED, probed, rescaled, rounding, saturated
@@ -53,7 +53,7 @@ def probe(
     model: Classifier, batch: Batch, threat: Threat = THREAT, seed: int = 0, judge: LossFunction | None = None
 ) -> dict[str, TrustCheck]:
     with frozen(model):
-        checks = probed(Steering(model, judge or model.logits), threat, batch, seed)
+        checks = probed(GradientSource(model, judge or model.logits), threat, batch, seed)
     assert {check.name for check in checks} == NAMES
     return {check.name: check for check in checks}
 
@@ -93,7 +93,9 @@ def test_an_evaluation_has_the_probes_of_its_first_batch(plain: Classifier, digi
     by = found.broken_by[:20]
     right = plain.logits(first.x).argmax(1) == first.y
     with frozen(plain), counting(PassMeter()) as scale:
-        check = rescaled(Steering(plain, plain.logits), THREAT, first, right, (by < 0) | (by >= given), 3)
+        check = rescaled(
+            GradientSource(plain, plain.logits), THREAT, first, right, (by < 0) | (by >= given), 3
+        )
     assert found.checks[-1] == check
     more += scale.passes
     assert found.passes == pytest.approx(without.passes + alone.passes + more) == around.passes
