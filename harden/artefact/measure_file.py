@@ -24,7 +24,7 @@ from harden.data import Source
 from harden.data.dataset_digest import digest
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, accuracy_curve, evaluate, standard
-from harden.evaluation.proofs.prove import ProofResult, RadiusSearch, prove
+from harden.evaluation.proofs.prove import EvaluatedImages, ProofResult, RadiusSearch, prove
 from harden.evaluation.sweeps.accuracy_curve import AccuracyCurve
 from harden.evaluation.time_limit import TimeLimit
 from harden.losses import Classify, Margin
@@ -159,8 +159,7 @@ def _proved(
         return None
     proved = prove(
         executed,
-        source,
-        found,
+        EvaluatedImages(source, found),
         claim.search,
         on_proof=lambda at: report(Phase("prove", at.done, at.total)),
     )

@@ -23,7 +23,7 @@ from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Examples, Splits, from_loader
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, EvaluationProgress, Phase, TrustCheck, evaluate
-from harden.evaluation.proofs.prove import RadiusSearch, prove
+from harden.evaluation.proofs.prove import EvaluatedImages, RadiusSearch, prove
 from harden.graph import Graph
 from harden.models import Classifier
 from harden.models.wrapping_checks import check_normalisation
@@ -275,7 +275,7 @@ class Gauge:
         """Which images are proved, without a climb: what is proved must not depend on the time there is."""
         search = RadiusSearch(Method(climb=None), steps=0)
         source = from_loader(images, self.way.batch_size)
-        proved = prove(self.bare.executions(), source, found, search, arrange=self.bare.arrangement)
+        proved = prove(self.bare.executions(), EvaluatedImages(source, found, self.bare.arrangement), search)
         if proved.disagreement is not None:
             raise InputError(
                 f"{self.path}, of which nothing is proved ({proved.disagreement})",

@@ -1,4 +1,4 @@
-"""Measures a classifier: clean accuracy, and robust accuracy as the worst case over attacks."""
+"""Measurement of clean accuracy, and of robust accuracy as the worst case over attacks."""
 
 from harden.evaluation.attempt import Attempt
 from harden.evaluation.natural.calibration_error import Calibration, Reliability, adaptive_ece, confidences

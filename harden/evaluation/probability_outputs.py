@@ -1,4 +1,4 @@
-"""What a network returns in place of logits, and how a loss gets logits of it all the same."""
+"""Networks that return probabilities or their logarithms, and the conversion to logits for losses."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from harden.errors import InputError
 from harden.losses import Classify
 
 ENOUGH = 8
-"""So many images are needed to tell a sigmoid's output from a small logit."""
+"""Number of images that distinguishes the output of a sigmoid from a small logit."""
 
 
 @final
 class OutputKind(Enum):
-    """What a classifier's rows are."""
+    """The kind of a classifier's outputs."""
 
     LOGITS = "logits"
     PROBABILITIES = "probabilities"
@@ -25,7 +25,7 @@ class OutputKind(Enum):
 
 
 def output_of(answer: Tensor) -> OutputKind:
-    """Tell logits (N, K) from probabilities and their logarithms, by what holds for all rows.
+    """Classify outputs (N, K) as logits, probabilities or their logarithms, by all rows.
 
     Raises:
         InputError: a single output in [0, 1], as a sigmoid gives it, that was read as a logit: every image
@@ -45,10 +45,10 @@ def output_of(answer: Tensor) -> OutputKind:
 
 
 def as_logits(classify: Classify, output: OutputKind) -> Classify:
-    """A classifier's logits: log p where it returns probabilities p, which is what a softmax is undone by.
+    """A classifier's logits: log p where it returns probabilities p, which inverts the softmax.
 
-    The least positive float32 stands in for a probability of 0. Its gradient is lost, as it is in the
-    softmax: a trust check finds networks for which that matters.
+    The least positive float32 replaces a probability of 0. Its gradient is lost, as it is in the softmax: a
+    trust check finds networks for which that matters.
     """
     if output is not OutputKind.PROBABILITIES:
         return classify
@@ -60,7 +60,7 @@ def as_logits(classify: Classify, output: OutputKind) -> Classify:
 
 
 def scores_of(answer: Tensor, output: OutputKind) -> Tensor:
-    """What a classifier returned, (N, K), as logits."""
+    """Outputs of a classifier (N, K) as logits."""
     if output is not OutputKind.PROBABILITIES:
         return answer
     return answer.clamp_min(torch.finfo(torch.float32).tiny).log()

@@ -14,7 +14,9 @@ from harden.data import Splits, from_loader
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, EvaluationProgress, pgd_suite
-from harden.evaluation.robust_accuracy import unchecked as evaluate  # closing checks have tests of their own
+from harden.evaluation.robust_accuracy import (
+    evaluate_unchecked as evaluate,  # closing checks have tests of their own
+)
 from harden.losses import CrossEntropy, LossFunction, Margin, Steered
 from harden.models import Classifier, PassMeter, counting
 from harden.threats import L1, L2, Linf, Threat

@@ -28,7 +28,7 @@ from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, evaluate
 from harden.evaluation.proofs.proof_journal import ProofJournal
 from harden.evaluation.proofs.proof_report import ProofReport
-from harden.evaluation.proofs.prove import ProofResult, RadiusSearch, prove
+from harden.evaluation.proofs.prove import EvaluatedImages, ProofResult, RadiusSearch, prove
 from harden.models import Classifier
 from harden.models.devices import check_device
 from harden.system.folder_lock import held_folder
@@ -87,10 +87,8 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
         found = _attacked(file, model, images, (threat, attempts), plan, watch)
         proved = prove(
             executed,
-            images,
-            found,
+            EvaluatedImages(images, found, file.arrangement),
             plan.search(time.monotonic() - began),
-            arrange=file.arrangement,
             device=device,
             journal=_journal(plan, sha256, images, threat),
             on_proof=lambda at: watch.phase(Phase("prove", at.done, at.total)),

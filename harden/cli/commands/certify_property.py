@@ -216,10 +216,7 @@ class _Attacks:
 
     def first(self, until: float) -> Counterexample | None:
         """What PGD finds."""
-        subject, seed = self.subject, self._seed
-        return counterexample(
-            subject.network, subject.runtime, subject.size, subject.given, seed=seed, until=until
-        )
+        return counterexample(self.subject, seed=self._seed, until=until)
 
     def near(self, clause: int, point: Tensor) -> bool:
         """Replay a point that branching gives, and attack its clause for as long as branching took since."""

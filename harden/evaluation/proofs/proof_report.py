@@ -1,4 +1,4 @@
-"""What was proved as JSON, with a schema: what `harden certify --json` writes."""
+"""JSON report of proofs, with its schema: the output of `harden certify --json`."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ class RuntimeSection(ReportSection):
 
 @final
 class ProofReport(ReportSection):
-    """Per image and in sum what is proved, what is broken and what is unknown.
+    """Verdicts per image and in total: certified, falsified or unknown.
 
-    `certified` is a lower bound of robust accuracy by proof, `robust` the upper bound that attacks give; null
-    where a trust check fired: then `reasons` has a line for each, and `next` the command to run. `verdicts`
+    `certified` is a lower bound of robust accuracy by proof, `robust` the upper bound by attack; null where a
+    trust check fired: then `reasons` has a line for each, and `next` the command to run. `verdicts`
     and `radii` are lists of n, in the order of the data; a radius is a fraction of the pixels' unit at
     which the image is proved, at most the threat's eps, "0" where none is.
 
-    With a limit of time, `complete` is true if every image was attacked and every search ended by itself.
+    With a time limit, `complete` is true if every image was attacked and every search ended by itself.
     `not_attacked` images are in no number, n included; `not_tried` are in n, and their search at eps was not
-    begun; `stopped` are those that the clock ended it for; `left` is the sum of the three. `unsettled` images
-    have been given a radius that more time might enlarge.
-    `disagreement` says where the runtime left the bounds of its own graph; then nothing is proved.
+    begun; `stopped` are those whose search the time limit ended; `left` is the sum of the three. `unsettled`
+    images have a radius that more time might increase.
+    `disagreement` is where the runtime left the bounds of its own graph; then nothing is proved.
     """
 
     n: int
@@ -93,13 +93,13 @@ class ProofReport(ReportSection):
 
     @classmethod
     def of(cls, proved: ProofResult, sha256: str, seed: int, next_command: str | None = None) -> Self:
-        """Proofs as a report.
+        """The report of a result.
 
         Args:
-            proved: what was proved and broken.
+            proved: the result.
             sha256: of the file.
             seed: of the attacks' random starts.
-            next_command: what to run next, where a trust check fired.
+            next_command: the command to run next, where a trust check fired.
         """
         found, search = proved.found, proved.search
         trusted, verdicts = found.status == "ok", proved.verdicts

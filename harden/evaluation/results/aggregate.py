@@ -1,4 +1,4 @@
-"""Adds up an evaluation batch by batch, in memory that hardly grows: 16 bytes an image."""
+"""Running totals of an evaluation over its batches, in 16 bytes of memory per image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harden.evaluation.probability_outputs import OutputKind
 from harden.evaluation.results.partial_result import AttemptTotals, BatchOutcome, TrustCounts
 from harden.evaluation.results.result import AttemptRecord, Evaluation, TrustCheck
 from harden.evaluation.results.spooled_columns import SpooledColumn, SpooledWitnesses
-from harden.evaluation.trust.attempt_comparison import compared, independent_attacks_add_nothing
+from harden.evaluation.trust.attempt_comparison import comparison_checks, independent_attacks_add_nothing
 from harden.evaluation.trust.checks import ball_and_box, gradients_are_finite, gradients_exist
 from harden.statistics import Proportion
 from harden.threats import Threat
@@ -24,19 +24,19 @@ _VERDICTS: Final = ("labels", "predictions", "broken_by", "broken_at")
 @final
 @dataclass(slots=True)
 class EvaluationTotals:
-    """Everything found so far, batch by batch.
+    """Totals of an evaluation so far.
 
     Attributes:
-        closed: whether a single step and noise closed the attempts, and the checks on that are made.
+        closed: whether the closing attempts were made, and are compared with the others.
         n: examples.
-        standing: how many of them are answered right and not broken.
+        unbroken: the number of them that are classified correctly and not broken.
         passes: spent on them.
         seconds: likewise.
     """
 
     closed: bool = True
     n: int = 0
-    standing: int = 0
+    unbroken: int = 0
     passes: float = 0.0
     seconds: float = 0.0
     _verdicts: dict[str, SpooledColumn] = field(
@@ -52,7 +52,7 @@ class EvaluationTotals:
         self.n, self.passes = self.n + len(outcome.labels), self.passes + outcome.passes
         self.seconds += outcome.seconds
         right = outcome.predictions == outcome.labels
-        self.standing += int((right & (outcome.broken_by < 0)).sum())
+        self.unbroken += int((right & (outcome.broken_by < 0)).sum())
         for name, column in self._verdicts.items():
             column.add(getattr(outcome, name))
         self._witnesses.add(outcome.found)
@@ -65,7 +65,7 @@ class EvaluationTotals:
     def result(
         self, threat: Threat, attempts: Sequence[Attempt], output: OutputKind, left: int
     ) -> Evaluation:
-        """Sum up."""
+        """The evaluation of all batches added so far; `left` examples were not evaluated."""
         labels, predictions, by, at = (self._verdicts[name].tensor() for name in _VERDICTS)
         right, signs, efforts = int((predictions == labels).sum()), self._signs, self._efforts
         return Evaluation(
@@ -78,7 +78,7 @@ class EvaluationTotals:
                 ball_and_box(signs.outside),
                 gradients_exist(signs.zero_gradients, right),
                 gradients_are_finite(signs.not_finite, signs.gradients),
-                *(compared(attempts, by) if self.closed else ()),
+                *(comparison_checks(attempts, by) if self.closed else ()),
                 *((independent_attacks_add_nothing(attempts, efforts),) if self.closed else ()),
                 *self._checks,
             ),
@@ -95,7 +95,7 @@ class EvaluationTotals:
 def records(
     attempts: Sequence[Attempt], efforts: Sequence[AttemptTotals], right: int, n: int
 ) -> tuple[AttemptRecord, ...]:
-    """What each attempt did, of n examples of which so many were right before the first."""
+    """A record of each attempt, on n examples of which `right` were unbroken before the first."""
     found = []
     for attempt, effort in zip(attempts, efforts, strict=True):
         right -= effort.broken

@@ -1,4 +1,4 @@
-"""Keeps each finished batch of an evaluation, so that an interrupted one can go on to the same result."""
+"""Journal of an evaluation: its finished batches on disk, from which it is resumed to the same result."""
 
 from __future__ import annotations
 
@@ -39,11 +39,10 @@ _BATCH = "batch-{:06d}.safetensors"
 
 @final
 class EvaluationJournal:
-    """A folder with a file for each finished batch, and one that says of which evaluation they are.
+    """A folder with a file for each finished batch, and one that identifies the evaluation.
 
-    Files are there whole or not at all, also after a power cut. Witnesses are stored without their clean
-    images, which the data give again; a batch whose images or labels are others than the stored ones is
-    refused.
+    Files are written whole or not at all, also after a power cut. Witnesses are stored without their clean
+    images, which the data contain; a batch whose images or labels differ from the stored ones is refused.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,15 +50,15 @@ class EvaluationJournal:
 
     @classmethod
     def opened(cls, folder: Path, plan: Mapping[str, JSON], model: Classifier) -> EvaluationJournal:
-        """Open the journal of an evaluation, or begin it.
+        """Open the journal of an evaluation, or create it.
 
         Args:
             folder: empty, missing, or of an evaluation with the same plan and weights.
-            plan: what the result depends on: threat, attempts, seed; to them comes the code that attacks.
-            model: whose weights are held against those that it was begun with.
+            plan: the inputs of the result: threat, attempts, seed; a digest of the code is added.
+            model: whose weights are compared with those at the start.
 
         Raises:
-            InputError: the folder holds something else, or the plan of another evaluation.
+            InputError: the folder contains something else, or the journal of another evaluation.
         """
         code = code_digest(ATTACKS)
         own = as_facts({**plan, "weights": digest_of(tensors_of(model)), "code": code})
@@ -80,9 +79,9 @@ class EvaluationJournal:
         return cls(folder)
 
     def read(self, number: int, batch: Batch) -> BatchOutcome | None:
-        """What was found in a batch, or in the first images of it, or None where it was not finished.
+        """The outcome of a batch, or of its first images; None where it was not finished.
 
-        An evaluation with a limit of time keeps parts of batches.
+        An evaluation with a time limit keeps parts of batches.
 
         Raises:
             InputError: the file is damaged, or of other images or labels.
@@ -131,7 +130,7 @@ class EvaluationJournal:
         )
 
     def write(self, number: int, batch: Batch, outcome: BatchOutcome, bounds: tuple[float, float]) -> None:
-        """Keep what was found in a batch, whose pixels lie in these bounds."""
+        """Store the outcome of a batch, whose pixels lie in these bounds."""
         columns = {
             name: torch.cat([getattr(one, name) for one in outcome.found])
             for name in ("index", "prediction", "witness")

@@ -1,4 +1,4 @@
-"""An evaluation as JSON, with a schema: what `harden evaluate --json` writes."""
+"""JSON report of an evaluation, with its schema: the output of `harden evaluate --json`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ThreatSection(ReportSection):
 
 
 class AttemptSection(ReportSection):
-    """What one attempt did: how many examples it met and broke, and what stands after it."""
+    """One attempt: the number of examples it was made on and broke, and robust accuracy after it."""
 
     attempted: int
     broken: int
@@ -43,7 +43,7 @@ class ClassAccuracy(ReportSection):
 
 
 class WorstClass(ClassAccuracy):
-    """The class of lowest robust accuracy, chosen by looking."""
+    """The class of lowest robust accuracy, chosen on the same images."""
 
     label: int
     name: str
@@ -60,9 +60,9 @@ class CheckSection(ReportSection):
 
 
 class ExampleSection(ReportSection):
-    """Lists of n, in the order of the data: which attempt broke each, and in which of its steps or queries.
+    """Lists of n, in the order of the data: the attempt that broke each, and in which step or query.
 
-    `broken_by` is null where none did, `broken_at` 0 there and where an attack does not tell.
+    `broken_by` is null where none did, `broken_at` 0 there and where an attack does not report it.
     """
 
     clean_correct: list[bool]
@@ -71,7 +71,7 @@ class ExampleSection(ReportSection):
 
 
 class CurvePoint(ReportSection):
-    """Robust accuracy, at most, at one eps of several that were asked for; why it is not trusted."""
+    """Robust accuracy, an upper bound, at one of several eps, with the reasons where it is unreliable."""
 
     eps: str
     status: Literal["ok", "unreliable"]
@@ -81,16 +81,16 @@ class CurvePoint(ReportSection):
 
 @final
 class EvaluationReport(ReportSection):
-    """All that an evaluation found. Without trust (`status`) there is no headline: `robust` is null.
+    """Result of an evaluation. If it is unreliable (`status`) there is no headline: `robust` is null.
 
     `reasons` has a line for each trust check that fired, `next` the command to run then. Of several eps the
     numbers are those of the largest, each has a point of `curve`, and `status` and `reasons` are of them all.
-    `warnings` says where clean accuracy can't be told from guessing: `robust` then says nothing of the model.
+    `warnings` reports clean accuracy that is not above chance: `robust` then says nothing about the model.
 
-    `unanswered` counts images with a logit that is NaN or infinite, each of which is classified wrong.
+    `unanswered` counts images with a logit that is NaN or infinite, each of which counts as misclassified.
 
-    `evidence` says what attacks went by: A the gradients of what decides, B another network's and scores,
-    C scores alone.
+    `evidence` is the evidence level: A the attacks used gradients of the model that decides, B those of
+    another network and scores, C scores alone.
     """
 
     status: Literal["ok", "unreliable"]
@@ -125,11 +125,11 @@ class EvaluationReport(ReportSection):
         """An evaluation as a report.
 
         Args:
-            found: what was found.
-            by: what decided, in words.
+            found: the evaluation.
+            by: name of the judge.
             classes: their names, by label.
             seed: of the random starts.
-            more: the fields that go beyond attacks, as JSON.
+            more: fields other than those of attacks, as JSON.
         """
         points = more.get("curve", ())
         unsure = [f"eps {point['eps']}: {each}" for point in points for each in point["reasons"]]

@@ -1,4 +1,4 @@
-"""What a surrogate is: a network to transfer from, made for the images that are attacked."""
+"""Surrogates: networks to transfer from, made for the images that are attacked."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from harden.threats import Threat
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class SurrogateContext:
-    """What a surrogate is made from.
+    """Inputs from which a surrogate is made.
 
     Attributes:
         model: the network.
-        judge: what decides, images (N, C, H, W) to logits (N, K).
+        judge: decides, images (N, C, H, W) to logits (N, K).
         batch: the images that are attacked.
         threat: the threat model.
         draws: of the images.

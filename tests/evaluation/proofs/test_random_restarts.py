@@ -52,7 +52,10 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> itertools.count[int]:
 
 def test_what_one_ascent_misses_many_find(ticking: itertools.count[int]) -> None:
     given = asked(1.2)
-    assert counterexample(network, runtime, (SIZE,), given, rounds=(PGD(steps=20),)) is None
+    assert (
+        counterexample(FalsificationProblem(network, runtime, (SIZE,), given), rounds=(PGD(steps=20),))
+        is None
+    )
     found = restarts(1.2).run(1e6)
     assert found is not None
     assert found.y[0] >= 1.2

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from harden.evaluation import Evaluation, EvaluationProgress, evaluate, pgd_suite
 from harden.evaluation.results import spooled_columns
 from harden.evaluation.results.partial_result import BatchWitnesses
-from harden.evaluation.results.spooled_columns import SpooledColumn, SpooledWitnesses, joined
+from harden.evaluation.results.spooled_columns import SpooledColumn, SpooledWitnesses, join_witnesses
 from harden.models import Classifier
 from harden.threats import Linf
 
@@ -51,7 +51,7 @@ def test_witnesses_are_those_of_all_batches_by_position(
     kept = SpooledWitnesses()
     for batch in given:
         kept.add(batch)
-    whole = joined([one for batch in given for one in batch])
+    whole = join_witnesses([one for batch in given for one in batch])
     for name in ("index", "label", "prediction", "original", "witness"):
         assert torch.equal(getattr(kept.witnesses(), name), getattr(whole, name)), name
         assert getattr(kept.witnesses(), name).dtype == getattr(whole, name).dtype
