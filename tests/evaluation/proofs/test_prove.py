@@ -178,7 +178,7 @@ def test_a_proof_that_time_did_not_suffice_to_compare_is_none(
 ) -> None:
     """A runtime that takes a minute for each call: the first regions are compared, and no more are."""
     clock = SimpleNamespace(now=0.0)
-    for module in ("evaluation.proofs.prove", "bounds.certify"):
+    for module in ("evaluation.proofs.prove", "bounds.certification"):
         monkeypatch.setattr(f"harden.{module}.time", SimpleNamespace(monotonic=lambda: clock.now))
     session = Session(trace(fitted_classifier(), (1, 8, 8)).SerializeToString())
 
