@@ -16,9 +16,9 @@ from harden.data.splits.test_sample import evaluated_images
 from harden.deployed.evidence_level import blind
 from harden.deployed.onnx_classifier import NORMALISED, Bare, Numbers
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, Standing, TrustCheck, evaluate
+from harden.evaluation import Attempt, Evaluation, EvaluationProgress, TrustCheck, evaluate
 from harden.evaluation.named_suites import RESTARTS, STEPS, suite_named
-from harden.evaluation.proofs.prove import RadiusSearch, prove
+from harden.evaluation.proofs.prove import EvaluatedImages, RadiusSearch, prove
 from harden.graph import Graph
 from harden.models import Classifier
 from harden.regression.baseline_records import Check, DataSetting, Setting
@@ -34,7 +34,7 @@ from harden.threats import Threat, from_name
 
 USUAL_BATCH = 256
 
-OnBatch = Callable[[Standing], None]
+OnBatch = Callable[[EvaluationProgress], None]
 
 
 @final
@@ -222,7 +222,7 @@ class Gauge:
         """Which images are proved, without a climb: what is proved must not depend on the time there is."""
         search = RadiusSearch(Method(climb=None), steps=0)
         source = from_loader(images, self.way.batch_size)
-        proved = prove(self.bare.executions(), source, found, search, arrange=self.bare.arrangement)
+        proved = prove(self.bare.executions(), EvaluatedImages(source, found, self.bare.arrangement), search)
         if proved.disagreement is not None:
             raise InputError(
                 f"{self.path}, of which nothing is proved ({proved.disagreement})",

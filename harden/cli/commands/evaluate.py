@@ -15,7 +15,7 @@ from harden.artefact.measured_prefix import finished_part
 from harden.artefact.parity.parity_gate import check_parity
 from harden.artefact.parity.parity_gated_export import first_images, judge_of
 from harden.artefact.runtime.session import Session
-from harden.certificate.unreliable_reasons import Step
+from harden.certificate.unreliable_reasons import NextCommand
 from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.options.command_clock import finished, minutes_left, within
@@ -33,7 +33,7 @@ from harden.evaluation import Attempt, Evaluation, Phase, robustness_curve
 from harden.evaluation import evaluate as measure
 from harden.evaluation.named_suites import DEFAULT, suite_named
 from harden.evaluation.natural.extra_measures import ExtraMeasures, MeasuredModel, as_decided, measured
-from harden.evaluation.results.evaluation_report import Report, curve_points
+from harden.evaluation.results.evaluation_report import EvaluationReport, curve_points
 from harden.losses import Classify
 from harden.models import Classifier, FastCopy
 from harden.models.devices import check_device
@@ -143,14 +143,14 @@ def evaluate(
     step = _say_why(spec, data, plan, extra, curve)
     show(more, splits.test.classes)
     told = {"evidence": access.level, **_as_whole(curve, step), **more.as_json()}
-    report = Report.of(found, access.by, splits.test.classes, plan.seed, **told)
+    report = EvaluationReport.of(found, access.by, splits.test.classes, plan.seed, **told)
     write_json(json_file, report.model_dump(mode="json", exclude_unset=True))
     return exit_code(report.status)
 
 
 def _say_why(
     spec: ModelSpec, data: str, plan: Plan, extra: ExtraMeasures, curve: tuple[Evaluation, ...]
-) -> Step | None:
+) -> NextCommand | None:
     """Print the reasons of each eps, and give what to run next."""
     words = evaluate_words(spec.words(), data, plan.norm, plan.eps)
     words += [*plan.words(), *extra.words()]
@@ -162,7 +162,7 @@ def _say_why(
     return step
 
 
-def _as_whole(curve: tuple[Evaluation, ...], step: Step | None) -> dict[str, Any]:
+def _as_whole(curve: tuple[Evaluation, ...], step: NextCommand | None) -> dict[str, Any]:
     """What the JSON says of all eps together: without trust in one of them there is no headline."""
     whole: dict[str, Any] = {"next": None if step is None else step.command}
     if len(curve) > 1:

@@ -18,7 +18,7 @@ from harden.data.splits.test_sample import evaluated_images
 from harden.errors import InputError
 from harden.evaluation.named_suites import chosen, suite_of
 from harden.evaluation.proofs.methods import search_named
-from harden.evaluation.time_limit import Pace
+from harden.evaluation.time_limit import TimeLimit
 from harden.hardening.output_folder import check_apart, check_replaceable
 from harden.threats import Threat, from_name
 from harden.training.checkpointing.weights_file import save_weights
@@ -40,7 +40,7 @@ def export(options: ExportOptions) -> int:
             "leave --bfloat16 out",
         )
     check_spec(spec)
-    Pace(options.evaluate_minutes)  # refused before anything is loaded
+    TimeLimit(options.evaluate_minutes)  # refused before anything is loaded
     suite = chosen(options.attacks, options.steps, options.restarts)
     attempts = suite_of(suite.attacks, suite.steps, suite.restarts)
     threat = _threat(options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harden.certificate.unreliable_reasons import Step
+from harden.certificate.unreliable_reasons import NextCommand
 from harden.cli.loading.model_spec import numbers
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.output.console import Watch, print_warning
@@ -47,7 +47,7 @@ def measure_visibly(gauge: Gauge, ask: Ask, minutes: float | None = None) -> tup
 
 def next_step(
     gauge: Gauge, data: str, ask: Ask, command: Sequence[str], more: Sequence[str] = ()
-) -> Step | None:
+) -> NextCommand | None:
     """Give the command to run after the last measurement; None where no trust check fired.
 
     Args:
