@@ -27,7 +27,7 @@ from harden.graph import Graph, GraphNetwork, UnreadableError, read
 from harden.graph.foreign_classifier import classifying, of_size
 from harden.graph.operations import QuantizeLinear
 from harden.models import Classifier
-from harden.models.input_layout import Arranged, Arrangement, Opaque
+from harden.models.input_layout import GradientFreeNetwork, InputAdapter, InputArrangement
 from harden.models.logits_of_output import binary
 from harden.models.wrapping_checks import check_normalisation
 
@@ -100,7 +100,7 @@ class Bare:
     path: Path
     content: bytes
     session: Session
-    arrangement: Arrangement
+    arrangement: InputArrangement
     mean: Numbers = None
     std: Numbers = None
 
@@ -123,7 +123,7 @@ class Bare:
         content = read_model(path)
         shape = splits.test.image_shape
         session = Session(content, exported=False, image_shape=shape, name=str(path))
-        arrangement = Arrangement.between(splits.test.image_shape, session.image_shape)
+        arrangement = InputArrangement.between(splits.test.image_shape, session.image_shape)
         if arrangement is None:
             raise InputError(
                 f"{path} for images {session.image_shape}",
@@ -176,7 +176,7 @@ class Bare:
             graph = classifying(read(of_size(self.content, shape) if any_size else self.content))
         except UnreadableError as error:
             raise UnreadableError(f"{self.path}: {error.seen}", _A_RULE, _BLACK_BOX) from error
-        model = Classifier(Arranged(GraphNetwork(graph), self.arrangement), self.mean, self.std)
+        model = Classifier(InputAdapter(GraphNetwork(graph), self.arrangement), self.mean, self.std)
         self._check(graph, model, source)
         return graph, model
 
@@ -196,7 +196,7 @@ class Bare:
 
     def opaque(self) -> Classifier:
         """The runtime as a classifier without gradients."""
-        return Classifier(Opaque(self.judge))
+        return Classifier(GradientFreeNetwork(self.judge))
 
     def _check(self, graph: Graph, model: Classifier, source: Source) -> None:
         """Refuse gradients of one network with verdicts of another: the number would flatter."""

@@ -30,7 +30,7 @@ from harden.evaluation.trust.gradient_free_attempts import gradients_fail, misle
 from harden.evaluation.trust.probes import probed, rescaled
 from harden.evaluation.trust.sanity_attacks import closing
 from harden.models import Classifier, PassMeter, counting
-from harden.models.input_layout import Opaque
+from harden.models.input_layout import GradientFreeNetwork
 from harden.pixels import check_pixels
 from harden.threats import Threat
 
@@ -85,7 +85,7 @@ class BatchSearch:
         self._closing: tuple[Attempt, ...] | None = None if closed else ()
         self._probes: tuple[TrustCheck, ...] | None = None
         # What was wrapped to be asked for scores alone is not held against having no gradient.
-        self._climbs = not isinstance(steering.model.network, Opaque)
+        self._climbs = not isinstance(steering.model.network, GradientFreeNetwork)
 
     @property
     def device(self) -> torch.device:

@@ -12,7 +12,7 @@ from harden.data import Batch
 from harden.evaluation.attempt import Attempt
 from harden.evaluation.probability_outputs import Output, as_logits, output_of
 from harden.losses import Classify, LossFunction, steered
-from harden.models import Classifier, Prepared, prepare
+from harden.models import Classifier, PreparedNetwork, prepare
 
 _EXAMPLES = 4
 
@@ -33,7 +33,7 @@ class Steering:
     def __init__(self, model: Classifier, judge: Classify) -> None:
         self.model, self.judge = model, judge
         self.output, self.classes = Output.LOGITS, 0
-        self._copies: dict[tuple[int, torch.dtype], Prepared] = {}
+        self._copies: dict[tuple[int, torch.dtype], PreparedNetwork] = {}
 
     def meet(self, logits: Tensor) -> None:
         """See what the judge returns, (N, K), before anything is attacked; once is enough.
@@ -69,7 +69,7 @@ class Steering:
         copy = self._copies.get(_key(attempt, self.model))
         return fitted if copy is None else replace(fitted, precision=copy.precision)
 
-    def _copy(self, attempt: Attempt, x: Tensor) -> Prepared:
+    def _copy(self, attempt: Attempt, x: Tensor) -> PreparedNetwork:
         key = _key(attempt, self.model)
         if key not in self._copies:
             network = attempt.source if isinstance(attempt.source, Classifier) else self.model

@@ -19,7 +19,7 @@ from harden.hardening import stages
 from harden.models import float32_copy
 from harden.models.out_of_memory import ran_out_of_memory
 from harden.training import Budget, Stage
-from harden.training.cost_probe import Pace, pace, peak_memory
+from harden.training.cost_probe import StageSpeed, measure_speed, peak_memory
 from harden.training.minimum_budget import CLEARLY, left_for_training, too_small
 
 _CURVE_STEPS, _CURVE_RUNGS = 20, 5
@@ -64,7 +64,7 @@ def _measured(choice: Choice, ready: Ready) -> tuple[list[Estimate], int]:
             source = (
                 ready.source() if stage.name == "finetune" else ready.unlabelled_source() or ready.source()
             )
-            measured = pace(replace(stage, images=images), model, source, threat)
+            measured = measure_speed(replace(stage, images=images), model, source, threat)
             found.append(_stage(stage, number, measured, evaluation, ready))
     except (RuntimeError, MemoryError) as error:
         if not ran_out_of_memory(error):
@@ -78,7 +78,9 @@ def _measured(choice: Choice, ready: Ready) -> tuple[list[Estimate], int]:
     return found, peak_memory(ready.options.device)
 
 
-def _stage(stage: Stage, number: int, measured: Pace, evaluation: EvaluationPace, ready: Ready) -> Estimate:
+def _stage(
+    stage: Stage, number: int, measured: StageSpeed, evaluation: EvaluationPace, ready: Ready
+) -> Estimate:
     whole, images = ready.options.budget, ready.trained_on
     budget = whole.part(1 - ready.recipe.pretrain_share) if number else stage.budget
     passes = _passes(budget, measured, images)
@@ -105,7 +107,7 @@ def _check_an_epoch(stage: Stage, epochs: float, ready: Ready) -> None:
         raise too_small(stage, epochs * left, stage.budget.amount * (1 - left))
 
 
-def _passes(budget: Budget, measured: Pace, images: int) -> float:
+def _passes(budget: Budget, measured: StageSpeed, images: int) -> float:
     if budget.unit == "s":
         return budget.amount * measured.passes
     each = 1.0 if budget.unit == "E" else measured.passes_per_image

@@ -122,7 +122,11 @@ def test_a_better_method_proves_no_less(proved: Proved, program: Program, data: 
 
 def test_batches_change_nothing(proved: Proved, program: Program, data: Data) -> None:
     other = prove(
-        [unchecked(program)], data, proved.found, RadiusSearch(replace(CROWN, batch=7), steps=3), batch_size=11
+        [unchecked(program)],
+        data,
+        proved.found,
+        RadiusSearch(replace(CROWN, batch=7), steps=3),
+        batch_size=11,
     )
     assert torch.equal(other.levels, proved.levels)
 
