@@ -25,7 +25,7 @@ from harden.graph import Graph, GraphNetwork, UnreadableError, read
 from harden.graph.foreign_classifier import classifying, of_size
 from harden.graph.operators.quantisation import QuantizeLinear
 from harden.models import Classifier
-from harden.models.input_layout import Arranged, Arrangement, Opaque
+from harden.models.input_layout import GradientFreeNetwork, InputAdapter, InputArrangement
 from harden.models.logits_of_output import binary
 from harden.models.wrapping_checks import check_normalisation
 
@@ -98,7 +98,7 @@ class Bare:
     path: Path
     content: bytes
     session: Session
-    arrangement: Arrangement
+    arrangement: InputArrangement
     mean: Numbers = None
     std: Numbers = None
 
@@ -121,7 +121,7 @@ class Bare:
         content = read_model(path)
         shape = splits.test.image_shape
         session = Session(content, exported=False, image_shape=shape, name=str(path))
-        arrangement = Arrangement.between(splits.test.image_shape, session.image_shape)
+        arrangement = InputArrangement.between(splits.test.image_shape, session.image_shape)
         if arrangement is None:
             raise InputError(
                 f"{path} for images {session.image_shape}",
@@ -199,7 +199,7 @@ class Bare:
 
     def opaque(self) -> Classifier:
         """The runtime as a classifier without gradients."""
-        return Classifier(Opaque(self.judge))
+        return Classifier(GradientFreeNetwork(self.judge))
 
     def _check(self, graph: Graph, model: Classifier, source: Source, minutes: float | None) -> None:
         """Refuse gradients of one network with verdicts of another: the number would flatter."""

@@ -30,7 +30,7 @@ from harden.evaluation.trust.gradient_free_attempts import gradients_fail, misle
 from harden.evaluation.trust.probes import logit_scale_check, probe_checks
 from harden.evaluation.trust.sanity_attacks import closing_attempts
 from harden.models import Classifier, PassMeter, counting
-from harden.models.input_layout import Opaque
+from harden.models.input_layout import GradientFreeNetwork
 from harden.pixels import check_pixels
 from harden.threats import Threat
 

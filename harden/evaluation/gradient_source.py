@@ -12,7 +12,7 @@ from harden.data import Batch
 from harden.evaluation.attempt import Attempt
 from harden.evaluation.probability_outputs import OutputKind, as_logits, output_of
 from harden.losses import Classify, LossFunction, steered
-from harden.models import Classifier, Prepared, prepare
+from harden.models import Classifier, PreparedNetwork, prepare
 
 _EXAMPLES = 4
 
@@ -69,7 +69,7 @@ class GradientSource:
         copy = self._copies.get(_key(attempt, self.model))
         return fitted if copy is None else replace(fitted, precision=copy.precision)
 
-    def _copy(self, attempt: Attempt, x: Tensor) -> Prepared:
+    def _copy(self, attempt: Attempt, x: Tensor) -> PreparedNetwork:
         key = _key(attempt, self.model)
         if key not in self._copies:
             network = attempt.source if isinstance(attempt.source, Classifier) else self.model

@@ -13,7 +13,7 @@ from harden.errors import InputError
 from harden.evaluation.results.result import Evaluation
 from harden.losses import Classify
 from harden.models import Classifier
-from harden.models.logits_of_output import binary, selected
+from harden.models.logits_of_output import binary, select_logits
 from harden.statistics import Proportion
 
 # Halved it is still a normal float32, so that no processor's flush to zero undoes a positive decision.
@@ -120,7 +120,7 @@ class AtThreshold(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shifted logits (N, 2) of normalised images."""
-        return shifted(binary(selected(self.inner(x), self.output)), self.threshold)
+        return shifted(binary(select_logits(self.inner(x), self.output)), self.threshold)
 
 
 def shifted(logits: Tensor, threshold: float) -> Tensor:
