@@ -179,7 +179,7 @@ class Bare:
             graph = classifying(read(of_size(self.content, shape) if any_size else self.content))
         except UnreadableError as error:
             raise UnreadableError(f"{self.path}: {error.seen}", _A_RULE, _BLACK_BOX) from error
-        model = Classifier(Arranged(GraphNetwork(graph), self.arrangement), self.mean, self.std)
+        model = Classifier(InputAdapter(GraphNetwork(graph), self.arrangement), self.mean, self.std)
         self._check(graph, model, source, minutes)
         return graph, model
 

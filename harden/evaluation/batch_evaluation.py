@@ -85,7 +85,7 @@ class BatchEvaluator:
         self._closing: tuple[Attempt, ...] | None = None if closed else ()
         self._probes: tuple[TrustCheck, ...] | None = None
         # A network that was wrapped for queries alone need not have a gradient.
-        self._white_box = not isinstance(gradient_source.model.network, Opaque)
+        self._white_box = not isinstance(gradient_source.model.network, GradientFreeNetwork)
 
     @property
     def device(self) -> torch.device:

@@ -33,7 +33,7 @@ class GradientSource:
     def __init__(self, model: Classifier, judge: Classify) -> None:
         self.model, self.judge = model, judge
         self.output, self.classes = OutputKind.LOGITS, 0
-        self._copies: dict[tuple[int, torch.dtype], Prepared] = {}
+        self._copies: dict[tuple[int, torch.dtype], PreparedNetwork] = {}
 
     def inspect(self, logits: Tensor) -> None:
         """Determine the kind of the judge's outputs (N, K) before the first attack.
