@@ -1,4 +1,4 @@
-"""Where a model came from: what its certificate says about training, and about the software that ran."""
+"""Provenance of a model: its training, and the software that ran, for the certificate."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ PACKAGES = ("harden", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")
 @final
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """How a model was made.
+    """Training of a model.
 
     Args:
         recipe: the recipe as JSON; None for a model that harden did not train.
-        stages: what each stage of training cost.
-        history: moments of training.
+        stages: costs of each stage of training.
+        history: points of the training history.
         seeds: by name.
         deterministic: whether the same seed gives the same file.
         device: where it was trained.
@@ -43,7 +43,7 @@ class Origin:
 def provenance(origin: Origin, passes: float, seconds: float, device: torch.device) -> Provenance:
     """The certificate's provenance; passes and seconds are those of the evaluation, device where it ran.
 
-    The time stamp is SOURCE_DATE_EPOCH's where it is set; what still differs between runs are seconds.
+    The time stamp is SOURCE_DATE_EPOCH's where it is set; then only seconds differ between runs.
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     now = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)

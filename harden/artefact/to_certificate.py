@@ -1,4 +1,4 @@
-"""From what an evaluation found to what a certificate claims."""
+"""Conversion of evaluations and proofs to the records of a certificate."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def threat_record(threat: Threat) -> schema.ThreatRecord:
 
 
 def bits(found: Evaluation, proved: ProofResult | None = None) -> schema.Bits:
-    """One bit for each example; none is certified where nothing was proved at eps."""
+    """One bit for each example; no example is certified without a proof at eps."""
     nothing = found.robust_correct & ~found.robust_correct
     return schema.Bits(
         n=len(found.labels),
@@ -54,11 +54,11 @@ def bracket(found: Evaluation, proved: ProofResult | None = None) -> schema.Brac
 
 
 def verdicts(found: Evaluation, proved: ProofResult | None = None) -> schema.Verdicts:
-    """How many examples are certified and falsified, and of how many nothing is known."""
-    standing = found.robust.count
+    """Numbers of certified, falsified and unknown examples."""
+    unbroken = found.robust.count
     certified = 0 if proved is None else int(proved.certified.sum())
     return schema.Verdicts(
-        certified=certified, falsified=found.robust.n - standing, unknown=standing - certified
+        certified=certified, falsified=found.robust.n - unbroken, unknown=unbroken - certified
     )
 
 
@@ -85,7 +85,7 @@ def proof(proved: ProofResult | None) -> schema.ProofRecord | None:
 
 
 def attacks(found: Evaluation) -> tuple[schema.AttackRecord, ...]:
-    """What each attempt did."""
+    """A record of each attempt."""
     return tuple(
         schema.AttackRecord(
             name=record.name,

@@ -1,4 +1,4 @@
-"""A few witnesses as pictures, for the page."""
+"""Gallery of witnesses as pictures for the page."""
 
 from __future__ import annotations
 

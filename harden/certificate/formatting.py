@@ -1,4 +1,4 @@
-"""How numbers and texts of a certificate are written for people; the text summary."""
+"""Formatting of a certificate's numbers as text; the text summary."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def grouped(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the two largest units that say something."""
+    """Seconds in the two largest units that apply."""
     if seconds < 60:
         return f"{seconds:.3g}{THIN}s"
     minutes, rest = divmod(round(seconds), 60)
@@ -58,7 +58,7 @@ def ball(certificate: Statement) -> str:
 
 
 def next_of(predicate: Predicate) -> NextCommand:
-    """What to run next where a certificate is unreliable; it does not know where its folder and data are."""
+    """The command to run next where a certificate is unreliable, with placeholders for folder and data."""
     suite, threat = suite_of(attack.name for attack in predicate.attacks), predicate.threat
     command = f"harden evaluate FOLDER --data DATA --norm {threat.norm} --eps {threat.eps}"
     return next_step(predicate.checks, suite, command, f"--attacks {suite}" if suite else "")
@@ -93,14 +93,14 @@ def summary(statement: Statement, seal: str) -> str:
         lines.append(f"  compared  with {p.proof.compared.build}, {len(p.proof.compared.sessions)} settings")
     if p.comparison is not None:
         lines += _before(p.comparison)
-    lines += [f"  {attack.name}: {in_full(attack.robust)} left standing" for attack in p.attacks]
+    lines += [f"  {attack.name}: {in_full(attack.robust)} robust after it" for attack in p.attacks]
     lines.append(f"  seal sha256 {seal} (not a signature)")
     return "\n".join(one_line(line) for line in lines).replace(THIN, " ")
 
 
 def _before(comparison: ComparisonRecord) -> list[str]:
     return [
-        f"  beside it: {comparison.name}",
+        f"  compared with: {comparison.name}",
         f"    clean   {in_full(comparison.clean)}",
         f"    robust  {in_full(comparison.robust) if comparison.status == 'ok' else 'unreliable'}",
     ]

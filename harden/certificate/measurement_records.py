@@ -1,7 +1,7 @@
-"""The records of what was measured: counts with their intervals, the threat, attacks, bits, the bracket.
+"""Records of measurements: proportions with intervals, the threat, attacks, bits, the bracket.
 
-Every record is frozen and refuses unknown fields. What one record alone can contradict is refused here; what
-needs several (sums, recounts, witnesses) is checked by `harden.verifier`, which shares no code with these.
+Every record is frozen and refuses unknown fields. Contradictions within one record are refused here; those
+between several (sums, recounts, witnesses) are checked by `harden.verifier`, which shares no code with these.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class ThreatRecord(FrozenRecord):
 class DataRecord(FrozenRecord):
     """The evaluated images: `n` of `image_shape` (C, H, W) from `split`; label k is named `classes[k]`.
 
-    `unseen` is true where they were compared with the images that training had and none is equal to one of
-    those, pixel by pixel; null where they were not compared.
+    `unseen` is true where they were compared with the training images and none equals one of those, pixel by
+    pixel; null where they were not compared.
     """
 
     name: str
@@ -109,8 +109,8 @@ class DataRecord(FrozenRecord):
 class AttackRecord(FrozenRecord):
     """One attack, in the order in which they ran.
 
-    `attempted` images were attacked; it broke `broken` that were predicted right and had withstood every
-    attack before. `robust` is the accuracy that stands after it, on all n. `passes` is a plain count.
+    `attempted` images were attacked; it broke `broken` that were predicted right and unbroken by every attack
+    before. `robust` is the accuracy after it, on all n. `passes` is a plain count.
     """
 
     name: str
@@ -171,7 +171,7 @@ class Verdicts(FrozenRecord):
 class Bracket(FrozenRecord):
     """The headline: [certified accuracy, a lower bound by proof; robust accuracy, an upper bound by attack].
 
-    `method` names the proof; None means that none was attempted, so that every standing image is `unknown`.
+    `method` names the proof; None means that none was attempted, so that every unbroken image is `unknown`.
     """
 
     certified: ProportionRecord
@@ -195,10 +195,10 @@ class ProofPoint(FrozenRecord):
 
 
 class ComparedRecord(FrozenRecord):
-    """The runtime that a proof was compared with, at points of the regions that it is about.
+    """The runtime that a proof was compared with, at points of its regions.
 
     `sessions` are its levels of graph optimisation and numbers of threads, `graphs` the distinct graphs that
-    they execute, each of which the proof is about.
+    they execute; the proof is about each of them.
     """
 
     build: str
@@ -207,9 +207,9 @@ class ComparedRecord(FrozenRecord):
 
 
 class ProofRecord(FrozenRecord):
-    """What was proved by `method`, with its `settings`, at the radii that were tried, by rising radius.
+    """Certified accuracy by `method`, with its `settings`, at the radii that were tried, in increasing order.
 
-    What is proved at a radius holds within it. `complete` is false where time was up before all was tried.
+    A proof at a radius holds within it. `complete` is false where time was up before all images were tried.
     """
 
     method: str
@@ -244,7 +244,7 @@ class CurvePointRecord(FrozenRecord):
 
 
 class CurveRecord(FrozenRecord):
-    """Accuracy over eps under one `attack`, by rising eps."""
+    """Accuracy over eps under one `attack`, by increasing eps."""
 
     attack: str
     points: Annotated[tuple[CurvePointRecord, ...], Field(min_length=1)]

@@ -1,4 +1,4 @@
-"""The certificate's fields: an in-toto Statement v1 whose predicate holds what was measured on one ONNX file.
+"""Schema of the certificate: an in-toto Statement v1 whose predicate holds measurements of one ONNX file.
 
 Its records are defined in `harden.certificate.measurement_records` and importable from here as well.
 """
@@ -84,7 +84,7 @@ LIMITS = (
 
 
 class HistoryPoint(FrozenRecord):
-    """A moment of training. `passes` is in E units: passes per training image so far."""
+    """A point of the training history. `passes` is in units of E: passes per training image so far."""
 
     stage: str
     step: Count
@@ -119,7 +119,7 @@ class StageRecord(FrozenRecord):
 
 
 class ComparisonRecord(FrozenRecord):
-    """Another network, the one before hardening say, under the same attacks on the same images."""
+    """Another network, such as the one before hardening, under the same attacks on the same images."""
 
     name: str
     status: Literal["ok", "unreliable"] = "ok"
@@ -128,7 +128,7 @@ class ComparisonRecord(FrozenRecord):
 
 
 class ParityRecord(FrozenRecord):
-    """The ONNX file against the torch model: max_error <= tolerance (in logits) for these batch sizes.
+    """The ONNX file compared with the torch model: max_error <= tolerance (in logits) for these batch sizes.
 
     The torch model is computed in float64, or in float32 where its forward runs in nothing else.
     """
@@ -147,14 +147,14 @@ class ParityRecord(FrozenRecord):
 
 
 class BackendRecord(FrozenRecord):
-    """Which kernels ran, and why those."""
+    """The kernels that ran, and the reason for the choice."""
 
     name: str
     reason: str
 
 
 class Provenance(FrozenRecord):
-    """Where the file came from. `created` is ISO 8601 in UTC; `passes` a count over all stages."""
+    """Origin of the file. `created` is ISO 8601 in UTC; `passes` a count over all stages."""
 
     created: str
     versions: dict[str, str]
@@ -169,7 +169,7 @@ class Provenance(FrozenRecord):
 
 
 class CheckRecord(FrozenRecord):
-    """A trust check of the attack number: what was seen against its threshold, and what to do if it fires."""
+    """A trust check of robust accuracy: a value, its threshold, and the action to take if it fires."""
 
     name: str
     value: float
@@ -193,14 +193,14 @@ class ArrayRecord(FrozenRecord):
 
 
 class EvidenceRecord(FrozenRecord):
-    """What evidence.npz holds: `witnesses` images and, by name, each array's type."""
+    """Content of evidence.npz: the number of `witnesses` and, by name, each array's type."""
 
     witnesses: Count
     arrays: dict[str, ArrayRecord]
 
 
 class Predicate(FrozenRecord):
-    """All that is claimed about the subject, and how it was found."""
+    """All claims about the subject, and how they were obtained."""
 
     status: Literal["ok", "unreliable"]
     threat: ThreatRecord
@@ -237,7 +237,7 @@ class Subject(FrozenRecord):
 
 
 class Statement(FrozenRecord):
-    """An in-toto Statement v1: what a signature will be made over, in canonical JSON."""
+    """An in-toto Statement v1: a signature is computed over its canonical JSON."""
 
     type_: Literal["https://in-toto.io/Statement/v1"] = Field(default=STATEMENT_TYPE, alias="_type")
     subject: tuple[Subject, Subject]
@@ -261,6 +261,6 @@ class Statement(FrozenRecord):
 
 
 class Seal(FrozenRecord):
-    """sha256 over the canonical JSON of the statement: any edit shows. It is not a signature."""
+    """sha256 over the canonical JSON of the statement: it detects any edit. It is not a signature."""
 
     sha256: Hex256

@@ -1,4 +1,4 @@
-"""Counts every number of a certificate again: from the bits, by sums, by exact intervals."""
+"""Recount of every number of a certificate, from the bits, by sums and exact intervals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Flags = npt.NDArray[np.bool_]
 @final
 @dataclass(frozen=True, slots=True)
 class ImageFlags:
-    """The bits, one per image: predicted right; withstood every attack; proved."""
+    """The bits, one per image: classified correctly; unbroken by every attack; proved."""
 
     clean: Flags
     robust: Flags
@@ -47,7 +47,7 @@ def unpack(bits: dict[str, Any]) -> ImageFlags:
 
 
 def recount(predicate: dict[str, Any], flags: ImageFlags) -> list[CheckFinding]:
-    """Holds every count, sum and interval of a predicate against each other and against the bits."""
+    """Compares every count, sum and interval of a predicate with each other and with the bits."""
     shown = f"{len(flags.clean)} images"
     return [
         finding(
@@ -81,15 +81,15 @@ def _counts(predicate: dict[str, Any], flags: ImageFlags) -> Iterator[str]:
     if (flags.robust & ~flags.clean).any() or (flags.certified & ~flags.robust).any():
         yield "bits are not nested: certified <= robust_correct <= clean_correct"
     bracket, verdicts = predicate["bracket"], predicate["verdicts"]
-    standing, proved = int(flags.robust.sum()), int(flags.certified.sum())
+    unbroken, proved = int(flags.robust.sum()), int(flags.certified.sum())
     for where, stored, count in (
         ("clean", predicate["clean"], int(flags.clean.sum())),
-        ("bracket.robust", bracket["robust"], standing),
+        ("bracket.robust", bracket["robust"], unbroken),
         ("bracket.certified", bracket["certified"], proved),
     ):
         if (stored["count"], stored["n"]) != (count, n):
             yield f"{where} says {stored['count']} of {stored['n']}, the bits say {count} of {n}"
-    expected = {"certified": proved, "falsified": n - standing, "unknown": standing - proved}
+    expected = {"certified": proved, "falsified": n - unbroken, "unknown": unbroken - proved}
     for name, count in expected.items():
         if verdicts[name] != count:
             yield f"verdicts.{name} says {verdicts[name]}, the bits say {count}"
@@ -103,7 +103,7 @@ def _counts(predicate: dict[str, Any], flags: ImageFlags) -> Iterator[str]:
 def _proportions(value: Any, where: str, most: int) -> Iterator[str]:
     if isinstance(value, dict) and {"value", "count", "n", "interval", "confidence"} == value.keys():
         count, n, (low, high) = value["count"], value["n"], value["interval"]
-        if n > most:  # an interval takes the longer the larger n is
+        if n > most:  # the cost of an interval grows with n
             yield f"{where}.n says {n}, there are {most} images"
         elif count > n or value["value"] != count / n:
             yield f"{where}.value says {value['value']}, {count} of {n} is {count / n}"
@@ -119,18 +119,18 @@ def _proportions(value: Any, where: str, most: int) -> Iterator[str]:
 
 
 def _attacks(predicate: dict[str, Any], flags: ImageFlags) -> Iterator[str]:
-    n, standing = len(flags.clean), int(flags.clean.sum())
+    n, unbroken = len(flags.clean), int(flags.clean.sum())
     for attack in predicate["attacks"]:
         name = attack["name"]
-        # An attempt may meet some of the images alone, and says so in its spec.
-        some = attack["attempted"] < standing and "only_first" in attack["spec"]
-        if not (attack["attempted"] == standing or some) or attack["broken"] > attack["attempted"]:
-            yield f"{name} broke {attack['broken']} of {attack['attempted']}, where {standing} stood"
-        standing -= attack["broken"]
-        if (attack["robust"]["count"], attack["robust"]["n"]) != (standing, n):
-            yield f"{name} leaves {attack['robust']['count']}, by its broken images it is {standing} of {n}"
-    if standing != int(flags.robust.sum()):
-        yield f"the attacks leave {standing} standing, the bits say {int(flags.robust.sum())}"
+        # An attempt may be made on some of the images alone, as its spec states.
+        some = attack["attempted"] < unbroken and "only_first" in attack["spec"]
+        if not (attack["attempted"] == unbroken or some) or attack["broken"] > attack["attempted"]:
+            yield f"{name} broke {attack['broken']} of {attack['attempted']}, where {unbroken} were unbroken"
+        unbroken -= attack["broken"]
+        if (attack["robust"]["count"], attack["robust"]["n"]) != (unbroken, n):
+            yield f"{name} leaves {attack['robust']['count']}, by its broken images it is {unbroken} of {n}"
+    if unbroken != int(flags.robust.sum()):
+        yield f"the attacks leave {unbroken} unbroken, the bits say {int(flags.robust.sum())}"
 
 
 def _classes(predicate: dict[str, Any], flags: ImageFlags) -> Iterator[str]:
@@ -167,20 +167,20 @@ def _proof(predicate: dict[str, Any], flags: ImageFlags) -> Iterator[str]:
     if any(a["count"] < b["count"] for a, b in pairwise(shares)):
         yield "certified accuracy rises with the radius"
     for eps, share in points.items():
-        most = _standing(predicate, eps)
+        most = _unbroken(predicate, eps)
         if share["n"] != len(flags.clean) or share["count"] > most:
-            yield f"{share['count']} of {share['n']} certified at radius {eps}, where {most} stand"
+            yield f"{share['count']} of {share['n']} certified at radius {eps}, where {most} are unbroken"
 
 
-def _standing(predicate: dict[str, Any], eps: Fraction) -> int:
-    """Images that attacks left standing at the largest eps up to this one that the curve tells of."""
+def _unbroken(predicate: dict[str, Any], eps: Fraction) -> int:
+    """Unbroken images at the largest eps of the curve up to this one."""
     points = predicate["curve"]["points"] if predicate["curve"] is not None else []
     counts = [p["robust"]["count"] for p in points if Fraction(p["eps"]) <= eps]
     return int(min([predicate["clean"]["count"], *counts]))
 
 
 def _proved(predicate: dict[str, Any]) -> str:
-    """What is said of proofs where nothing is wrong: they are not done again here."""
+    """The detail on proofs where there is no problem: they are not repeated here."""
     proof = predicate["proof"]
     if proof is None:
         return "nothing is claimed as proved"
@@ -192,7 +192,7 @@ def _proved(predicate: dict[str, Any]) -> str:
     )
 
 
-# The trust checks that version 1 demands.
+# The trust checks that version 1 requires.
 _THRESHOLDS = {
     "ball and box": 0.0,
     "zero gradients": 0.05,
@@ -247,6 +247,6 @@ def _curve(predicate: dict[str, Any]) -> Iterator[str]:
     counts = [point["robust"]["count"] for point in points]
     if any(a < b for a, b in pairwise(counts)):
         yield "curve rises with eps, where a witness at a smaller eps is one at every larger"
-    standing, own = predicate["bracket"]["robust"]["count"], Fraction(predicate["threat"]["eps"])
-    if own not in eps or counts[eps.index(own)] != standing:
-        yield f"curve does not pass through the bracket's {standing} at eps {own}"
+    unbroken, own = predicate["bracket"]["robust"]["count"], Fraction(predicate["threat"]["eps"])
+    if own not in eps or counts[eps.index(own)] != unbroken:
+        yield f"curve does not pass through the bracket's {unbroken} at eps {own}"

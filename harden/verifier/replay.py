@@ -1,4 +1,4 @@
-"""Replays the evidence in the verifier's own onnxruntime, on the CPU: does each witness break the file?"""
+"""Replay of the evidence in the verifier's own onnxruntime, on the CPU."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import numpy.typing as npt
 import onnxruntime
 
 from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, CheckFinding, finding
-from harden.verifier.limited_runtime import CHUNK_BYTES, Run, apart, first_line, here
+from harden.verifier.limited_runtime import CHUNK_BYTES, Run, first_line, open_in_child, open_in_process
 from harden.verifier.read_evidence import Evidence
 
 Logits = npt.NDArray[np.float32]
 
 _LARGEST_SLACK: Final = 1e-3
-"""A tie is excused up to this share of the largest logit: more than float32 rounding explains."""
+"""A tie is accepted up to this share of the largest logit, which is above float32 rounding."""
 
 
 def replay(
     model: bytes, evidence: Evidence, predicate: dict[str, Any], *, isolated: bool = True
 ) -> list[CheckFinding]:
-    """Runs originals and witnesses through the file: the former must be predicted right, the latter not.
+    """Runs originals and witnesses through the file: the former must be classified correctly, the latter not.
 
     Two runtimes may differ by the stored parity tolerance t in each logit, so by 2 t in a margin. A
-    prediction within that margin counts as a tie: it is accepted and their number is said. The file runs in
-    a process of its own unless `isolated` is false.
+    prediction within that margin counts as a tie: it is accepted, and the number of ties is reported. The
+    file runs in a child process unless `isolated` is false.
     """
     names = predicate["data"]["classes"]
     try:
-        with (apart if isolated else here)(model) as run:
+        with (open_in_child if isolated else open_in_process)(model) as run:
             # Without a witness nothing else would show that the file runs at all.
             _logits(run, np.zeros((1, *predicate["data"]["image_shape"]), np.float32), len(names))
             clean = _logits(run, evidence.original, len(names))
@@ -58,7 +58,7 @@ class _MarginResult:
     tied: npt.NDArray[np.bool_]
 
     def ties(self) -> str:
-        """How many ties were excused, in words; nothing when there were none."""
+        """The number of accepted ties as text; empty if there were none."""
         count = int(self.tied.sum())
         return f"; {count} of them by a tie within the parity tolerance" if count else ""
 
@@ -89,7 +89,7 @@ def _judge(logits: Logits, evidence: Evidence, predicate: dict[str, Any], *, sig
     slack = np.minimum(2.0 * predicate["parity"]["tolerance"], _LARGEST_SLACK * largest)
     held = margin > 0
     if sign < 0:
-        held |= ~np.isfinite(logits).all(axis=1)  # no answer is no right answer
+        held |= ~np.isfinite(logits).all(axis=1)  # without an answer it is not correct
     tied = ~held & (margin >= -slack)
     expected = "its label" if sign > 0 else "another class"
     problems = [

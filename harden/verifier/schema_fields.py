@@ -1,6 +1,6 @@
-"""The verifier's own reading of the schema: every field, its type and its range, without pydantic.
+"""Schema of the certificate for the verifier: every field, its type and its range, without pydantic.
 
-A rule takes a value and where it stands and yields what is wrong with it, in words.
+A rule takes a value and its location and yields a message for each violation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def text(pattern: str = r"(?s).*") -> FieldRule:
 
 
 def whole(least: int, most: int = 2**64) -> FieldRule:
-    """An integer in [least, most]; true and 3.0 are none."""
+    """An integer in [least, most]; true and 3.0 are not."""
 
     def rule(value: Any, where: str) -> Iterator[str]:
         if type(value) is not int or not least <= value <= most:
@@ -55,7 +55,7 @@ def one_of(*values: Any) -> FieldRule:
 
 
 def optional(inner: FieldRule) -> FieldRule:
-    """None, or what the inner rule asks for."""
+    """None, or a value that follows the inner rule."""
 
     def rule(value: Any, where: str) -> Iterator[str]:
         if value is not None:

@@ -1,6 +1,6 @@
-"""The order of the checks: the certificate's seal, the files' digests, then what they say, then what they do.
+"""Verification in stages: the certificate's seal, the files' digests, the counts, the evidence, the replay.
 
-Nothing is parsed before its digest agrees, and every file is read once: what was hashed is what is checked.
+No file is parsed before its digest agrees, and every file is read once: the hashed bytes are checked.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOST: Final = {CERTIFICATE: JSON_BYTES, MODEL: MODEL_BYTES, EVIDENCE: EVIDENCE_
 
 
 _LEAST: Final = 10
-"""Images; of fewer, next to no accuracy can be told from guessing."""
+"""Fewest images; with fewer, an interval excludes guessing for hardly any accuracy."""
 
 
 def verify(folder: str | Path, *, isolated: bool = True) -> Verification:
@@ -35,12 +35,12 @@ def verify(folder: str | Path, *, isolated: bool = True) -> Verification:
     that were sealed, every count and interval follows from the certificate's bits, and every image counted as
     broken has a stored witness inside the threat model that changes this file's answer in this onnxruntime.
 
-    The files may be a stranger's. Nothing in them is unpickled; what is too large for its kind is refused
-    before it is unpacked; the graph runs in a process with a limit of memory and time.
+    The files may be untrusted. Nothing in them is unpickled; content that is too large is refused before it
+    is unpacked; the graph runs in a process with limits of memory and time.
 
     Args:
         folder: where the three files are.
-        isolated: whether the graph runs in a process of its own; False where the caller has limits already.
+        isolated: whether the graph runs in a child process; False where the caller has limits already.
 
     Raises:
         InputError: there is no such folder, no certificate in it, or a file cannot be read.
@@ -67,7 +67,7 @@ def verify(folder: str | Path, *, isolated: bool = True) -> Verification:
 
 
 def _stages(place: Path, fields: dict[str, Any], isolated: bool) -> Iterator[list[CheckFinding]]:
-    """Yields one stage's findings after another; who stops at a failed one runs none of the rest."""
+    """Yields the findings of one stage after another; a caller that stops at a failed one runs no more."""
     files: dict[str, bytes] = {}
     digests = {subject["name"]: subject["digest"] for subject in fields["subject"]}
     yield [_digest(place, name, digests[name]["sha256"], files) for name in (MODEL, EVIDENCE)]
@@ -173,7 +173,7 @@ def _headline(predicate: dict[str, Any]) -> str:
 
 
 def _caution(predicate: dict[str, Any]) -> str:
-    """What has to be known of a model that is no better than its largest class's share of the images."""
+    """A warning for a model whose accuracy is not above its largest class's share of the images."""
     n, sizes = predicate["data"]["n"], [entry["n"] for entry in predicate["classes"]]
     if n < _LEAST or predicate["clean"]["interval"][0] > max(sizes) / n:
         return ""
@@ -181,7 +181,7 @@ def _caution(predicate: dict[str, Any]) -> str:
 
 
 def _stated(predicate: dict[str, Any]) -> str:
-    """What the certificate says is proved, which is not proved again here."""
+    """The proofs that the certificate states, which are not repeated here."""
     if predicate["proof"] is None:
         return "nothing is proved"
     points = [(p["eps"], p["certified"]) for p in predicate["proof"]["points"]]

@@ -1,4 +1,4 @@
-"""The page: one HTML file drawn from the certificate alone, which loads nothing and runs nothing."""
+"""HTML page of a certificate: one static file, without script or external resources."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from harden.certificate.unreliable_reasons import reason
 from harden.printable_text import one_line
 
 LARGEST: Final = 200_000
-"""Bytes that the page stays below; pairs of the gallery are dropped until it does."""
+"""Upper limit of the page's bytes; pairs of the gallery are dropped until it holds."""
 
 _MOST_CLASSES: Final = 100
 _MOST_RECIPE: Final = 6000
 
 
 def render(certificate: Certificate) -> str:
-    """Draws a certificate as one self-contained HTML page below 200 kB, without script or outside reference.
+    """Renders a certificate as one self-contained HTML page below 200 kB, without script or external links.
 
-    Pairs of the gallery are left out, from the end, until the page fits, and the page says how many.
+    Pairs of the gallery are left out, from the end, until the page fits; their number is on the page.
     """
     shown = list(certificate.predicate.gallery)
     page = _render(certificate, shown)
@@ -81,7 +81,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         loader=FunctionLoader(_file),
-        finalize=_shown,
+        finalize=_printable,
     )
     filters: dict[str, Any] = {
         "percent": formatting.percent,
@@ -96,8 +96,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _shown(value: Any) -> Any:
-    """What does not print, escaped, before it is escaped for HTML; the lines of a recipe stay lines."""
+def _printable(value: Any) -> Any:
+    """Text with unprintable characters escaped, before it is escaped for HTML; line ends are kept."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return "\n".join(one_line(line) for line in value.split("\n"))
