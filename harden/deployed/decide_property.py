@@ -23,9 +23,9 @@ from harden.certificate.canonical_json import sha256_bytes
 from harden.certificate.optimisation_levels import DEFAULT
 from harden.errors import InputError
 from harden.evaluation.proofs.counterexamples import counterexample
-from harden.evaluation.proofs.random_restarts import Counterexample, Restarts, Subject
+from harden.evaluation.proofs.random_restarts import Counterexample, FalsificationProblem, RandomRestarts
 from harden.evaluation.proofs.runtime_agreement import (
-    Compared,
+    ComparedRuntime,
     Disagreement,
     Execution,
     first_disagreement,
@@ -98,7 +98,7 @@ class PropertyDecision:
     answer: Literal["sat", "unsat", "unknown"]
     counterexample: Counterexample | None
     clauses: tuple[Answer, ...]
-    compared: Compared
+    compared: ComparedRuntime
     disagreement: Disagreement | None
     method: str
     seconds: float
@@ -126,7 +126,9 @@ def decide_property(path: Path, given: Property, how: PropertySearch) -> Propert
     check_boxes(given)
     check_fits(program, given)
     network = GraphNetwork(graph).eval().to(device)
-    subject = Subject(network, Session(content, exported=False, name=str(path)), program.size, given)
+    subject = FalsificationProblem(
+        network, Session(content, exported=False, name=str(path)), program.size, given
+    )
     points = _points(program, given, how.seed).to(device)
     together = min(MOST_TOGETHER, max(1, VALUES // sum(math.prod(node.shape[1:]) for node in graph.nodes)))
     with untouched(network), device:
@@ -137,7 +139,7 @@ def decide_property(path: Path, given: Property, how: PropertySearch) -> Propert
         answer=_answer(found, clauses),
         counterexample=found,
         clauses=clauses,
-        compared=Compared.of(executed),
+        compared=ComparedRuntime.of(executed),
         disagreement=apart,
         method=str(how.method_within(0.0)),
         seconds=time.monotonic() - began,
@@ -191,18 +193,15 @@ def _points(program: Program, given: Property, seed: int) -> Tensor:
 class _Attacks:
     """The attacks on one property; the first counterexample is kept."""
 
-    def __init__(self, subject: Subject, together: int, seed: int, until: float) -> None:
+    def __init__(self, subject: FalsificationProblem, together: int, seed: int, until: float) -> None:
         self.subject, self._until = subject, until
         self.found: Counterexample | None = None
-        self._seed, self._restarts = seed, Restarts(subject, together, seed)
+        self._seed, self._restarts = seed, RandomRestarts(subject, together, seed)
         self._since = time.monotonic()
 
     def first(self, until: float) -> Counterexample | None:
         """Search with PGD."""
-        subject, seed = self.subject, self._seed
-        return counterexample(
-            subject.network, subject.runtime, subject.size, subject.given, seed=seed, until=until
-        )
+        return counterexample(self.subject, seed=self._seed, until=until)
 
     def near(self, clause: int, point: Tensor) -> bool:
         """Replay a point of the branching, and attack its clause for as long as the branching took since."""

@@ -136,7 +136,7 @@ class OnnxClassifier:
         limit_arena()
         content = read_model(path)
         session = Session(content, exported=False, image_shape=image_shape, name=str(path))
-        arrangement = Arrangement.between(image_shape, session.image_shape)
+        arrangement = InputArrangement.between(image_shape, session.image_shape)
         if arrangement is None:
             raise InputError(
                 f"{path} for images {session.image_shape}",
@@ -198,7 +198,7 @@ class OnnxClassifier:
             graph = classifying(read(of_size(self.content, shape) if any_size else self.content))
         except UnreadableError as error:
             raise UnreadableError(f"{self.path}: {error.seen}", _RULES, _BLACK_BOX) from error
-        model = Classifier(Arranged(GraphNetwork(graph), self.arrangement), self.mean, self.std)
+        model = Classifier(InputAdapter(GraphNetwork(graph), self.arrangement), self.mean, self.std)
         self._check(graph, model, source, minutes)
         return graph, model
 

@@ -17,7 +17,7 @@ from harden.data.splits.test_sample import evaluated_images
 from harden.deployed.evidence_level import FileAccess, gradient_free
 from harden.deployed.onnx_classifier import NORMALISED, OnnxClassifier
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, Standing, TrustCheck
+from harden.evaluation import Attempt, Evaluation, EvaluationProgress, TrustCheck
 from harden.evaluation.named_suites import RESTARTS, STEPS, suite_named
 from harden.evaluation.proofs.prove import RadiusSearch
 from harden.regression.baseline_records import Check, DataSetting, Setting
