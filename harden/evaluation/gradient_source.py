@@ -11,7 +11,7 @@ from torch import Tensor
 from harden.data import Batch
 from harden.evaluation.attempt import Attempt
 from harden.evaluation.probability_outputs import Output, as_logits, output_of
-from harden.losses import Classify, LossFunction, steered
+from harden.losses import Classify, LossFunction, with_fast_copy
 from harden.models import Classifier, Prepared, prepare
 
 _EXAMPLES = 4
@@ -56,7 +56,7 @@ class Steering:
         fast = self._copy(attempt, batch.x)
         # A source of one's own is taken for what it is: its output need not be the judge's.
         climbed = as_logits(fast, self.output) if attempt.source is None else fast
-        return steered(attempt.loss, climbed, exact, y), fast.lay_out(batch.x.clone())
+        return with_fast_copy(attempt.loss, climbed, exact, y), fast.lay_out(batch.x.clone())
 
     def as_run(self, attempt: Attempt) -> Attempt:
         """The attempt as it was made: on these classes, in the precision that its copy came to.

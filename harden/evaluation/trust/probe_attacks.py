@@ -78,7 +78,7 @@ class Subject:
         try:
             made = Attempt("probe", attack, loss)
             if not self.climbs:
-                square = Square(queries=QUERIES_A_STEP * attack.steps)
+                square = Square(queries=QUERIES_A_STEP * attack.steps, stop_early=True)
                 made = Attempt("probe", square, loss, black_box=True)
             climbed, start = self.steering.loss(made, self.batch)
             x_adv = made.attack(climbed, start, threat, self.draws).detach().to(x)
@@ -102,7 +102,7 @@ def kept_at_huge_eps(subject: Subject) -> int:
     huge = subject.threat.scaled(_largest(subject) / subject.threat.eps)
     for random_start in (True, False):
         if len(rows):
-            attack = PGD(steps=HUGE_STEPS, step_size=STEP_SIZE, random_start=random_start)
+            attack = PGD(HUGE_STEPS, STEP_SIZE, random_start=random_start, stop_early=True)
             rows = rows[subject.take(rows).kept(attack, huge)]
     return len(rows)
 
@@ -115,7 +115,10 @@ def rise_with_eps(subject: Subject) -> int:
     """
     largest = _largest(subject) / subject.threat.eps
     factors = [factor for factor in FACTORS if factor <= max(largest, Fraction(1))]
-    counts = [int(subject.kept(PGD(steps=STEPS), subject.threat.scaled(factor)).sum()) for factor in factors]
+    counts = [
+        int(subject.kept(PGD(steps=STEPS, stop_early=True), subject.threat.scaled(factor)).sum())
+        for factor in factors
+    ]
     return _rise(counts)
 
 
@@ -129,7 +132,7 @@ def broken_at_zero(subject: Subject, rounding: float) -> int:
     x, y = subject.batch.x, subject.batch.y
     # In the same batch as what the attack returns: its other last bits are no matter of the attack.
     before = predicted(answers(subject.steering.judge, x, y)) == y
-    fell = before & ~subject.kept(PGD(steps=1), subject.threat.scaled(0))
+    fell = before & ~subject.kept(PGD(steps=1, stop_early=True), subject.threat.scaled(0))
     return int((fell & ~ties(subject.logits, rounding)).sum())
 
 
@@ -140,7 +143,7 @@ def broken_at_scale(subject: Subject) -> int:
     """
     typical = float(margin(subject.scores.double(), subject.batch.y).abs().median())
     scale = typical if 0 < typical < float("inf") else 1.0
-    kept = subject.kept(PGD(steps=STEPS), subject.threat, ScaledCrossEntropy(scale))
+    kept = subject.kept(PGD(steps=STEPS, stop_early=True), subject.threat, ScaledCrossEntropy(scale))
     return len(subject) - int(kept.sum())
 
 

@@ -35,7 +35,10 @@ def closing(attempts: Sequence[Attempt], *, differentiable: bool) -> tuple[Attem
     if not climbing:
         return found
     steps = min(max(LEAST, 2 * max(_steps(attempt.attack) for attempt in climbing)), MOST)
-    return (*found, Attempt(TWICE, APGD(steps=steps), Margin, precision, only_first=TWICE_ON))
+    return (
+        *found,
+        Attempt(TWICE, APGD(steps=steps, stop_early=True), Margin, precision, only_first=TWICE_ON),
+    )
 
 
 def _steps(attack: object) -> int:
