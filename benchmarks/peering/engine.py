@@ -12,7 +12,7 @@ from harden.attacks import Attack
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.losses import Classify, CrossEntropy, FastCopyLoss
-from harden.models import Prepared, bfloat16_is_native, prepare
+from harden.models import PreparedNetwork, bfloat16_is_native, prepare
 from harden.threats import Threat, from_name
 
 Search = Callable[[Tensor, Tensor], Tensor]
@@ -40,18 +40,18 @@ def threat_of(norm: str, eps: float | str) -> Threat | None:
         return None
 
 
-def search(attack: Attack, subject: Subject, threat: Threat, copy: Prepared, seed: int = 0) -> Search:
-    """The attack on the cross-entropy with the copy's gradients; the network itself confirms each error."""
-    return _with_copy(attack, subject, threat, copy, copy, seed)
+def search(attack: Attack, subject: Subject, threat: Threat, copy: PreparedNetwork, seed: int = 0) -> Search:
+    """The attack on the cross-entropy, steered by the copy, every error confirmed by the network itself."""
+    return _steered(attack, subject, threat, copy, copy, seed)
 
 
-def eager(attack: Attack, subject: Subject, threat: Threat, copy: Prepared, seed: int = 0) -> Search:
-    """The same launched kernel by kernel: only a loss on a `Prepared` itself is captured as a CUDA graph."""
-    return _with_copy(attack, subject, threat, copy, lambda x: copy(x), seed)
+def eager(attack: Attack, subject: Subject, threat: Threat, copy: PreparedNetwork, seed: int = 0) -> Search:
+    """As `search`, kernel by kernel: only a loss on a `PreparedNetwork` is captured as a CUDA graph."""
+    return _steered(attack, subject, threat, copy, copy.__call__, seed)
 
 
-def _with_copy(
-    attack: Attack, subject: Subject, threat: Threat, copy: Prepared, classify: Classify, seed: int
+def _steered(
+    attack: Attack, subject: Subject, threat: Threat, copy: PreparedNetwork, classify: Classify, seed: int
 ) -> Search:
     def run(x: Tensor, y: Tensor) -> Tensor:
         loss = FastCopyLoss(CrossEntropy(classify, y), CrossEntropy(subject.ours.logits, y))

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from harden.data import Batch
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.probability_outputs import Output, as_logits, output_of
+from harden.evaluation.probability_outputs import OutputKind, as_logits, output_of
 from harden.losses import Classify, LossFunction, with_fast_copy
-from harden.models import Classifier, Prepared, prepare
+from harden.models import Classifier, PreparedNetwork, prepare
 
 _EXAMPLES = 4
 
@@ -54,9 +54,9 @@ class GradientSource:
         if attempt.source is None and attempt.is_gradient_free:
             return attempt.loss(exact, y), batch.x.clone(memory_format=torch.contiguous_format)
         fast = self._copy(attempt, batch.x)
-        # A source of one's own is taken for what it is: its output need not be the judge's.
-        climbed = as_logits(fast, self.output) if attempt.source is None else fast
-        return with_fast_copy(attempt.loss, climbed, exact, y), fast.lay_out(batch.x.clone())
+        # The output of another source is used as it is: it need not be of the judge's kind.
+        gradients = as_logits(fast, self.output) if attempt.source is None else fast
+        return with_fast_copy(attempt.loss, gradients, exact, y), fast.lay_out(batch.x.clone())
 
     def as_run(self, attempt: Attempt) -> Attempt:
         """The attempt as it is executed: for these classes, in the precision of its fast copy.

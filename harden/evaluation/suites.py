@@ -26,7 +26,7 @@ at 1.62, 1.40, 1.28 times their last distance by then.
 def pgd_suite(
     steps: int = 50, restarts: int = 3, precision: torch.dtype = torch.float32
 ) -> tuple[Attempt, ...]:
-    """PGD on cross-entropy and on the margin, which finds what a saturated softmax hides from the first."""
+    """PGD on the cross-entropy, and on the margin, which has a gradient where the softmax is saturated."""
     attack = PGD(steps=steps, restarts=restarts, stop_early=True)
     return (
         Attempt(f"pgd-{steps}-ce", attack, CrossEntropy, precision),
@@ -59,7 +59,7 @@ def standard() -> tuple[Attempt, ...]:
         Attempt("apgd-margin", APGD(steps=100, restarts=3, stop_early=True), Margin),
         Attempt("fab-t", Targeted(FAB(steps=100, patience=FAB_PATIENCE)), Margin),
         Attempt("square", Square(queries=5000, stop_early=True, patience=SQUARE_PATIENCE), Margin),
-        *independent(images=64, queries=2000, steps=100),
+        *independent_attempts(images=64, queries=2000, steps=100),
     )
 
 
@@ -75,5 +75,5 @@ def thorough() -> tuple[Attempt, ...]:
         Attempt("apgd-margin", APGD(steps=200, restarts=5, stop_early=True), Margin),
         Attempt("fab-t", Targeted(FAB(steps=100, restarts=5)), Margin),
         Attempt("square", Square(queries=10_000, stop_early=True), Margin),
-        *independent(images=128, queries=10_000, steps=300),
+        *independent_attempts(images=128, queries=10_000, steps=300),
     )

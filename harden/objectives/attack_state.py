@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harden.losses import Classify, LossFunction
-from harden.models import Classifier, FastCopy, Prepared, frozen, prepare
+from harden.models import Classifier, FastCopy, PreparedNetwork, frozen, prepare
 
 _EXAMPLES = 4
 

@@ -81,7 +81,7 @@ class ProbeInputs:
         x, y = self.batch.x, self.batch.y
         try:
             made = Attempt("probe", attack, loss)
-            if not self.climbs:
+            if not self.white_box:
                 square = Square(queries=QUERIES_A_STEP * attack.steps, stop_early=True)
                 made = Attempt("probe", square, loss, black_box=True)
             maximised, start = self.gradient_source.loss(made, self.batch)
@@ -107,7 +107,7 @@ def unbroken_at_huge_eps(inputs: ProbeInputs) -> int:
     for random_start in (True, False):
         if len(rows):
             attack = PGD(HUGE_STEPS, STEP_SIZE, random_start=random_start, stop_early=True)
-            rows = rows[subject.take(rows).kept(attack, huge)]
+            rows = rows[inputs.take(rows).unbroken_after(attack, huge)]
     return len(rows)
 
 
@@ -120,7 +120,7 @@ def rise_with_eps(inputs: ProbeInputs) -> int:
     largest = _largest(inputs) / inputs.threat.eps
     factors = [factor for factor in FACTORS if factor <= max(largest, Fraction(1))]
     counts = [
-        int(subject.kept(PGD(steps=STEPS, stop_early=True), subject.threat.scaled(factor)).sum())
+        int(inputs.unbroken_after(PGD(steps=STEPS, stop_early=True), inputs.threat.scaled(factor)).sum())
         for factor in factors
     ]
     return _rise(counts)
@@ -133,11 +133,11 @@ def broken_at_zero(inputs: ProbeInputs, rounding: float) -> int:
         inputs: of the probe.
         rounding: logits closer than this share of the largest tie: their order may change.
     """
-    x, y = subject.batch.x, subject.batch.y
-    # In the same batch as what the attack returns: its other last bits are no matter of the attack.
-    before = predicted(answers(subject.steering.judge, x, y)) == y
-    fell = before & ~subject.kept(PGD(steps=1, stop_early=True), subject.threat.scaled(0))
-    return int((fell & ~ties(subject.logits, rounding)).sum())
+    x, y = inputs.batch.x, inputs.batch.y
+    # In the same batch as the attack's result, whose rounding then is no effect of the attack.
+    before = predicted_classes(judge_logits(inputs.gradient_source.judge, x, y)) == y
+    broken = before & ~inputs.unbroken_after(PGD(steps=1, stop_early=True), inputs.threat.scaled(0))
+    return int((broken & ~ties(inputs.logits, rounding)).sum())
 
 
 def broken_at_scale(inputs: ProbeInputs) -> int:
@@ -147,8 +147,10 @@ def broken_at_scale(inputs: ProbeInputs) -> int:
     """
     typical = float(margin(inputs.scores.double(), inputs.batch.y).abs().median())
     scale = typical if 0 < typical < float("inf") else 1.0
-    kept = subject.kept(PGD(steps=STEPS, stop_early=True), subject.threat, ScaledCrossEntropy(scale))
-    return len(subject) - int(kept.sum())
+    unbroken = inputs.unbroken_after(
+        PGD(steps=STEPS, stop_early=True), inputs.threat, ScaledCrossEntropy(scale)
+    )
+    return len(inputs) - int(unbroken.sum())
 
 
 @final

@@ -34,7 +34,7 @@ def closing_attempts(attempts: Sequence[Attempt], *, differentiable: bool) -> tu
     white = [attempt for attempt in attempts if attempt.is_white_box]
     if not white:
         return found
-    steps = min(max(LEAST, 2 * max(_steps(attempt.attack) for attempt in climbing)), MOST)
+    steps = min(max(LEAST, 2 * max(_steps(attempt.attack) for attempt in white)), MOST)
     return (
         *found,
         Attempt(TWICE, APGD(steps=steps, stop_early=True), Margin, precision, only_first=TWICE_ON),
