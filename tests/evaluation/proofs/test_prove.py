@@ -18,7 +18,7 @@ from torch import Tensor
 
 from harden.artefact.classifier_to_onnx import trace
 from harden.artefact.runtime.session import Session
-from harden.bounds import Branching, Climb, Method, Program, certify
+from harden.bounds import Branching, Method, Program, SlopeAscent, certify
 from harden.data import Splits, load
 from harden.errors import InputError
 from harden.evaluation import Evaluation, Witnesses, evaluate, quick
@@ -111,7 +111,7 @@ def test_what_is_wrong_as_it_is_has_no_radius(proved: Proved) -> None:
 
 def test_a_better_method_proves_no_less(proved: Proved, program: Program, data: Data) -> None:
     climbed = prove(
-        [unchecked(program)], data, proved.found, replace(SEARCH, method=Method(climb=Climb(steps=5)))
+        [unchecked(program)], data, proved.found, replace(SEARCH, method=Method(climb=SlopeAscent(steps=5)))
     )
     assert bool((climbed.levels >= proved.levels).all())
     intervals = prove(
