@@ -98,7 +98,7 @@ class Hardened:
                 default; none with an empty mapping.
             split: what the data are, for the certificate ("test").
             notes: texts to keep beside the weights in checkpoint/, by file name.
-            search: of the radii to prove, a `harden.evaluation.RadiusSearch`; no proofs by default.
+            search: the search for proofs, a `harden.evaluation.RadiusSearch`; none by default.
             minutes: how long the evaluation may take; the certificate is of the first images, those that are
                 finished by then, and says so. No limit by default.
             on_phase: called with the `Phase` as the work goes on.

@@ -9,7 +9,7 @@ from typing import final
 from torch import Tensor, nn
 
 from harden.losses import Classify
-from harden.models import Classifier, FastCopy, Prepared, frozen, prepare
+from harden.models import Classifier, FastCopy, PreparedNetwork, frozen, prepare
 
 _EXAMPLES = 4
 
@@ -27,7 +27,7 @@ class AttackedState(nn.Module):
         super().__init__()
         self.classifier = classifier
         self._how = how
-        self._copy: Prepared | None = None
+        self._copy: PreparedNetwork | None = None
 
     @contextmanager
     def still(self, x: Tensor) -> Iterator[Classify]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,16 +59,19 @@ def test_shortly_hardened_networks_are_trusted(digits: Splits, few: Data, seed: 
 def test_every_door_has_the_same_default() -> None:
     assert Claim(Linf("1/10")).attempts == standard()
     from harden.cli.commands.evaluate import Plan
-    from harden.cli.options.run_options import Choice
-    from harden.cli.suites import DEFAULT, chosen, suite_named
+    from harden.cli.options.export_options import ExportOptions
+    from harden.cli.options.run_options import RunOptions
+    from harden.evaluation.named_suites import DEFAULT, DEFAULT_SUITE, chosen, suite_named
     from harden.pytest_plugin import Robustness
 
     usual = chosen("", None, None)
     assert suite_named(usual.attacks, usual.steps, usual.restarts) == standard()
     assert DEFAULT == usual.attacks == inspect.signature(Robustness.check).parameters["attacks"].default
-    assert {Choice.__dataclass_fields__["attacks"].default, Plan.__dataclass_fields__["attacks"].default} == {
-        DEFAULT
-    }
+    assert Plan.__dataclass_fields__["attacks"].default == DEFAULT
+    for options in (RunOptions, ExportOptions):
+        default = [options.__dataclass_fields__[name].default for name in ("attacks", "steps", "restarts")]
+        assert default == ["", None, None]
+    assert RunOptions("digits", Path()).suite == usual == DEFAULT_SUITE
     # Steps and restarts are those of PGD: who gives them means it.
     for steps, restarts in ((20, None), (None, 1), (50, 3)):
         assert chosen("", steps, restarts).attacks == "pgd"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harden.attacks.engine.best_point import Point
 from harden.losses import SteeringLoss
-from harden.models import Prepared
+from harden.models import PreparedNetwork
 from harden.models.pass_count import count, uncounted
 
 WARM_UPS = 3
@@ -54,7 +54,7 @@ def replayed(loss: SteeringLoss, x: Tensor, climb: Climb) -> tuple[Point, Tensor
     """
     classify: Any = getattr(loss, "classify", None)
     given = tensors_of(loss)
-    if not x.is_cuda or not isinstance(classify, Prepared) or given is None:
+    if not x.is_cuda or not isinstance(classify, PreparedNetwork) or given is None:
         return None
     key = (type(loss), tuple(x.shape), x.stride())
     if key not in classify.replays:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harden.graph.batch_rules import broadcast, no_guarantee, one_value
+from harden.graph.batch_rules import broadcast, one_value
 from harden.graph.operators.operator_row import Operator, always
 from harden.graph.reading.known_values import KnownValue
 from harden.graph.reading.node_view import NodeView, Reading, UnsupportedError
@@ -171,7 +171,7 @@ def _pow(call: NodeView) -> list[Reading]:
 
 ROWS: Final = (
     Operator("Abs", always(Abs(), 1), {Abs: one_value}),
-    Operator("Add", _add, {Add: broadcast, Mask: no_guarantee}),
+    Operator("Add", _add, {Add: broadcast, Mask: broadcast}),
     Operator("Div", always(Div(), 2), {Div: broadcast}),
     Operator("Erf", always(Erf(), 1), {Erf: one_value}),
     Operator("Exp", always(Exp(), 1), {Exp: one_value}),

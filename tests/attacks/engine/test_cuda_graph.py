@@ -84,7 +84,7 @@ def test_a_replay_finds_what_eager_steps_find(
     assert None not in prepared.replays.values()
     eager = prepare(model, x)
     with counting(PassMeter()) as meter:
-        # Under a name of its own the copy is no Prepared, and nothing is captured.
+        # Under a name of its own the copy is no PreparedNetwork, and nothing is captured.
         by_hand = Steered(Margin(lambda x: eager(x), y), Margin(eager, y))
         expected = attack(by_hand, x, threat, draws)
     assert not eager.replays

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from harden.artefact.classifier_to_onnx import trace
-from harden.cli import gauging
 from harden.data import Splits, load
 from harden.models import Classifier, pass_count
+from harden.regression import measure
 from tests.fitted import fitted
 
 Harden = Callable[..., Any]
@@ -265,7 +265,7 @@ def test_a_fault_of_ours_is_70_and_no_pass_in_any_file(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(gauging, "evaluate", broken)
+    monkeypatch.setattr(measure, "evaluate", broken)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     (tmp_path / "j.xml").write_text("<of an earlier run/>")
     answer = check(files["kept"], "--junit", tmp_path / "j.xml")
@@ -378,7 +378,7 @@ def test_time_that_does_not_suffice_is_told_and_is_no_pass(
         count(images)
 
     clock = SimpleNamespace(monotonic=lambda: now[0], perf_counter=lambda: now[0])
-    for module in ("evaluation.pace", "evaluation.batches", "cli.clock"):
+    for module in ("evaluation.time_limit", "evaluation.batch_evaluation", "cli.options.command_clock"):
         monkeypatch.setattr(f"harden.{module}.time", clock)
     monkeypatch.setattr("harden.models.classifier.count", slow)
     out = tmp_path / "f.json"

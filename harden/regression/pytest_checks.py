@@ -14,13 +14,13 @@ from harden import kernels
 from harden.artefact.parity.parity_gated_export import exported, first_images
 from harden.artefact.runtime.session import Session
 from harden.certificate.unreliable_reasons import next_attacks
-from harden.cli.bare import classes_of, file_of
-from harden.cli.gauging import Ask, Gauge, Way
 from harden.data import Examples, Source, Splits, from_loader, load
+from harden.deployed.onnx_classifier import classes_of, file_of
 from harden.errors import BaselineError, InputError
 from harden.models import Classifier
 from harden.regression.baseline import compared, read, require_same, update
 from harden.regression.baseline_records import Check
+from harden.regression.measure import Ask, Gauge, Way
 from harden.regression.verdict import Comparison
 from harden.statistics import Proportion
 from harden.system.atomic_files import write_bytes

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harden.cli.sampling import evaluated_images
 from harden.data import Examples, Splits, load, sample, split
+from harden.data.splits.test_sample import evaluated_images
 from harden.errors import InputError
 
 

@@ -1,4 +1,4 @@
-"""The folder that a command writes to."""
+"""Checks of the folder that a run or an export writes to, and its lock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from harden.artefact.artefact_folder import CHECKPOINT_FOLDER, PROGRESS_FOLDER, prepare_folder
 from harden.certificate.certificate_file import CERTIFICATE_FILE
 from harden.certificate.schema import MODEL_FILE
-from harden.cli.loading.model_spec import ModelSpec
 from harden.errors import InputError
 from harden.system.folder_lock import locked
 from harden.system.safe_folders import remove_empty, remove_tree
@@ -19,7 +18,7 @@ from harden.training.checkpointing.run_checkpoints import PLAN_FILE, SNAPSHOT_FI
 
 @contextmanager
 def output_folder(out: Path) -> Iterator[Path]:
-    """The artefact's folder, held by this process; one that was made for nothing goes again."""
+    """Create and lock the artefact's folder; created folders that stay empty are removed."""
     missing = [place for place in (out, *out.parents) if not place.exists()]
     path = prepare_folder(out)
     try:
@@ -28,7 +27,7 @@ def output_folder(out: Path) -> Iterator[Path]:
                 yield path
             except BaseException:
                 if not can_go_on(path / PROGRESS_FOLDER):
-                    # A plan without a moment to go on from would only be in the way of the next run.
+                    # A plan without a stored state would only be in the way of the next run.
                     remove_tree(path / PROGRESS_FOLDER)
                 raise
     finally:
@@ -37,10 +36,10 @@ def output_folder(out: Path) -> Iterator[Path]:
 
 
 def check_replaceable(out: Path, force: bool) -> None:
-    """Refuse to replace an artefact unasked: it may be the one that is deployed, and cost a night.
+    """Refuse to replace an artefact without --force: it may be the deployed one, and have taken a night.
 
     Raises:
-        InputError: the folder holds a certificate or an ONNX file, and nobody said --force.
+        InputError: the folder holds a certificate or an ONNX file, and `force` is False.
     """
     there = [name for name in (CERTIFICATE_FILE, MODEL_FILE) if os.path.lexists(out / name)]
     if there and not force:
@@ -51,18 +50,22 @@ def check_replaceable(out: Path, force: bool) -> None:
         )
 
 
-def check_apart(out: Path, spec: ModelSpec) -> None:
-    """Refuse to write over what is started from: its older artefact goes before the new one is whole.
+def check_apart(out: Path, *sources: str | Path | None) -> None:
+    """Refuse to write over the inputs of a run: its older artefact is removed before the new one is complete.
 
-    A kill in between would leave neither, and a run that has ended could not be told again: it began with
-    weights that are no longer there.
+    If the process were killed in between, neither would be left; and a run that has ended could not be
+    repeated, for the weights it began with would be gone.
+
+    Args:
+        out: the folder to write to.
+        *sources: the folder of the model, and the file of its weights; None, and what does not exist, is
+            accepted.
 
     Raises:
-        InputError: the model's folder, or the file of its weights, is `out` or in it.
+        InputError: one of them is `out` or lies in it.
     """
-    weights = None if spec.weights is None else Path(spec.weights)
-    for source in (spec.folder, weights):
-        if source is None or not source.exists() or not out.exists():
+    for source in (Path(each) for each in sources if each is not None):
+        if not source.exists() or not out.exists():
             continue
         place = source.resolve()
         if any(each.samefile(out) for each in (place, *place.parents)):
@@ -75,10 +78,10 @@ def check_apart(out: Path, spec: ModelSpec) -> None:
 
 
 def holds_a_run(out: Path) -> bool:
-    """Whether a run has ended in this folder: its artefact is there, with the plan that it was made by."""
+    """Whether a run has ended in this folder: it holds an artefact with the plan of its run."""
     return (out / CHECKPOINT_FOLDER / PLAN_FILE).exists()
 
 
 def can_go_on(progress: Path) -> bool:
-    """Whether a run has kept a moment to go on from."""
+    """Whether a run has stored a state to resume from."""
     return (progress / SNAPSHOT_FILE).exists()

@@ -12,9 +12,9 @@ import onnx
 import pytest
 
 from harden.artefact.classifier_to_onnx import trace
-from harden.cli import benched
 from harden.data import load
 from harden.models import Classifier
+from harden.regression.timing import measure_speed
 from tests.fitted import fitted
 
 Harden = Callable[..., Any]
@@ -40,11 +40,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
             return ("inference", work), ("attack", work)
 
-        timed = benched.timed
-        monkeypatch.setattr(benched, "works", works)
+        timed = measure_speed.timed
+        monkeypatch.setattr(measure_speed, "works", works)
         monkeypatch.setattr(
             "harden.cli.commands.check.timed",
-            lambda bare, splits, bench, way: timed(bare, splits, bench, clock=lambda: now[0], way=way),
+            lambda bare, splits, bench, way, on_phase: timed(
+                bare, splits, bench, clock=lambda: now[0], way=way, on_phase=on_phase
+            ),
         )
 
     return install

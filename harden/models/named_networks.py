@@ -1,21 +1,16 @@
-"""Builds the network that `--model` names, for the images and classes of a data set."""
+"""Networks by the names that `--model` takes, built for images and classes of a data set."""
 
 from __future__ import annotations
 
 import difflib
-import importlib
-import inspect
-import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from harden.data import Splits
-from harden.errors import HardenError, InputError
+from harden.errors import InputError
 from harden.models.small_networks import small_cnn
+from harden.system.named_function import call_function, import_function
 
 FORMS = "small, torchvision:NAME, module:function, or a run's folder"
 # By the package that a builder stands in.
@@ -28,14 +23,19 @@ _OTHER_TASKS = {
 }
 
 
-def build_network(spec: str, data: Splits) -> nn.Module:
-    """The network, or the Classifier that a user's function returns.
+def build_network(spec: str, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """Build the network, or the Classifier that a user's function returns.
+
+    Args:
+        spec: small, torchvision:NAME or module:function.
+        image_shape: (C, H, W).
+        classes: the number of classes.
 
     Raises:
         InputError: there is no such model, or it can't be built for such images.
     """
-    channels, height, width = data.train.image_shape
-    fits = {"in_channels": channels, "num_classes": len(data.train.classes), "image_size": height}
+    channels, height, _ = image_shape
+    fits = {"in_channels": channels, "num_classes": classes, "image_size": height}
     kind, _, name = spec.partition(":")
     if spec == "small":
         return small_cnn(**fits)
@@ -46,9 +46,9 @@ def build_network(spec: str, data: Splits) -> nn.Module:
             "point to its run's folder, or use `harden evaluate`, which takes a file",
         )
     if kind == "torchvision" and name:
-        return torchvision_network(name, fits["num_classes"], (channels, height, width))
+        return torchvision_network(name, fits["num_classes"], image_shape)
     if name:
-        return _called(kind, name, fits)
+        return _of_function(spec, fits)
     close = difflib.get_close_matches(kind, ("small", "torchvision"), n=1)
     instead = f"did you mean {close[0]}?" if close else "write --model small, for instance"
     raise InputError(f"model {spec!r}", FORMS, instead)
@@ -103,50 +103,10 @@ def torchvision_network(name: str, classes: int, image_shape: tuple[int, int, in
     return network
 
 
-def _called(module: str, name: str, fits: dict[str, int]) -> nn.Module:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        function: Any = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
-            raise _not_importable(module, name, error) from error
-        raise InputError(
-            f"{module}:{name}, whose module {error.name!r} is not found from here",
-            "a function that can be imported",
-            f"change to the folder that holds {module.split('.')[0]}, or add that folder to PYTHONPATH; "
-            f"--model is {FORMS}",
-        ) from error
-    except Exception as error:  # a user's module may raise anything
-        raise _not_importable(module, name, error) from error
-    if not callable(function):
-        raise InputError(f"{module}:{name}, a {type(function).__name__}", "a function", "name a function")
-    parameters = inspect.signature(function).parameters
-    network = _built(function, f"{module}:{name}", {k: v for k, v in fits.items() if k in parameters})
+def _of_function(spec: str, fits: dict[str, int]) -> nn.Module:
+    function = import_function(spec, f"--model is {FORMS}")
+    network = call_function(spec, function, "the network", **fits)
     if not isinstance(network, nn.Module):
-        seen = f"{module}:{name} returned a {type(network).__name__}"
+        seen = f"{spec} returned a {type(network).__name__}"
         raise InputError(seen, "an nn.Module or a harden.Classifier", "return the network")
     return network
-
-
-def _built(function: Any, spec: str, fits: dict[str, int]) -> object:
-    try:
-        return function(**fits)
-    except (HardenError, MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # as above
-        reason = " ".join(str(error).split())[:300] or "no message"
-        raise InputError(
-            f"{spec} raised {type(error).__name__} ({reason})",
-            "a function that builds the network",
-            "call it in Python to see where it fails",
-        ) from error
-
-
-def _not_importable(module: str, name: str, error: Exception) -> InputError:
-    return InputError(
-        f"{module}:{name} ({' '.join(str(error).split())[:300] or type(error).__name__})",
-        "a function that can be imported",
-        f"mend it, or name {FORMS}",
-    )

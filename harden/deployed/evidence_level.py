@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final, Literal, final
 
 import torch
 
 from harden.attacks import Square
-from harden.cli.bare import Bare
-from harden.cli.loading.model_spec import ModelSpec
-from harden.data import Source, Splits
-from harden.errors import InputError
+from harden.data import Source
+from harden.deployed.onnx_classifier import Bare
 from harden.evaluation import Attempt
 from harden.graph import UnreadableError
 from harden.losses import Classify, Margin
@@ -54,38 +51,25 @@ class Allowed:
     """What the options allow beside the file itself.
 
     Args:
-        twin: another model to climb, as for --model; "" for none.
+        twin: another classifier whose gradients attacks may use; None for none.
         black_box: leave the file's graph unread.
+        minutes: the limit of time of the evaluation, None for none; see `Bare.reading`.
     """
 
-    twin: str = ""
+    twin: Classifier | None = None
     black_box: bool = False
+    minutes: float | None = None
 
 
 def of_file(
-    spec: ModelSpec,
-    allowed: Allowed,
-    splits: Splits,
-    source: Source,
-    attempts: tuple[Attempt, ...],
-    device: torch.device,
+    file: Bare, allowed: Allowed, source: Source, attempts: tuple[Attempt, ...], device: torch.device
 ) -> Access:
     """Read a file's graph, or do without; what gives gradients is on the device.
 
     Raises:
-        InputError: the file or the twin does not fit, or there are options that are for neither.
+        InputError: the file's graph computes something else than onnxruntime.
     """
-    own = [option for option in spec.given() if option not in ("--mean", "--std")]
-    if own and not allowed.twin:
-        raise InputError(
-            f"{spec.spec} with {' and '.join(own)}",
-            "a file alone, which has its own",
-            "leave these options out, or name the model that they are for with --twin",
-        )
-    # With a twin the options for models, its normalisation too, are the twin's.
-    mean, std = (None, None) if allowed.twin else (spec.mean, spec.std)
-    file = Bare.of(Path(spec.spec), splits, mean, std)
-    twin = None if not allowed.twin else replace(spec, spec=allowed.twin).build(splits).to(device)
+    twin = allowed.twin
     gradient = [each for each in attempts if not each.if_gradients_fail]
     transferred = () if twin is None else tuple(_transferred(each, twin) for each in gradient)
     without = blind(attempts)
@@ -94,7 +78,7 @@ def of_file(
         why = "as was asked"
     else:
         try:
-            _, model = file.reading(source)
+            _, model = file.reading(source, allowed.minutes)
         except UnreadableError as error:
             why = error.seen
         else:

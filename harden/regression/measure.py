@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,22 +11,16 @@ from typing import final
 from torch import Tensor
 
 from harden.bounds import Method
-from harden.certificate.unreliable_reasons import Step
-from harden.cli.access import blind
-from harden.cli.bare import NORMALISED, Bare, Numbers, file_of
-from harden.cli.loading.model_spec import numbers
-from harden.cli.loading.test_data import for_evaluation
-from harden.cli.output.console import Watch, print_warning
-from harden.cli.output.unreliable_exit import step_after
-from harden.cli.sampling import evaluated_images
-from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Examples, Splits, from_loader
+from harden.data.splits.test_sample import evaluated_images
+from harden.deployed.evidence_level import blind
+from harden.deployed.onnx_classifier import NORMALISED, Bare, Numbers
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, Phase, Standing, TrustCheck, evaluate
-from harden.evaluation.proofs.prove import RadiusSearch, prove
+from harden.evaluation import Attempt, Evaluation, EvaluationProgress, TrustCheck, evaluate
+from harden.evaluation.named_suites import RESTARTS, STEPS, suite_named
+from harden.evaluation.proofs.prove import EvaluatedImages, RadiusSearch, prove
 from harden.graph import Graph
 from harden.models import Classifier
-from harden.models.wrapping_checks import check_normalisation
 from harden.regression.baseline_records import Check, DataSetting, Setting
 from harden.regression.from_evaluation import (
     attack_setting,
@@ -40,7 +34,7 @@ from harden.threats import Threat, from_name
 
 USUAL_BATCH = 256
 
-OnBatch = Callable[[Standing], None]
+OnBatch = Callable[[EvaluationProgress], None]
 
 
 @final
@@ -59,14 +53,6 @@ class Way:
     black_box: bool = False
     mean: Numbers = None
     std: Numbers = None
-
-    def words(self) -> list[str]:
-        """The options for it, as they are typed."""
-        words = [] if self.batch_size == USUAL_BATCH else ["--batch-size", str(self.batch_size)]
-        words += ["--black-box"] if self.black_box else []
-        for option, values in (("--mean", self.mean), ("--std", self.std)):
-            words += [] if values is None else [option, ",".join(map(str, values))]
-        return words
 
 
 @final
@@ -112,12 +98,6 @@ class Ask:
             label=check.label,
         )
 
-    def words(self) -> list[str]:
-        """The options for threat, images and seed, as they are typed."""
-        words = ["--norm", self.norm, "--eps", self.eps]
-        words += ["--test-images", str(self.sample)] if self.sample else []
-        return [*words, "--seed", str(self.seed)] if self.seed else words
-
     @property
     def threat(self) -> Threat:
         """The threat model."""
@@ -151,17 +131,6 @@ class Ask:
         )
 
 
-def way_of(batch_size: int, black_box: bool, mean: str, std: str) -> Way:
-    """The way that options ask for, as they were typed.
-
-    Raises:
-        InputError: mean and std are no numbers, or do not fit together.
-    """
-    values = numbers("--mean", mean), numbers("--std", std)
-    check_normalisation(*values)
-    return Way(batch_size, black_box, *values)
-
-
 @final
 class Gauge:
     """A file on the test images of a data set; it is loaded when something is measured.
@@ -170,26 +139,18 @@ class Gauge:
         path: an ONNX file.
         splits: the data.
         way: how it is gone about.
-        data: the spec of the data, as it is typed.
 
     Attributes:
         checks: the trust checks of what was measured last.
+        caution: the warning that its clean accuracy can't be told from guessing; "" where it can.
     """
 
-    def __init__(self, path: Path, splits: Splits, way: Way | None = None, data: str = "") -> None:
-        self.path, self.splits, self.way, self._data = path, splits, way or Way(), data
-        self._caution = ""
+    def __init__(self, path: Path, splits: Splits, way: Way | None = None) -> None:
+        self.path, self.splits, self.way = path, splits, way or Way()
+        self.caution = ""
         self.checks: tuple[TrustCheck, ...] = ()
+        self._minutes: float | None = None
         self._images: dict[int, tuple[Examples, DataSetting]] = {}
-
-    @classmethod
-    def of(cls, model: str, data: str, way: Way) -> Gauge:
-        """Find a file, or the one in a folder, and load the data of a spec.
-
-        Raises:
-            InputError: there is no such file, or the data can't be read.
-        """
-        return cls(file_of(model), for_evaluation(data, model), way, data)
 
     def images(self, sample: int) -> tuple[Examples, DataSetting]:
         """The images of a sample and their digests."""
@@ -226,36 +187,22 @@ class Gauge:
             on_batch=on_batch,
         )
         caution, self.checks = found.caution(self.splits.test.classes), found.checks
-        self._caution = f"{caution}; {NORMALISED}" if caution else ""
+        self.caution = f"{caution}; {NORMALISED}" if caution else ""
         certified = self._certified(images, found) if ask.certify else None
         check = check_of(found, setting, self.bare.content, certified, partly=minutes is not None)
         return check.model_copy(update={"label": ask.label}), distrusted(found)
 
-    def watched(self, ask: Ask, minutes: float | None = None) -> tuple[Check, tuple[str, ...]]:
-        """Measure, with a bar for who waits."""
-        with Watch() as watch:
-            found = self.measure(ask, lambda at: watch.phase(Phase.of("attack", at)), minutes)
-        if self._caution:
-            print_warning(self._caution)
-        return found
-
     def cautioned(self, comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
         """Comparisons of what was measured last, with the warning that it can't be told from guessing."""
-        return tuple(replace(each, guessing=self._caution) for each in comparisons)
+        return tuple(replace(each, guessing=self.caution) for each in comparisons)
 
-    def next_step(self, ask: Ask, command: Sequence[str], more: Sequence[str] = ()) -> Step | None:
-        """What to run next after the last measurement; None where no trust check fired.
+    def load(self, minutes: float | None = None) -> None:
+        """Load the file, and read it where it is read: what `measure` does at first.
 
         Args:
-            ask: what was measured.
-            command: that measures again, "evaluate" or "baseline", "update".
-            more: its options beside those of the measurement.
+            minutes: the limit of time of the measurements; see `Bare.reading`.
         """
-        words = [*command, str(self.path), "--data", self._data, *ask.words(), *self.way.words(), *more]
-        return step_after(words, self.checks, ask.attacks, ask.steps, ask.restarts)
-
-    def load(self) -> None:
-        """Load the file, and read it where it is read: what `measure` does at first."""
+        self._minutes = minutes
         _ = self.bare if self.way.black_box else self._reading
 
     @cached_property
@@ -269,13 +216,13 @@ class Gauge:
 
     @cached_property
     def _reading(self) -> tuple[Graph, Classifier]:
-        return self.bare.reading(from_loader(self.splits.test, self.way.batch_size))
+        return self.bare.reading(from_loader(self.splits.test, self.way.batch_size), self._minutes)
 
     def _certified(self, images: Examples, found: Evaluation) -> Tensor:
         """Which images are proved, without a climb: what is proved must not depend on the time there is."""
         search = RadiusSearch(Method(climb=None), steps=0)
         source = from_loader(images, self.way.batch_size)
-        proved = prove(self.bare.executions(), source, found, search, arrange=self.bare.arrangement)
+        proved = prove(self.bare.executions(), EvaluatedImages(source, found, self.bare.arrangement), search)
         if proved.disagreement is not None:
             raise InputError(
                 f"{self.path}, of which nothing is proved ({proved.disagreement})",

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from harden.cli.loading.fit_batch_size import fitted
 from harden.cli.loading.model_spec import ModelSpec
-from harden.cli.loading.prepare_run import Options, Ready
 from harden.data import Splits, load
 from harden.evaluation import pgd_suite
+from harden.evaluation.named_suites import SuiteChoice
 from harden.hardening import Recipe
+from harden.hardening.batch_size import with_fitting_batch
+from harden.hardening.run_inputs import RunInputs, RunSettings
 from harden.threats import Linf
 from harden.training import Budget
 
@@ -97,10 +98,11 @@ def test_a_run_that_goes_on_keeps_its_batch_whatever_fits_today(tmp_path: Path, 
     splits = load("digits")
     few = Splits(splits.train.take(torch.arange(64)), splits.test.take(torch.arange(16)), "few")
     spec = ModelSpec("small")
-    options = Options(Linf("1/10"), Budget(1, "E"), tuple(pgd_suite(1, 1)), torch.device("cpu"), ())
-    ready = Ready(options, spec, spec, few, 0, None, few.test, Recipe(), spec.build(few), 32)
-    assert fitted(ready, tmp_path / "progress").batch_size == 16
-    assert fitted(ready, None).batch_size == 32
+    suite = SuiteChoice("pgd", 1, 1)
+    settings = RunSettings(Linf("1/10"), Budget(1, "E"), suite, pgd_suite(1, 1), torch.device("cpu"))
+    run = RunInputs(settings, few, few.test, Recipe(), spec.build(few), 32)
+    assert with_fitting_batch(run, tmp_path / "progress").batch_size == 16
+    assert with_fitting_batch(run, None).batch_size == 32
 
 
 def test_auto_batch_leaves_a_batch_that_fits_as_it_is(harden: Harden, npz: str, tmp_path: Path) -> None:

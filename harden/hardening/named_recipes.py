@@ -1,9 +1,10 @@
-"""The recipes that the command line knows by name."""
+"""Recipes by the names that options use, and objectives of a user's function."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -27,10 +28,12 @@ from harden.objectives import (
     WarmUp,
 )
 from harden.objectives.adversarial_training import FAST
+from harden.system.named_function import call_function, import_function, is_function
 from harden.training import AdamW
 from harden.views import DIGITS, LIGHT, NATURAL, Views
 
 _WEIGHTINGS = ("none", "balanced")
+_FUNCTION = "module:function"
 _VIEW_ATTACK = PGD(steps=5, keep_best=False)
 
 
@@ -46,8 +49,12 @@ def recipe(
 ) -> Recipe:
     """The recipe for two names, with views that fit the images: grey-scale ones are not flipped or coloured.
 
+    A name of the form `module:function` is a function of the user's that returns an objective. It takes no
+    arguments, or `class_weights`, a tuple of floats that is empty without --class-weights.
+
     Raises:
-        InputError: a name is not known, beta is negative, or lr is not positive.
+        InputError: a name is not known, there is no such function or it returns no objective, beta is
+            negative, or lr is not positive.
     """
     if not 0 <= beta < float("inf"):
         raise InputError(f"--beta {beta:g}", "a weight of 0 or more", "write --beta 6")
@@ -58,13 +65,14 @@ def recipe(
     # Weights that were pretrained are kept.
     certified = _certified(light, class_weights, WarmUp(redraw=pretrain == "none"))
     known = _finetuning(light, beta, class_weights, steering) | certified
+    last = _required("--finetune", finetune, known, class_weights)
     return Recipe(
         pretrain=_chosen("--pretrain", pretrain, _pretraining(views)),
-        finetune=_required("--finetune", finetune, known),
+        finetune=last,
         optimiser=AdamW(lr),
         pretrain_optimiser=AdamW(lr),
         # A validation chooses by what an attack can't break, which is not what can be proved.
-        validations=0 if finetune in certified else 10,
+        validations=0 if isinstance(last, CROWNIBP | IBP | MTLIBP | SABR) else 10,
     )
 
 
@@ -110,7 +118,7 @@ def check_class_weights(text: str) -> tuple[float, ...]:
     try:
         weights = tuple(float(part) for part in text.split(","))
     except ValueError:
-        _check("--class-weights", text, dict.fromkeys((*_WEIGHTINGS, "W,W,... for each class")))
+        _check("--class-weights", text, (*_WEIGHTINGS, "W,W,... for each class"))
         raise
     if not all(0 < weight < float("inf") for weight in weights):
         seen = f"--class-weights {text}"
@@ -135,17 +143,45 @@ def class_weights(text: str, labels: Tensor, classes: int) -> tuple[float, ...]:
 
 
 def _chosen(option: str, name: str, known: dict[str, Callable[[], Objective | None]]) -> Objective | None:
-    _check(option, name, known)
+    if is_function(name):
+        return _of_function(option, name, known)
+    _check(option, name, (*known, _FUNCTION))
     return known[name]()
 
 
-def _required(option: str, name: str, known: dict[str, Callable[[], Objective]]) -> Objective:
-    _check(option, name, known)
+def _required(
+    option: str, name: str, known: dict[str, Callable[[], Objective]], class_weights: tuple[float, ...]
+) -> Objective:
+    if is_function(name):
+        return _of_function(option, name, known, class_weights)
+    _check(option, name, (*known, _FUNCTION))
     return known[name]()
 
 
-def _check(option: str, name: str, known: Mapping[str, object]) -> None:
+def _of_function(
+    option: str, name: str, known: Mapping[str, object], class_weights: tuple[float, ...] = ()
+) -> Objective:
+    function = import_function(name, f"{option} is {', '.join(known)} or {_FUNCTION}")
+    if class_weights and "class_weights" not in inspect.signature(function).parameters:
+        raise InputError(
+            f"--class-weights with {option} {name}",
+            "a function with a parameter `class_weights`",
+            "add this parameter, or leave --class-weights out",
+        )
+    made = call_function(name, function, "an objective", class_weights=class_weights)
+    if isinstance(made, type) or not callable(made) or not callable(getattr(made, "start", None)):
+        kind = f"a value of type {type(made).__name__}"
+        seen = f"the class {made.__name__}" if isinstance(made, type) else kind
+        raise InputError(
+            f"{option} {name}, which returned {seen}",
+            "an objective: a value with the methods start and __call__ (harden.objectives.Objective)",
+            "return one, such as harden.TRADES(beta=4)",
+        )
+    return made  # type: ignore[no-any-return]  # an objective, as checked
+
+
+def _check(option: str, name: str, known: Sequence[str]) -> None:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
-        instead = f"did you mean {close[0]}?" if close else f"write {option} {next(iter(known))}"
+        instead = f"did you mean {close[0]}?" if close else f"write {option} {known[0]}"
         raise InputError(f"{option} {name!r}", " | ".join(known), instead)

@@ -17,8 +17,6 @@ from harden.artefact.parity.parity_gated_export import first_images, judge_of
 from harden.artefact.runtime.executed_programs import executions
 from harden.artefact.runtime.session import Session, read_model
 from harden.artefact.runtime.session_memory import limit_arena
-from harden.cli.loading.model_spec import ModelSpec
-from harden.cli.options.command_clock import fitting_in
 from harden.data import Source, Splits
 from harden.data.class_lists import are_numbers
 from harden.errors import ExportError, InputError
@@ -27,7 +25,7 @@ from harden.graph import Graph, GraphNetwork, UnreadableError, read
 from harden.graph.foreign_classifier import as_classifier, with_image_size
 from harden.graph.operators.quantisation import QuantizeLinear
 from harden.models import Classifier
-from harden.models.input_layout import Arranged, Arrangement, Opaque
+from harden.models.input_layout import GradientFreeNetwork, InputAdapter, InputArrangement
 from harden.models.logits_of_output import binary
 from harden.models.wrapping_checks import check_normalisation
 
@@ -60,9 +58,9 @@ def classes_of(session: Session) -> int:
     return max(session.classes, 2)
 
 
-def is_bare(spec: ModelSpec) -> bool:
-    """Whether a model is an ONNX file by itself."""
-    return spec.spec.endswith(".onnx") and ":" not in spec.spec
+def is_bare(model: str) -> bool:
+    """Whether a model's name is that of an ONNX file by itself."""
+    return model.endswith(".onnx") and ":" not in model
 
 
 def file_of(model: str) -> Path:
@@ -74,9 +72,9 @@ def file_of(model: str) -> Path:
     path = Path(model)
     if path.is_dir() and (path / "model.onnx").is_file():
         return path / "model.onnx"
-    if not is_bare(ModelSpec(model)) or not path.is_file():
+    if not is_bare(model) or not path.is_file():
         raise InputError(
-            f"{model}, where no ONNX file is" if is_bare(ModelSpec(model)) else f"model {model!r}",
+            f"{model}, where no ONNX file is" if is_bare(model) else f"model {model!r}",
             "an ONNX file, or a folder with a model.onnx",
             "export the model first: harden export",
         )
@@ -100,7 +98,7 @@ class Bare:
     path: Path
     content: bytes
     session: Session
-    arrangement: Arrangement
+    arrangement: InputArrangement
     mean: Numbers = None
     std: Numbers = None
 
@@ -123,7 +121,7 @@ class Bare:
         content = read_model(path)
         shape = splits.test.image_shape
         session = Session(content, exported=False, image_shape=shape, name=str(path))
-        arrangement = Arrangement.between(splits.test.image_shape, session.image_shape)
+        arrangement = InputArrangement.between(splits.test.image_shape, session.image_shape)
         if arrangement is None:
             raise InputError(
                 f"{path} for images {session.image_shape}",
@@ -164,8 +162,13 @@ class Bare:
             x = (x - mean) / std
         return self.arrangement(x)
 
-    def reading(self, source: Source) -> tuple[Graph, Classifier]:
-        """The file's graph, and it as a classifier, held against what the runtime computes.
+    def reading(self, source: Source, minutes: float | None = None) -> tuple[Graph, Classifier]:
+        """The file's graph, and it as a classifier, compared with what the runtime computes.
+
+        Args:
+            source: images to compare on, the first ones.
+            minutes: the limit of time of the evaluation that follows, of which the comparison takes a small
+                share, on fewer images if necessary; None for no limit.
 
         Raises:
             UnreadableError: there are operations that are not known.
@@ -176,8 +179,8 @@ class Bare:
             graph = as_classifier(read(with_image_size(self.content, shape) if any_size else self.content))
         except UnreadableError as error:
             raise UnreadableError(f"{self.path}: {error.seen}", _A_RULE, _BLACK_BOX) from error
-        model = Classifier(Arranged(GraphNetwork(graph), self.arrangement), self.mean, self.std)
-        self._check(graph, model, source)
+        model = Classifier(InputAdapter(GraphNetwork(graph), self.arrangement), self.mean, self.std)
+        self._check(graph, model, source, minutes)
         return graph, model
 
     def executions(self, device: torch.device | str = "cpu") -> tuple[Execution, ...]:
@@ -196,14 +199,16 @@ class Bare:
 
     def opaque(self) -> Classifier:
         """The runtime as a classifier without gradients."""
-        return Classifier(Opaque(self.judge))
+        return Classifier(GradientFreeNetwork(self.judge))
 
-    def _check(self, graph: Graph, model: Classifier, source: Source) -> None:
+    def _check(self, graph: Graph, model: Classifier, source: Source, minutes: float | None) -> None:
         """Refuse gradients of one network with verdicts of another: the number would flatter."""
         x, _ = first_images(source)
         began = time.perf_counter()
         self.judge(x[:1])
-        x = x[: fitting_in(_LOOK, _QUESTIONS * (time.perf_counter() - began), len(x))]
+        if minutes is not None:
+            seconds = _QUESTIONS * (time.perf_counter() - began)
+            x = x[: max(1, int(_LOOK * 60 * minutes / max(seconds, 1e-9)))]
         with torch.no_grad():
             theirs = self.judge(x)
         if any(isinstance(node.operation, QuantizeLinear) for node in graph.nodes):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import final
 
-from harden.cli.bare import Bare, file_of
-from harden.cli.gauging import Way
-from harden.cli.output.console import Watch
-from harden.cli.sampling import evaluated_images
 from harden.data import Splits, from_loader
+from harden.data.splits.test_sample import evaluated_images
+from harden.deployed.onnx_classifier import Bare, file_of
 from harden.errors import InputError
 from harden.evaluation import Phase
+from harden.regression.measure import Way
 from harden.regression.timing.paired_timing import (
     Clock,
     SpeedFinding,
@@ -80,8 +80,17 @@ def timed(
     clock: Clock = time.perf_counter,
     *,
     way: Way | None = None,
+    on_phase: Callable[[Phase], None] | None = None,
 ) -> tuple[SpeedFinding, ...]:
     """Time inference and attack of two files on the same images, in alternation.
+
+    Args:
+        candidate: the file.
+        splits: whose test images it is timed on.
+        bench: the file to compare with, and the rule.
+        clock: seconds.
+        way: how both are gone about.
+        on_phase: called with the `Phase` after every round.
 
     Raises:
         InputError: a file does not fit the data.
@@ -89,15 +98,15 @@ def timed(
     base = Bare.of(bench.path, splits, candidate.mean, candidate.std)
     pairs = zip(*(works(each, splits, bench.images, way) for each in (base, candidate)), strict=True)
     images, found = min(bench.images, len(splits.test)), []
-    with Watch() as watch:
-        for (measure, before), (_, now) in pairs:
-            repeats = repeats_for((before, now), clock, _LEAST)
+    for (measure, before), (_, now) in pairs:
+        repeats = repeats_for((before, now), clock, _LEAST)
 
-            def tell(done: int, name: str = f"time {measure}") -> None:
-                watch.phase(Phase(name, done, bench.rounds))
+        def report(done: int, name: str = f"time {measure}") -> None:
+            if on_phase is not None:
+                on_phase(Phase(name, done, bench.rounds))
 
-            timings = alternated(before, now, bench.rounds, clock, repeats, tell)
-            found.append(SpeedFinding(measure, images, timings, bench.margin, bench.alpha))
+        timings = alternated(before, now, bench.rounds, clock, repeats, report)
+        found.append(SpeedFinding(measure, images, timings, bench.margin, bench.alpha))
     return tuple(found)
 
 
@@ -117,24 +126,6 @@ def works(bare: Bare, splits: Splits, images: int, way: Way | None = None) -> tu
         return (inference,)
     _, model = bare.reading(from_loader(few, len(few)))
     return inference, ("attack", attack_work(model, batch.x, batch.y))
-
-
-def slowdown(text: str) -> float:
-    """Read a speed margin: 10% or 0.1.
-
-    Raises:
-        InputError: it is neither.
-    """
-    bare = text.strip().removesuffix("%")
-    try:
-        value = float(bare) / (100.0 if bare != text.strip() else 1.0)
-    except ValueError:
-        value = float("nan")
-    if not 0.0 < value <= 10.0:
-        raise InputError(
-            f"--bench-margin {text}", "by how much slower is too slow, such as 10% or 0.1", _MARGIN
-        )
-    return value
 
 
 def _refuse_timings(path: Path) -> None:
