@@ -13,7 +13,8 @@ import torch
 
 from harden.artefact.artefact import Artefact
 from harden.artefact.artefact_folder import PAGE_FILE, check_folder, publish, staging
-from harden.artefact.measure_file import Claim, OnPhase, predicate
+from harden.artefact.executed_file import OnPhase
+from harden.artefact.measure_file import Claim, predicate
 from harden.artefact.parity.parity_gated_export import exported, first_images
 from harden.artefact.to_certificate import threat_record
 from harden.certificate import certificate_file, schema

@@ -10,8 +10,9 @@ from typing import final
 
 from harden.artefact.artefact import Artefact
 from harden.artefact.artefact_folder import CHECKPOINT_FOLDER, HISTORY_FILE
+from harden.artefact.executed_file import OnPhase
 from harden.artefact.export import export
-from harden.artefact.measure_file import Claim, OnPhase
+from harden.artefact.measure_file import Claim
 from harden.artefact.provenance import Origin
 from harden.data import Source, from_loader, leaks
 from harden.data.sources.untransformed_examples import shared_examples
