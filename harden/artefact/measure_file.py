@@ -36,7 +36,7 @@ from harden.threats import Threat
 
 _log = logging.getLogger("harden")
 
-CURVE_ATTEMPT = Attempt("pgd-20-margin", PGD(steps=20), Margin)
+CURVE_ATTEMPT = Attempt("pgd-20-margin", PGD(steps=20, stop_early=True), Margin)
 
 TIME_WAS_UP = "time was up"
 """The end of the split's name where it is of the first images alone."""
@@ -161,7 +161,7 @@ def record(
 
 def _curve(
     model: Classifier, source: Source, found: Evaluation, judge: Classify, claim: Claim, report: OnPhase
-) -> Curve:
+) -> AccuracyCurve:
     return accuracy_curve(
         model,
         source,
@@ -190,7 +190,7 @@ def _proved(
     return proved
 
 
-def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.Comparison | None:
+def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.ComparisonRecord | None:
     if claim.before is None:
         return None
     image, y = first_images(source)
@@ -206,7 +206,7 @@ def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.Compari
     )
     for check in found.fired:
         _log.warning("%s is unreliable: %s", claim.before_name, check.reason)
-    return schema.Comparison(
+    return schema.ComparisonRecord(
         name=claim.before_name,
         status="ok" if found.status == "ok" else "unreliable",
         clean=to_certificate.proportion(found.clean),

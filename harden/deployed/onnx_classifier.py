@@ -23,9 +23,9 @@ from harden.errors import ExportError, InputError
 from harden.evaluation.proofs.runtime_agreement import Execution
 from harden.graph import Graph, GraphNetwork, UnreadableError, read
 from harden.graph.foreign_classifier import classifying, of_size
-from harden.graph.operations import QuantizeLinear
+from harden.graph.operators.quantisation import QuantizeLinear
 from harden.models import Classifier
-from harden.models.input_layout import Arranged, Arrangement, Opaque
+from harden.models.input_layout import GradientFreeNetwork, InputAdapter, InputArrangement
 from harden.models.logits_of_output import binary
 from harden.models.wrapping_checks import check_normalisation
 
@@ -97,7 +97,7 @@ class OnnxClassifier:
     path: Path
     content: bytes
     session: Session
-    arrangement: Arrangement
+    arrangement: InputArrangement
     mean: Numbers = None
     std: Numbers = None
 
@@ -218,7 +218,7 @@ class OnnxClassifier:
 
     def opaque(self) -> Classifier:
         """The runtime as a classifier without gradients."""
-        return Classifier(Opaque(self.judge))
+        return Classifier(GradientFreeNetwork(self.judge))
 
     def _check(self, graph: Graph, model: Classifier, source: Source, minutes: float | None) -> None:
         """Refuse a reading that differs from the runtime: its gradients would overstate robustness."""

@@ -9,7 +9,7 @@ import torch
 
 from harden.data import Examples
 from harden.evaluation import pgd_suite
-from harden.evaluation.robust_accuracy import unchecked
+from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.models import Classifier, untouched
 from harden.threats import Threat
 
@@ -48,7 +48,7 @@ def evaluation_pace(
     data = (images.batch(torch.arange(len(images))).x, answers.cpu())
     still = threat.scaled(0)
     costs = [
-        unchecked(model, data, still, pgd_suite(steps, restarts, precision), batch_size=len(images))
+        evaluate_unchecked(model, data, still, pgd_suite(steps, restarts, precision), batch_size=len(images))
         for steps, restarts in ((1, 1), (3, 1), (3, 2))
     ]
     one, three, twice = (found.passes / len(images) for found in costs)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from harden.graph.batch_independence import mixing
 from harden.graph.operation_graph import Graph
-from harden.models.input_layout import Logits
+from harden.models.input_layout import NamedLogits
 
 
 @final
@@ -26,7 +26,7 @@ class GraphNetwork(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self.output = Logits()
+        self.output = NamedLogits()
         self.graph = graph
         self._at_once = graph.batch is None or _any_number(graph)
         # Names in files hold dots and slashes, which a buffer's can't.

@@ -33,7 +33,7 @@ from harden.threats import Threat, from_name
 
 USUAL_BATCH = 256
 
-OnBatch = Callable[[Standing], None]
+OnBatch = Callable[[EvaluationProgress], None]
 
 
 @final

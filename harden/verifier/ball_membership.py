@@ -1,4 +1,4 @@
-"""Whether a witness lies inside the threat model, decided as rational numbers: no tolerance, no rounding."""
+"""Membership of witnesses in the threat model, in exact rational arithmetic."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SCALE = 149
 """Every finite float32 is an integer times 2^-149."""
 
 
-def outside(
+def membership_problems(
     original: Images, witness: Images, threat: dict[str, Any], index: npt.NDArray[np.int64]
 ) -> Iterator[str]:
     """Yields, for arrays (M, C, H, W), each image that is not finite, or not in the box, or not in the ball.
@@ -92,7 +92,7 @@ def _whole(value: float) -> int:
 
 
 def distances(original: Images, witness: Images, norm: str) -> npt.NDArray[np.float64]:
-    """The distance of each pair in float64, for arrays (M, C, H, W): what the gallery shows."""
+    """The distance of each pair in float64, for arrays (M, C, H, W), as in the gallery."""
     flat = (witness.astype(np.float64) - original.astype(np.float64)).reshape(len(original), -1)
     found: npt.NDArray[np.float64]
     if norm == "linf":

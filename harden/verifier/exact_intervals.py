@@ -1,4 +1,4 @@
-"""Exact binomial intervals recomputed without scipy, to hold the certificate's against."""
+"""Exact binomial intervals without scipy, to check those of a certificate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from functools import lru_cache
 
 TOLERANCE = 1e-9
-"""How far, in probability, a stored limit may lie from the exact one."""
+"""Largest difference, in probability, of a stored limit from the exact one."""
 
 
 def interval_agrees(count: int, n: int, low: float, high: float, confidence: float) -> bool:

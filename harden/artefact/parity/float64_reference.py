@@ -1,4 +1,4 @@
-"""What a graph is compared with: the network in float64, or, where it can't run so, in float32."""
+"""Reference logits for the parity gate: of the network in float64, or else in float32."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _DRAWS: Final = 8
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Reference:
-    """The network's logits on some images, and how far its float32 execution may be from them.
+class ReferenceLogits:
+    """The network's logits on some images, and the error of its float32 execution.
 
     Attributes:
         logits: float64 (N, K).
         own: the largest difference of a float32 execution, in logits.
-        precision: what the logits were computed in.
+        precision: of the computation of the logits.
     """
 
     logits: NDArray[np.float64]
@@ -47,14 +47,14 @@ class Reference:
 
 
 @torch.no_grad()
-def reference(model: Classifier, network: Deployed, image: Tensor) -> Reference:
-    """Compute what a graph of a network is compared with on images (N, C, H, W), float32.
+def reference(model: Classifier, network: Deployed, image: Tensor) -> ReferenceLogits:
+    """Compute the reference logits of a network on images (N, C, H, W), float32.
 
     In float64, a copy of the network is run in which casts to float32 and tensors that the forward makes in
     float32 are float64 too; `own` is max |y32 - y64|. Where that fails, as in code that is written for
     float32 alone, the reference is the network in float32, and `own` is the largest difference from it among
     other float32 executions of it: one image at a time, without oneDNN, in channels last, and eight times
-    with the last bit of every weight and pixel moved at random, which is what rounding does inside.
+    with the last bit of every weight and pixel moved at random, which models rounding inside the network.
 
     Args:
         model: the network.
@@ -69,8 +69,8 @@ def reference(model: Classifier, network: Deployed, image: Tensor) -> Reference:
     except Exception as error:  # a user's forward may raise anything where tensors are of another type
         if ran_out_of_memory(error):
             raise
-        return Reference(single, _spread(model, network, image, single), "float32")
-    return Reference(exact, float(np.abs(single - exact).max()), "float64")
+        return ReferenceLogits(single, _spread(model, network, image, single), "float32")
+    return ReferenceLogits(exact, float(np.abs(single - exact).max()), "float64")
 
 
 def _spread(model: Classifier, network: Deployed, image: Tensor, first: NDArray[np.float64]) -> float:
@@ -134,19 +134,19 @@ def _onednn_off() -> Iterator[None]:
 
 @contextmanager
 def _in_float64() -> Iterator[None]:
-    """Compute in float64 what a forward asks to be float32."""
+    """Compute in float64 where a forward specifies float32."""
     kind = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with _Doubled():  # type: ignore[no-untyped-call]  # its __init__ is torch's, without annotations
+        with _Float64Mode():  # type: ignore[no-untyped-call]  # its __init__ is torch's, without annotations
             yield
     finally:
         torch.set_default_dtype(kind)
 
 
 @final
-class _Doubled(TorchDispatchMode):  # type: ignore[no-untyped-call]  # __init_subclass__ has no annotations
-    """Gives every operation float64 for float32, tensors and types alike; half precision stays what it is."""
+class _Float64Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # __init_subclass__ has no annotations
+    """Replaces float32 tensors and types by float64 in every operation; half precision is kept."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -94,7 +94,7 @@ def _show(proved: Proved, splits: Splits, path: Path) -> None:
     _show_time(proved)
 
 
-def _show_radii(proved: Proved) -> None:
+def _show_radii(proved: ProofResult) -> None:
     if not proved.search.steps:
         return
     every = max(1, proved.top // 4)

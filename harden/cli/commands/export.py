@@ -40,7 +40,7 @@ def export(options: ExportOptions) -> int:
             "leave --bfloat16 out",
         )
     check_spec(spec)
-    Pace(options.evaluate_minutes)  # refused before anything is loaded
+    TimeLimit(options.evaluate_minutes)  # refused before anything is loaded
     suite = chosen(options.attacks, options.steps, options.restarts)
     attempts = suite_of(suite.attacks, suite.steps, suite.restarts)
     threat = _threat(options)

@@ -55,7 +55,7 @@ def read_settings(options: RunOptions) -> RunSettings:
         auto_batch=options.auto_batch,
         seed=options.seed,
     )
-    Pace(options.evaluate_minutes)
+    TimeLimit(options.evaluate_minutes)
     check_class_weights(options.class_weights)
     made = recipe(options.pretrain, options.finetune, 1, beta=options.beta, lr=options.lr)
     if threat.eps == 0:

@@ -13,21 +13,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harden.bounds.rules.function_rules import ABSOLUTE, RELATIVE, clip, pointwise
+from harden.bounds.rules import BOUND_RULES, OperationInputs
+from harden.bounds.rules.function_rules import ABSOLUTE, RELATIVE, clip
 from harden.bounds.rules.prelu import Leaky
 from harden.bounds.rules.rule import Interval, Lines, Pointwise
 from harden.bounds.rules.smooth_functions import Smooth
-from harden.graph.operations import (
-    Abs,
+from harden.graph.operators.arithmetic import Abs, Erf
+from harden.graph.operators.rectifiers import HardSigmoid, LeakyRelu, Relu
+from harden.graph.operators.smooth_activations import (
     Celu,
     Elu,
-    Erf,
     Gelu,
-    HardSigmoid,
     HardSwish,
-    LeakyRelu,
     Mish,
-    Relu,
     Selu,
     Sigmoid,
     Softplus,
@@ -58,6 +56,14 @@ FUNCTIONS: dict[str, tuple[object, Function]] = {
     "mish": (Mish(), functional.mish),
 }
 CLIPS = {"below": (-0.5, None), "above": (None, 0.7), "both": (-0.5, 0.7), "crossed": (0.7, -0.5)}
+
+
+def pointwise(operation: object) -> Pointwise | None:
+    """The rule of a function of one value."""
+    inputs = OperationInputs((None,), ((1,),), (1,), torch.zeros((), dtype=torch.float64))
+    rule = BOUND_RULES[type(operation)].derive(operation, inputs)
+    assert rule is None or isinstance(rule, Pointwise)
+    return rule
 
 
 def _bent(slope: float, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from harden.errors import InputError
 from harden.graph import read
-from harden.graph.operations import DequantizeLinear, QuantizeLinear
+from harden.graph.operators.quantisation import DequantizeLinear, QuantizeLinear
 from tests.graph.graphs import Array, constant, model, normal, run
 
 node = helper.make_node

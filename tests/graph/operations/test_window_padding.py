@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harden.graph import read
-from harden.graph.operations.window_padding import rounded_up
+from harden.graph.operators.window_padding import rounded_up
 from tests.graph.graphs import Array, normal, one, run
 
 

@@ -1,80 +1,61 @@
-"""Images made larger or smaller: by interpolation, by repetition, by what surrounds them."""
+"""Images of another size, by nearest neighbours or linear interpolation."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final, final
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from harden.graph.converters.reshape_sizes import reshape
-from harden.graph.operations import Gather, Interpolate, Operation, Pad, Transpose
-from harden.graph.reading.known_values import Known, Size
-from harden.graph.reading.node_view import Call, Converter, Reading, UnsupportedError, shapes
+from harden.graph.batch_rules import along_axis
+from harden.graph.operation_graph import Operation
+from harden.graph.operators.indexing import Gather
+from harden.graph.operators.operator_row import Operator
+from harden.graph.operators.padding import _chain
+from harden.graph.operators.window_padding import Sizes
+from harden.graph.reading.known_values import Known
+from harden.graph.reading.node_view import Call, Reading, UnsupportedError, shapes
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Interpolate:
+    """(1 - share) x[before] + share x[after] along an axis: linear interpolation between two places.
+
+    Args:
+        axis: counted from the front.
+        before: for each output the place on the left.
+        after: the one on the right, or the same.
+        shares: of the right one, in [0, 1].
+        exact: whether float32 computes the shares without rounding, in whatever way.
+    """
+
+    axis: int
+    before: Sizes
+    after: Sizes
+    shares: tuple[float, ...]
+    exact: bool
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        left, right = (
+            x.index_select(self.axis, torch.tensor(places, dtype=torch.int64, device=x.device))
+            for places in (self.before, self.after)
+        )
+        share = torch.tensor(self.shares, dtype=x.dtype, device=x.device)
+        share = share.reshape(-1, *(1,) * (x.dim() - 1 - self.axis))
+        return (1 - share) * left + share * right
+
 
 _HALF = Fraction(1, 2)
+
+
 _NEAR = Fraction(1, 1000)
 """Positions so near to where a rounding turns are refused, for runtimes compute them in float32."""
-
-
-def _pad(call: Call) -> list[Reading]:
-    mode = call.word("mode", "constant")
-    if call.opset < 11:
-        pads, value = call.numbers("pads", ()), call.number("value", 0)
-    else:
-        pads, value = call.integers(1), call.scalar(2) if call.has(2) else 0.0
-    if call.has(3):
-        axes, rank = call.integers(3), call.rank
-        full = [0] * (2 * rank)
-        for at, axis in enumerate(axes):
-            full[axis % rank], full[rank + axis % rank] = pads[at], pads[len(axes) + at]
-        pads = tuple(full)
-    if mode == "constant":
-        return [(Pad(pads, value), (0,))]
-    if mode not in ("reflect", "edge", "wrap") or min(pads) < 0:
-        raise UnsupportedError(f"mode={mode} with pads={list(pads)}")
-    return _gathered(call, lambda axis, size: _surrounded(mode, size, pads[axis], pads[call.rank + axis]))
-
-
-def _surrounded(mode: str, size: int, before: int, after: int) -> Size:
-    """Places of an axis in the order in which they come with what is around them.
-
-    Raises:
-        UnsupportedError: more than there is to mirror or to repeat.
-    """
-    most = {"reflect": size - 1, "wrap": size}.get(mode, before + after)
-    if before > most or after > most:
-        raise UnsupportedError(f"mode={mode} by {max(before, after)} of {size}")
-    places = range(-before, size + after)
-    if mode == "edge":
-        return tuple(min(max(place, 0), size - 1) for place in places)
-    if mode == "wrap":
-        return tuple(place % size for place in places)
-    return tuple(size - 1 - abs(size - 1 - abs(place)) for place in places)
-
-
-def _tile(call: Call) -> list[Reading]:
-    repeats = call.integers(1)
-    return _gathered(call, lambda axis, size: tuple(range(size)) * repeats[axis])
-
-
-def _gathered(call: Call, rule: Callable[[int, int], Size]) -> list[Reading]:
-    """Along each axis the places that a rule names; the batch's stay."""
-    found: list[Operation] = []
-    for axis in range(call.rank):
-        size = call.shape[axis]
-        places = rule(axis, size)
-        if places == tuple(range(size)):
-            continue
-        if axis == 0:
-            raise UnsupportedError("a batch of another size")
-        found.append(Gather(axis, places, (len(places),)))
-    return _chain(call, found)
-
-
-def _chain(call: Call, found: list[Operation]) -> list[Reading]:
-    return [(found or reshape(call, lambda shape: shape), (0,))]
 
 
 def _resize(call: Call) -> list[Reading]:
@@ -191,35 +172,7 @@ def _interpolated(axis: int, places: list[Fraction], size: int, scale: Fraction)
     return Interpolate(axis, tuple(left), tuple(right), tuple(float(share) for share in shares), exact)
 
 
-def _depth_to_space(call: Call) -> list[Reading]:
-    mode, block = call.word("mode", "DCR"), int(call.number("blocksize", 0))
-    if mode not in ("DCR", "CRD"):
-        raise UnsupportedError(f"mode={mode}")
-    _, channels, height, width = call.shape
-    left = channels // block**2
-    split = (block, block, left) if mode == "DCR" else (left, block, block)
-    perm = (0, 3, 4, 1, 5, 2) if mode == "DCR" else (0, 1, 4, 2, 5, 3)
-    return _blocks(call, (*split, height, width), perm, (left, height * block, width * block))
-
-
-def _space_to_depth(call: Call) -> list[Reading]:
-    block = int(call.number("blocksize", 0))
-    _, channels, height, width = call.shape
-    sizes = (channels, height // block, block, width // block, block)
-    return _blocks(call, sizes, (0, 3, 5, 1, 2, 4), (channels * block**2, height // block, width // block))
-
-
-def _blocks(call: Call, split: Size, perm: Size, sizes: Size) -> list[Reading]:
-    before = reshape(call, lambda shape: (shape[0], *split))
-    after = reshape(call, lambda shape: (shape[0], *sizes))
-    return [((before, Transpose(perm), after), (0,))]
-
-
-RESIZING: dict[str, Converter] = {
-    "DepthToSpace": _depth_to_space,
-    "Pad": _pad,
-    "Resize": _resize,
-    "SpaceToDepth": _space_to_depth,
-    "Tile": _tile,
-    "Upsample": _resize,
-}
+ROWS: Final = (
+    Operator("Resize", _resize, {Interpolate: along_axis}),
+    Operator("Upsample", _resize),
+)

@@ -7,11 +7,18 @@ included, for that still rounds into it) and stop it where the grid saturates.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor
+
+from harden.graph.batch_rules import constant_weights
+from harden.graph.operation_graph import Node
+from harden.graph.operators.operator_row import Operator
+from harden.graph.reading.known_values import Size
+from harden.graph.reading.node_view import Call, Reading, UnsupportedError
 
 HALF = 0.5
 
@@ -67,3 +74,43 @@ def along(values: Tensor, like: Tensor, axis: int) -> Tensor:
     sizes = [1] * like.dim()
     sizes[axis] = -1
     return values.reshape(sizes)
+
+
+_KINDS = {0: "uint8", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16"}
+"""Of a grid without a zero point, by ONNX's number."""
+
+
+_RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "uint16": (0, 65535)}
+
+
+def _quantize(call: Call) -> list[Reading]:
+    call.only("block_size", 0)
+    number = int(call.number("output_dtype", 0))
+    kind = str(call.constant(2).dtype) if call.has(2) else _KINDS.get(number, f"type {number}")
+    if kind not in _RANGES:
+        raise UnsupportedError(f"a grid of {kind}")
+    return [(QuantizeLinear(*_RANGES[kind], axis=_channel(call)), call.present)]
+
+
+def _dequantize(call: Call) -> list[Reading]:
+    call.only("block_size", 0)
+    return [(DequantizeLinear(_channel(call)), call.present)]
+
+
+def _channel(call: Call) -> int:
+    if call.constant(1).size == 1:
+        return 0
+    return call.axis("axis", 1)
+
+
+def _grid_rows(node: Node, given: Sequence[Size]) -> bool:
+    operation = node.operation
+    if not isinstance(operation, QuantizeLinear | DequantizeLinear) or not constant_weights(node, given):
+        return False
+    return operation.axis % len(node.shape) > 0 or all(set(shape) <= {1} for shape in given[1:])
+
+
+ROWS: Final = (
+    Operator("DequantizeLinear", _dequantize, {DequantizeLinear: _grid_rows}),
+    Operator("QuantizeLinear", _quantize, {QuantizeLinear: _grid_rows}),
+)

@@ -7,10 +7,15 @@ to gradients.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor
+
+from harden.graph.batch_rules import broadcast, one_value
+from harden.graph.operators.operator_row import Operator, always
+from harden.graph.operators.reshaping import Reshape, one_free
+from harden.graph.reading.node_view import Call, Reading, UnsupportedError, shapes
 
 
 class _Told(torch.autograd.Function):
@@ -129,3 +134,27 @@ class IsNaN:
     def __call__(self, x: Tensor) -> Tensor:
         """Any shape."""
         return _told(x.isnan(), x)
+
+
+def _cast(call: Call) -> list[Reading]:
+    kind = int(call.attributes.get("to", 1))
+    if kind == 9:  # bool: what is not 0
+        return [((Not(), Not()), (0,))]
+    if kind != 1:
+        raise UnsupportedError("a cast of images to another type than float32")
+    return [(Reshape(one_free(call, list(shapes(call.values[0])))), (0,))]
+
+
+ROWS: Final = (
+    Operator("And", always(And(), 2), {And: broadcast}),
+    Operator("Cast", _cast),
+    Operator("Equal", always(Equal(), 2), {Equal: broadcast}),
+    Operator("Greater", always(Greater(), 2), {Greater: broadcast}),
+    Operator("GreaterOrEqual", always(GreaterOrEqual(), 2), {GreaterOrEqual: broadcast}),
+    Operator("IsNaN", always(IsNaN(), 1), {IsNaN: one_value}),
+    Operator("Less", always(Less(), 2), {Less: broadcast}),
+    Operator("LessOrEqual", always(LessOrEqual(), 2), {LessOrEqual: broadcast}),
+    Operator("Not", always(Not(), 1), {Not: one_value}),
+    Operator("Or", always(Or(), 2), {Or: broadcast}),
+    Operator("Where", always(Where(), 3), {Where: broadcast}),
+)

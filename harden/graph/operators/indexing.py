@@ -1,93 +1,91 @@
-"""Operators that move values: their shapes, axes and positions become attributes."""
+"""Parts of a value: slices, gathered places, triangles."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, final
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from harden.graph.converters.reshape_sizes import one_free, reshape
-from harden.graph.operation_graph import BATCH
-from harden.graph.operations import (
-    Concat,
-    Expand,
-    Gather,
-    GatherND,
-    Reshape,
-    Slice,
-    Transpose,
-    Trilu,
-)
+from harden.graph.batch_rules import along_axis, no_guarantee
+from harden.graph.operation_graph import BATCH, Node
+from harden.graph.operators.operator_row import Operator
+from harden.graph.operators.reshaping import Reshape
+from harden.graph.operators.window_padding import Sizes
 from harden.graph.reading.known_values import Known, Size
-from harden.graph.reading.node_view import Call, Converter, Reading, UnsupportedError, shapes
+from harden.graph.reading.node_view import Call, Reading, UnsupportedError, shapes
 
 
-def _reshape(call: Call) -> list[Reading]:
-    target = call.values[1]
-    if not isinstance(target, Known):
-        raise UnsupportedError("a shape that depends on the images")
-    found = [
-        _resolved(np.atleast_1d(sizes).tolist(), shape, call.flag("allowzero"))
-        for sizes, shape in zip(target.arrays, shapes(call.values[0]), strict=True)
-    ]
-    return [(Reshape(one_free(call, found)), (0,))]
+@final
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """x[starts : ends : steps] along axes; steps may be negative, as ONNX has them."""
+
+    axes: Sizes
+    starts: Sizes
+    ends: Sizes
+    steps: Sizes
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        for axis, start, end, step in zip(self.axes, self.starts, self.ends, self.steps, strict=True):
+            kept = range(x.shape[axis])[start:end:step]
+            if step > 0:  # a view, and nothing to send to the device
+                x = x[(slice(None),) * (axis % x.dim()) + (slice(kept.start, kept.stop, step),)]
+            else:
+                x = x.index_select(axis, torch.tensor(kept, dtype=torch.int64, device=x.device))
+        return x
 
 
-def _resolved(sizes: list[int], shape: Size, zero_is_zero: bool) -> Size:
-    """The shape that comes out of one that comes in: 0 keeps a size, -1 takes what is left."""
-    if not zero_is_zero:
-        sizes = [shape[at] if size == 0 and at < len(shape) else size for at, size in enumerate(sizes)]
-    rest = math.prod(size for size in sizes if size != -1)
-    return tuple(math.prod(shape) // max(rest, 1) if size == -1 else size for size in sizes)
+@final
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """The rows of x at `indices` along an axis; `shape` is the indices' own, () for a single one."""
+
+    axis: int
+    indices: Sizes
+    shape: Sizes
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(..., A, ...) to (..., *shape, ...)."""
+        places = torch.tensor(self.indices, dtype=torch.int64, device=x.device) % x.shape[self.axis]
+        return x.index_select(self.axis, places).reshape(
+            *x.shape[: self.axis], *self.shape, *x.shape[self.axis + 1 :]
+        )
 
 
-def _shaped(call: Call, rule: Callable[[Size], Size]) -> list[Reading]:
-    return [(reshape(call, rule), (0,))]
+@final
+@dataclass(frozen=True, slots=True)
+class GatherND:
+    """What lies at `places` of the first `depth` dimensions, numbered through; `shape` is the places' own."""
+
+    depth: int
+    places: Sizes
+    shape: Sizes
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(A, ..., B, *rest) to (*shape, *rest)."""
+        rest = x.shape[self.depth :]
+        places = torch.tensor(self.places, dtype=torch.int64, device=x.device)
+        flat = x.reshape(math.prod(x.shape[: self.depth]), *rest)
+        return flat.index_select(0, places).reshape(*self.shape, *rest)
 
 
-def _flatten(call: Call) -> list[Reading]:
-    axis = call.axis("axis", 1)
-    return _shaped(call, lambda shape: (math.prod(shape[:axis]), math.prod(shape[axis:])))
+@final
+@dataclass(frozen=True, slots=True)
+class Trilu:
+    """Matrices whose values on one side of the diagonal `k` are 0: the lower ones where `upper`."""
 
+    k: int
+    upper: bool
 
-def _squeeze(call: Call) -> list[Reading]:
-    axes = call.axes(1)
-    # Without axes a batch that the file fixes at 1 goes too.
-    gone = [at for at, size in enumerate(call.shape) if size == 1] if axes is None else list(axes)
-    if any(call.shape[at] != 1 for at in gone):
-        raise UnsupportedError(f"axes {gone} of a shape {list(call.shape)}")
-    return _shaped(call, lambda shape: tuple(size for at, size in enumerate(shape) if at not in gone))
-
-
-def _unsqueeze(call: Call) -> list[Reading]:
-    given = call.integers(1) if call.has(1) else call.numbers("axes", ())
-    rank = call.rank + len(given)
-    axes = sorted(axis + rank if axis < 0 else axis for axis in given)
-
-    def rule(shape: Size) -> Size:
-        sizes = list(shape)
-        for axis in axes:
-            sizes.insert(axis, 1)
-        return tuple(sizes)
-
-    return _shaped(call, rule)
-
-
-def _identity(call: Call) -> list[Reading]:
-    if call.kind == "Dropout" and any(call.outputs[1:]):
-        raise UnsupportedError("a mask as an output")
-    if call.kind == "Dropout" and call.has(2) and bool(call.constant(2)):
-        raise UnsupportedError("training_mode=1")
-    return _shaped(call, lambda shape: shape)
-
-
-def _transpose(call: Call) -> list[Reading]:
-    return [(Transpose(call.numbers("perm", tuple(reversed(range(call.rank))))), (0,))]
-
-
-def _concat(call: Call) -> list[Reading]:
-    return [(Concat(call.axis("axis", 0)), tuple(range(len(call.values))))]
+    def __call__(self, x: Tensor) -> Tensor:
+        """(..., a, b)."""
+        return x.triu(self.k) if self.upper else x.tril(self.k)
 
 
 def _slice(call: Call) -> list[Reading]:
@@ -190,34 +188,25 @@ def _gather_nd(call: Call) -> list[Reading]:
     return [(GatherND(depth, tuple(places.flatten().tolist()), places.shape), (0,))]
 
 
-def _expand(call: Call) -> list[Reading]:
-    target = call.values[1]
-    if isinstance(target, Known) and any(bool((array < 0).any()) for array in target.arrays):
-        raise UnsupportedError(f"sizes {np.atleast_1d(target.arrays[0]).tolist()}")
-    several = len(call.batches) > 1
-    # In a shape of fewer dimensions than the value has, the first is not the batch's.
-    sizes = call.sizes(1) if several or len(call.integers(1)) >= call.rank else call.integers(1)
-    own = [shape[:1] == (batch,) for shape, batch in zip(shapes(call.values[0]), call.batches, strict=True)]
-    if min(sizes, default=0) < 0 and not all(own):  # it can't tell the batch's size
-        if several:
-            raise UnsupportedError("what has no batch of its own, to the batch's size")
-        sizes = call.integers(1)
-    return [(Expand(sizes), (0, 0))]
+_END: Final = 2**31 - 1
 
 
-SHAPING: dict[str, Converter] = {
-    "Concat": _concat,
-    "Dropout": _identity,
-    "Expand": _expand,
-    "Flatten": _flatten,
-    "Gather": _gather,
-    "GatherND": _gather_nd,
-    "Identity": _identity,
-    "Reshape": _reshape,
-    "Slice": _slice,
-    "Split": _split,
-    "Squeeze": _squeeze,
-    "Transpose": _transpose,
-    "Trilu": _trilu,
-    "Unsqueeze": _unsqueeze,
-}
+def _slice_rows(node: Node, given: Sequence[Size]) -> bool:
+    operation, rank = node.operation, len(node.shape)
+    if not isinstance(operation, Slice):
+        return False
+    parts = zip(operation.axes, operation.starts, operation.ends, operation.steps, strict=True)
+    return all(axis % rank or ((start, step) == (0, 1) and end >= _END) for axis, start, end, step in parts)
+
+
+def _matrix_rows(node: Node, given: Sequence[Size]) -> bool:
+    return len(given[0]) >= 3
+
+
+ROWS: Final = (
+    Operator("Gather", _gather, {Gather: along_axis}),
+    Operator("GatherND", _gather_nd, {GatherND: no_guarantee}),
+    Operator("Slice", _slice, {Slice: _slice_rows}),
+    Operator("Split", _split),
+    Operator("Trilu", _trilu, {Trilu: _matrix_rows}),
+)
