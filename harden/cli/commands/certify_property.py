@@ -20,7 +20,7 @@ from harden.artefact.runtime.session_memory import limit_arena
 from harden.bounds import Branching, Method, Program
 from harden.bounds.region import Region
 from harden.bounds.vnnlib.parse import Property, parse
-from harden.bounds.vnnlib.refute import Answer, answers, box_of, check_boxes, check_fits
+from harden.bounds.vnnlib.refute import ClauseResult, box_of, check_boxes, check_fits, refute_clauses
 from harden.certificate.canonical_json import sha256_bytes
 from harden.certificate.optimisation_levels import DEFAULT
 from harden.cli.output.console import say, write_json
@@ -164,7 +164,7 @@ def decide(spec: str, question: Question, json_file: Path | None) -> int:
 
 def _searched(
     executed: Sequence[Execution], attacks: _Attacks, question: Question, until: float
-) -> tuple[Counterexample | None, tuple[Answer, ...]]:
+) -> tuple[Counterexample | None, tuple[ClauseResult, ...]]:
     """Attacks, then bounds and branching with attacks between its turns, then attacks while there is time.
 
     Without executions, of which a proof could be one, nothing is refuted.
@@ -176,9 +176,9 @@ def _searched(
     method = question.found_how(until - time.monotonic())
     given, programs = attacks.subject.given, [each.program for each in executed]
     if programs:
-        said = answers(programs, given, method, until=until, probe=attacks.near)
+        said = refute_clauses(programs, given, method, until=until, probe=attacks.near)
     else:
-        said = tuple(Answer(False) for _ in given.clauses)
+        said = tuple(ClauseResult(False) for _ in given.clauses)
     found = attacks.found
     if found is None and question.minutes is not None and not all(answer.refuted for answer in said):
         found = attacks.go_on()
@@ -232,12 +232,14 @@ class _Attacks:
         return self._restarts.run(self._until)
 
 
-def _open(said: tuple[Answer, ...]) -> str:
+def _open(said: tuple[ClauseResult, ...]) -> str:
     refuted = f"{sum(each.refuted for each in said)} of {len(said)} clauses refuted"
     return f"{refuted}; time was up" if any(each.stopped for each in said) else refuted
 
 
-def _answer(found: Counterexample | None, said: tuple[Answer, ...]) -> Literal["sat", "unsat", "unknown"]:
+def _answer(
+    found: Counterexample | None, said: tuple[ClauseResult, ...]
+) -> Literal["sat", "unsat", "unknown"]:
     if found is not None:
         return "sat"
     return "unsat" if all(answer.refuted for answer in said) else "unknown"

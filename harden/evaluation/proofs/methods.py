@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harden.bounds import Branching, Climb, Method
+from harden.bounds import Branching, Method, SlopeAscent
 from harden.errors import InputError
 from harden.evaluation.proofs.prove import RadiusSearch
 
@@ -25,9 +25,9 @@ def method_named(name: str) -> Method:
         case "crown":
             return Method(climb=None)
         case "alpha-crown":
-            return Method(climb=Climb())
+            return Method(climb=SlopeAscent())
         case "branch-and-bound":
-            return Method(climb=Climb(), branching=Branching(seconds=None, parts=PARTS))
+            return Method(climb=SlopeAscent(), branching=Branching(seconds=None, parts=PARTS))
     raise InputError(f"--method {name}", " or ".join(METHODS), "write --method alpha-crown")
 
 

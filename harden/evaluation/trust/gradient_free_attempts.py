@@ -34,8 +34,8 @@ def independent_attempts(images: int, queries: int, steps: int) -> tuple[Attempt
         steps: of the student's training.
     """
     attacks = (
-        ("part-inside", APGD(steps=100), PartInside()),
-        ("student", APGD(steps=100), Student(steps)),
+        ("part-inside", APGD(steps=100, stop_early=True), PartInside()),
+        ("student", APGD(steps=100, stop_early=True), Student(steps)),
         ("labels", RayS(queries=queries), None),
     )
     return tuple(
