@@ -73,7 +73,7 @@ class ProbeInputs:
         return replace(self, batch=few, logits=self.logits[rows], draws=self.draws.take(rows))
 
     def unbroken_after(self, attack: PGD, threat: Threat, loss: MakeLoss = Margin) -> Tensor:
-        """Whether the judge classifies each image correctly after an attack, bool (N,).
+        """Return whether the judge classifies each image correctly after an attack, bool (N,).
 
         As in an evaluation, results are projected and their membership checked before they count. Where the
         attack fails for lack of a gradient, all images count as unbroken.
@@ -170,7 +170,7 @@ class ScaledCrossEntropy:
 
 
 def ties(logits: Tensor, rounding: float) -> Tensor:
-    """Whether the first two of each row (N, K), K >= 2, differ by at most this share of its largest."""
+    """Return whether the two largest of each row (N, K), K >= 2, differ by at most this share of it."""
     ahead = logits.topk(2, dim=1).values
     return ahead[:, 0] - ahead[:, 1] <= rounding * logits.abs().amax(1)
 
