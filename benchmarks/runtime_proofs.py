@@ -28,7 +28,7 @@ from benchmarks.peering import cases, provenance
 from benchmarks.peering.trained import Place
 from harden.artefact.classifier_to_onnx import trace
 from harden.artefact.runtime.executed_programs import executions
-from harden.bounds import Climb, Method, Program
+from harden.bounds import Method, Program, SlopeAscent
 from harden.data import from_loader
 from harden.evaluation import Evaluation, evaluate, quick
 from harden.evaluation.proofs.prove import EvaluatedImages, ProofResult, RadiusSearch, prove
@@ -41,7 +41,7 @@ RECORD = provenance.RESULTS / "runtime_proofs.jsonl"
 METHODS = {
     "ibp": Method(climb=None, backward=False),
     "crown": Method(climb=None),
-    "alpha-crown": Method(climb=Climb()),
+    "alpha-crown": Method(climb=SlopeAscent()),
 }
 
 

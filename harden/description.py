@@ -15,7 +15,10 @@ JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 
 _KIND = "kind"
 _OWN = re.compile(r"(harden\.[a-z][a-z0-9_]*)(?:\.[a-z][a-z0-9_]*)*:([A-Za-z_][A-Za-z0-9_]*)")
-_RENAMED = {"harden.evaluation:Search": "harden.evaluation:RadiusSearch"}
+_RENAMED = {
+    "harden.bounds:Climb": "harden.bounds:SlopeAscent",
+    "harden.evaluation:Search": "harden.evaluation:RadiusSearch",
+}
 """Names of types that earlier versions wrote, in the form of `canonical`, and the current names."""
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import onnx
 
 from harden.errors import ExportError
-from harden.graph.exporting.trace import OPSET, exported
+from harden.graph.exporting.trace import OPSET, export_graph
 from harden.models import Classifier
 
 _REAL: Final = (
@@ -27,7 +27,7 @@ def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelPro
         ExportError: the network fails in float32 or on such images, torch can't trace it, or produced
             another opset than requested.
     """
-    graph = exported(model, image_shape)
+    graph = export_graph(model, image_shape)
     _strip(graph)
     found = {opset.domain: opset.version for opset in graph.opset_import}
     if found.get("", found.get("ai.onnx")) != OPSET:

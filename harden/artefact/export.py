@@ -37,7 +37,7 @@ def export(
     data: object,
     claim: Claim,
     *,
-    beside: Callable[[Path], None] | None = None,
+    write_extra: Callable[[Path], None] | None = None,
     on_phase: OnPhase | None = None,
 ) -> Artefact:
     """Export a model to ONNX and certify the file.
@@ -51,7 +51,7 @@ def export(
         folder: empty, missing, or an artefact to replace.
         data: images that neither training nor the choice of the checkpoint has seen.
         claim: the measurements.
-        beside: writes further files of the artefact (checkpoint, history) into a folder.
+        write_extra: writes further files of the artefact (checkpoint, history) into a folder.
         on_phase: called with the `Phase` during the work.
 
     Raises:
@@ -81,8 +81,8 @@ def export(
             certificate = certificate_file.issue(place, found)
             _check_same(content, certificate, target)
             write_text(place / PAGE_FILE, html_page.render(certificate))
-            if beside is not None:
-                beside(place)
+            if write_extra is not None:
+                write_extra(place)
             certificate_file.write(certificate, place)
             publish(place, target)
     return Artefact(target)

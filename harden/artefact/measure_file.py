@@ -36,7 +36,7 @@ from harden.threats import Threat
 
 _log = logging.getLogger("harden")
 
-CURVE_ATTEMPT = Attempt("pgd-20-margin", PGD(steps=20), Margin)
+CURVE_ATTEMPT = Attempt("pgd-20-margin", PGD(steps=20, stop_early=True), Margin)
 
 TIME_WAS_UP = "time was up"
 """The end of the split's name where it is of the first images alone."""

@@ -1,4 +1,4 @@
-"""A graph with a rule for each of its operations: what bounds are computed on."""
+"""Bound programs: a graph with a bound rule for each of its operations."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from harden.graph.operators.reshaping import Reshape
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Step:
+class ProgramStep:
     """One operation with its rule.
 
     Args:
         name: of its output.
-        rule: what is known of it.
+        rule: its bound rule.
         inputs: names of the values that it takes; constants are in the rule.
         size: of the output, without the batch.
     """
@@ -61,7 +61,7 @@ class Program:
 
     input: str
     size: Size
-    steps: tuple[Step, ...]
+    steps: tuple[ProgramStep, ...]
     output: str
     bent: frozenset[str]
 
@@ -89,7 +89,7 @@ class Program:
         weights = {name: each.to(device=device, dtype=dtype) for name, each in weights.items()}
         like = torch.zeros((), dtype=dtype, device=device)
         sizes: dict[str, Size] = {graph.input.name: graph.input.shape[1:]}
-        steps: dict[str, Step] = {}
+        steps: dict[str, ProgramStep] = {}
         refused: list[tuple[Node, str]] = []
         layers = _Layers(graph, steps, sizes)
         mixed = {node.output for node in mixing(graph)}
@@ -119,10 +119,10 @@ class Program:
 
     @property
     def classes(self) -> int:
-        """How many logits there are."""
+        """The number of logits."""
         return math.prod(self.logits)
 
-    def until(self, name: str) -> tuple[Step, ...]:
+    def until(self, name: str) -> tuple[ProgramStep, ...]:
         """The steps up to the one that gives a value."""
         for number, step in enumerate(self.steps):
             if step.name == name:
@@ -144,13 +144,13 @@ class _Layer:
 class _Layers:
     """Layers whose output one sum alone reads: a runtime may compute both as one."""
 
-    def __init__(self, graph: Graph, steps: dict[str, Step], sizes: Mapping[str, Size]) -> None:
+    def __init__(self, graph: Graph, steps: dict[str, ProgramStep], sizes: Mapping[str, Size]) -> None:
         self._steps, self._sizes = steps, sizes
         self._nodes = {node.output: node for node in graph.nodes}
         self._readers = Counter(name for node in graph.nodes for name in node.inputs)
         self._readers[graph.output.name] += 1
 
-    def one_sum(self, node: Node, step: Step, weights: Mapping[str, Tensor]) -> Step:
+    def one_sum(self, node: Node, step: ProgramStep, weights: Mapping[str, Tensor]) -> ProgramStep:
         """The step of a sum together with such layers, whose own steps go.
 
         Raises:
@@ -173,7 +173,7 @@ class _Layers:
         for layer in layers:
             for name in layer.steps:
                 del self._steps[name]
-        return Step(step.name, rule, inputs, step.size)
+        return ProgramStep(step.name, rule, inputs, step.size)
 
     def _layer(self, name: str, size: Size) -> _Layer | None:
         """The layer that gives a value of a size to one reader, itself or under another name."""
@@ -195,7 +195,7 @@ class _NoRuleError(Exception):
     """An operation that cannot be bounded, and why: collected, so that one error names all."""
 
 
-def _step(node: Node, weights: Mapping[str, Tensor], sizes: Mapping[str, Size], like: Tensor) -> Step:
+def _step(node: Node, weights: Mapping[str, Tensor], sizes: Mapping[str, Size], like: Tensor) -> ProgramStep:
     """The step of a node.
 
     Raises:
@@ -212,7 +212,7 @@ def _step(node: Node, weights: Mapping[str, Tensor], sizes: Mapping[str, Size], 
     )
     if rule is None or (not isinstance(rule, Affine | Pooling) and len(names) != 1):
         raise _NoRuleError("its bound rule does not hold for these attributes and inputs")
-    return Step(node.output, rule, names, size)
+    return ProgramStep(node.output, rule, names, size)
 
 
 def _refusal(refused: list[tuple[Node, str]]) -> InputError:

@@ -18,7 +18,7 @@ from harden.artefact.runtime.session_memory import limit_arena
 from harden.bounds import Branching, Method, Program
 from harden.bounds.region import Region
 from harden.bounds.vnnlib.parse import Property
-from harden.bounds.vnnlib.refute import Answer, answers, box_of, check_boxes, check_fits
+from harden.bounds.vnnlib.refute import ClauseResult, box_of, check_boxes, check_fits, refute_clauses
 from harden.certificate.canonical_json import sha256_bytes
 from harden.certificate.optimisation_levels import DEFAULT
 from harden.errors import InputError
@@ -97,7 +97,7 @@ class PropertyDecision:
 
     answer: Literal["sat", "unsat", "unknown"]
     counterexample: Counterexample | None
-    clauses: tuple[Answer, ...]
+    clauses: tuple[ClauseResult, ...]
     compared: ComparedRuntime
     disagreement: Disagreement | None
     method: str
@@ -126,9 +126,8 @@ def decide_property(path: Path, given: Property, how: PropertySearch) -> Propert
     check_boxes(given)
     check_fits(program, given)
     network = GraphNetwork(graph).eval().to(device)
-    subject = FalsificationProblem(
-        network, Session(content, exported=False, name=str(path)), program.size, given
-    )
+    session = Session(content, exported=False, name=str(path))
+    subject = FalsificationProblem(network, session, program.size, given)
     points = _points(program, given, how.seed).to(device)
     together = min(MOST_TOGETHER, max(1, VALUES // sum(math.prod(node.shape[1:]) for node in graph.nodes)))
     with untouched(network), device:
@@ -149,7 +148,7 @@ def decide_property(path: Path, given: Property, how: PropertySearch) -> Propert
 
 def _searched(
     executed: Sequence[Execution], attacks: _Attacks, how: PropertySearch, until: float
-) -> tuple[Counterexample | None, tuple[Answer, ...]]:
+) -> tuple[Counterexample | None, tuple[ClauseResult, ...]]:
     """Attack, then bound and branch with attacks between the turns, then attack while there is time.
 
     Without executions, of which a proof could be one, nothing is refuted.
@@ -161,9 +160,9 @@ def _searched(
     method = how.method_within(until - time.monotonic())
     given, programs = attacks.subject.given, [each.program for each in executed]
     if programs:
-        said = answers(programs, given, method, until=until, probe=attacks.near)
+        said = refute_clauses(programs, given, method, until=until, probe=attacks.near)
     else:
-        said = tuple(Answer(False) for _ in given.clauses)
+        said = tuple(ClauseResult(False) for _ in given.clauses)
     found = attacks.found
     if found is None and how.minutes is not None and not all(answer.refuted for answer in said):
         found = attacks.go_on()
@@ -217,7 +216,9 @@ class _Attacks:
         return self._restarts.run(self._until)
 
 
-def _answer(found: Counterexample | None, said: tuple[Answer, ...]) -> Literal["sat", "unsat", "unknown"]:
+def _answer(
+    found: Counterexample | None, results: tuple[ClauseResult, ...]
+) -> Literal["sat", "unsat", "unknown"]:
     if found is not None:
         return "sat"
-    return "unsat" if all(answer.refuted for answer in said) else "unknown"
+    return "unsat" if all(result.refuted for result in results) else "unknown"

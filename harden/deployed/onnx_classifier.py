@@ -22,7 +22,7 @@ from harden.data.class_lists import are_numbers
 from harden.errors import ExportError, InputError
 from harden.evaluation.proofs.runtime_agreement import Execution
 from harden.graph import Graph, GraphNetwork, UnreadableError, read
-from harden.graph.foreign_classifier import classifying, of_size
+from harden.graph.foreign_classifier import as_classifier, with_image_size
 from harden.graph.operators.quantisation import QuantizeLinear
 from harden.models import Classifier
 from harden.models.input_layout import GradientFreeNetwork, InputAdapter, InputArrangement
@@ -195,7 +195,7 @@ class OnnxClassifier:
         """
         any_size, shape = self.session.takes_any_size, self.session.image_shape
         try:
-            graph = classifying(read(of_size(self.content, shape) if any_size else self.content))
+            graph = as_classifier(read(with_image_size(self.content, shape) if any_size else self.content))
         except UnreadableError as error:
             raise UnreadableError(f"{self.path}: {error.seen}", _RULES, _BLACK_BOX) from error
         model = Classifier(InputAdapter(GraphNetwork(graph), self.arrangement), self.mean, self.std)

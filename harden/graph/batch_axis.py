@@ -1,4 +1,4 @@
-"""Places that are read with the batch behind them, read with the batch in front."""
+"""The batch axis moved to the front, where an exporter indexed with the batch behind."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def batch_first(graph: Graph) -> Graph:
 
 
 def _moved(first: Operation, middle: Operation, last: Operation, shape: Shape) -> _Moved:
-    """What does the same as all three on a value of a shape, and shapes; nothing for another pattern."""
+    """Operations, with their shapes, that compute the same as all three; none for another pattern."""
     if not (isinstance(first, Transpose) and isinstance(middle, GatherND) and isinstance(last, Transpose)):
         return []
     indexed, kept = first.perm[: middle.depth], first.perm[middle.depth :]

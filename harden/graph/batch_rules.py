@@ -49,12 +49,12 @@ def no_guarantee(node: Node, given: Sequence[Shape]) -> bool:
 
 
 def follows_batch(shape: Shape) -> bool:
-    """Whether the first dimension is the batch's."""
+    """True if the first dimension is the batch's."""
     return shape[:1] == (BATCH,)
 
 
 def alike_for_each_image(shape: Shape, rank: int) -> bool:
-    """Whether an input of `rank` dimensions or fewer is the same for each image, or each image's own."""
+    """True if an input of `rank` dimensions or fewer is the same for each image, or each image's own."""
     if follows_batch(shape):
         return len(shape) == rank
     return len(shape) < rank or shape[:1] == (1,) * (rank > 0)

@@ -44,7 +44,7 @@ class GraphNetwork(nn.Module):
         return self._logits(torch.cat(parts)[: len(x)])
 
     def get_classifier(self) -> nn.Module:
-        """What stands for the head, whose input a `Classifier` takes as features: the logits themselves.
+        """The head, whose input a `Classifier` takes as features: here the logits themselves.
 
         Which of a file's values are features, no file says.
         """
@@ -65,7 +65,7 @@ class GraphNetwork(nn.Module):
 
 
 def _any_number(graph: Graph) -> bool:
-    """Whether a graph for one batch size gives the same logits of images in batches of another."""
+    """True if a graph for one batch size gives the same logits of images in batches of another."""
     if mixing(graph):
         return False
     number = 1 + (graph.batch or 0)

@@ -32,10 +32,10 @@ class Port:
 @final
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation: where its inputs come from, what its output is called, and what it was in the file.
+    """One operation with the names of its inputs and output, and its origin in the file.
 
     Args:
-        operation: its attributes, and the rule.
+        operation: a frozen value of attributes.
         inputs: names of values: the graph's input, another node's output, or a constant.
         output: its own name.
         shape: of the output, BATCH (or a multiple of it: -2 is twice the batch) where the batch decides.
@@ -62,9 +62,9 @@ class Graph:
         nodes: what is computed, constants folded and dead ends left out.
         constants: weights by name, float32 on the CPU.
         batch: the one batch size that the file takes; None if any.
-        rounded: constants that stand in no file but were folded, by arithmetic in which runtimes may differ:
+        rounded: constants that are in no file but were folded, by arithmetic in which runtimes may differ:
             what is computed from them here is no proof of what a runtime computes.
-        derived: how constants follow from others, in order, where `read` was told which ones move.
+        derived: how constants follow from others, in order, where `read` was given those that move.
     """
 
     input: Port

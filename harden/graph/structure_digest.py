@@ -65,7 +65,7 @@ def _of_node(
 
 
 def _keeps(node: Node, constants: Mapping[str, Tensor]) -> bool:
-    """Whether a node whose output has its first input's shape gives its numbers: y = x, x + 0 or 1 x."""
+    """True if a node whose output has its first input's shape gives its numbers: y = x, x + 0 or 1 x."""
     if isinstance(node.operation, Reshape):
         return True
     other = constants.get(node.inputs[-1])

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from harden.graph.exporting.trace import Deployed, deployed
+from harden.graph.exporting.trace import ExportModule, export_module
 from harden.models import Classifier
 from harden.models.out_of_memory import ran_out_of_memory
 
@@ -47,7 +47,7 @@ class ReferenceLogits:
 
 
 @torch.no_grad()
-def reference(model: Classifier, network: Deployed, image: Tensor) -> ReferenceLogits:
+def reference(model: Classifier, network: ExportModule, image: Tensor) -> ReferenceLogits:
     """Compute the reference logits of a network on images (N, C, H, W), float32.
 
     In float64, a copy of the network is run in which casts to float32 and tensors that the forward makes in
@@ -63,7 +63,7 @@ def reference(model: Classifier, network: Deployed, image: Tensor) -> ReferenceL
     """
     single = _run(network, image)
     try:
-        double = deployed(model, torch.float64)
+        double = export_module(model, torch.float64)
         with _in_float64():
             exact = _run(double, image.double())
     except Exception as error:  # a user's forward may raise anything where tensors are of another type
@@ -73,7 +73,7 @@ def reference(model: Classifier, network: Deployed, image: Tensor) -> ReferenceL
     return ReferenceLogits(exact, float(np.abs(single - exact).max()), "float64")
 
 
-def _spread(model: Classifier, network: Deployed, image: Tensor, first: NDArray[np.float64]) -> float:
+def _spread(model: Classifier, network: ExportModule, image: Tensor, first: NDArray[np.float64]) -> float:
     """The largest difference among float32 executions of a network."""
 
     def alone() -> Iterator[NDArray[np.float64]]:
@@ -84,13 +84,13 @@ def _spread(model: Classifier, network: Deployed, image: Tensor, first: NDArray[
             yield _run(network, image)
 
     def channels_last() -> Iterator[NDArray[np.float64]]:
-        last = deployed(model).to(memory_format=torch.channels_last)
+        last = export_module(model).to(memory_format=torch.channels_last)
         yield _run(last, image.contiguous(memory_format=torch.channels_last))
 
     def moved() -> Iterator[NDArray[np.float64]]:
         draws = torch.Generator().manual_seed(0)
         for _ in range(_DRAWS):
-            other = deployed(model)
+            other = export_module(model)
             for weight in (*other.parameters(), *other.buffers()):
                 _move_(weight, draws)
             x = image.clone()
@@ -109,7 +109,7 @@ def _spread(model: Classifier, network: Deployed, image: Tensor, first: NDArray[
     return max(each for each in apart if np.isfinite(each))
 
 
-def _run(network: Deployed, image: Tensor) -> NDArray[np.float64]:
+def _run(network: ExportModule, image: Tensor) -> NDArray[np.float64]:
     logits: Tensor = network(image)
     return logits.double().numpy()
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harden.artefact.parity.float64_reference import Precision, ReferenceLogits, reference
 from harden.errors import ExportError, HardenError
-from harden.graph.exporting.trace import deployed
+from harden.graph.exporting.trace import export_module
 from harden.models import Classifier
 from harden.models.out_of_memory import ran_out_of_memory
 
@@ -92,7 +92,7 @@ def check_parity(model: Classifier, session: GraphRuntime, x: Tensor) -> Parity:
 
 def _reference(model: Classifier, image: Tensor) -> ReferenceLogits:
     """The reference logits, after a check that the network is deterministic."""
-    single = deployed(model)
+    single = export_module(model)
     try:
         y32, again = single(image).numpy(), single(image).numpy()
         _check_finite(y32)

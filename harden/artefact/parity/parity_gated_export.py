@@ -16,7 +16,7 @@ from harden.certificate.optimisation_levels import DEFAULT, LEVELS
 from harden.data import Source
 from harden.draws import Draws
 from harden.errors import ExportError, InputError
-from harden.graph.exporting.trace import deployed
+from harden.graph.exporting.trace import export_module
 from harden.losses import CrossEntropy
 from harden.models import Classifier, ordinary, untouched
 from harden.models.pass_count import check_interruption
@@ -45,7 +45,7 @@ def exported(model: Classifier, x: Tensor, y: Tensor, threat: Threat) -> tuple[b
         device = model.device
         loss = CrossEntropy(model.logits, y.to(device))
         draws = Draws(0, torch.arange(len(x), device=device))
-        x_adv = PGD(steps=10)(loss, x.to(device), threat, draws)
+        x_adv = PGD(steps=10, stop_early=True)(loss, x.to(device), threat, draws)
     parity = check_parity(model, session, torch.cat((x, x_adv.cpu())))
     _check_levels(content, session, x, parity)
     return content, session, parity
@@ -84,7 +84,7 @@ def _mixed(model: Classifier, x: Tensor) -> float | None:
 
     None, too, where the logits are not deterministic, which is another error.
     """
-    module = deployed(model)
+    module = export_module(model)
     try:
         together, again = module(x), module(x)
         alone = torch.cat([module(image.unsqueeze(0)) for image in x])

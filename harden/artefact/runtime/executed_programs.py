@@ -20,7 +20,7 @@ from harden.errors import InputError
 from harden.evaluation.proofs.runtime_agreement import Execution, Runtime
 from harden.graph import Graph, UnreadableError, read
 from harden.graph.executed.optimised_graphs import runtime_graphs
-from harden.graph.foreign_classifier import classifying, of_size
+from harden.graph.foreign_classifier import as_classifier, with_image_size
 from harden.system.atomic_files import read_bytes
 from harden.system.size_limits import MODEL_BYTES
 
@@ -54,7 +54,7 @@ def executions(
         graphs = runtime_graphs(model, image_shape)
     except UnreadableError:
         # An operation of the original file without a rule is the cause, whatever the optimisation does.
-        sized = model if image_shape is None else of_size(model, image_shape)
+        sized = model if image_shape is None else with_image_size(model, image_shape)
         Program.of(_as(classifier, read(sized)), device=device)
         raise
     found = []
@@ -86,7 +86,7 @@ def _check_affordable(model: str | Path | bytes, image_shape: tuple[int, ...] | 
 
 
 def _as(classifier: bool, graph: Graph) -> Graph:
-    return classifying(graph) if classifier else graph
+    return as_classifier(graph) if classifier else graph
 
 
 @final

@@ -2,9 +2,9 @@
 
 from harden.bounds.rules.affine_rules import Affine
 from harden.bounds.rules.fused_sums import one_sum, with_offset
-from harden.bounds.rules.max_pooling import Pooling, Winners
+from harden.bounds.rules.max_pooling import MaximumBounds, Pooling
 from harden.bounds.rules.piecewise_linear import Rectifier
-from harden.bounds.rules.rule import Interval, Lines, Pointwise
+from harden.bounds.rules.rule import Interval, LinearBounds, Pointwise
 from harden.bounds.rules.rule_row import OperationInputs, Rule
 from harden.bounds.rules.rule_table import BOUND_RULES
 
@@ -12,13 +12,13 @@ __all__ = [
     "BOUND_RULES",
     "Affine",
     "Interval",
-    "Lines",
+    "LinearBounds",
+    "MaximumBounds",
     "OperationInputs",
     "Pointwise",
     "Pooling",
     "Rectifier",
     "Rule",
-    "Winners",
     "one_sum",
     "with_offset",
 ]

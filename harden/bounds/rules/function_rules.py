@@ -1,4 +1,4 @@
-"""The rule of each function of one value, and how exactly onnxruntime computes it."""
+"""The rules of functions of one value, with the rounding error of onnxruntime's implementations."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import celu, elu, mish
 
-from harden.bounds.rules.piecewise_linear import Kinked, Rectifier
-from harden.bounds.rules.prelu import Leaky
+from harden.bounds.rules.piecewise_linear import PiecewiseLinear, Rectifier
+from harden.bounds.rules.prelu import PReluBounds
 from harden.bounds.rules.rule import Pointwise
 from harden.bounds.rules.rule_row import AnyBoundRule, BoundRule, OperationInputs, of_one_value
-from harden.bounds.rules.smooth_functions import Smooth
+from harden.bounds.rules.smooth_functions import SmoothFunction
 from harden.graph.operators.arithmetic import Abs, Erf
 from harden.graph.operators.rectifiers import Clip, HardSigmoid, LeakyRelu, PRelu, Relu
 from harden.graph.operators.smooth_activations import (
@@ -51,33 +51,33 @@ def _hard_sigmoid(function: HardSigmoid) -> Pointwise | None:
     alpha, beta = function.alpha, function.beta
     if alpha <= 0:
         return None
-    return Kinked((-beta / alpha, (1 - beta) / alpha), (0.0, 1.0), 0.0, 0.0, terms=2)
+    return PiecewiseLinear((-beta / alpha, (1 - beta) / alpha), (0.0, 1.0), 0.0, 0.0, terms=2)
 
 
 def _abs(function: Abs) -> Pointwise:
-    return Kinked((0.0,), (0.0,), -1.0, 1.0)
+    return PiecewiseLinear((0.0,), (0.0,), -1.0, 1.0)
 
 
 def _sigmoid(function: Sigmoid) -> Pointwise:
-    return Smooth(torch.sigmoid, _sigmoid_slope, 0.0963, 0.0, (ABSOLUTE, 0.0))
+    return SmoothFunction(torch.sigmoid, _sigmoid_slope, 0.0963, 0.0, (ABSOLUTE, 0.0))
 
 
 def _tanh(function: Tanh) -> Pointwise:
-    return Smooth(torch.tanh, lambda x: 1 - torch.tanh(x) ** 2, 0.7699, 0.0, (ABSOLUTE, 0.0))
+    return SmoothFunction(torch.tanh, lambda x: 1 - torch.tanh(x) ** 2, 0.7699, 0.0, (ABSOLUTE, 0.0))
 
 
 def _erf(function: Erf) -> Pointwise:
-    return Smooth(torch.erf, _erf_slope, 0.9679, 0.0, (ABSOLUTE, 0.0))
+    return SmoothFunction(torch.erf, _erf_slope, 0.9679, 0.0, (ABSOLUTE, 0.0))
 
 
 def _gelu(function: Gelu) -> Pointwise | None:
     if function.approximate != "none":
         return None
-    return Smooth(torch.nn.functional.gelu, _gelu_slope, 2 * _PEAK, 0.0, (ABSOLUTE, RELATIVE))
+    return SmoothFunction(torch.nn.functional.gelu, _gelu_slope, 2 * _PEAK, 0.0, (ABSOLUTE, RELATIVE))
 
 
 def _hard_swish(function: HardSwish) -> Pointwise:
-    return Smooth(torch.nn.functional.hardswish, _hardswish_slope, 1 / 3, 1.0, (ABSOLUTE, RELATIVE))
+    return SmoothFunction(torch.nn.functional.hardswish, _hardswish_slope, 1 / 3, 1.0, (ABSOLUTE, RELATIVE))
 
 
 def _elu(function: Elu) -> Pointwise | None:
@@ -86,7 +86,7 @@ def _elu(function: Elu) -> Pointwise | None:
     if not 0 <= alpha <= _STEEPEST:
         return None
     value, size = partial(elu, alpha=alpha), max(alpha, 1.0)
-    return Smooth(value, partial(_elu_slope, alpha), alpha, abs(1 - alpha), (ABSOLUTE * size, 0.0))
+    return SmoothFunction(value, partial(_elu_slope, alpha), alpha, abs(1 - alpha), (ABSOLUTE * size, 0.0))
 
 
 def _selu(function: Selu) -> Pointwise | None:
@@ -95,7 +95,7 @@ def _selu(function: Selu) -> Pointwise | None:
     if not (0 <= alpha <= _STEEPEST and 0 <= gamma <= _STEEPEST):
         return None
     size = gamma * max(alpha, 1.0)
-    return Smooth(
+    return SmoothFunction(
         lambda x: gamma * elu(x, alpha),
         lambda x: gamma * _elu_slope(alpha, x),
         gamma * alpha,
@@ -110,39 +110,39 @@ def _celu(function: Celu) -> Pointwise | None:
     if not 1 / _STEEPEST <= alpha <= _STEEPEST:
         return None
     value, size = partial(celu, alpha=alpha), max(alpha, 1.0)
-    return Smooth(value, partial(_celu_slope, alpha), 1 / alpha, 0.0, (ABSOLUTE * size, 0.0))
+    return SmoothFunction(value, partial(_celu_slope, alpha), 1 / alpha, 0.0, (ABSOLUTE * size, 0.0))
 
 
 def _softplus(function: Softplus) -> Pointwise:
     """With |f''| <= 1/4."""
-    return Smooth(function, torch.sigmoid, 0.25, 0.0, (ABSOLUTE, RELATIVE))
+    return SmoothFunction(function, torch.sigmoid, 0.25, 0.0, (ABSOLUTE, RELATIVE))
 
 
 def _softsign(function: Softsign) -> Pointwise:
     """With |f''| <= 2."""
-    return Smooth(function, lambda x: (1 + x.abs()) ** -2, 2.0, 0.0, (ABSOLUTE, 0.0))
+    return SmoothFunction(function, lambda x: (1 + x.abs()) ** -2, 2.0, 0.0, (ABSOLUTE, 0.0))
 
 
 def _mish(function: Mish) -> Pointwise:
     """With |f''| < 0.65."""
-    return Smooth(mish, _mish_slope, 0.65, 0.0, (ABSOLUTE, RELATIVE))
+    return SmoothFunction(mish, _mish_slope, 0.65, 0.0, (ABSOLUTE, RELATIVE))
 
 
 def _prelu(operation: PRelu, inputs: OperationInputs) -> Pointwise | None:
     x, slopes = inputs.constants
-    return Leaky.of(slopes, inputs.size) if x is None else None
+    return PReluBounds.of(slopes, inputs.size) if x is None else None
 
 
 def clip(low: float | None, high: float | None) -> Pointwise:
     """The line x between two ends, one of which may be open."""
     if low is None and high is not None:
-        return Kinked((high,), (high,), 1.0, 0.0)
+        return PiecewiseLinear((high,), (high,), 1.0, 0.0)
     if high is None and low is not None:
-        return Kinked((low,), (low,), 0.0, 1.0)
+        return PiecewiseLinear((low,), (low,), 0.0, 1.0)
     if low is None or high is None or high <= low:  # ONNX: the upper end wins
         end = 0.0 if high is None else high
-        return Kinked((end,), (end,), 0.0, 0.0)
-    return Kinked((low, high), (low, high), 0.0, 0.0)
+        return PiecewiseLinear((end,), (end,), 0.0, 0.0)
+    return PiecewiseLinear((low, high), (low, high), 0.0, 0.0)
 
 
 def _sigmoid_slope(x: Tensor) -> Tensor:

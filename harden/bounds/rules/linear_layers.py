@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from harden.bounds.crown.coefficients import Size, Window
+from harden.bounds.crown.coefficients import Size, WindowCoefficients
 from harden.bounds.float_rounding import LARGEST_32, SMALLEST_32
 from harden.bounds.rules.affine_rules import Affine
 from harden.bounds.rules.rule_row import AnyBoundRule, BoundRule, OperationInputs
@@ -80,7 +80,9 @@ def _conv(operation: Conv, inputs: OperationInputs) -> Affine | None:
     )
 
 
-def _through(operation: Conv, weight: Tensor, size_in: Size, window: Window) -> tuple[Window]:
+def _through(
+    operation: Conv, weight: Tensor, size_in: Size, window: WindowCoefficients
+) -> tuple[WindowCoefficients]:
     settings = (operation.strides, operation.pads, operation.dilations, operation.group)
     return (window.through(weight, *settings, size_in),)
 
@@ -179,12 +181,12 @@ def scaled(slope: Tensor, offset: Tensor, offset_magnitude: Tensor, size_in: Siz
     )
 
 
-def _stretched(slope: Tensor, window: Window) -> tuple[Window]:
+def _stretched(slope: Tensor, window: WindowCoefficients) -> tuple[WindowCoefficients]:
     return (window.with_(window.each * window.seen(slope, torch.zeros(1, dtype=torch.int64))),)
 
 
 def _largest(weight: Tensor) -> float | Tensor:
-    # Not a number: to read it would hold up a device at each step of training, which asks for no charges.
+    # A tensor: reading the number would synchronise a device at each step of training, for no use there.
     return weight.detach().abs().max() if weight.numel() else 0.0
 
 

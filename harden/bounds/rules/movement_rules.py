@@ -9,7 +9,7 @@ from typing import Final
 from torch import Tensor
 
 from harden.bounds.crown.coefficients import Size
-from harden.bounds.rules.affine_rules import Affine, Map
+from harden.bounds.rules.affine_rules import Affine, LinearMap
 from harden.bounds.rules.rule_row import AnyBoundRule, BoundRule, Constants, OperationInputs
 from harden.bounds.rules.sum_rules import unweighted
 from harden.graph.operators.comparisons import Where
@@ -76,7 +76,7 @@ def _finite(constants: Constants) -> bool:
     return all(bool(each.isfinite().all()) for each in constants if each is not None)
 
 
-def _among(operation: Map, constants: Sequence[Tensor | None]) -> Map:
+def _among(operation: LinearMap, constants: Sequence[Tensor | None]) -> LinearMap:
     """The operation on values alone, its constants broadcast to them."""
 
     def run(*values: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def _among(operation: Map, constants: Sequence[Tensor | None]) -> Map:
     return run
 
 
-def _filled(operation: Map, constants: Sequence[Tensor | None]) -> Map:
+def _filled(operation: LinearMap, constants: Sequence[Tensor | None]) -> LinearMap:
     """The operation on values alone, its constants in their positions for each image."""
 
     def run(*values: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def _filled(operation: Map, constants: Sequence[Tensor | None]) -> Map:
     return run
 
 
-def _with_constants(linear: Map, offset: Tensor, inputs: OperationInputs) -> Affine:
+def _with_constants(linear: LinearMap, offset: Tensor, inputs: OperationInputs) -> Affine:
     """Values that are moved, and constants next to them: nothing is rounded."""
     return Affine(linear, linear, offset, offset.abs(), 0, 1.0, inputs.sizes, inputs.size)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from torch import Tensor
 
-from harden.bounds.crown.coefficients import Size, Window
+from harden.bounds.crown.coefficients import Size, WindowCoefficients
 from harden.bounds.rules.affine_rules import Affine
 from harden.bounds.rules.max_pooling import Pooling
 from harden.bounds.rules.rule_row import AnyBoundRule, BoundRule, OperationInputs
@@ -24,7 +24,9 @@ def _average_pool(operation: AveragePool, inputs: OperationInputs) -> Affine:
     return replace(found, through=partial(_averaged, operation, inputs.sizes[0], inputs.like))
 
 
-def _averaged(operation: AveragePool, size_in: Size, like: Tensor, window: Window) -> tuple[Window]:
+def _averaged(
+    operation: AveragePool, size_in: Size, like: Tensor, window: WindowCoefficients
+) -> tuple[WindowCoefficients]:
     """The transpose of a mean over windows without padding: of a convolution, channel by channel."""
     channels = size_in[0]
     weight = like.new_full((channels, 1, *operation.kernel), 1 / math.prod(operation.kernel))

@@ -23,7 +23,7 @@ _Operation = TypeVar("_Operation")
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class OperationInputs:
-    """What is known of an operation's inputs and output before any bound is computed.
+    """Constants and sizes of an operation's inputs and output, known before any bound is computed.
 
     Args:
         constants: in the positions of the inputs; None where a value comes in.

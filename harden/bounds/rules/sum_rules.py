@@ -11,9 +11,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from harden.bounds.crown.coefficients import Size, Window
+from harden.bounds.crown.coefficients import Size, WindowCoefficients
 from harden.bounds.float_rounding import SMALLEST_32
-from harden.bounds.rules.affine_rules import Affine, Map
+from harden.bounds.rules.affine_rules import Affine, LinearMap
 from harden.bounds.rules.linear_layers import scaled
 from harden.bounds.rules.rule_row import AnyBoundRule, BoundRule, OperationInputs
 from harden.graph.operators.arithmetic import Add, Div, Mul, Neg, Sub
@@ -21,7 +21,7 @@ from harden.graph.operators.reductions import CumSum, ReduceMean, ReduceSum
 
 
 def unweighted(
-    linear: Map, spread: Map, terms: int, inputs: OperationInputs, signs: tuple[float, ...] = ()
+    linear: LinearMap, spread: LinearMap, terms: int, inputs: OperationInputs, signs: tuple[float, ...] = ()
 ) -> Affine:
     """A linear map without an offset, with weights of 1 at most.
 
@@ -122,11 +122,11 @@ def _shifted(slope: float, offset: Tensor, inputs: OperationInputs) -> Affine:
 
 
 def _elementwise(sizes: tuple[Size, ...], size: Size) -> bool:
-    """Whether each element of a map comes from the same place of each input."""
+    """True if each element of a map comes from the same place of each input."""
     return len(size) == 3 and all(each == size for each in sizes)
 
 
-def _signed(signs: tuple[float, ...], window: Window) -> tuple[Window, ...]:
+def _signed(signs: tuple[float, ...], window: WindowCoefficients) -> tuple[WindowCoefficients, ...]:
     return tuple(window.with_(sign * window.each) for sign in signs)
 
 

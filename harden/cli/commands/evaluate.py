@@ -229,7 +229,7 @@ def _measured(
 
 @contextmanager
 def fitting(batch_size: int) -> Iterator[None]:
-    """Report that batches are too large where memory runs out.
+    """EvaluationReport that batches are too large where memory runs out.
 
     Raises:
         InputError: it did.

@@ -64,7 +64,7 @@ def export(options: ExportOptions) -> int:
     )
     with Watch() as watch:
         artefact = export_model(
-            model, options.out, test, claim, beside=write_checkpoint, on_phase=watch.phase
+            model, options.out, test, claim, write_extra=write_checkpoint, on_phase=watch.phase
         )
     rerun = RerunOptions(options.data, suite, options.test_images)
     print_artefact(artefact, rerun)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harden.bounds.vnnlib.check_counterexample import satisfied
+from harden.bounds.vnnlib.check_counterexample import satisfies
 from harden.bounds.vnnlib.parse import Property
 from harden.draws import Draws, mix
 from harden.evaluation.proofs.property_boxes import ClauseBox, ClauseBoxes
@@ -62,7 +62,7 @@ class FalsificationProblem:
         if not len(points):
             return None
         for point, y in zip(points, self.runtime(points), strict=True):
-            if satisfied(self.given, point.flatten().tolist(), y.tolist()):
+            if satisfies(self.given, point.flatten().tolist(), y.tolist()):
                 return Counterexample(point, y)
         return None
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harden.bounds import Program
-from harden.bounds.crown.intermediate_bounds import relaxed
+from harden.bounds.crown.intermediate_bounds import relax
 from harden.bounds.region import Region
 from harden.graph import Graph
 
@@ -114,7 +114,7 @@ def disagreement(execution: Execution, points: Tensor) -> Disagreement | None:
         return None
     with torch.no_grad():
         exact = points.to(torch.float64)
-        found = relaxed(execution.program, Region(exact, exact), backward=False)
+        found = relax(execution.program, Region(exact, exact), backward=False)
     lower, upper = (end.flatten(1).cpu().numpy() for end in found.intervals[execution.program.output])
     known = np.isfinite(lower) & np.isfinite(upper)
     given = points.to(torch.float32).cpu().numpy()

@@ -15,14 +15,14 @@ from harden.graph.operation_graph import Node
 from harden.graph.operators.operator_row import Operator, always
 from harden.graph.operators.window_padding import Sizes, as_torch_has_them, padded, split
 from harden.graph.reading.known_values import Size
-from harden.graph.reading.node_view import Call, Reading, UnsupportedError, shapes
+from harden.graph.reading.node_view import NodeView, Reading, UnsupportedError, shapes
 from harden.graph.reading.window_attributes import windows
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Gemm:
-    """alpha op(x) op(weight) + beta bias, op a transposition where asked for."""
+    """alpha op(x) op(weight) + beta bias, op a transposition where the attributes say so."""
 
     alpha: float = 1.0
     beta: float = 1.0
@@ -121,12 +121,12 @@ class Einsum:
         return found
 
 
-def _gemm(call: Call) -> list[Reading]:
+def _gemm(call: NodeView) -> list[Reading]:
     settings = (call.number("alpha", 1), call.number("beta", 1), call.flag("transA"), call.flag("transB"))
     return [(Gemm(*settings), call.present)]
 
 
-def _einsum(call: Call) -> list[Reading]:
+def _einsum(call: NodeView) -> list[Reading]:
     equation = call.word("equation", "").replace(" ", "")
     given, arrow, output = equation.partition("->")
     inputs = tuple(given.split(","))
@@ -137,13 +137,13 @@ def _einsum(call: Call) -> list[Reading]:
     return [(Einsum(inputs, output), tuple(range(len(inputs))))]
 
 
-def _conv(call: Call) -> list[Reading]:
+def _conv(call: NodeView) -> list[Reading]:
     kernel = shapes(call.values[1])[0][2:]
     strides, pads, dilations = windows(call, kernel)
     return [(Conv(strides, pads, dilations, int(call.number("group", 1))), call.present)]
 
 
-def _conv_transpose(call: Call) -> list[Reading]:
+def _conv_transpose(call: NodeView) -> list[Reading]:
     kernel = shapes(call.values[1])[0][2:]
     if call.word("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or "output_shape" in call.attributes:
         raise UnsupportedError("auto_pad or output_shape")
@@ -158,7 +158,7 @@ def _conv_transpose(call: Call) -> list[Reading]:
     return [(ConvTranspose(strides, pads, dilations, int(call.number("group", 1)), more), call.present)]
 
 
-def _batch_normalization(call: Call) -> list[Reading]:
+def _batch_normalization(call: NodeView) -> list[Reading]:
     call.only("training_mode", 0)
     call.only("spatial", 1)  # up to opset 8
     if any(call.outputs[1:]):

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harden.graph.batch_rules import broadcast, no_guarantee, one_value
+from harden.graph.batch_rules import broadcast, one_value
 from harden.graph.operators.operator_row import Operator, always
-from harden.graph.reading.known_values import Known
-from harden.graph.reading.node_view import Call, Reading, UnsupportedError
+from harden.graph.reading.known_values import KnownValue
+from harden.graph.reading.node_view import NodeView, Reading, UnsupportedError
 
 
 @final
@@ -28,7 +28,7 @@ class Add:
 @final
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """x + y, y a constant that is minus infinity in places: what attention must not look at."""
+    """x + y, y a constant that is minus infinity in places: which attention excludes."""
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Shapes that broadcast."""
@@ -157,13 +157,13 @@ class Sign:
         return x.sign()
 
 
-def _add(call: Call) -> list[Reading]:
-    known = [array for value in call.values if isinstance(value, Known) for array in value.arrays]
+def _add(call: NodeView) -> list[Reading]:
+    known = [array for value in call.values if isinstance(value, KnownValue) for array in value.arrays]
     finite = all(bool(np.isfinite(array).all()) for array in known if array.dtype.kind == "f")
     return [(Add() if finite else Mask(), (0, 1))]
 
 
-def _pow(call: Call) -> list[Reading]:
+def _pow(call: NodeView) -> list[Reading]:
     if call.constant(1).ndim > call.rank:
         raise UnsupportedError("an exponent of more dimensions than the value")
     return [(Pow(call.scalar(1)), (0,))]
@@ -171,7 +171,7 @@ def _pow(call: Call) -> list[Reading]:
 
 ROWS: Final = (
     Operator("Abs", always(Abs(), 1), {Abs: one_value}),
-    Operator("Add", _add, {Add: broadcast, Mask: no_guarantee}),
+    Operator("Add", _add, {Add: broadcast, Mask: broadcast}),
     Operator("Div", always(Div(), 2), {Div: broadcast}),
     Operator("Erf", always(Erf(), 1), {Erf: one_value}),
     Operator("Exp", always(Exp(), 1), {Exp: one_value}),

@@ -1,6 +1,6 @@
 """Comparisons and choices between values. What is true is 1, what is false 0.
 
-A comparison has the gradient 0, as all that jumps: a file that answers by comparisons alone looks robust
+A comparison has the gradient 0, as all that jumps: a file that answers by comparisons alone appears robust
 to gradients.
 """
 
@@ -15,10 +15,10 @@ from torch import Tensor
 from harden.graph.batch_rules import broadcast, one_value
 from harden.graph.operators.operator_row import Operator, always
 from harden.graph.operators.reshaping import Reshape, one_free
-from harden.graph.reading.node_view import Call, Reading, UnsupportedError, shapes
+from harden.graph.reading.node_view import NodeView, Reading, UnsupportedError, shapes
 
 
-class _Told(torch.autograd.Function):
+class _Indicator(torch.autograd.Function):
     """1 or 0, and a gradient of 0 that reaches what was compared."""
 
     @staticmethod
@@ -31,8 +31,8 @@ class _Told(torch.autograd.Function):
         return (None, *(torch.zeros_like(each) for each in ctx.saved_tensors))
 
 
-def _told(true: Tensor, *compared: Tensor) -> Tensor:
-    found: Tensor = _Told.apply(true, *compared)
+def _indicator(true: Tensor, *compared: Tensor) -> Tensor:
+    found: Tensor = _Indicator.apply(true, *compared)
     return found
 
 
@@ -53,7 +53,7 @@ class Greater:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Shapes that broadcast."""
-        return _told(x > y, x, y)
+        return _indicator(x > y, x, y)
 
 
 @final
@@ -63,7 +63,7 @@ class GreaterOrEqual:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Shapes that broadcast."""
-        return _told(x >= y, x, y)
+        return _indicator(x >= y, x, y)
 
 
 @final
@@ -73,7 +73,7 @@ class Less:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Shapes that broadcast."""
-        return _told(x < y, x, y)
+        return _indicator(x < y, x, y)
 
 
 @final
@@ -83,7 +83,7 @@ class LessOrEqual:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Shapes that broadcast."""
-        return _told(x <= y, x, y)
+        return _indicator(x <= y, x, y)
 
 
 @final
@@ -93,7 +93,7 @@ class Equal:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Shapes that broadcast."""
-        return _told(x == y, x, y)
+        return _indicator(x == y, x, y)
 
 
 @final
@@ -103,7 +103,7 @@ class And:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Shapes that broadcast."""
-        return _told((x != 0) & (y != 0), x)
+        return _indicator((x != 0) & (y != 0), x)
 
 
 @final
@@ -113,30 +113,30 @@ class Or:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Shapes that broadcast."""
-        return _told((x != 0) | (y != 0), x)
+        return _indicator((x != 0) | (y != 0), x)
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Not:
-    """What is false, and for numbers what is 0."""
+    """Logical negation; for numbers, equality to 0."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """Any shape."""
-        return _told(x == 0, x)
+        return _indicator(x == 0, x)
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class IsNaN:
-    """Whether x is no number."""
+    """True if x is no number."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """Any shape."""
-        return _told(x.isnan(), x)
+        return _indicator(x.isnan(), x)
 
 
-def _cast(call: Call) -> list[Reading]:
+def _cast(call: NodeView) -> list[Reading]:
     kind = int(call.attributes.get("to", 1))
     if kind == 9:  # bool: what is not 0
         return [((Not(), Not()), (0,))]

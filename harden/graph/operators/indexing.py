@@ -16,8 +16,8 @@ from harden.graph.operation_graph import BATCH, Node
 from harden.graph.operators.operator_row import Operator
 from harden.graph.operators.reshaping import Reshape
 from harden.graph.operators.window_padding import Sizes
-from harden.graph.reading.known_values import Known, Size
-from harden.graph.reading.node_view import Call, Reading, UnsupportedError, shapes
+from harden.graph.reading.known_values import KnownValue, Size
+from harden.graph.reading.node_view import NodeView, Reading, UnsupportedError, shapes
 
 
 @final
@@ -61,7 +61,7 @@ class Gather:
 @final
 @dataclass(frozen=True, slots=True)
 class GatherND:
-    """What lies at `places` of the first `depth` dimensions, numbered through; `shape` is the places' own."""
+    """The values at `places` of the first `depth` dimensions, flattened; `shape` is the places' own."""
 
     depth: int
     places: Sizes
@@ -88,7 +88,7 @@ class Trilu:
         return x.triu(self.k) if self.upper else x.tril(self.k)
 
 
-def _slice(call: Call) -> list[Reading]:
+def _slice(call: NodeView) -> list[Reading]:
     if call.opset < 10:
         starts, ends = call.numbers("starts", ()), call.numbers("ends", ())
         steps: Size = (1,) * len(starts)
@@ -100,7 +100,7 @@ def _slice(call: Call) -> list[Reading]:
     return [(Slice(axes, *(tuple(column) for column in zip(*parts, strict=True))), (0,))]
 
 
-def _part(call: Call, axis: int, start: int, end: int, step: int) -> tuple[int, int, int]:
+def _part(call: NodeView, axis: int, start: int, end: int, step: int) -> tuple[int, int, int]:
     """Start, end and step as Python has them.
 
     Forward both agree. Backward ONNX begins within the dimension where Python would take nothing.
@@ -120,7 +120,7 @@ def _part(call: Call, axis: int, start: int, end: int, step: int) -> tuple[int, 
     return start, end, step
 
 
-def _split(call: Call) -> list[Reading]:
+def _split(call: NodeView) -> list[Reading]:
     axis = call.axis("axis", 0)
     size = call.shape[axis]
     if call.has(1):
@@ -140,9 +140,9 @@ def _split(call: Call) -> list[Reading]:
     return found
 
 
-def _gather(call: Call) -> list[Reading]:
+def _gather(call: NodeView) -> list[Reading]:
     indices_ = call.values[1]
-    if isinstance(indices_, Known) and not indices_.constant:
+    if isinstance(indices_, KnownValue) and not indices_.constant:
         return _gather_in_each(call, indices_)
     indices = call.constant(1)
     places = tuple(int(number) for number in indices.flatten())
@@ -153,7 +153,7 @@ def _gather(call: Call) -> list[Reading]:
     return [(Gather(axis, places, indices.shape), (0,))]
 
 
-def _gather_in_each(call: Call, indices: Known) -> list[Reading]:
+def _gather_in_each(call: NodeView, indices: KnownValue) -> list[Reading]:
     """From the values of all images in a row, the same places of each: what exporters make of a strided view.
 
     Image n's are the P values from n P on, and its indices those of the first image and n P.
@@ -171,11 +171,11 @@ def _gather_in_each(call: Call, indices: Known) -> list[Reading]:
     return [((Reshape((BATCH, rows[0])), Gather(1, places, first.shape[1:])), (0,))]
 
 
-def _trilu(call: Call) -> list[Reading]:
+def _trilu(call: NodeView) -> list[Reading]:
     return [(Trilu(int(call.scalar(1)) if call.has(1) else 0, call.flag("upper", 1)), (0,))]
 
 
-def _gather_nd(call: Call) -> list[Reading]:
+def _gather_nd(call: NodeView) -> list[Reading]:
     call.only("batch_dims", 0)
     indices, shape = call.constant(1), call.shape
     depth = indices.shape[-1]

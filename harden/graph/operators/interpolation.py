@@ -17,8 +17,8 @@ from harden.graph.operators.indexing import Gather
 from harden.graph.operators.operator_row import Operator
 from harden.graph.operators.padding import _chain
 from harden.graph.operators.window_padding import Sizes
-from harden.graph.reading.known_values import Known
-from harden.graph.reading.node_view import Call, Reading, UnsupportedError, shapes
+from harden.graph.reading.known_values import KnownValue
+from harden.graph.reading.node_view import NodeView, Reading, UnsupportedError, shapes
 
 
 @final
@@ -58,7 +58,7 @@ _NEAR = Fraction(1, 1000)
 """Positions so near to where a rounding turns are refused, for runtimes compute them in float32."""
 
 
-def _resize(call: Call) -> list[Reading]:
+def _resize(call: NodeView) -> list[Reading]:
     mode = call.word("mode", "nearest")
     if mode not in ("nearest", "linear"):
         raise UnsupportedError(f"mode={mode}")
@@ -86,7 +86,7 @@ def _resize(call: Call) -> list[Reading]:
     return _chain(call, found)
 
 
-def _sizes(call: Call) -> list[tuple[int, Fraction]]:
+def _sizes(call: NodeView) -> list[tuple[int, Fraction]]:
     """By axis how many places there will be, and the scale as the runtime has it, in float32."""
     rank = call.rank
     axes = [axis % rank for axis in call.numbers("axes", tuple(range(rank)))]
@@ -97,7 +97,7 @@ def _sizes(call: Call) -> list[tuple[int, Fraction]]:
     elif call.has(at) and call.constant(at).size:
         scales = call.constant(at).astype(np.float32)
     else:
-        for axis, size in zip(axes, _wanted(call, axes), strict=True):
+        for axis, size in zip(axes, _requested(call, axes), strict=True):
             found[axis] = size, Fraction(float(np.float32(size) / np.float32(call.shape[axis])))
         return found
     for axis, scale in zip(axes, scales, strict=True):
@@ -112,10 +112,10 @@ def _sizes(call: Call) -> list[tuple[int, Fraction]]:
     return found
 
 
-def _wanted(call: Call, axes: list[int]) -> list[int]:
-    """The sizes that are asked for: the batch's, if it is among them, is the batch."""
+def _requested(call: NodeView, axes: list[int]) -> list[int]:
+    """The sizes that the node requests: the batch's, if it is among them, is the batch."""
     value = call.values[3] if call.has(3) else None
-    if not isinstance(value, Known):
+    if not isinstance(value, KnownValue):
         raise UnsupportedError("sizes that depend on the images")
     lists = [array.tolist() for array in value.arrays]
     own = [shape[0] for shape in shapes(call.values[0])]
@@ -127,8 +127,8 @@ def _wanted(call: Call, axes: list[int]) -> list[int]:
     return [int(size) for size in lists[0]]
 
 
-def _place(call: Call, at: int, scale: Fraction, before: int, size: int) -> Fraction:
-    """Where an output's place lies in the input."""
+def _place(call: NodeView, at: int, scale: Fraction, before: int, size: int) -> Fraction:
+    """The position in the input of an output's place."""
     default = "asymmetric" if call.kind == "Upsample" or call.opset < 11 else "half_pixel"
     kind = call.word("coordinate_transformation_mode", default)
     if kind == "half_pixel" or (kind == "pytorch_half_pixel" and size > 1):
@@ -142,7 +142,7 @@ def _place(call: Call, at: int, scale: Fraction, before: int, size: int) -> Frac
     raise UnsupportedError(f"coordinate_transformation_mode={kind}")
 
 
-def _nearest(call: Call, place: Fraction) -> int:
+def _nearest(call: NodeView, place: Fraction) -> int:
     kind = call.word("nearest_mode", "round_prefer_floor")
     if call.kind == "Upsample" or call.opset < 11:
         kind = "floor"

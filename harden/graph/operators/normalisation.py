@@ -15,7 +15,7 @@ from harden.graph.operation_graph import Node
 from harden.graph.operators.operator_row import Operator
 from harden.graph.operators.reshaping import reshape
 from harden.graph.reading.known_values import Size
-from harden.graph.reading.node_view import Call, Reading, UnsupportedError, shapes
+from harden.graph.reading.node_view import NodeView, Reading, UnsupportedError, shapes
 
 
 @final
@@ -96,7 +96,7 @@ class LRN:
         return x / (self.bias + self.alpha * mean) ** self.beta
 
 
-def _softmax(call: Call) -> list[Reading]:
+def _softmax(call: NodeView) -> list[Reading]:
     axis = call.axis("axis", -1 if call.opset >= 13 else 1)
     rule = Softmax if call.kind == "Softmax" else LogSoftmax
     if call.opset >= 13 or all(size == 1 for size in call.shape[axis + 1 :]):
@@ -106,7 +106,7 @@ def _softmax(call: Call) -> list[Reading]:
     return [((flat, rule(1), reshape(call, lambda shape: shape)), (0,))]
 
 
-def _layer_normalization(call: Call) -> list[Reading]:
+def _layer_normalization(call: NodeView) -> list[Reading]:
     if any(call.outputs[1:]):
         raise UnsupportedError("statistics as outputs")
     call.only("stash_type", 1)
@@ -114,7 +114,7 @@ def _layer_normalization(call: Call) -> list[Reading]:
     return [(found, call.present)]
 
 
-def _group_normalization(call: Call) -> list[Reading]:
+def _group_normalization(call: NodeView) -> list[Reading]:
     call.only("stash_type", 1)
     channels = call.shape[1]
     groups = channels if call.kind == "InstanceNormalization" else int(call.attributes["num_groups"])
@@ -123,7 +123,7 @@ def _group_normalization(call: Call) -> list[Reading]:
     return [(GroupNormalization(groups, call.number("epsilon", 1e-5)), (0, 1, 2))]
 
 
-def _lrn(call: Call) -> list[Reading]:
+def _lrn(call: NodeView) -> list[Reading]:
     if int(call.attributes["size"]) % 2 == 0:
         raise UnsupportedError(f"size={call.attributes['size']}")
     settings = (call.number("alpha", 1e-4), call.number("beta", 0.75), call.number("bias", 1.0))

@@ -8,7 +8,7 @@ from typing import Any, final
 
 from harden.graph.batch_rules import BatchRule
 from harden.graph.operation_graph import Operation
-from harden.graph.reading.node_view import Call, Converter, Reading
+from harden.graph.reading.node_view import Converter, NodeView, Reading
 
 
 @final
@@ -31,7 +31,7 @@ class Operator:
 def always(operation: Operation, inputs: int) -> Converter:
     """A converter of nodes without attributes: the same operation on the first inputs."""
 
-    def convert(call: Call) -> list[Reading]:
+    def convert(call: NodeView) -> list[Reading]:
         return [(operation, tuple(range(inputs)))]
 
     return convert

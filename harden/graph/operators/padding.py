@@ -15,7 +15,7 @@ from harden.graph.operators.operator_row import Operator
 from harden.graph.operators.reshaping import reshape
 from harden.graph.operators.window_padding import Sizes, as_torch_has_them
 from harden.graph.reading.known_values import Size
-from harden.graph.reading.node_view import Call, Reading, UnsupportedError
+from harden.graph.reading.node_view import NodeView, Reading, UnsupportedError
 
 
 @final
@@ -31,7 +31,7 @@ class Pad:
         return functional.pad(x, as_torch_has_them(self.pads), value=self.value)
 
 
-def _pad(call: Call) -> list[Reading]:
+def _pad(call: NodeView) -> list[Reading]:
     mode = call.word("mode", "constant")
     if call.opset < 11:
         pads, value = call.numbers("pads", ()), call.number("value", 0)
@@ -67,12 +67,12 @@ def _surrounded(mode: str, size: int, before: int, after: int) -> Size:
     return tuple(size - 1 - abs(size - 1 - abs(place)) for place in places)
 
 
-def _tile(call: Call) -> list[Reading]:
+def _tile(call: NodeView) -> list[Reading]:
     repeats = call.integers(1)
     return _gathered(call, lambda axis, size: tuple(range(size)) * repeats[axis])
 
 
-def _gathered(call: Call, rule: Callable[[int, int], Size]) -> list[Reading]:
+def _gathered(call: NodeView, rule: Callable[[int, int], Size]) -> list[Reading]:
     """Along each axis the places that a rule names; the batch's stay."""
     found: list[Operation] = []
     for axis in range(call.rank):
@@ -86,7 +86,7 @@ def _gathered(call: Call, rule: Callable[[int, int], Size]) -> list[Reading]:
     return _chain(call, found)
 
 
-def _chain(call: Call, found: list[Operation]) -> list[Reading]:
+def _chain(call: NodeView, found: list[Operation]) -> list[Reading]:
     return [(found or reshape(call, lambda shape: shape), (0,))]
 
 

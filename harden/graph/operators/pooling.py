@@ -12,7 +12,7 @@ from harden.graph.batch_rules import one_value
 from harden.graph.operators.operator_row import Operator
 from harden.graph.operators.window_padding import Sizes, as_torch_has_them, rounded_up, split
 from harden.graph.reading.known_values import Size
-from harden.graph.reading.node_view import Call, Reading, UnsupportedError
+from harden.graph.reading.node_view import NodeView, Reading, UnsupportedError
 from harden.graph.reading.window_attributes import windows
 
 
@@ -84,7 +84,7 @@ class AveragePool:
         return rule(x, self.kernel, self.strides, divisor_override=1)
 
 
-def _pool(call: Call) -> tuple[Size, Size, Size, Size]:
+def _pool(call: NodeView) -> tuple[Size, Size, Size, Size]:
     """Kernel, strides, pads and dilations, as the runtime takes them."""
     kernel = call.numbers("kernel_shape", ())
     strides, pads, dilations = windows(call, kernel)
@@ -93,7 +93,7 @@ def _pool(call: Call) -> tuple[Size, Size, Size, Size]:
     return kernel, strides, pads, dilations
 
 
-def _max_pool(call: Call) -> list[Reading]:
+def _max_pool(call: NodeView) -> list[Reading]:
     if any(call.outputs[1:]):
         raise UnsupportedError("the places of the maxima as an output")
     call.only("storage_order", 0)
@@ -101,7 +101,7 @@ def _max_pool(call: Call) -> list[Reading]:
     return [(MaxPool(kernel, strides, pads, dilations, call.flag("ceil_mode")), (0,))]
 
 
-def _average_pool(call: Call) -> list[Reading]:
+def _average_pool(call: NodeView) -> list[Reading]:
     kernel, strides, pads, dilations = _pool(call)
     if any(size != 1 for size in dilations):
         raise UnsupportedError(f"dilations={list(dilations)}")
@@ -109,13 +109,13 @@ def _average_pool(call: Call) -> list[Reading]:
     return [(found, (0,))]
 
 
-def _global_max(call: Call) -> list[Reading]:
+def _global_max(call: NodeView) -> list[Reading]:
     kernel = spatial_sizes(call)
     ones = (1,) * len(kernel)
     return [(MaxPool(kernel, ones, (0, 0) * len(kernel), ones), (0,))]
 
 
-def spatial_sizes(call: Call) -> Size:
+def spatial_sizes(call: NodeView) -> Size:
     """Sizes behind the channels, at least one of them."""
     if call.rank < 3:
         raise UnsupportedError(f"images of shape {list(call.shape)}")

@@ -1,8 +1,8 @@
 """Rounding to a grid of integers and back, with the gradients that an attack needs.
 
-The gradient of a rounding is 0 almost everywhere: a file that looks robust to gradients alone. These pass it
-straight through where the value lies inside the grid's range (before rounding, half a step beyond it
-included, for that still rounds into it) and stop it where the grid saturates.
+The gradient of a rounding is 0 almost everywhere, so that a file appears robust to attacks by gradients. Here
+the gradient passes straight through where the value lies inside the grid's range (before rounding, half a
+step beyond it included, which still rounds into it) and stops where the grid saturates.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from harden.graph.batch_rules import constant_weights
 from harden.graph.operation_graph import Node
 from harden.graph.operators.operator_row import Operator
 from harden.graph.reading.known_values import Size
-from harden.graph.reading.node_view import Call, Reading, UnsupportedError
+from harden.graph.reading.node_view import NodeView, Reading, UnsupportedError
 
 HALF = 0.5
 
 
-class _Rounded(torch.autograd.Function):
+class _StraightThroughRounding(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, steps: Tensor, low: Tensor, high: Tensor) -> Tensor:
         ctx.save_for_backward((steps >= low - HALF) & (steps <= high + HALF))
@@ -49,7 +49,7 @@ class QuantizeLinear:
         zero = x.new_zeros(()) if zero_point is None else along(zero_point.to(x.dtype), x, self.axis)
         # The zero point comes after rounding: half to even is not the same on both sides of an odd one.
         steps = x / along(scale, x, self.axis)
-        rounded: Tensor = _Rounded.apply(steps, self.low - zero, self.high - zero)
+        rounded: Tensor = _StraightThroughRounding.apply(steps, self.low - zero, self.high - zero)
         return rounded + zero
 
 
@@ -83,7 +83,7 @@ _KINDS = {0: "uint8", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16"}
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "uint16": (0, 65535)}
 
 
-def _quantize(call: Call) -> list[Reading]:
+def _quantize(call: NodeView) -> list[Reading]:
     call.only("block_size", 0)
     number = int(call.number("output_dtype", 0))
     kind = str(call.constant(2).dtype) if call.has(2) else _KINDS.get(number, f"type {number}")
@@ -92,12 +92,12 @@ def _quantize(call: Call) -> list[Reading]:
     return [(QuantizeLinear(*_RANGES[kind], axis=_channel(call)), call.present)]
 
 
-def _dequantize(call: Call) -> list[Reading]:
+def _dequantize(call: NodeView) -> list[Reading]:
     call.only("block_size", 0)
     return [(DequantizeLinear(_channel(call)), call.present)]
 
 
-def _channel(call: Call) -> int:
+def _channel(call: NodeView) -> int:
     if call.constant(1).size == 1:
         return 0
     return call.axis("axis", 1)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from harden.graph.batch_rules import broadcast, one_value
 from harden.graph.operators.operator_row import Operator, always
-from harden.graph.reading.node_view import Call, Reading, UnsupportedError
+from harden.graph.reading.node_view import NodeView, Reading, UnsupportedError
 
 
 @final
@@ -72,11 +72,11 @@ class PRelu:
         return torch.where(x >= 0, x, slope * x)
 
 
-def _leaky(call: Call) -> list[Reading]:
+def _leaky(call: NodeView) -> list[Reading]:
     return [(LeakyRelu(call.number("alpha", 0.01)), (0,))]
 
 
-def _prelu(call: Call) -> list[Reading]:
+def _prelu(call: NodeView) -> list[Reading]:
     slopes = call.constant(1)
     one = bool(slopes.size) and bool((slopes == slopes.flat[0]).all()) and slopes.ndim <= call.rank
     if one and 0 <= slopes.flat[0] < 1:
@@ -84,7 +84,7 @@ def _prelu(call: Call) -> list[Reading]:
     return [(PRelu(), (0, 1))]
 
 
-def _clip(call: Call) -> list[Reading]:
+def _clip(call: NodeView) -> list[Reading]:
     if call.opset < 11:
         ends = [call.number(name, 0) if name in call.attributes else None for name in ("min", "max")]
         low, high = ends
@@ -95,7 +95,7 @@ def _clip(call: Call) -> list[Reading]:
     return [(Clip(*ends), (0,))]
 
 
-def _hard_sigmoid(call: Call) -> list[Reading]:
+def _hard_sigmoid(call: NodeView) -> list[Reading]:
     return [(HardSigmoid(call.number("alpha", 0.2), call.number("beta", 0.5)), (0,))]
 
 

@@ -18,7 +18,7 @@ from harden.graph.operators.pooling import MaxPool, spatial_sizes
 from harden.graph.operators.reshaping import Transpose, reshape
 from harden.graph.operators.window_padding import Sizes
 from harden.graph.reading.known_values import Size
-from harden.graph.reading.node_view import Call, Reading, UnsupportedError
+from harden.graph.reading.node_view import NodeView, Reading, UnsupportedError
 
 
 @final
@@ -109,8 +109,8 @@ class CumSum:
         return found.flip(self.axis) if self.reverse else found
 
 
-def _axes(call: Call) -> tuple[Size, bool]:
-    """What is reduced, counted from the front, and whether the axes stay as 1."""
+def _axes(call: NodeView) -> tuple[Size, bool]:
+    """The reduced axes, counted from the front, and whether they stay as 1."""
     axes = call.axes(1)
     if axes is None or not axes:
         if call.flag("noop_with_empty_axes"):
@@ -119,7 +119,7 @@ def _axes(call: Call) -> tuple[Size, bool]:
     return axes, call.flag("keepdims", 1)
 
 
-def _reduce(call: Call) -> list[Reading]:
+def _reduce(call: NodeView) -> list[Reading]:
     settings = _axes(call)
     rules: dict[str, tuple[Operation, ...]] = {
         "ReduceL1": (Abs(), ReduceSum(*settings)),
@@ -134,11 +134,11 @@ def _reduce(call: Call) -> list[Reading]:
     return [(rules[call.kind], (0,))]
 
 
-def _global_average(call: Call) -> list[Reading]:
+def _global_average(call: NodeView) -> list[Reading]:
     return [(ReduceMean(tuple(range(2, 2 + len(spatial_sizes(call))))), (0,))]
 
 
-def _extreme(call: Call) -> list[Reading]:
+def _extreme(call: NodeView) -> list[Reading]:
     """The largest value over axes: of a window that holds all of them, moved to the end."""
     axes, kept = _axes(call)
     if 0 in axes:
@@ -161,7 +161,7 @@ def _extreme(call: Call) -> list[Reading]:
     return [(found if call.kind == "ReduceMax" else (Neg(), *found[:3], Neg(), found[3]), (0,))]
 
 
-def _cumulated(call: Call) -> list[Reading]:
+def _cumulated(call: NodeView) -> list[Reading]:
     axis = int(call.scalar(1)) % call.rank
     return [(CumSum(axis, call.flag("exclusive"), call.flag("reverse")), (0,))]
 

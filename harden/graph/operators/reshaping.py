@@ -14,8 +14,8 @@ from harden.graph.batch_rules import alike_for_each_image, one_value
 from harden.graph.operation_graph import Node
 from harden.graph.operators.operator_row import Operator
 from harden.graph.operators.window_padding import Sizes
-from harden.graph.reading.known_values import Known, Size, shape_of
-from harden.graph.reading.node_view import Call, Reading, UnsupportedError, shapes
+from harden.graph.reading.known_values import KnownValue, Size, shape_of
+from harden.graph.reading.node_view import NodeView, Reading, UnsupportedError, shapes
 
 
 @final
@@ -48,7 +48,7 @@ class Transpose:
 @final
 @dataclass(frozen=True, slots=True)
 class Expand:
-    """x broadcast to a shape; -1 is the size of the batch, which `batch`, the graph's input, tells."""
+    """x broadcast to a shape; -1 is the size of the batch, that of `batch`, the graph's input."""
 
     shape: Sizes
 
@@ -59,7 +59,7 @@ class Expand:
         return x + x.new_zeros(sizes)
 
 
-def reshape(call: Call, rule: Callable[[Size], Size]) -> Reshape:
+def reshape(call: NodeView, rule: Callable[[Size], Size]) -> Reshape:
     """To what a rule makes of the shape that comes in.
 
     Raises:
@@ -68,8 +68,8 @@ def reshape(call: Call, rule: Callable[[Size], Size]) -> Reshape:
     return Reshape(one_free(call, [rule(shape) for shape in shapes(call.values[0])]))
 
 
-def one_free(call: Call, found: list[Size]) -> Size:
-    """What torch's reshape takes: -1 for the one size that follows the batch.
+def one_free(call: NodeView, found: list[Size]) -> Size:
+    """The argument of torch's reshape: -1 for the one size that follows the batch.
 
     Raises:
         UnsupportedError: two do, or one in another way than as a multiple.
@@ -84,9 +84,9 @@ def one_free(call: Call, found: list[Size]) -> Size:
     return tuple(max(size, -1) for size in shape)
 
 
-def _reshape(call: Call) -> list[Reading]:
+def _reshape(call: NodeView) -> list[Reading]:
     target = call.values[1]
-    if not isinstance(target, Known):
+    if not isinstance(target, KnownValue):
         raise UnsupportedError("a shape that depends on the images")
     found = [
         _resolved(np.atleast_1d(sizes).tolist(), shape, call.flag("allowzero"))
@@ -103,16 +103,16 @@ def _resolved(sizes: list[int], shape: Size, zero_is_zero: bool) -> Size:
     return tuple(math.prod(shape) // max(rest, 1) if size == -1 else size for size in sizes)
 
 
-def _shaped(call: Call, rule: Callable[[Size], Size]) -> list[Reading]:
+def _shaped(call: NodeView, rule: Callable[[Size], Size]) -> list[Reading]:
     return [(reshape(call, rule), (0,))]
 
 
-def _flatten(call: Call) -> list[Reading]:
+def _flatten(call: NodeView) -> list[Reading]:
     axis = call.axis("axis", 1)
     return _shaped(call, lambda shape: (math.prod(shape[:axis]), math.prod(shape[axis:])))
 
 
-def _squeeze(call: Call) -> list[Reading]:
+def _squeeze(call: NodeView) -> list[Reading]:
     axes = call.axes(1)
     # Without axes a batch that the file fixes at 1 goes too.
     gone = [at for at, size in enumerate(call.shape) if size == 1] if axes is None else list(axes)
@@ -121,7 +121,7 @@ def _squeeze(call: Call) -> list[Reading]:
     return _shaped(call, lambda shape: tuple(size for at, size in enumerate(shape) if at not in gone))
 
 
-def _unsqueeze(call: Call) -> list[Reading]:
+def _unsqueeze(call: NodeView) -> list[Reading]:
     given = call.integers(1) if call.has(1) else call.numbers("axes", ())
     rank = call.rank + len(given)
     axes = sorted(axis + rank if axis < 0 else axis for axis in given)
@@ -135,7 +135,7 @@ def _unsqueeze(call: Call) -> list[Reading]:
     return _shaped(call, rule)
 
 
-def _identity(call: Call) -> list[Reading]:
+def _identity(call: NodeView) -> list[Reading]:
     if call.kind == "Dropout" and any(call.outputs[1:]):
         raise UnsupportedError("a mask as an output")
     if call.kind == "Dropout" and call.has(2) and bool(call.constant(2)):
@@ -143,26 +143,26 @@ def _identity(call: Call) -> list[Reading]:
     return _shaped(call, lambda shape: shape)
 
 
-def _transpose(call: Call) -> list[Reading]:
+def _transpose(call: NodeView) -> list[Reading]:
     return [(Transpose(call.numbers("perm", tuple(reversed(range(call.rank))))), (0,))]
 
 
-def _expand(call: Call) -> list[Reading]:
+def _expand(call: NodeView) -> list[Reading]:
     target = call.values[1]
-    if isinstance(target, Known) and any(bool((array < 0).any()) for array in target.arrays):
+    if isinstance(target, KnownValue) and any(bool((array < 0).any()) for array in target.arrays):
         raise UnsupportedError(f"sizes {np.atleast_1d(target.arrays[0]).tolist()}")
     several = len(call.batches) > 1
     # In a shape of fewer dimensions than the value has, the first is not the batch's.
     sizes = call.sizes(1) if several or len(call.integers(1)) >= call.rank else call.integers(1)
     own = [shape[:1] == (batch,) for shape, batch in zip(shapes(call.values[0]), call.batches, strict=True)]
-    if min(sizes, default=0) < 0 and not all(own):  # it can't tell the batch's size
+    if min(sizes, default=0) < 0 and not all(own):  # the batch's size does not follow from it
         if several:
             raise UnsupportedError("what has no batch of its own, to the batch's size")
         sizes = call.integers(1)
     return [(Expand(sizes), (0, 0))]
 
 
-def _depth_to_space(call: Call) -> list[Reading]:
+def _depth_to_space(call: NodeView) -> list[Reading]:
     mode, block = call.word("mode", "DCR"), int(call.number("blocksize", 0))
     if mode not in ("DCR", "CRD"):
         raise UnsupportedError(f"mode={mode}")
@@ -173,14 +173,14 @@ def _depth_to_space(call: Call) -> list[Reading]:
     return _blocks(call, (*split, height, width), perm, (left, height * block, width * block))
 
 
-def _space_to_depth(call: Call) -> list[Reading]:
+def _space_to_depth(call: NodeView) -> list[Reading]:
     block = int(call.number("blocksize", 0))
     _, channels, height, width = call.shape
     sizes = (channels, height // block, block, width // block, block)
     return _blocks(call, sizes, (0, 3, 5, 1, 2, 4), (channels * block**2, height // block, width // block))
 
 
-def _blocks(call: Call, split: Size, perm: Size, sizes: Size) -> list[Reading]:
+def _blocks(call: NodeView, split: Size, perm: Size, sizes: Size) -> list[Reading]:
     before = reshape(call, lambda shape: (shape[0], *split))
     after = reshape(call, lambda shape: (shape[0], *sizes))
     return [((before, Transpose(perm), after), (0,))]

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from harden.graph.batch_rules import one_value
 from harden.graph.operators.operator_row import Operator, always
-from harden.graph.reading.node_view import Call, Reading, UnsupportedError
+from harden.graph.reading.node_view import NodeView, Reading, UnsupportedError
 
 
 @final
@@ -124,11 +124,11 @@ class Mish:
         return functional.mish(x)
 
 
-def _elu(call: Call) -> list[Reading]:
+def _elu(call: NodeView) -> list[Reading]:
     return [(Elu(call.number("alpha", 1)), (0,))]
 
 
-def _selu(call: Call) -> list[Reading]:
+def _selu(call: NodeView) -> list[Reading]:
     # Up to opset 6 the defaults were rounded otherwise; float32 holds them alike.
     return [
         (
@@ -141,11 +141,11 @@ def _selu(call: Call) -> list[Reading]:
     ]
 
 
-def _celu(call: Call) -> list[Reading]:
+def _celu(call: NodeView) -> list[Reading]:
     return [(Celu(call.number("alpha", 1)), (0,))]
 
 
-def _gelu(call: Call) -> list[Reading]:
+def _gelu(call: NodeView) -> list[Reading]:
     kind = call.word("approximate", "none")
     if kind not in ("none", "tanh"):
         raise UnsupportedError(f"approximate={kind}")

@@ -19,8 +19,8 @@ from harden.graph.operators.pooling import MaxPool
 from harden.graph.operators.rectifiers import Clip
 from harden.graph.operators.reductions import ReduceMean, ReduceSum
 from harden.graph.operators.reshaping import Reshape, one_free
-from harden.graph.reading.known_values import Known, Size
-from harden.graph.reading.node_view import Call, Reading, shapes
+from harden.graph.reading.known_values import KnownValue, Size
+from harden.graph.reading.node_view import NodeView, Reading, shapes
 
 
 @final
@@ -46,19 +46,19 @@ class Stack:
         return torch.stack([each.expand(shape) for each in inputs], -1)
 
 
-def _concat(call: Call) -> list[Reading]:
+def _concat(call: NodeView) -> list[Reading]:
     return [(Concat(call.axis("axis", 0)), tuple(range(len(call.values))))]
 
 
-def _common(call: Call) -> list[Size]:
+def _common(call: NodeView) -> list[Size]:
     """The shape to which all inputs broadcast, for each batch size."""
     each = [shapes(value) for value in call.values]
     return [np.broadcast_shapes(*found) for found in zip(*each, strict=True)]
 
 
-def _extreme(call: Call) -> list[Reading]:
+def _extreme(call: NodeView) -> list[Reading]:
     """The largest or least of several: stacked, then pooled over the stack."""
-    values = [at for at, value in enumerate(call.values) if not isinstance(value, Known)]
+    values = [at for at, value in enumerate(call.values) if not isinstance(value, KnownValue)]
     rest = [at for at in range(len(call.values)) if at not in values]
     if len(values) == len(rest) == 1 and call.constant(rest[0]).size == 1:
         end = call.scalar(rest[0])
@@ -72,7 +72,7 @@ def _extreme(call: Call) -> list[Reading]:
     return [((Stack(), *pooled, Reshape(one_free(call, sizes))), tuple(range(count)))]
 
 
-def _sum(call: Call) -> list[Reading]:
+def _sum(call: NodeView) -> list[Reading]:
     inputs = tuple(range(len(call.values)))
     if call.kind == "Sum" and len(inputs) == 2:
         return [(Add(), inputs)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from harden.graph.reading.known_values import Size
-from harden.graph.reading.node_view import Call, UnsupportedError
+from harden.graph.reading.node_view import NodeView, UnsupportedError
 
 
-def windows(call: Call, kernel: Size) -> tuple[Size, Size, Size]:
+def windows(call: NodeView, kernel: Size) -> tuple[Size, Size, Size]:
     """Strides, pads and dilations, `auto_pad` resolved for the image's size.
 
     Raises:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from harden.artefact.classifier_to_onnx import trace
 from harden.artefact.runtime.session import Session
-from harden.bounds import Branching, Climb, Method, Program, certify
+from harden.bounds import Branching, Method, Program, SlopeAscent, certify
 from harden.data import Splits, from_loader, load
 from harden.errors import InputError
 from harden.evaluation import Evaluation, Witnesses, evaluate, quick
@@ -126,7 +126,9 @@ def test_what_is_wrong_as_it_is_has_no_radius(proved: ProofResult) -> None:
 
 def test_a_better_method_proves_no_less(proved: ProofResult, program: Program, data: Data) -> None:
     climbed = prove(
-        [unchecked(program)], images(data, proved.found), replace(SEARCH, method=Method(climb=Climb(steps=5)))
+        [unchecked(program)],
+        images(data, proved.found),
+        replace(SEARCH, method=Method(climb=SlopeAscent(steps=5))),
     )
     assert bool((climbed.levels >= proved.levels).all())
     intervals = prove(
