@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from harden.artefact.artefact import Artefact as Artefact
     from harden.artefact.artefact import load as load
     from harden.attacks import PGD as PGD
+    from harden.deployed import certify as certify
+    from harden.deployed import evaluate as evaluate
     from harden.errors import HardenError as HardenError
-    from harden.evaluation import evaluate as evaluate
     from harden.hardening import Hardened as Hardened
     from harden.hardening import Recipe as Recipe
     from harden.hardening import harden as harden
@@ -46,7 +47,8 @@ _HOMES = {
     "Standard": "objectives",
     "TRADES": "objectives",
     "Views": "views",
-    "evaluate": "evaluation",
+    "certify": "deployed",
+    "evaluate": "deployed",
     "harden": "hardening",
     "load": "artefact.artefact",
 }
@@ -56,6 +58,7 @@ _MODULES = (
     "bounds",
     "certificate",
     "data",
+    "deployed",
     "draws",
     "errors",
     "evaluation",
@@ -89,6 +92,7 @@ __all__ = [
     "SimCLR",
     "Standard",
     "Views",
+    "certify",
     "evaluate",
     "harden",
     "load",

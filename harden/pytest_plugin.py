@@ -1,4 +1,4 @@
-"""The pytest plugin: a fixture that gates a model on the committed baseline. Inert until a test asks for it.
+"""The pytest plugin: a fixture that gates a model on the committed baseline; inert where no test uses it.
 
 Found by its entry point, it is imported in every session: so nothing of harden, torch or scipy at the top.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harden.threats import Threat
 
 _MARKER = (
-    "harden(margin=0.02, alpha=0.05, floor=None, clean_floor=None): how robustness.check judges; shares of 1"
+    "harden(margin=0.02, alpha=0.05, floor=None, clean_floor=None): the rule of robustness.check; shares of 1"
 )
 _FOUND, _NAME, _BACKEND = "harden.found", "harden.check", "harden.backend"
 _PATIENCE = 120.0  # seconds to wait for another worker that updates the same baseline
@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what the marker means, and collect what is found."""
+    """Register the marker, and collect the findings of all tests."""
     config.addinivalue_line("markers", _MARKER)
     # A worker of xdist has a summary of its own, which nobody sees: the controller writes it for all.
     if not hasattr(config, "workerinput"):
@@ -79,7 +79,7 @@ def robustness(request: pytest.FixtureRequest, tmp_path: Path) -> Robustness:
 
 @final
 class Robustness:
-    """What a test asks: does this model still stand what the committed one stood?
+    """The fixture `robustness`: compares a model with the committed baseline.
 
     Args:
         item: the test.
@@ -107,22 +107,22 @@ class Robustness:
             data: a data spec such as "digits" (its test images), Examples, (x, y) or a DataLoader.
             threat: harden.Linf("8/255"), for instance.
             attacks: standard, thorough, quick or pgd.
-            name: under which the baseline knows it; the test's own id by default, "" for the checks of
+            name: its label in the baseline; the test's own id by default, "" for the checks of
                 `harden check`.
-            black_box: leave the file's graph unread and ask it for scores alone, as for a file with operators
-                that have no rule.
+            black_box: leave the file's graph unread and query it for scores alone, as for a file with
+                operators that have no rule.
 
         Returns:
             The verdict, or None where the baseline was updated.
         """
         from harden.errors import HardenError
         from harden.printable_text import log_line
-        from harden.regression.pytest_checks import Plugged
+        from harden.regression.pytest_checks import PytestCheck
 
         option = self._item.config.getoption
         try:
             rule = _rule(self._item)
-            found = Plugged(
+            found = PytestCheck(
                 path=_baseline(self._item.config),
                 label=self._item.nodeid if name is None else name,
                 sample=int(str(option("harden_max_images"))),
@@ -131,18 +131,18 @@ class Robustness:
             )
             self._note(_BACKEND, found.backend())
             if option("harden_update_baseline"):
-                gauge = found.gauge(model, data, self._folder)
-                said = found.updated(gauge, threat, attacks, option("harden_accept_regression"), _PATIENCE)
+                measurer = found.measurer(model, data, self._folder)
+                said = found.updated(measurer, threat, attacks, option("harden_accept_regression"), _PATIENCE)
                 self._note(_FOUND, json.dumps({"updated": said}))
                 return None
             before = found.known(threat, attacks, bool(option("harden_allow_missing")))
             if before is None:
                 pytest.skip(log_line(f"no baseline for {found.name(threat, attacks)}"))
-            gauge = found.gauge(model, data, self._folder)
-            return self._judged(found.comparisons(gauge, before, threat, attacks), rule, before.name)
+            measurer = found.measurer(model, data, self._folder)
+            return self._judged(found.comparisons(measurer, before, threat, attacks), rule, before.name)
         except HardenError as error:
             said = str(error)
-        pytest.fail(log_line(said), pytrace=False)  # outside of the handler, or the report tells it twice
+        pytest.fail(log_line(said), pytrace=False)  # outside of the handler, or the report has it twice
 
     def _judged(self, comparisons: tuple[Comparison, ...], rule: Rule, name: str) -> Verdict:
         from harden.regression.reports.text_report import as_text
@@ -172,7 +172,7 @@ class Robustness:
 
 @final
 class _Collected:
-    """What the tests found, where the session is reported: in the one process, or in xdist's controller."""
+    """Findings of all tests, in the process that reports the session: the only one, or xdist's controller."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config

@@ -233,7 +233,7 @@ def test_what_is_no_answer_fails_and_says_why(session: Session, repository: Path
     (repository / "conftest.py").write_text(
         "import harden.regression.pytest_checks\n\n\n"
         "def crash(*_):\n    raise RuntimeError('a fault of ours')\n\n\n"
-        "harden.regression.pytest_checks.Plugged.gauge = crash\n"
+        "harden.regression.pytest_checks.PytestCheck.measurer = crash\n"
     )
     broken = session(*few)
     assert broken.ret == 1

@@ -11,7 +11,7 @@ from benchmarks.peering.networks import Subject
 from harden.attacks import Attack
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.losses import Classify, CrossEntropy, Steered
+from harden.losses import Classify, CrossEntropy, FastCopyLoss
 from harden.models import PreparedNetwork, bfloat16_is_native, prepare
 from harden.threats import Threat, from_name
 
@@ -54,7 +54,7 @@ def _steered(
     attack: Attack, subject: Subject, threat: Threat, copy: PreparedNetwork, classify: Classify, seed: int
 ) -> Search:
     def run(x: Tensor, y: Tensor) -> Tensor:
-        loss = Steered(CrossEntropy(classify, y), CrossEntropy(subject.ours.logits, y))
+        loss = FastCopyLoss(CrossEntropy(classify, y), CrossEntropy(subject.ours.logits, y))
         return attack(loss, copy.lay_out(x), threat, Draws(seed, torch.arange(len(x), device=x.device)))
 
     return run

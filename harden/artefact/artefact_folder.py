@@ -136,7 +136,7 @@ def _is_own(name: str) -> bool:
 
 
 def _is_leftover(name: str) -> bool:
-    """Whether an interrupted write left it: harden writes to a temporary name that begins with a dot."""
+    """Return whether an interrupted write left it: harden's temporary names begin with a dot."""
     return name.startswith(_STAGING) or any(name.startswith(f".{own}.") for own in OWN_FILES)
 
 

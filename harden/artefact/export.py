@@ -13,7 +13,8 @@ import torch
 
 from harden.artefact.artefact import Artefact
 from harden.artefact.artefact_folder import PAGE_FILE, check_folder, publish, staging
-from harden.artefact.measure_file import Claim, OnPhase, predicate
+from harden.artefact.executed_file import OnPhase
+from harden.artefact.measure_file import Claim, predicate
 from harden.artefact.parity.parity_gated_export import exported, first_images
 from harden.artefact.to_certificate import threat_record
 from harden.certificate import certificate_file, schema
@@ -36,7 +37,7 @@ def export(
     data: object,
     claim: Claim,
     *,
-    beside: Callable[[Path], None] | None = None,
+    write_extra: Callable[[Path], None] | None = None,
     on_phase: OnPhase | None = None,
 ) -> Artefact:
     """Export a model to ONNX and certify the file.
@@ -50,7 +51,7 @@ def export(
         folder: empty, missing, or an artefact to replace.
         data: images that neither training nor the choice of the checkpoint has seen.
         claim: the measurements.
-        beside: writes further files of the artefact (checkpoint, history) into a folder.
+        write_extra: writes further files of the artefact (checkpoint, history) into a folder.
         on_phase: called with the `Phase` during the work.
 
     Raises:
@@ -80,8 +81,8 @@ def export(
             certificate = certificate_file.issue(place, found)
             _check_same(content, certificate, target)
             write_text(place / PAGE_FILE, html_page.render(certificate))
-            if beside is not None:
-                beside(place)
+            if write_extra is not None:
+                write_extra(place)
             certificate_file.write(certificate, place)
             publish(place, target)
     return Artefact(target)

@@ -1,15 +1,18 @@
-"""Measures an exported file and says what was found in the certificate's words."""
+"""Measurement of an exported file, and its record in the certificate's schema."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import final
 
+import torch
+
 from harden.artefact import to_certificate
+from harden.artefact.executed_file import AttackPlan, ExecutedFile, OnPhase
 from harden.artefact.measured_prefix import attack_share, finished_part, in_time
 from harden.artefact.parity.parity_gate import Parity
 from harden.artefact.parity.parity_gated_export import exported, first_images, judge_of
@@ -24,7 +27,7 @@ from harden.data import Source
 from harden.data.dataset_digest import digest
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, accuracy_curve, evaluate, standard
-from harden.evaluation.proofs.prove import EvaluatedImages, ProofResult, RadiusSearch, prove
+from harden.evaluation.proofs.prove import ProofResult, RadiusSearch
 from harden.evaluation.sweeps.accuracy_curve import AccuracyCurve
 from harden.evaluation.time_limit import TimeLimit
 from harden.losses import Classify, Margin
@@ -33,30 +36,28 @@ from harden.threats import Threat
 
 _log = logging.getLogger("harden")
 
-CURVE_ATTEMPT = Attempt("pgd-20-margin", PGD(steps=20), Margin)
+CURVE_ATTEMPT = Attempt("pgd-20-margin", PGD(steps=20, stop_early=True), Margin)
 
 TIME_WAS_UP = "time was up"
-"""How the split's name ends where it is of the first images alone."""
-
-OnPhase = Callable[[Phase], None]
+"""The end of the split's name where it is of the first images alone."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What to measure on the exported file, and against what.
+    """The claim of a certificate: what is measured on the exported file.
 
     Args:
         threat: the threat model of the claim.
         attempts: the suite `standard` by default.
-        before: a model to print beside the exported one, under the same attacks on the same images.
-        before_name: what to call it.
+        before: a model to compare with the exported one, under the same attacks on the same images.
+        before_name: its name in the certificate.
         origin: where the exported model came from.
         seed: of the attacks' random starts.
         split: what the evaluated images are, in words.
         unseen: whether they were compared with the training images and none is equal to one.
         batch_size: images at a time, where the data bring no batches of their own.
-        search: how proofs are looked for; None for no proofs.
+        search: of the radii to prove; None for no proofs.
         minutes: how long attacks, curve and comparison may take; None for no limit. What is finished by then
             is certified, the first so many images, and `split` says so. Proofs have a limit of their own.
     """
@@ -83,20 +84,14 @@ def predicate(
     folder: Path,
     report: OnPhase,
 ) -> schema.Predicate:
-    """Attack the file, bound it from above, and compare; evidence.npz is written on the way."""
+    """Attack the file, compute its curve, comparison and proofs, and record them; writes evidence.npz."""
     judge, pace, whole = judge_of(session), TimeLimit(claim.minutes), len(source)
     share = attack_share(claim.attempts, session.classes, compared=claim.before is not None)
-    found = evaluate(
-        model,
-        source,
-        claim.threat,
-        claim.attempts,
-        judge=judge,
-        seed=claim.seed,
-        minutes=None if claim.minutes is None else share * claim.minutes,
-        on_batch=lambda at: report(Phase.of("attack the file", at)),
-    )
-    names = _class_names(source, session)
+    file = ExecutedFile(model, judge, partial(executions, folder / schema.MODEL_FILE))
+    minutes = None if claim.minutes is None else share * claim.minutes
+    plan = AttackPlan(claim.threat, claim.attempts, claim.seed, minutes)
+    found = file.attack(source, plan, lambda at: report(Phase.of("attack the file", at)))
+    names = class_names(source, session.classes)
     source, found = finished_part(source, found)
     if len(found.labels) < whole:
         said = f"{claim.split}, the first {len(found.labels):,} of {whole:,} images: {TIME_WAS_UP}"
@@ -104,15 +99,47 @@ def predicate(
     curve = in_time(pace, "curve over eps", partial(_curve, model, source, found, judge, claim, report))
     comparison = in_time(pace, "comparison", partial(_comparison, source, claim, report))
     found = found if curve is None else curve.found
-    proved = _proved(folder / schema.MODEL_FILE, source, found, claim, report)
+    proved = _proved(file, source, found, claim, report)
+    measurement = FileMeasurement(source, found, names, curve, comparison, proved)
+    return record(measurement, claim, parity, folder, model.device)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class FileMeasurement:
+    """The measurements of a file that a certificate records.
+
+    Attributes:
+        source: the evaluated images.
+        found: the evaluation.
+        classes: their names, by label, one for each logit.
+        curve: accuracy over eps; None where there was none.
+        comparison: another model under the same attacks; None for none.
+        proved: proofs; None for none.
+    """
+
+    source: Source
+    found: Evaluation
+    classes: tuple[str, ...]
+    curve: AccuracyCurve | None = None
+    comparison: schema.ComparisonRecord | None = None
+    proved: ProofResult | None = None
+
+
+def record(
+    measurement: FileMeasurement, claim: Claim, parity: Parity, folder: Path, device: torch.device
+) -> schema.Predicate:
+    """Record measurements in the certificate's schema; evidence.npz is written into the folder."""
+    found, curve, proved = measurement.found, measurement.curve, measurement.proved
+    names = measurement.classes
     return schema.Predicate(
         status="ok" if found.status == "ok" else "unreliable",
         threat=to_certificate.threat_record(claim.threat),
-        data=_data_record(source, found, names, claim),
+        data=_data_record(measurement.source, found, names, claim),
         bracket=to_certificate.bracket(found, proved),
         clean=to_certificate.proportion(found.clean),
         verdicts=to_certificate.verdicts(found, proved),
-        comparison=comparison,
+        comparison=measurement.comparison,
         attacks=to_certificate.attacks(found),
         classes=to_certificate.classes(found, names),
         checks=to_certificate.checks(found),
@@ -125,7 +152,7 @@ def predicate(
             reference=parity.reference,
         ),
         evidence=write_evidence(folder / schema.EVIDENCE_FILE, found.witnesses),
-        provenance=provenance(claim.origin, found.passes, found.seconds, model.device),
+        provenance=provenance(claim.origin, found.passes, found.seconds, device),
         bits=to_certificate.bits(found, proved),
         history=claim.origin.history,
         gallery=gallery(found, names),
@@ -147,22 +174,16 @@ def _curve(
 
 
 def _proved(
-    file: Path, source: Source, found: Evaluation, claim: Claim, report: OnPhase
+    file: ExecutedFile, source: Source, found: Evaluation, claim: Claim, report: OnPhase
 ) -> ProofResult | None:
-    """Proofs, where a search is given; without bounds, or where the runtime leaves them, a warning."""
+    """Prove radii where a search is given; without bounds, or where the runtime leaves them, warn."""
     if claim.search is None:
         return None
     try:
-        executed = executions(file)
+        proved = file.prove(source, found, claim.search, report)
     except InputError as error:
         _log.warning("no proof was tried: %s", error)
         return None
-    proved = prove(
-        executed,
-        EvaluatedImages(source, found),
-        claim.search,
-        on_proof=lambda at: report(Phase("prove", at.done, at.total)),
-    )
     if proved.disagreement is not None:
         _log.warning("nothing is proved: %s", proved.disagreement)
         return None
@@ -193,16 +214,20 @@ def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.Compari
     )
 
 
-def _class_names(source: Source, session: Session) -> tuple[str, ...]:
-    """The names that the data bring, then numbers for the classes that only the model knows."""
+def class_names(source: Source, logits: int) -> tuple[str, ...]:
+    """The names that the data bring, then numbers for the classes that only the model knows.
+
+    Raises:
+        InputError: the data have more classes than there are logits.
+    """
     names: tuple[str, ...] = tuple(getattr(source, "classes", None) or ())
-    if len(names) > session.classes:
+    if len(names) > logits:
         raise InputError(
-            f"{len(names)} classes in the data and {session.classes} logits",
+            f"{len(names)} classes in the data and {logits} logits",
             "a logit for each class",
             "build the network for the classes of the data",
         )
-    return names + tuple(str(label) for label in range(len(names), session.classes))
+    return names + tuple(str(label) for label in range(len(names), logits))
 
 
 def _data_record(

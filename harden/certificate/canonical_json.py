@@ -42,7 +42,7 @@ def render_json(value: object) -> bytes:
 
 
 def is_rendered(value: object, data: bytes) -> bool:
-    """Whether bytes are the output of `render_json`, compared in pieces, since indents may be very long."""
+    """Return whether bytes are the output of `render_json`, in pieces, since indents may be very long."""
     encoder = json.JSONEncoder(indent=2, ensure_ascii=False, allow_nan=False)
     at = 0
     for part in encoder.iterencode(value):

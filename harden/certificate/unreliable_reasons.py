@@ -46,7 +46,7 @@ class CheckResult(Protocol):
 
     @property
     def passed(self) -> bool:
-        """Whether it did not fire."""
+        """Return whether it did not fire."""
         ...
 
 

@@ -10,7 +10,9 @@ import typer
 
 from harden.cli.gate_app import register as register_gate
 from harden.cli.options import types as opt
+from harden.cli.options.certify_options import CertifyOptions
 from harden.cli.options.config_file import origins
+from harden.cli.options.evaluate_options import EvaluateOptions
 from harden.cli.options.export_options import ExportOptions
 from harden.cli.options.run_options import RunOptions
 from harden.cli.options.signature import takes
@@ -62,81 +64,21 @@ def run(context: typer.Context, options: RunOptions) -> int:
 
 
 @app.command()
-def evaluate(
-    spec: opt.Spec,
-    data: opt.Data,
-    norm: opt.Norm = "linf",
-    eps: opt.EpsList = "8/255",
-    weights: opt.Weights = None,
-    mean: opt.Mean = "",
-    std: opt.Std = "",
-    head: opt.Head = "",
-    output: opt.Output = "",
-    attacks: opt.Attacks = "",
-    steps: opt.Steps = None,
-    restarts: opt.Restarts = None,
-    bfloat16: opt.Bfloat16 = False,
-    decision_threshold: opt.DecisionThreshold = None,
-    calibration: opt.MeasureCalibration = False,
-    corruptions: opt.MeasureCorruptions = False,
-    minutes: opt.Minutes = None,
-    journal: opt.Journal = None,
-    test_images: opt.TestImages = 0,
-    batch_size: opt.Batch = 256,
-    seed: opt.Seed = 0,
-    device: opt.Device = "cpu",
-    twin: opt.Twin = "",
-    black_box: opt.BlackBox = False,
-    config: opt.Config = None,
-    json_file: opt.Json = None,
-    verbose: opt.Verbose = False,
-) -> None:
+@takes(EvaluateOptions)
+def evaluate(_: typer.Context, options: EvaluateOptions) -> int:
     """Measure clean and robust accuracy on the test images; of a run's folder, the file decides."""
-    from harden.cli.commands.evaluate import Plan
     from harden.cli.commands.evaluate import evaluate as command
-    from harden.cli.loading.model_spec import ModelSpec
-    from harden.evaluation.named_suites import chosen
-    from harden.evaluation.natural.extra_measures import ExtraMeasures
 
-    suite = chosen(attacks, steps, restarts)
-    asked = Plan(norm, eps, suite.steps, suite.restarts, bfloat16, test_images, batch_size, seed, device)
-    plan = replace(asked, attacks=suite.attacks, minutes=minutes, journal=journal, twin=twin)
-    plan = replace(plan, black_box=black_box)
-    model = ModelSpec.of(spec, weights, mean, std, head=head, output=output)
-    _leave(command(model, data, plan, json_file, ExtraMeasures(decision_threshold, calibration, corruptions)))
+    return command(options)
 
 
 @app.command()
-def certify(
-    spec: Annotated[str, typer.Argument(help="An ONNX file, or a run's folder.")],
-    data: opt.DataToProve = "",
-    vnnlib: opt.Vnnlib = None,
-    norm: opt.Norm = "linf",
-    eps: opt.Eps = "8/255",
-    method: opt.ProofMethod = "",
-    radius_steps: opt.RadiusSteps = 4,
-    attacks: opt.ProofAttacks = "quick",
-    minutes: opt.ProofMinutes = None,
-    witness: opt.Witness = None,
-    journal: opt.Journal = None,
-    test_images: opt.TestImages = 0,
-    batch_size: opt.Batch = 256,
-    seed: opt.Seed = 0,
-    device: opt.Device = "cpu",
-    config: opt.Config = None,
-    json_file: opt.Json = None,
-    verbose: opt.Verbose = False,
-) -> None:
+@takes(CertifyOptions)
+def certify(_: typer.Context, options: CertifyOptions) -> int:
     """Prove of each test image, or of a VNN-LIB property, what holds for the file in float32."""
-    from harden.cli.commands.certify import Plan
     from harden.cli.commands.certify import certify as command
-    from harden.cli.commands.certify_property import Question
-    from harden.cli.commands.certify_property import decide as other
 
-    limits = (minutes, journal, test_images, batch_size, seed, device)
-    plan = Plan(norm, eps, method, radius_steps, attacks, *limits)
-    question = Question.of(data, vnnlib, witness, (method, minutes, seed, device))
-    _leave(command(spec, data, plan, json_file) if question is None else other(spec, question, json_file))
+    return command(options)
 
 
 @app.command()

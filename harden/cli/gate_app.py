@@ -1,4 +1,4 @@
-"""The commands of the regression gate and their options, and what sets a repository up for it."""
+"""The commands of the regression gate, and of its set-up in a repository, with their options."""
 
 from __future__ import annotations
 
@@ -110,11 +110,11 @@ def check(
     verbose: opt.Verbose = False,
 ) -> None:
     """Compare a file with the committed baseline on the same images: PASS, FAIL or INCONCLUSIVE."""
-    from harden.cli.commands.check import Files, Gate, share, slowdown, typed
+    from harden.cli.commands.check import GateOptions, ReportFiles, share, slowdown, typed
     from harden.cli.commands.check import check as command
-    from harden.cli.loading.gate_file import way_of
+    from harden.cli.loading.gate_file import file_access
     from harden.cli.options.config_file import settings_of
-    from harden.regression.timing.measure_speed import Bench
+    from harden.regression.timing.measure_speed import SpeedCheck
     from harden.regression.verdict import Rule
 
     floors = (
@@ -124,12 +124,12 @@ def check(
     )
     least = tuple((name, share(option, text)) for name, option, text in floors if text)
     rule = Rule(share("--margin", margin), alpha, least)
-    speed = Bench(bench, bench_rounds, slowdown(bench_margin), alpha, bench_images) if bench else None
+    speed = SpeedCheck(bench, bench_rounds, slowdown(bench_margin), alpha, bench_images) if bench else None
     known = baseline if baseline is not None or bench else DEFAULT
-    way = way_of(batch_size, black_box, mean, std)
+    access = file_access(black_box, mean, std)
     made = typed(settings_of(context, config, "baseline-update"))
-    gate = Gate(known, rule, inconclusive, way, label, speed, minutes, made)
-    if code := command(model, data, gate, Files(junit, md, json_file, html)):
+    gate = GateOptions(known, rule, inconclusive, access, batch_size, label, speed, minutes, made)
+    if code := command(model, data, gate, ReportFiles(junit, md, json_file, html)):
         raise typer.Exit(code)
 
 
@@ -163,15 +163,15 @@ def update(
 ) -> None:
     """Measure a file and write it into the baseline; a step down needs a reason."""
     from harden.cli.commands.baseline import update as command
-    from harden.cli.loading.gate_file import gate_file, way_of
+    from harden.cli.loading.gate_file import file_access, gate_file
     from harden.evaluation.named_suites import chosen
-    from harden.regression.measure import Ask
+    from harden.regression.measure import CheckSpec
 
     suite = chosen(attacks, steps, restarts)
     own = (suite.attacks, suite.steps, suite.restarts)
-    ask = Ask(norm, eps, *own, test_images, seed, certify, label)
-    gauge = gate_file(model, data, way_of(batch_size, black_box, mean, std))
-    if code := command(gauge, data, ask, baseline, accept_regression, json_file):
+    spec = CheckSpec(norm, eps, *own, test_images, seed, certify, label)
+    measurer = gate_file(model, data, file_access(black_box, mean, std), batch_size)
+    if code := command(measurer, data, spec, baseline, accept_regression, json_file):
         raise typer.Exit(code)
 
 
@@ -204,7 +204,7 @@ def init(
     force: Force = False,
 ) -> None:
     """Write harden.toml, a test and jobs for GitHub and GitLab, which gate a model of a repository."""
-    from harden.cli.commands.init import Wanted
     from harden.cli.commands.init import init as command
+    from harden.regression.repository_setup import GateTarget
 
-    command(folder, Wanted(model, data, norm, eps, install), force)
+    command(folder, GateTarget(model, data, norm, eps, install), force)

@@ -1,4 +1,4 @@
-"""A bare ONNX file as a model: its own graph gives the gradients, and onnxruntime decides."""
+"""An ONNX file as a classifier: its own graph gives the gradients, and onnxruntime decides."""
 
 from __future__ import annotations
 
@@ -29,22 +29,21 @@ from harden.models.input_layout import GradientFreeNetwork, InputAdapter, InputA
 from harden.models.logits_of_output import binary
 from harden.models.wrapping_checks import check_normalisation
 
-ALIKE = 0.8
-"""The least share of images that a quantised file and its reading have to answer alike."""
-
-
 Numbers = tuple[float, ...] | None
-_LOOK = 0.05
-"""Share of a limit of time in which a reading is compared with the runtime, on fewer images then."""
-_QUESTIONS = 10
-"""What that comparison asks for an image: the runtime four times, the reading thrice, once in float64."""
+ALIKE = 0.8
+"""The least share of images that a quantised file and its reading have to classify alike."""
+
+_COMPARING = 0.05
+"""Share of a limit of time for comparing a reading with the runtime, on fewer images if necessary."""
+_EXECUTIONS = 10
+"""Cost of that comparison for an image: the runtime four times, the reading thrice, once in float64."""
 NORMALISED = "where the file expects normalised images, give --mean and --std"
-_A_RULE = "operators with a rule: gradients through the file, and proofs of it, need one for each"
+_RULES = "operators with a rule: gradients through the file, and proofs of it, need one for each"
 _BLACK_BOX = "write --black-box, which evaluate, baseline update and check take: evidence by attack alone"
 
 
 def classes_of(session: Session) -> int:
-    """How many classes a file tells apart: one logit tells two apart.
+    """The number of classes of a file's logits; one logit is for two classes.
 
     Raises:
         InputError: it gives no logits (K,), but a map or a table of numbers for each image.
@@ -58,13 +57,13 @@ def classes_of(session: Session) -> int:
     return max(session.classes, 2)
 
 
-def is_bare(model: str) -> bool:
+def names_onnx_file(model: str) -> bool:
     """Whether a model's name is that of an ONNX file by itself."""
     return model.endswith(".onnx") and ":" not in model
 
 
 def file_of(model: str) -> Path:
-    """The ONNX file that is meant: itself, or the one in a folder.
+    """The path of an ONNX file: the one that is named, or model.onnx in the folder that is.
 
     Raises:
         InputError: there is none.
@@ -72,9 +71,9 @@ def file_of(model: str) -> Path:
     path = Path(model)
     if path.is_dir() and (path / "model.onnx").is_file():
         return path / "model.onnx"
-    if not is_bare(model) or not path.is_file():
+    if not names_onnx_file(model) or not path.is_file():
         raise InputError(
-            f"{model}, where no ONNX file is" if is_bare(model) else f"model {model!r}",
+            f"{model}, where no ONNX file is" if names_onnx_file(model) else f"model {model!r}",
             "an ONNX file, or a folder with a model.onnx",
             "export the model first: harden export",
         )
@@ -83,12 +82,12 @@ def file_of(model: str) -> Path:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Bare:
-    """A file that fits the data.
+class OnnxClassifier:
+    """An ONNX file that takes images of the data's shape, in onnxruntime.
 
     Args:
         path: the file.
-        content: its bytes, read once: whatever becomes of the file, these are executed, read and digested.
+        content: its bytes, read once: these are executed, read as a graph and digested.
         session: its execution, on inputs as the file takes them.
         arrangement: from images to such inputs.
         mean: of the normalisation that the file expects its images to have gone through; None for none.
@@ -103,14 +102,31 @@ class Bare:
     std: Numbers = None
 
     @classmethod
-    def of(cls, path: Path, splits: Splits, mean: Numbers = None, std: Numbers = None) -> Bare:
-        """Load a file into the runtime.
+    def of(cls, path: Path, splits: Splits, mean: Numbers = None, std: Numbers = None) -> OnnxClassifier:
+        """Load a file into the runtime, for the images and classes of a data set.
 
         Raises:
             InputError: it does not load, or is for other images or classes; mean and std do not fit.
         """
+        file = cls.load(path, splits.test.image_shape, mean, std)
+        own = splits.test.classes
+        # Labels of a test part alone may be numbers of which the highest are missing.
+        fewer = splits.is_test_alone and are_numbers(own) and len(own) < file.classes
+        if file.classes != len(own) and not fewer:
+            raise file.other_classes(len(own))
+        return file
+
+    @classmethod
+    def load(
+        cls, path: Path, image_shape: tuple[int, ...], mean: Numbers = None, std: Numbers = None
+    ) -> OnnxClassifier:
+        """Load a file into the runtime, for images of a shape (C, H, W).
+
+        Raises:
+            InputError: it does not load, is for other images, or is no classifier; mean and std do not fit.
+        """
         check_normalisation(mean, std)
-        channels = splits.test.image_shape[0]
+        channels = image_shape[0]
         if mean is not None and len(mean) not in (1, channels):
             raise InputError(
                 f"{len(mean)} means for images with {channels} channels",
@@ -119,27 +135,30 @@ class Bare:
             )
         limit_arena()
         content = read_model(path)
-        shape = splits.test.image_shape
-        session = Session(content, exported=False, image_shape=shape, name=str(path))
-        arrangement = InputArrangement.between(splits.test.image_shape, session.image_shape)
+        session = Session(content, exported=False, image_shape=image_shape, name=str(path))
+        arrangement = InputArrangement.between(image_shape, session.image_shape)
         if arrangement is None:
             raise InputError(
                 f"{path} for images {session.image_shape}",
-                f"images {splits.test.image_shape}, (C, H, W), as the data has them, or channels last",
+                f"images {image_shape}, (C, H, W), as the data has them, or channels last",
                 "bring images and file to one size and layout",
             )
-        classes = classes_of(session)
-        own = splits.test.classes
-        # Numbers of a test part alone: classes above the highest label are not met in it.
-        fewer = splits.is_test_alone and are_numbers(own) and len(own) < classes
-        if classes != len(own) and not fewer:
-            seen = "one logit, read as two" if session.classes == 1 else f"{classes}"
-            raise InputError(
-                f"{path} with {seen} classes",
-                f"{len(own)}, as the data has",
-                "evaluate it on the data of its task",
-            )
+        classes_of(session)
         return cls(path, content, session, arrangement, mean, std)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes: of logits, or two for one logit."""
+        return classes_of(self.session)
+
+    def other_classes(self, count: int) -> InputError:
+        """The error for data of another number of classes."""
+        seen = "one logit, read as two" if self.session.classes == 1 else f"{self.classes}"
+        return InputError(
+            f"{self.path} with {seen} classes",
+            f"{count}, as the data has",
+            "evaluate it on the data of its task",
+        )
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -152,18 +171,18 @@ class Bare:
         return found
 
     def judge(self, x: Tensor) -> Tensor:
-        """The runtime: images to logits (N, K), (0, z) where the file has one logit z."""
+        """Execute the file: images to logits (N, K), (0, z) where the file has one logit z."""
         return binary(judge_of(self.session)(self.inputs(x)))
 
     def inputs(self, x: Tensor) -> Tensor:
-        """What the file gets for images (N, C, H, W): normalised, and in its order."""
+        """The file's inputs for images (N, C, H, W): normalised, and in its layout."""
         if self.mean is not None and self.std is not None:
             mean, std = (x.new_tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
             x = (x - mean) / std
         return self.arrangement(x)
 
     def reading(self, source: Source, minutes: float | None = None) -> tuple[Graph, Classifier]:
-        """The file's graph, and it as a classifier, compared with what the runtime computes.
+        """Read the file's graph as a classifier, and compare it with what the runtime computes.
 
         Args:
             source: images to compare on, the first ones.
@@ -178,13 +197,13 @@ class Bare:
         try:
             graph = as_classifier(read(with_image_size(self.content, shape) if any_size else self.content))
         except UnreadableError as error:
-            raise UnreadableError(f"{self.path}: {error.seen}", _A_RULE, _BLACK_BOX) from error
+            raise UnreadableError(f"{self.path}: {error.seen}", _RULES, _BLACK_BOX) from error
         model = Classifier(InputAdapter(GraphNetwork(graph), self.arrangement), self.mean, self.std)
         self._check(graph, model, source, minutes)
         return graph, model
 
     def executions(self, device: torch.device | str = "cpu") -> tuple[Execution, ...]:
-        """What sessions execute for the file, to be bounded on a device.
+        """The graphs that sessions execute for the file, to be bounded on a device.
 
         Raises:
             InputError: an operation has no bound, or images are normalised outside of the file.
@@ -202,13 +221,13 @@ class Bare:
         return Classifier(GradientFreeNetwork(self.judge))
 
     def _check(self, graph: Graph, model: Classifier, source: Source, minutes: float | None) -> None:
-        """Refuse gradients of one network with verdicts of another: the number would flatter."""
+        """Refuse a reading that differs from the runtime: its gradients would overstate robustness."""
         x, _ = first_images(source)
         began = time.perf_counter()
         self.judge(x[:1])
         if minutes is not None:
-            seconds = _QUESTIONS * (time.perf_counter() - began)
-            x = x[: max(1, int(_LOOK * 60 * minutes / max(seconds, 1e-9)))]
+            seconds = _EXECUTIONS * (time.perf_counter() - began)
+            x = x[: max(1, int(_COMPARING * 60 * minutes / max(seconds, 1e-9)))]
         with torch.no_grad():
             theirs = self.judge(x)
         if any(isinstance(node.operation, QuantizeLinear) for node in graph.nodes):
@@ -216,7 +235,7 @@ class Bare:
             with torch.no_grad():
                 alike = model.logits(x).argmax(1) == theirs.argmax(1)
             if float(alike.double().mean()) < ALIKE:
-                raise _not_alike(self.path, f"{int(alike.sum())} of {len(alike)} answers alike")
+                raise _not_alike(self.path, f"{int(alike.sum())} of {len(alike)} images classified alike")
             return
         try:
             check_parity(model, self, x)

@@ -65,16 +65,16 @@ class Attempt:
 
     @property
     def is_gradient_free(self) -> bool:
-        """Whether scores or labels alone are queried; such an attack has an attribute `gradient_free`."""
+        """Return whether scores or labels alone are queried, by the attack's attribute `gradient_free`."""
         return self.black_box or bool(getattr(self._inner, "gradient_free", False))
 
     @property
     def is_white_box(self) -> bool:
-        """Whether the network's own gradient is used."""
+        """Return whether the network's own gradient is used."""
         return self.source is None and not self.is_gradient_free
 
     def knows(self, threat: Threat) -> bool:
-        """Whether the attack supports the threat's norm; an attack may list its norms in `norms`."""
+        """Return whether the attack supports the threat's norm; an attack may list its norms in `norms`."""
         norms = getattr(self._inner, "norms", None)
         return norms is None or threat.name in norms
 

@@ -18,9 +18,10 @@ from harden.data import Batch
 from harden.description import JSON
 from harden.draws import Draws, mix
 from harden.errors import InputError
+from harden.evaluation.attack_results import attack_and_judge
 from harden.evaluation.attempt import Attempt
 from harden.evaluation.gradient_source import GradientSource
-from harden.evaluation.judge import check_answer, judge_classes, judge_logits, predicted_classes
+from harden.evaluation.judge import check_answer, judge_logits, predicted_classes
 from harden.evaluation.results.partial_result import AttemptTotals, BatchOutcome, BatchWitnesses, TrustCounts
 from harden.evaluation.results.result import TrustCheck
 from harden.evaluation.time_limit import OutOfTime
@@ -64,6 +65,9 @@ class BatchEvaluator:
         is_over: called between attempts, returns whether time is up; by default it never is.
         closed: whether the attempts of `harden.evaluation.trust.sanity_attacks` follow; a number that is
             only compared with others of its kind does not need them.
+
+    Attributes:
+        given: the attempts that support the threat, without the closing ones.
     """
 
     def __init__(
@@ -77,9 +81,9 @@ class BatchEvaluator:
     ) -> None:
         self._gradient_source, self._seed, self._is_over = gradient_source, seed, is_over
         self.threat, self.closed = threat, closed
-        self._given = tuple(attempt for attempt in attempts if attempt.knows(threat))
+        self.given = tuple(attempt for attempt in attempts if attempt.knows(threat))
         for attempt in attempts:
-            if attempt not in self._given:
+            if attempt not in self.given:
                 _log.warning("%s is left out: it does not support %r", attempt.name, threat)
         # The closing attempts depend on whether the network has a gradient: known after the first batch.
         self._closing: tuple[Attempt, ...] | None = None if closed else ()
@@ -92,18 +96,13 @@ class BatchEvaluator:
         """Of the network."""
         return self._gradient_source.model.device
 
-    @property
-    def given(self) -> tuple[Attempt, ...]:
-        """The attempts without the closing ones."""
-        return self._given
-
     def one_pass(self, batch: Batch) -> tuple[float, int]:
         """Seconds of a pass on a batch, and the number of classes; the second of two runs is timed.
 
         Three queries of the judge count as one pass for attempts that query it alone.
         """
         batch, network = self._clean(batch), self._gradient_source.model.logits
-        blind = not self._white_box or any(attempt.black_box for attempt in self._given)
+        blind = not self._white_box or any(attempt.black_box for attempt in self.given)
         seconds, classes = 0.0, 0
         for _ in range(2):
             began = time.perf_counter()
@@ -121,7 +120,7 @@ class BatchEvaluator:
 
     def identity(self) -> dict[str, JSON]:
         """The inputs of a result other than model and data, as JSON."""
-        given: list[JSON] = [{"name": attempt.name, **attempt.describe()} for attempt in self._given]
+        given: list[JSON] = [{"name": attempt.name, **attempt.describe()} for attempt in self.given]
         return {"threat": repr(self.threat), "attempts": given, "seed": self._seed}
 
     def resume(self, batch: Batch, outcome: BatchOutcome) -> None:
@@ -160,7 +159,7 @@ class BatchEvaluator:
                 for number, attempt in enumerate(self._all())
             )
             if probes and self._white_box:
-                left = (verdicts.by < 0) | (verdicts.by >= len(self._given))  # by the attempts themselves
+                left = (verdicts.by < 0) | (verdicts.by >= len(self.given))  # by the attempts themselves
                 right = predictions == batch.y
                 with unmetered():
                     probes += (
@@ -214,11 +213,11 @@ class BatchEvaluator:
         right = predictions == batch.y
         if self._closing is None:
             able = has_gradient(self._gradient_source.model.logits, batch.x[:1], batch.y[:1])
-            self._closing = closing_attempts(self._given, differentiable=able)
+            self._closing = closing_attempts(self.given, differentiable=able)
         return right, predictions
 
     def _all(self) -> tuple[Attempt, ...]:
-        return (*self._given, *(self._closing or ()))
+        return (*self.given, *(self._closing or ()))
 
     def _clean(self, batch: Batch) -> Batch:
         return Batch(batch.x.float().clamp(*self.threat.bounds), batch.y, batch.index)
@@ -283,26 +282,3 @@ class BatchEvaluator:
             return unbroken.x, unbroken.y, 0
         draws = Draws(mix(self._seed, number), unbroken.index)
         return attack_and_judge(attempt, self._gradient_source, self.threat, unbroken, draws)
-
-
-def attack_and_judge(
-    attempt: Attempt, gradient_source: GradientSource, threat: Threat, batch: Batch, draws: Draws
-) -> tuple[Tensor, Tensor, int]:
-    """Attack a batch that the judge classifies correctly, then project and judge the results.
-
-    Returns:
-        images in float32, projected onto ball and box (N, C, H, W); the judge's classes (N,), the label
-        itself where an image did not move or lies outside after projection; the number that do.
-    """
-    fitted = gradient_source.as_run(attempt)
-    loss, x = gradient_source.loss(fitted, batch)
-    x_adv = fitted.attack(loss, x, threat, draws).detach().to(batch.x)
-    x_adv = x_adv.clone(memory_format=torch.contiguous_format)
-    threat.project_(x_adv, batch.x)
-    inside = threat.contains(x_adv, batch.x)
-    # An image that did not move keeps its clean verdict, whatever batch it is in.
-    moved = inside & (x_adv != batch.x).flatten(1).any(1)
-    prediction = batch.y.clone()
-    if bool(moved.any()):
-        prediction[moved] = judge_classes(gradient_source.judge, x_adv[moved], batch.y[moved])
-    return x_adv, prediction, int((~inside).sum())

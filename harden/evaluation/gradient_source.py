@@ -11,7 +11,7 @@ from torch import Tensor
 from harden.data import Batch
 from harden.evaluation.attempt import Attempt
 from harden.evaluation.probability_outputs import OutputKind, as_logits, output_of
-from harden.losses import Classify, LossFunction, steered
+from harden.losses import Classify, LossFunction, with_fast_copy
 from harden.models import Classifier, PreparedNetwork, prepare
 
 _EXAMPLES = 4
@@ -56,7 +56,7 @@ class GradientSource:
         fast = self._copy(attempt, batch.x)
         # The output of another source is used as it is: it need not be of the judge's kind.
         gradients = as_logits(fast, self.output) if attempt.source is None else fast
-        return steered(attempt.loss, gradients, exact, y), fast.lay_out(batch.x.clone())
+        return with_fast_copy(attempt.loss, gradients, exact, y), fast.lay_out(batch.x.clone())
 
     def as_run(self, attempt: Attempt) -> Attempt:
         """The attempt as it is executed: for these classes, in the precision of its fast copy.

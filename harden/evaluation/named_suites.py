@@ -10,6 +10,7 @@ import torch
 from harden.errors import InputError
 from harden.evaluation.attempt import Attempt
 from harden.evaluation.suites import pgd_suite, quick, standard, thorough
+from harden.evaluation.trust.sanity_attacks import RESERVED
 from harden.system.named_function import call_function, import_function, is_function
 
 _OF_RECORD = {"standard": standard, "thorough": thorough}
@@ -116,6 +117,13 @@ def suite_of(
             f"--bfloat16 for --attacks {name}",
             "an attempt with gradients in bfloat16",
             "give the function a parameter `precision`, and pass it to Attempt; or leave --bfloat16 out",
+        )
+    names = [attempt.name for attempt in attempts]
+    if len({*names, *RESERVED}) < len(names) + len(RESERVED):
+        raise InputError(
+            f"--attacks {name}, whose attempts are named {', '.join(names)}",
+            f"names that differ from each other and from {', '.join(RESERVED)}, which every evaluation adds",
+            "rename them",
         )
     return tuple(attempts)
 

@@ -27,7 +27,7 @@ def pgd_suite(
     steps: int = 50, restarts: int = 3, precision: torch.dtype = torch.float32
 ) -> tuple[Attempt, ...]:
     """PGD on the cross-entropy, and on the margin, which has a gradient where the softmax is saturated."""
-    attack = PGD(steps=steps, restarts=restarts)
+    attack = PGD(steps=steps, restarts=restarts, stop_early=True)
     return (
         Attempt(f"pgd-{steps}-ce", attack, CrossEntropy, precision),
         Attempt(f"pgd-{steps}-margin", attack, Margin, precision),
@@ -40,8 +40,8 @@ def quick(precision: torch.dtype = torch.float32) -> tuple[Attempt, ...]:
     At most about 190 passes for an unbroken image, closing attempts included.
     """
     return (
-        Attempt("apgd-ce", APGD(steps=30), CrossEntropy, precision),
-        Attempt("apgd-t", Targeted(APGD(steps=30), classes=3), DLR, precision),
+        Attempt("apgd-ce", APGD(steps=30, stop_early=True), CrossEntropy, precision),
+        Attempt("apgd-t", Targeted(APGD(steps=30, stop_early=True), classes=3), DLR, precision),
     )
 
 
@@ -54,11 +54,11 @@ def standard() -> tuple[Attempt, ...]:
     after a tenth of the way. At most about 4,400 passes for an unbroken image; most take far fewer.
     """
     return (
-        Attempt("apgd-ce", APGD(steps=100), CrossEntropy),
-        Attempt("apgd-t", Targeted(APGD(steps=100)), DLR),
-        Attempt("apgd-margin", APGD(steps=100, restarts=3), Margin),
+        Attempt("apgd-ce", APGD(steps=100, stop_early=True), CrossEntropy),
+        Attempt("apgd-t", Targeted(APGD(steps=100, stop_early=True)), DLR),
+        Attempt("apgd-margin", APGD(steps=100, restarts=3, stop_early=True), Margin),
         Attempt("fab-t", Targeted(FAB(steps=100, patience=FAB_PATIENCE)), Margin),
-        Attempt("square", Square(queries=5000, patience=SQUARE_PATIENCE), Margin),
+        Attempt("square", Square(queries=5000, stop_early=True, patience=SQUARE_PATIENCE), Margin),
         *independent_attempts(images=64, queries=2000, steps=100),
     )
 
@@ -69,11 +69,11 @@ def thorough() -> tuple[Attempt, ...]:
     At most about 17,000 passes for an unbroken image.
     """
     return (
-        Attempt("apgd-ce", APGD(steps=100, restarts=5), CrossEntropy),
-        Attempt("apgd-dlr", APGD(steps=100, restarts=5), DLR),
-        Attempt("apgd-t", Targeted(APGD(steps=200, restarts=3)), DLR),
-        Attempt("apgd-margin", APGD(steps=200, restarts=5), Margin),
+        Attempt("apgd-ce", APGD(steps=100, restarts=5, stop_early=True), CrossEntropy),
+        Attempt("apgd-dlr", APGD(steps=100, restarts=5, stop_early=True), DLR),
+        Attempt("apgd-t", Targeted(APGD(steps=200, restarts=3, stop_early=True)), DLR),
+        Attempt("apgd-margin", APGD(steps=200, restarts=5, stop_early=True), Margin),
         Attempt("fab-t", Targeted(FAB(steps=100, restarts=5)), Margin),
-        Attempt("square", Square(queries=10_000), Margin),
+        Attempt("square", Square(queries=10_000, stop_early=True), Margin),
         *independent_attempts(images=128, queries=10_000, steps=300),
     )

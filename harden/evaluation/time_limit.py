@@ -59,7 +59,7 @@ class TimeLimit:
 
     @property
     def limited(self) -> bool:
-        """Whether there is a limit."""
+        """Return whether there is a limit."""
         return self._seconds is not None
 
     @property
@@ -68,7 +68,7 @@ class TimeLimit:
         return float("inf") if self._seconds is None else self._seconds - self._passed
 
     def is_over(self) -> bool:
-        """Whether the time of the current part is up."""
+        """Return whether the time of the current part is up."""
         return self._until is not None and self._passed > self._until
 
     def check(self) -> None:

@@ -10,8 +10,9 @@ from typing import final
 
 from harden.artefact.artefact import Artefact
 from harden.artefact.artefact_folder import CHECKPOINT_FOLDER, HISTORY_FILE
+from harden.artefact.executed_file import OnPhase
 from harden.artefact.export import export
-from harden.artefact.measure_file import Claim, OnPhase
+from harden.artefact.measure_file import Claim
 from harden.artefact.provenance import Origin
 from harden.data import Source, from_loader, leaks
 from harden.data.sources.untransformed_examples import shared_examples
@@ -134,7 +135,7 @@ class Hardened:
             lines = (line_of(point) for point in self.origin.history)
             write_text(place / HISTORY_FILE, "".join(f"{line}\n" for line in lines))
 
-        return export(self.model, folder, source, claim, beside=write_beside, on_phase=on_phase)
+        return export(self.model, folder, source, claim, write_extra=write_beside, on_phase=on_phase)
 
 
 def _check_apart(images: Source, source: Source) -> bool:

@@ -1,4 +1,4 @@
-"""A file measured for the gate: by the settings of the command line, or by those of a baseline."""
+"""Measurement of an ONNX file for the regression gate, with new settings or those of a baseline."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from typing import final
 
 from torch import Tensor
 
+from harden.artefact.executed_file import AttackPlan, ExecutedFile
 from harden.bounds import Method
-from harden.data import Examples, Splits, from_loader
+from harden.data import Examples, Source, Splits, from_loader
 from harden.data.splits.test_sample import evaluated_images
-from harden.deployed.evidence_level import blind
-from harden.deployed.onnx_classifier import NORMALISED, Bare, Numbers
+from harden.deployed.evidence_level import FileAccess, gradient_free
+from harden.deployed.onnx_classifier import NORMALISED, OnnxClassifier
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, EvaluationProgress, TrustCheck, evaluate
+from harden.evaluation import Attempt, Evaluation, EvaluationProgress, TrustCheck
 from harden.evaluation.named_suites import RESTARTS, STEPS, suite_named
-from harden.evaluation.proofs.prove import EvaluatedImages, RadiusSearch, prove
-from harden.graph import Graph
-from harden.models import Classifier
+from harden.evaluation.proofs.prove import RadiusSearch
 from harden.regression.baseline_records import Check, DataSetting, Setting
 from harden.regression.from_evaluation import (
     attack_setting,
@@ -39,26 +38,8 @@ OnBatch = Callable[[EvaluationProgress], None]
 
 @final
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How a file is gone about.
-
-    Attributes:
-        batch_size: images at a time.
-        black_box: whether its graph is left unread, and it is asked for scores alone.
-        mean: of the normalisation that it expects its images to have gone through; None for none.
-        std: likewise.
-    """
-
-    batch_size: int = USUAL_BATCH
-    black_box: bool = False
-    mean: Numbers = None
-    std: Numbers = None
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What is to be measured.
+class CheckSpec:
+    """The specification of a check: what is measured of a file.
 
     Attributes:
         norm: linf, l2 or l1.
@@ -66,10 +47,10 @@ class Ask:
         attacks: the suite's name.
         steps: of `pgd`.
         restarts: of `pgd`.
-        sample: how many test images, 0 for all.
+        sample: size of the fixed sample of test images, 0 for all.
         seed: of the random starts.
         certify: whether bounds are computed too.
-        label: the model, where a baseline holds several; see `harden.regression.baseline_records`.
+        label: of the model, where a baseline holds several; see `harden.regression.baseline_records`.
     """
 
     norm: str
@@ -83,8 +64,8 @@ class Ask:
     label: str = ""
 
     @classmethod
-    def again(cls, check: Check) -> Ask:
-        """What a baseline's check asked for."""
+    def of(cls, check: Check) -> CheckSpec:
+        """The specification by which a baseline's check was measured."""
         known, attacks = check.setting, check.setting.attacks
         return cls(
             norm=known.threat.norm,
@@ -103,50 +84,54 @@ class Ask:
         """The threat model."""
         return from_name(self.norm, self.eps)
 
-    def attempts(self, way: Way) -> tuple[Attempt, ...]:
-        """The attacks: the suite, or what is left of it where the graph is not read."""
+    def attempts(self, access: FileAccess) -> tuple[Attempt, ...]:
+        """The attacks: the suite, or its gradient-free ones where the graph is not read."""
         suite = suite_named(self.attacks, self.steps, self.restarts)
-        return blind(suite) if way.black_box else suite
+        return gradient_free(suite) if access.black_box else suite
 
-    def setting(self, data: DataSetting, way: Way) -> Setting:
-        """All that the result depends on, on these images.
+    def setting(self, data: DataSetting, access: FileAccess) -> Setting:
+        """All that the result on these images depends on.
 
         Raises:
             InputError: bounds are to be computed where the graph is not read, or is given normalised images.
         """
-        if self.certify and (way.black_box or way.mean is not None):
+        if self.certify and (access.black_box or access.mean is not None):
             raise InputError(
-                f"--certify with {'--black-box' if way.black_box else '--mean and --std'}",
+                f"--certify with {'--black-box' if access.black_box else '--mean and --std'}",
                 "a proof, which goes by the graph of a file that takes pixels",
                 "leave one of them out",
             )
         own = (self.steps, self.restarts) if self.attacks == "pgd" else (None, None)
         return Setting(
             threat=threat_record(self.threat),
-            attacks=attack_setting(self.attacks, self.attempts(way), *own),
+            attacks=attack_setting(self.attacks, self.attempts(access), *own),
             data=data,
             seed=self.seed,
             certified=self.certify,
-            evidence="C" if way.black_box else "A",
+            evidence="C" if access.black_box else "A",
         )
 
 
 @final
-class Gauge:
-    """A file on the test images of a data set; it is loaded when something is measured.
+class FileMeasurer:
+    """Measures an ONNX file on the test images of a data set; loads it at the first measurement.
 
     Args:
         path: an ONNX file.
         splits: the data.
-        way: how it is gone about.
+        access: what attacks may use, and a normalisation outside of the file.
+        batch_size: images at a time.
 
     Attributes:
         checks: the trust checks of what was measured last.
         caution: the warning that its clean accuracy can't be told from guessing; "" where it can.
     """
 
-    def __init__(self, path: Path, splits: Splits, way: Way | None = None) -> None:
-        self.path, self.splits, self.way = path, splits, way or Way()
+    def __init__(
+        self, path: Path, splits: Splits, access: FileAccess | None = None, batch_size: int = USUAL_BATCH
+    ) -> None:
+        self.path, self.splits, self.batch_size = path, splits, batch_size
+        self.access = access or FileAccess()
         self.caution = ""
         self.checks: tuple[TrustCheck, ...] = ()
         self._minutes: float | None = None
@@ -156,73 +141,70 @@ class Gauge:
         """The images of a sample and their digests."""
         if sample not in self._images:
             images = evaluated_images(self.splits, sample)
-            self._images[sample] = images, data_setting(images, sample, self.way.mean, self.way.std)
+            self._images[sample] = images, data_setting(images, sample, self.access.mean, self.access.std)
         return self._images[sample]
 
-    def setting(self, ask: Ask) -> Setting:
-        """What a measurement would be made with."""
-        return ask.setting(self.images(ask.sample)[1], self.way)
+    def setting(self, spec: CheckSpec) -> Setting:
+        """The setting that a measurement would have."""
+        return spec.setting(self.images(spec.sample)[1], self.access)
 
     def measure(
-        self, ask: Ask, on_batch: OnBatch | None = None, minutes: float | None = None
+        self, spec: CheckSpec, on_batch: OnBatch | None = None, minutes: float | None = None
     ) -> tuple[Check, tuple[str, ...]]:
-        """Attack the file, with onnxruntime as the judge, and give what was found and why to distrust it.
+        """Attack the file, with onnxruntime as the judge.
 
         Args:
-            ask: what is measured.
+            spec: what is measured.
             on_batch: called after every batch.
-            minutes: how long it may take; what is found is of the first images where it does not suffice.
+            minutes: the limit of time; where it does not suffice, the result is of the first images.
+
+        Returns:
+            the check, and a reason for each trust check that fired.
         """
-        images, _ = self.images(ask.sample)
-        setting = self.setting(ask)
-        model = self.bare.opaque() if self.way.black_box else self._reading[1]
-        found = evaluate(
-            model,
-            from_loader(images, self.way.batch_size),
-            ask.threat,
-            ask.attempts(self.way),
-            judge=self.bare.judge,
-            seed=ask.seed,
-            minutes=minutes,
-            on_batch=on_batch,
-        )
+        images, _ = self.images(spec.sample)
+        setting, source = self.setting(spec), from_loader(images, self.batch_size)
+        plan = AttackPlan(spec.threat, spec.attempts(self.access), spec.seed, minutes)
+        found = self._executed.attack(source, plan, on_batch)
         caution, self.checks = found.caution(self.splits.test.classes), found.checks
         self.caution = f"{caution}; {NORMALISED}" if caution else ""
-        certified = self._certified(images, found) if ask.certify else None
-        check = check_of(found, setting, self.bare.content, certified, partly=minutes is not None)
-        return check.model_copy(update={"label": ask.label}), distrusted(found)
+        certified = self._certified(source, found) if spec.certify else None
+        check = check_of(found, setting, self.file.content, certified, partly=minutes is not None)
+        return check.model_copy(update={"label": spec.label}), distrusted(found)
 
     def cautioned(self, comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
         """Comparisons of what was measured last, with the warning that it can't be told from guessing."""
         return tuple(replace(each, guessing=self.caution) for each in comparisons)
 
     def load(self, minutes: float | None = None) -> None:
-        """Load the file, and read it where it is read: what `measure` does at first.
+        """Load the file, and read its graph unless it is a black box: what `measure` does at first.
 
         Args:
-            minutes: the limit of time of the measurements; see `Bare.reading`.
+            minutes: the limit of time of the measurements; see `OnnxClassifier.reading`.
         """
         self._minutes = minutes
-        _ = self.bare if self.way.black_box else self._reading
+        _ = self._executed
 
     @cached_property
-    def bare(self) -> Bare:
+    def file(self) -> OnnxClassifier:
         """The file, read once and loaded into the runtime.
 
         Raises:
             InputError: it does not fit the data.
         """
-        return Bare.of(self.path, self.splits, self.way.mean, self.way.std)
+        return OnnxClassifier.of(self.path, self.splits, self.access.mean, self.access.std)
 
     @cached_property
-    def _reading(self) -> tuple[Graph, Classifier]:
-        return self.bare.reading(from_loader(self.splits.test, self.way.batch_size), self._minutes)
+    def _executed(self) -> ExecutedFile:
+        if self.access.black_box:
+            model = self.file.opaque()
+        else:
+            _, model = self.file.reading(from_loader(self.splits.test, self.batch_size), self._minutes)
+        return ExecutedFile(model, self.file.judge, self.file.executions, self.file.arrangement)
 
-    def _certified(self, images: Examples, found: Evaluation) -> Tensor:
-        """Which images are proved, without a climb: what is proved must not depend on the time there is."""
+    def _certified(self, images: Source, found: Evaluation) -> Tensor:
+        """Which images are proved at eps, by CROWN alone: the result must not depend on the time there is."""
         search = RadiusSearch(Method(climb=None), steps=0)
-        source = from_loader(images, self.way.batch_size)
-        proved = prove(self.bare.executions(), EvaluatedImages(source, found, self.bare.arrangement), search)
+        proved = self._executed.prove(images, found, search)
         if proved.disagreement is not None:
             raise InputError(
                 f"{self.path}, of which nothing is proved ({proved.disagreement})",

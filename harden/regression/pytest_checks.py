@@ -1,4 +1,4 @@
-"""What a test asks of the gate: models and data as Python has them, checks by the name of the test."""
+"""Regression checks in tests: models and data as Python objects, checks named by the test."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from harden.artefact.parity.parity_gated_export import exported, first_images
 from harden.artefact.runtime.session import Session
 from harden.certificate.unreliable_reasons import next_attacks
 from harden.data import Examples, Source, Splits, from_loader, load
+from harden.deployed.evidence_level import FileAccess
 from harden.deployed.onnx_classifier import classes_of, file_of
 from harden.errors import BaselineError, InputError
 from harden.models import Classifier
 from harden.regression.baseline import compared, read, require_same, update
 from harden.regression.baseline_records import Check
-from harden.regression.measure import Ask, Gauge, Way
+from harden.regression.measure import CheckSpec, FileMeasurer
 from harden.regression.verdict import Comparison
 from harden.statistics import Proportion
 from harden.system.atomic_files import write_bytes
@@ -29,15 +30,15 @@ from harden.threats import Linf, Threat
 
 @final
 @dataclass(frozen=True, slots=True)
-class Plugged:
-    """The gate as a test sees it.
+class PytestCheck:
+    """A check of the regression gate that a test makes.
 
     Attributes:
         path: the baseline.
-        label: under which the baseline knows the model.
-        sample: how many test images, 0 for all.
-        command: what writes the missing part of the baseline, as a sentence.
-        black_box: whether the file's graph is left unread, and it is asked for scores alone.
+        label: of the model in the baseline.
+        sample: size of the fixed sample of test images, 0 for all.
+        command: that writes the missing part of the baseline, as a sentence.
+        black_box: whether the file's graph is left unread, and it is queried for scores alone.
     """
 
     path: Path
@@ -46,8 +47,8 @@ class Plugged:
     command: str
     black_box: bool = False
 
-    def gauge(self, model: object, data: object, folder: Path) -> Gauge:
-        """Bring model and data to a file and splits; a torch model is exported into the folder.
+    def measurer(self, model: object, data: object, folder: Path) -> FileMeasurer:
+        """Convert model and data to a file and splits; a torch model is exported into the folder.
 
         Raises:
             InputError: the model is neither a path nor a network, or the data are none.
@@ -76,7 +77,7 @@ class Plugged:
         if splits is None:
             images = data if isinstance(data, Examples) else _in_memory(source, classes)
             splits = Splits(images, images, images.name)
-        return Gauge(path, splits, Way(black_box=self.black_box))
+        return FileMeasurer(path, splits, FileAccess(black_box=self.black_box))
 
     def name(self, threat: Threat, attacks: str) -> str:
         """The check's name in the baseline."""
@@ -84,7 +85,7 @@ class Plugged:
         return f"{self.label}: {known}" if self.label else known
 
     def known(self, threat: Threat, attacks: str, missing_is_fine: bool = False) -> Check | None:
-        """The check in the baseline; None where there is none and that is fine.
+        """The check in the baseline; None where there is none and it may be missing.
 
         Raises:
             BaselineError: it has none, or the file is damaged.
@@ -99,17 +100,18 @@ class Plugged:
             )
         return found
 
-    def updated(self, gauge: Gauge, threat: Threat, attacks: str, reason: str | None, patience: float) -> str:
-        """Measure, write the baseline, and say what stands there now.
+    def updated(
+        self, measurer: FileMeasurer, threat: Threat, attacks: str, reason: str | None, patience: float
+    ) -> str:
+        """Measure, write the baseline, and return the check's name and robust accuracy.
 
         Raises:
             InputError: a trust check fired.
             RegressionError: it is a step down without a reason.
         """
-        ask = self._ask(threat, attacks)
-        check, distrust = gauge.measure(ask)
+        check, distrust = measurer.measure(self._spec(threat, attacks))
         if distrust:
-            stronger = next_attacks(gauge.checks, attacks).removeprefix("--attacks ")
+            stronger = next_attacks(measurer.checks, attacks).removeprefix("--attacks ")
             remedy = f'write attacks="{stronger}"' if stronger in _STRONGER else "mend the model"
             raise InputError(f"a number that can't be trusted: {'; '.join(distrust)}", "one that can", remedy)
         update(self.path, check, reason, patience=patience)
@@ -117,33 +119,33 @@ class Plugged:
         return f"{check.name} -> robust {Proportion(robust.count, robust.n)}"
 
     def comparisons(
-        self, gauge: Gauge, before: Check, threat: Threat, attacks: str
+        self, measurer: FileMeasurer, before: Check, threat: Threat, attacks: str
     ) -> tuple[Comparison, ...]:
-        """Measure again, and pair the result with the baseline.
+        """Measure again, and pair the result with the baseline's.
 
         Raises:
             BaselineError: they do not fit together.
         """
-        ask = self._ask(threat, attacks)
-        require_same(before.name, before.setting, gauge.setting(ask))
-        now, broken = gauge.measure(ask)
-        return gauge.cautioned(compared(before, now, broken))
+        spec = self._spec(threat, attacks)
+        require_same(before.name, before.setting, measurer.setting(spec))
+        now, broken = measurer.measure(spec)
+        return measurer.cautioned(compared(before, now, broken))
 
     @staticmethod
     def backend() -> str:
-        """Which kernels run, and why."""
+        """The kernels that run, and why these."""
         found = kernels.backend("cpu")
         return f"{found.name} ({found.reason})"
 
-    def _ask(self, threat: Threat, attacks: str) -> Ask:
-        ask = Ask(threat.name, str(threat.eps), attacks, sample=self.sample, label=self.label)
-        if threat.name not in _NORMS or ask.threat != threat:
+    def _spec(self, threat: Threat, attacks: str) -> CheckSpec:
+        spec = CheckSpec(threat.name, str(threat.eps), attacks, sample=self.sample, label=self.label)
+        if threat.name not in _NORMS or spec.threat != threat:
             raise InputError(
                 f"the threat {threat}",
                 f"{', '.join(_NORMS)} of one eps on pixels in [0, 1]",
                 f"write {Linf(1)}",
             )
-        return ask
+        return spec
 
 
 _STRONGER = ("standard", "thorough")

@@ -10,7 +10,7 @@ TOLERANCE = 1e-9
 
 
 def interval_agrees(count: int, n: int, low: float, high: float, confidence: float) -> bool:
-    """Whether [low, high] is the Clopper-Pearson interval of `count` of `n`, within 1e-9 at each end.
+    """Return whether [low, high] is the Clopper-Pearson interval of `count` of `n`, within 1e-9 at each end.
 
     With a = (1 - confidence) / 2, low solves P(X >= count | n, low) = a and high solves
     P(X <= count | n, high) = a; low = 0 when count = 0, high = 1 when count = n. Both tails are monotonic in

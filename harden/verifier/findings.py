@@ -33,7 +33,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether every check ran and holds."""
+        """Return whether every check ran and holds."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
+from harden import installation
 from harden.certificate.optimisation_levels import DEFAULT, LEVELS, TESTED
-from harden.cli.commands import doctor
 
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 
@@ -35,4 +35,4 @@ def test_tested_is_the_version_that_ci_installs() -> None:
     ],
 )
 def test_doctor_says_when_the_installed_runtime_is_newer(version: str, said: str) -> None:
-    assert said in doctor.proofs_with(version)
+    assert said in installation.proofs_with(version)

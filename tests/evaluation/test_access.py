@@ -11,7 +11,7 @@ from harden.data import Batch, Splits
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, TrustCheck, evaluate
-from harden.evaluation.batch_evaluation import attack_and_judge
+from harden.evaluation.attack_results import attack_and_judge
 from harden.evaluation.gradient_source import GradientSource
 from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.losses import CrossEntropy, Margin

@@ -20,7 +20,7 @@ from harden.evaluation import Attempt
 from harden.losses import Margin
 
 def suite(precision):
-    return [Attempt("mine", PGD(steps=7), Margin, precision), Attempt("noise", RandomNoise())]
+    return [Attempt("mine", PGD(steps=7), Margin, precision), Attempt("random", RandomNoise())]
 
 def one():
     return Attempt("one", PGD(steps=2))
@@ -33,6 +33,12 @@ def number():
 
 def attacks():
     return PGD(), RandomNoise()
+
+def twice():
+    return Attempt("one", PGD()), Attempt("one", RandomNoise())
+
+def reserved():
+    return Attempt("noise", RandomNoise()),
 """
 
 
@@ -58,7 +64,7 @@ def test_a_function_gives_a_suite_or_one_attempt(module: str) -> None:
         Margin,
         torch.float32,
     )
-    assert noise.name == "noise"
+    assert noise.name == "random"
     assert suite_of(f"{module}:suite", precision=torch.bfloat16)[0].precision == torch.bfloat16
     assert [attempt.name for attempt in suite_of(f"{module}:one")] == ["one"]
 
@@ -77,6 +83,12 @@ def test_refuses_what_is_no_suite(module: str, function: str, seen: str) -> None
     assert caught.value.seen == f"--attacks {module}:{function}, which {seen}"
     assert caught.value.expected == "a tuple of harden.evaluation.Attempt, with one at least"
     assert "Attempt(" in caught.value.instead
+
+
+@pytest.mark.parametrize("function", ["twice", "reserved"])
+def test_refuses_names_that_an_evaluation_would_refuse_after_training(module: str, function: str) -> None:
+    with pytest.raises(InputError, match=r"whose attempts are named .*expected names that differ from each"):
+        suite_of(f"{module}:{function}")
 
 
 def test_refuses_options_that_a_function_does_not_take(module: str) -> None:

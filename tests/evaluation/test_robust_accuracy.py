@@ -17,7 +17,7 @@ from harden.evaluation import Attempt, Evaluation, EvaluationProgress, pgd_suite
 from harden.evaluation.robust_accuracy import (
     evaluate_unchecked as evaluate,  # closing checks have tests of their own
 )
-from harden.losses import CrossEntropy, LossFunction, Margin, Steered
+from harden.losses import CrossEntropy, FastCopyLoss, LossFunction, Margin
 from harden.models import Classifier, PassMeter, counting
 from harden.threats import L1, L2, Linf, Threat
 
@@ -213,9 +213,9 @@ def test_an_attack_that_writes_on_its_arguments_moves_neither_ball_nor_label(lin
         return x + 0.09
 
     def changes_the_label(loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
-        assert isinstance(loss, Steered)
-        assert isinstance(loss.steering, CrossEntropy)
-        loss.steering.y.copy_(1 - loss.steering.y)
+        assert isinstance(loss, FastCopyLoss)
+        assert isinstance(loss.fast, CrossEntropy)
+        loss.fast.y.copy_(1 - loss.fast.y)
         return x
 
     x, y = GREYS.clone(), LABELS.clone()

@@ -58,7 +58,7 @@ def test_shortly_hardened_networks_are_trusted(digits: Splits, few: Data, seed: 
 
 def test_every_door_has_the_same_default() -> None:
     assert Claim(Linf("1/10")).attempts == standard()
-    from harden.cli.commands.evaluate import Plan
+    from harden.cli.options.evaluate_options import EvaluateOptions
     from harden.cli.options.export_options import ExportOptions
     from harden.cli.options.run_options import RunOptions
     from harden.evaluation.named_suites import DEFAULT, DEFAULT_SUITE, chosen, suite_named
@@ -67,8 +67,7 @@ def test_every_door_has_the_same_default() -> None:
     usual = chosen("", None, None)
     assert suite_named(usual.attacks, usual.steps, usual.restarts) == standard()
     assert DEFAULT == usual.attacks == inspect.signature(Robustness.check).parameters["attacks"].default
-    assert Plan.__dataclass_fields__["attacks"].default == DEFAULT
-    for options in (RunOptions, ExportOptions):
+    for options in (RunOptions, ExportOptions, EvaluateOptions):
         default = [options.__dataclass_fields__[name].default for name in ("attacks", "steps", "restarts")]
         assert default == ["", None, None]
     assert RunOptions("digits", Path()).suite == usual == DEFAULT_SUITE

@@ -14,9 +14,9 @@ import torch
 
 from harden.artefact.classifier_to_onnx import trace
 from harden.cli.commands.demo import CONTRASTIVE, PLAIN
-from harden.cli.loading.model_spec import ModelSpec
 from harden.data import from_loader, load
 from harden.hardening import Recipe, harden
+from harden.hardening.model_spec import ModelSpec
 from harden.threats import Linf
 
 EPS = "1/10"

@@ -45,7 +45,7 @@ def exported(model: Classifier, x: Tensor, y: Tensor, threat: Threat) -> tuple[b
         device = model.device
         loss = CrossEntropy(model.logits, y.to(device))
         draws = Draws(0, torch.arange(len(x), device=device))
-        x_adv = PGD(steps=10)(loss, x.to(device), threat, draws)
+        x_adv = PGD(steps=10, stop_early=True)(loss, x.to(device), threat, draws)
     parity = check_parity(model, session, torch.cat((x, x_adv.cpu())))
     _check_levels(content, session, x, parity)
     return content, session, parity

@@ -37,7 +37,7 @@ def limit_arena() -> None:
 
 
 def is_limited() -> bool:
-    """Whether `limit_arena` has registered the process's allocator."""
+    """Return whether `limit_arena` has registered the process's allocator."""
     return bool(_made)
 
 

@@ -1,4 +1,4 @@
-"""harden baseline: make it, look at it, compare two."""
+"""`harden baseline`: write a baseline, print one, compare two."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harden.errors import BaselineError
 from harden.regression.baseline import compared, differences, read
 from harden.regression.baseline import update as put
 from harden.regression.baseline_records import Check, described
-from harden.regression.measure import Ask, Gauge
+from harden.regression.measure import CheckSpec, FileMeasurer
 from harden.regression.reports.text_report import as_text
 from harden.regression.verdict import Comparison, Rule, judge
 from harden.statistics import Proportion
@@ -20,19 +20,24 @@ _ELSEWHERE = "name a file that `harden baseline update` wrote"
 
 
 def update(
-    gauge: Gauge, data: str, ask: Ask, baseline: Path, reason: str | None, json_file: Path | None
+    measurer: FileMeasurer,
+    data: str,
+    spec: CheckSpec,
+    baseline: Path,
+    reason: str | None,
+    json_file: Path | None,
 ) -> int:
     """Measure a file and keep it as the one to compare with; 1 where the number can't be trusted."""
     if baseline.exists():
-        read(baseline, "")  # a damaged file is told before minutes are spent
-    check, distrust = measure_visibly(gauge, ask)
+        read(baseline, "")  # a damaged file is an error before minutes are spent
+    check, distrust = measure_visibly(measurer, spec)
     if distrust:
         for line in distrust:
             say(f"unreliable: {line}")
-        more = ["--baseline", str(baseline), *(["--certify"] if ask.certify else [])]
-        more += ["--label", ask.label] if ask.label else []
+        more = ["--baseline", str(baseline), *(["--certify"] if spec.certify else [])]
+        more += ["--label", spec.label] if spec.label else []
         more += ["--accept-regression", reason] if reason else []
-        step = next_step(gauge, data, ask, ["baseline", "update"], more)
+        step = next_step(measurer, data, spec, ["baseline", "update"], more)
         command = "" if step is None else step.command
         say(str(step))
         say(f"{baseline} is as it was")
@@ -59,7 +64,7 @@ def show(baseline: Path) -> int:
 
 
 def diff(old: Path, new: Path, rule: Rule) -> int:
-    """Print what is different between two baselines; 1 where the later one has regressed."""
+    """Print the differences between two baselines; 1 where the later one has regressed."""
     before, now = (read(path, _ELSEWHERE).checks for path in (old, new))
     comparisons: list[Comparison] = []
     for name in sorted({*before, *now}):

@@ -1,4 +1,4 @@
-"""harden check: the gate, its answer and its files."""
+"""`harden check`: the regression gate's verdict, printed and written to files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from typing import Any, final
 from harden.cli.loading.gate_file import gate_file, measure_visibly, next_step
 from harden.cli.options.command_clock import minutes_left, within
 from harden.cli.output.console import Watch, annotate, say_lines, write_file, write_json
+from harden.deployed.evidence_level import FileAccess
 from harden.errors import BaselineError, HardenError, InputError
 from harden.printable_text import markdown, markup
 from harden.regression.baseline import compared_in_part, read, require_same
 from harden.regression.baseline_records import Check, described
-from harden.regression.measure import Ask, Gauge, Way
+from harden.regression.measure import USUAL_BATCH, CheckSpec, FileMeasurer
 from harden.regression.reports.github_actions import SUMMARY, append_summary
 from harden.regression.reports.json_and_junit import as_json, as_junit, broken_junit
 from harden.regression.reports.text_report import as_html, as_markdown, as_text, headline
-from harden.regression.timing.measure_speed import Bench, timed
+from harden.regression.timing.measure_speed import SpeedCheck, time_files
 from harden.regression.verdict import GOOD, Comparison, Rule, Verdict, judge
 
 _MADE_WITH = ("norm", "eps", "attacks", "steps", "restarts", "test_images", "certify", "seed")
@@ -30,8 +31,8 @@ _UNITS = (("pp", 100.0), ("%", 100.0), ("", 1.0))
 
 @final
 @dataclass(frozen=True, slots=True)
-class Files:
-    """Where the answer goes beside the terminal."""
+class ReportFiles:
+    """Files that the verdict is written to."""
 
     junit: Path | None = None
     markdown: Path | None = None
@@ -41,17 +42,18 @@ class Files:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """How the gate is asked.
+class GateOptions:
+    """The options of `harden check`.
 
     Attributes:
         baseline: the file; None to check speed alone.
         rule: margin, alpha and floors.
         inconclusive: "warn" or "fail".
-        way: how the file is gone about.
-        label: whose checks of the baseline are meant; empty for those without one.
-        bench: how speed is checked; None where it is not.
-        minutes: how long all may take, None for no limit; what is finished by then is compared, and is no
+        access: what attacks may use of the file, and a normalisation outside of it.
+        batch_size: images at a time.
+        label: of the baseline's checks that are compared; empty for those without one.
+        bench: the comparison of speed; None for none.
+        minutes: the limit of time of all, None for none; what is finished by then is compared, and is no
             PASS.
         made: the options that a baseline would be made with, as they are typed.
 
@@ -63,9 +65,10 @@ class Gate:
     baseline: Path | None
     rule: Rule
     inconclusive: str = "warn"
-    way: Way = field(default_factory=Way)
+    access: FileAccess = field(default_factory=FileAccess)
+    batch_size: int = USUAL_BATCH
     label: str = ""
-    bench: Bench | None = None
+    bench: SpeedCheck | None = None
     minutes: float | None = None
     made: tuple[str, ...] = ("--norm", "linf", "--eps", "8/255")
 
@@ -91,17 +94,17 @@ class Gate:
         return self.inconclusive == "fail"
 
 
-def check(model: str, data: str, gate: Gate, files: Files) -> int:
-    """Compare a file with the baseline; what is no answer is written as an error and raised."""
+def check(model: str, data: str, gate: GateOptions, files: ReportFiles) -> int:
+    """Compare a file with the baseline; an error is written to every file, and raised again."""
     speed = [] if gate.bench is None else ["speed"]
     names = [*([] if gate.baseline is None else [str(gate.baseline)]), *speed]
     try:
         known = [] if gate.baseline is None else _known(model, data, gate, gate.baseline)
         names = [*(each.name for each in known), *speed]
         if gate.bench is not None:
-            _ = gate.bench.path  # a base that is none is told before anything is attacked
-        verdict, models = _judged(gate_file(model, data, gate.way), data, gate, known)
-    except Exception as error:  # raised again: a check that crashed is told in every file that was asked for
+            _ = gate.bench.path  # a missing file is an error before anything is attacked
+        verdict, models = _judged(gate_file(model, data, gate.access, gate.batch_size), data, gate, known)
+    except Exception as error:  # raised again: a check that crashed is reported in every file
         _write_broken(files, names, error)
         raise
     code = verdict.exit_code(gate.strict)
@@ -150,7 +153,7 @@ def slowdown(text: str) -> float:
 
 
 def typed(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a file of options says of how a baseline is made, as options; the threat in any case.
+    """The options by which a file of options makes a baseline, as words; the threat in any case.
 
     Args:
         settings: of `harden baseline update`, by the parameters of its function.
@@ -161,12 +164,12 @@ def typed(settings: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(word for flag, value in words for word in ([flag] if value is True else [flag, str(value)]))
 
 
-def _known(model: str, data: str, gate: Gate, baseline: Path) -> list[Check]:
+def _known(model: str, data: str, gate: GateOptions, baseline: Path) -> list[Check]:
     """The baseline's checks of this model."""
     words = ["harden", "baseline", "update", model, "--data", data, *gate.made]
     words += ["--baseline", str(baseline), *(("--label", gate.label) if gate.label else ())]
-    words += ["--black-box"] if gate.way.black_box else []
-    for option, values in (("--mean", gate.way.mean), ("--std", gate.way.std)):
+    words += ["--black-box"] if gate.access.black_box else []
+    for option, values in (("--mean", gate.access.mean), ("--std", gate.access.std)):
         words += [] if values is None else [option, ",".join(f"{each:g}" for each in values)]
     make = f"run `{shlex.join(words)}` on the model to keep, and commit it"
     checks = read(baseline, make).checks
@@ -179,11 +182,11 @@ def _known(model: str, data: str, gate: Gate, baseline: Path) -> list[Check]:
 
 
 def _judged(
-    gauge: Gauge, data: str, gate: Gate, known: list[Check]
+    measurer: FileMeasurer, data: str, gate: GateOptions, known: list[Check]
 ) -> tuple[Verdict, dict[str, dict[str, Any]]]:
-    """Measure every check again; what differs is found before anything is attacked."""
+    """Measure every check again; settings are compared before anything is attacked."""
     for check in known:
-        require_same(check.name, check.setting, gauge.setting(Ask.again(check)))
+        require_same(check.name, check.setting, measurer.setting(CheckSpec.of(check)))
     if gate.minutes is not None and (proved := [check.name for check in known if check.setting.certified]):
         raise InputError(
             f"--minutes with proofs, which {', '.join(proved)} has",
@@ -192,21 +195,21 @@ def _judged(
         )
     with within(gate.minutes):
         if known and gate.minutes is not None:
-            gauge.load(gate.minutes)
+            measurer.load(gate.minutes)
     comparisons: list[Comparison] = []
     models, seen = {}, set()
     for number, check in enumerate(known):
         left = minutes_left(gate.minutes)
-        ask = Ask.again(check)
-        now, broken = measure_visibly(gauge, ask, None if left is None else left / (len(known) - number))
-        if step := next_step(gauge, data, ask, ["evaluate"]):
+        spec = CheckSpec.of(check)
+        now, broken = measure_visibly(measurer, spec, None if left is None else left / (len(known) - number))
+        if step := next_step(measurer, data, spec, ["evaluate"]):
             broken = (*broken, str(step))
         # One file's clean answers are the same under every threat: counted once, or Holm pays for each.
         clean = check.setting.data, check.outcomes["clean"].correct
         again = clean in seen
         comparisons += [
             one
-            for one in gauge.cautioned(compared_in_part(check, now, broken))
+            for one in measurer.cautioned(compared_in_part(check, now, broken))
             if not (again and one.measure == "clean")
         ]
         seen.add(clean)
@@ -216,11 +219,13 @@ def _judged(
         return verdict, models
     # Last: an attack is longer than all rounds, and a machine is calmer when nothing else begins.
     with Watch() as watch:
-        speed = timed(gauge.bare, gauge.splits, gate.bench, way=gate.way, on_phase=watch.phase)
+        speed = time_files(
+            measurer.file, measurer.splits, gate.bench, access=gate.access, on_phase=watch.phase
+        )
     return replace(verdict, speed=speed), models
 
 
-def _write(files: Files, verdict: Verdict, gate: Gate, more: Mapping[str, Any]) -> None:
+def _write(files: ReportFiles, verdict: Verdict, gate: GateOptions, more: Mapping[str, Any]) -> None:
     if files.junit is not None:
         write_file(files.junit, as_junit(verdict, gate.strict))
     if files.markdown is not None:
@@ -230,8 +235,8 @@ def _write(files: Files, verdict: Verdict, gate: Gate, more: Mapping[str, Any]) 
     write_json(files.json, {"created": _now(), **as_json(verdict), **more})
 
 
-def _write_broken(files: Files, names: list[str], error: Exception) -> None:
-    """Leave no file of an earlier run behind that could be taken for this one's: all say that it broke."""
+def _write_broken(files: ReportFiles, names: list[str], error: Exception) -> None:
+    """Write the error to all files, so that none of an earlier run is taken for this one's."""
     if isinstance(error, HardenError):
         said = str(error)
     else:

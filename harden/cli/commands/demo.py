@@ -9,12 +9,12 @@ import torch
 
 from harden.artefact.artefact_folder import check_folder
 from harden.bounds import Method
-from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.output.certificate_table import RerunOptions, as_json, exit_code, print_artefact
 from harden.cli.output.console import Watch, print_costs, print_kernels, say, write_json
 from harden.data import from_loader, load
 from harden.evaluation.proofs.prove import RadiusSearch
 from harden.hardening import Recipe, harden
+from harden.hardening.model_spec import ModelSpec
 from harden.hardening.output_folder import check_replaceable, output_folder
 from harden.objectives import TRADES, SimCLR, Standard
 from harden.threats import Linf

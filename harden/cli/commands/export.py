@@ -7,18 +7,18 @@ from pathlib import Path
 from harden.artefact.artefact_folder import CHECKPOINT_FOLDER, check_folder
 from harden.artefact.export import export as export_model
 from harden.artefact.measure_file import Claim
-from harden.cli.commands.evaluate import check_spec
-from harden.cli.loading.model_spec import ModelSpec
+from harden.cli.loading.evaluated_model import check_spec
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.options.export_options import ExportOptions
 from harden.cli.output.certificate_table import RerunOptions, as_json, exit_code, print_artefact
-from harden.cli.output.console import Watch, write_json
+from harden.cli.output.console import Watch, say, write_json
 from harden.data import from_loader
 from harden.data.splits.test_sample import evaluated_images
 from harden.errors import InputError
 from harden.evaluation.named_suites import chosen, suite_of
 from harden.evaluation.proofs.methods import search_named
 from harden.evaluation.time_limit import TimeLimit
+from harden.hardening.model_spec import ModelSpec
 from harden.hardening.output_folder import check_apart, check_replaceable
 from harden.threats import Threat, from_name
 from harden.training.checkpointing.weights_file import save_weights
@@ -47,7 +47,7 @@ def export(options: ExportOptions) -> int:
     check_folder(options.out)
     splits = for_evaluation(options.data, spec.spec)
     test = evaluated_images(splits, options.test_images)
-    model, origin = spec.build(splits, options.seed), spec.resolved()
+    model, origin = spec.build(splits, options.seed, say), spec.resolved()
     check_fit(model, from_loader(splits.test), learns=False)
 
     def write_checkpoint(place: Path) -> None:
@@ -64,7 +64,7 @@ def export(options: ExportOptions) -> int:
     )
     with Watch() as watch:
         artefact = export_model(
-            model, options.out, test, claim, beside=write_checkpoint, on_phase=watch.phase
+            model, options.out, test, claim, write_extra=write_checkpoint, on_phase=watch.phase
         )
     rerun = RerunOptions(options.data, suite, options.test_images)
     print_artefact(artefact, rerun)

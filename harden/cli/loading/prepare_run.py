@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 
 from harden.artefact.artefact_folder import check_folder
-from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.options.logger_options import trackers
 from harden.cli.options.run_options import RunOptions
+from harden.cli.output.console import say
 from harden.data import from_loader, load
 from harden.data.splits.test_sample import evaluated_images
 from harden.errors import InputError
 from harden.evaluation.named_suites import suite_of
 from harden.evaluation.proofs.methods import search_named
 from harden.evaluation.time_limit import TimeLimit
+from harden.hardening.model_spec import ModelSpec
 from harden.hardening.named_recipes import check_class_weights, class_weights, recipe
 from harden.hardening.output_folder import check_apart, check_replaceable
 from harden.hardening.run_inputs import RunInputs, RunSettings
@@ -113,7 +114,7 @@ def prepare(options: RunOptions) -> RunInputs:
     )
     test = evaluated_images(splits, options.test_images)
     spec = model_spec(options)
-    model = spec.build(splits, options.seed)
+    model = spec.build(splits, options.seed, say)
     check_fit(model, from_loader(splits.train, options.batch_size))
     check_objective(made.finetune, model, from_loader(splits.train, options.batch_size), settings.threat)
     # The export would refuse it too, with the whole budget spent.

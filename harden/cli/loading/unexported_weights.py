@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from harden.artefact.artefact_folder import CHECKPOINT_FOLDER, PROGRESS_FOLDER
-from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.options.run_options import RunOptions
 from harden.cli.output.console import say
 from harden.errors import HardenError
+from harden.hardening.model_spec import ModelSpec
 from harden.models import Classifier
 from harden.models.out_of_memory import ran_out_of_memory
 from harden.training.checkpointing.weights_file import save_weights

@@ -8,9 +8,9 @@ from harden.evaluation.proofs.prove import RadiusSearch
 
 METHODS = ("ibp", "crown", "alpha-crown", "branch-and-bound")
 PARTS = 1000
-"""Into how many parts branch and bound cuts a question at most: the same on every machine."""
+"""Most subproblems of branch and bound per proof, the same on every machine."""
 CERTIFICATE_STEPS = 2
-"""Of the bisection of radii in certificates: quarters of eps."""
+"""Steps of the bisection of radii in certificates: quarters of eps."""
 
 
 def method_named(name: str) -> Method:
@@ -32,10 +32,10 @@ def method_named(name: str) -> Method:
 
 
 def search_named(name: str, minutes: float | None) -> RadiusSearch | None:
-    """How proofs for a certificate are looked for: --prove NAME, and --prove-minutes; None for "none".
+    """The search of --prove NAME and --prove-minutes; None for "none".
 
     Raises:
-        InputError: there is no such method, or minutes for none or that are not positive.
+        InputError: there is no such method, or minutes are not positive or without a method.
     """
     if name != "none":
         try:

@@ -65,7 +65,7 @@ class ProofJournal:
             self._accept(number, line)
 
     def read(self, level: int, ids: Tensor) -> list[bool]:
-        """Whether images were proved at a level, up to the first image whose proof was not finished."""
+        """Return whether images were proved at a level, up to the first one that was not finished."""
         known = takewhile(lambda at: (level, at) in self._known, ids.tolist())
         return [self._known[level, at] for at in known]
 

@@ -73,7 +73,7 @@ class ProofResult:
 
     @property
     def complete(self) -> bool:
-        """Whether every image was attacked, and every search ended by itself."""
+        """Return whether every image was attacked, and every search ended by itself."""
         return self.found.complete and not self.unsettled
 
     @property

@@ -59,7 +59,7 @@ class TrustCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether the check did not fire."""
+        """Return whether the check did not fire."""
         return self.value <= self.threshold
 
     @property
@@ -156,7 +156,7 @@ class Evaluation:
 
     @property
     def complete(self) -> bool:
-        """Whether every example was evaluated; otherwise the numbers are of the first n alone."""
+        """Return whether every example was evaluated; otherwise the numbers are of the first n alone."""
         return self.left == 0
 
     @property

@@ -12,8 +12,8 @@ import torch
 
 from harden.data import Batch, from_loader
 from harden.draws import Draws, mix
+from harden.evaluation.attack_results import attack_and_judge
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.batch_evaluation import attack_and_judge
 from harden.evaluation.gradient_source import GradientSource
 from harden.evaluation.judge import judge_logits, predicted_classes
 from harden.evaluation.progress import EvaluationProgress

@@ -249,7 +249,7 @@ class RadiusBisection:
 
     @property
     def _timed(self) -> bool:
-        """Whether a proof depends on the remaining time."""
+        """Return whether a proof depends on the remaining time."""
         return self._search.method.branching is not None and self._search.minutes is not None
 
     def _settled(self) -> Tensor:

@@ -110,7 +110,7 @@ def _gradient(model: Classifier, x: Tensor) -> Tensor:
 
 
 def _differs(part: Tensor, own: Tensor) -> bool:
-    """Whether a part has a gradient that differs from the network's: both (N, d)."""
+    """Return whether a part has a gradient that differs from the network's: both (N, d)."""
     return bool((part != 0).any()) and float((part * own).sum(1).mean()) < ALIKE
 
 

@@ -25,7 +25,7 @@ def ball_and_box(outside: int) -> TrustCheck:
 
 
 def has_gradient(classify: Classify, x: Tensor, y: Tensor) -> bool:
-    """Whether the margin is differentiable with respect to the images x (N, C, H, W)."""
+    """Return whether the margin is differentiable with respect to the images x (N, C, H, W)."""
     with torch.inference_mode(mode=False), torch.enable_grad():
         point = x.clone().requires_grad_()
         value = Margin(classify, y.clone())(point)

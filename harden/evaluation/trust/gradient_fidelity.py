@@ -53,7 +53,7 @@ class MarginLines:
         return len(self.margin)
 
     def unexplained(self) -> Tensor:
-        """Whether the integral of the gradient misses the margin's difference by more than TOLERANCE: (M,).
+        """Return whether the gradient's integral misses the margin's difference by over TOLERANCE: (M,).
 
         The integral is taken by the midpoint rule; one that is not finite misses it.
         """
@@ -61,7 +61,7 @@ class MarginLines:
         return ~((self.slope.mean(1) - rise).abs() <= TOLERANCE * rise.abs())
 
     def stepped(self) -> Tensor:
-        """Whether two steps of a line contain more than STEEP of the margin's total variation, bool (M,)."""
+        """Return whether two steps of a line contain over STEEP of the margin's variation: bool (M,)."""
         steps = self.margin.diff(dim=1).abs()
         return steps.topk(2, dim=1).values.sum(1) > STEEP * steps.sum(1)
 

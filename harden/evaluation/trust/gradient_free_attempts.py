@@ -34,8 +34,8 @@ def independent_attempts(images: int, queries: int, steps: int) -> tuple[Attempt
         steps: of the student's training.
     """
     attacks = (
-        ("part-inside", APGD(steps=100), PartInside()),
-        ("student", APGD(steps=100), Student(steps)),
+        ("part-inside", APGD(steps=100, stop_early=True), PartInside()),
+        ("student", APGD(steps=100, stop_early=True), Student(steps)),
         ("labels", RayS(queries=queries), None),
     )
     return tuple(
@@ -45,7 +45,7 @@ def independent_attempts(images: int, queries: int, steps: int) -> tuple[Attempt
 
 
 def gradients_fail(attempts: Sequence[Attempt], by: Tensor, right: Tensor) -> bool:
-    """Whether attempts with the network's gradient broke few images, or left some that scores alone break.
+    """Return whether attempts with the network's gradient broke few images, or missed some.
 
     Few are at most FEW_BROKEN of the images that they broke and that none broke. Where an attempt without
     gradients broke an image after them, gradients missed it, however many they broke elsewhere. The same
@@ -71,7 +71,7 @@ def gradients_fail(attempts: Sequence[Attempt], by: Tensor, right: Tensor) -> bo
 
 
 def _late(attempts: Sequence[Attempt], white: Sequence[int], by: Tensor, right: Tensor) -> bool:
-    """Whether the last of several attempts with gradients broke many of the images it was made on."""
+    """Return whether the last of several attempts with gradients broke many of the images it was made on."""
     extra = next((at for at, each in enumerate(attempts) if each.if_gradients_fail), len(attempts))
     before = [place for place in white if place < extra]
     if len(before) < MANY:
@@ -82,5 +82,5 @@ def _late(attempts: Sequence[Attempt], white: Sequence[int], by: Tensor, right: 
 
 
 def misleads(probes: Sequence[TrustCheck]) -> bool:
-    """Whether a probe shows that gradients or scores mislead."""
+    """Return whether a probe shows that gradients or scores mislead."""
     return any(check.name in SIGNS and not check.passed for check in probes)

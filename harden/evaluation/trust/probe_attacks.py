@@ -73,7 +73,7 @@ class ProbeInputs:
         return replace(self, batch=few, logits=self.logits[rows], draws=self.draws.take(rows))
 
     def unbroken_after(self, attack: PGD, threat: Threat, loss: MakeLoss = Margin) -> Tensor:
-        """Whether the judge classifies each image correctly after an attack, bool (N,).
+        """Return whether the judge classifies each image correctly after an attack, bool (N,).
 
         As in an evaluation, results are projected and their membership checked before they count. Where the
         attack fails for lack of a gradient, all images count as unbroken.
@@ -82,7 +82,7 @@ class ProbeInputs:
         try:
             made = Attempt("probe", attack, loss)
             if not self.white_box:
-                square = Square(queries=QUERIES_A_STEP * attack.steps)
+                square = Square(queries=QUERIES_A_STEP * attack.steps, stop_early=True)
                 made = Attempt("probe", square, loss, black_box=True)
             maximised, start = self.gradient_source.loss(made, self.batch)
             x_adv = made.attack(maximised, start, threat, self.draws).detach().to(x)
@@ -106,7 +106,7 @@ def unbroken_at_huge_eps(inputs: ProbeInputs) -> int:
     huge = inputs.threat.scaled(_largest(inputs) / inputs.threat.eps)
     for random_start in (True, False):
         if len(rows):
-            attack = PGD(steps=HUGE_STEPS, step_size=STEP_SIZE, random_start=random_start)
+            attack = PGD(HUGE_STEPS, STEP_SIZE, random_start=random_start, stop_early=True)
             rows = rows[inputs.take(rows).unbroken_after(attack, huge)]
     return len(rows)
 
@@ -120,7 +120,8 @@ def rise_with_eps(inputs: ProbeInputs) -> int:
     largest = _largest(inputs) / inputs.threat.eps
     factors = [factor for factor in FACTORS if factor <= max(largest, Fraction(1))]
     counts = [
-        int(inputs.unbroken_after(PGD(steps=STEPS), inputs.threat.scaled(factor)).sum()) for factor in factors
+        int(inputs.unbroken_after(PGD(steps=STEPS, stop_early=True), inputs.threat.scaled(factor)).sum())
+        for factor in factors
     ]
     return _rise(counts)
 
@@ -135,7 +136,7 @@ def broken_at_zero(inputs: ProbeInputs, rounding: float) -> int:
     x, y = inputs.batch.x, inputs.batch.y
     # In the same batch as the attack's result, whose rounding then is no effect of the attack.
     before = predicted_classes(judge_logits(inputs.gradient_source.judge, x, y)) == y
-    broken = before & ~inputs.unbroken_after(PGD(steps=1), inputs.threat.scaled(0))
+    broken = before & ~inputs.unbroken_after(PGD(steps=1, stop_early=True), inputs.threat.scaled(0))
     return int((broken & ~ties(inputs.logits, rounding)).sum())
 
 
@@ -146,7 +147,9 @@ def broken_at_scale(inputs: ProbeInputs) -> int:
     """
     typical = float(margin(inputs.scores.double(), inputs.batch.y).abs().median())
     scale = typical if 0 < typical < float("inf") else 1.0
-    unbroken = inputs.unbroken_after(PGD(steps=STEPS), inputs.threat, ScaledCrossEntropy(scale))
+    unbroken = inputs.unbroken_after(
+        PGD(steps=STEPS, stop_early=True), inputs.threat, ScaledCrossEntropy(scale)
+    )
     return len(inputs) - int(unbroken.sum())
 
 
@@ -167,7 +170,7 @@ class ScaledCrossEntropy:
 
 
 def ties(logits: Tensor, rounding: float) -> Tensor:
-    """Whether the first two of each row (N, K), K >= 2, differ by at most this share of its largest."""
+    """Return whether the two largest of each row (N, K), K >= 2, differ by at most this share of it."""
     ahead = logits.topk(2, dim=1).values
     return ahead[:, 0] - ahead[:, 1] <= rounding * logits.abs().amax(1)
 

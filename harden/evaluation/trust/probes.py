@@ -169,7 +169,7 @@ class _BatchAnswers:
         self.logits = judge_logits(classify, batch.x, batch.y)
 
     def is_random(self, exact: float) -> Tensor:
-        """Whether each image's logits differ in a second forward by more than rounding: bool (N,)."""
+        """Return whether each image's logits differ in a second forward by more than rounding: bool (N,)."""
         again = judge_logits(self._classify, self._batch.x, self._batch.y)
         apart, largest = (again - self.logits).abs(), self.logits[self.logits.isfinite()].abs()
         within = apart <= exact * (float(largest.max()) if len(largest) else 0.0)
@@ -177,7 +177,7 @@ class _BatchAnswers:
         return ~(within | same).all(1)
 
     def depends_on_batch(self, near: float) -> Tensor:
-        """Whether each image's output differs in reversed halves, or alone for a few: bool (N,).
+        """Return whether each image's output differs in reversed halves, or alone for a few: bool (N,).
 
         Another class, unless two tie within rounding, `near` as a share of the largest logit; or a logit that
         moved by ten times that: statistics of the batch shift all logits long before they change a class.
@@ -215,7 +215,7 @@ def rounding(model: Classifier) -> tuple[float, float]:
 
 
 def saturated(logits: Tensor, y: Tensor) -> Tensor:
-    """Whether sum_{j != y} softmax(z)_j underflows in float32, for logits (N, K), labels (N,): bool (N,).
+    """Return whether sum_{j != y} softmax(z)_j underflows in float32: bool (N,) of logits (N, K).
 
     That is log sum_{j != y} exp(z_j) - z_y < log 2^-126 = -87.3: then all terms of the float32 gradient of
     the cross-entropy are zero or subnormal.

@@ -35,7 +35,10 @@ def closing_attempts(attempts: Sequence[Attempt], *, differentiable: bool) -> tu
     if not white:
         return found
     steps = min(max(LEAST, 2 * max(_steps(attempt.attack) for attempt in white)), MOST)
-    return (*found, Attempt(TWICE, APGD(steps=steps), Margin, precision, only_first=TWICE_ON))
+    return (
+        *found,
+        Attempt(TWICE, APGD(steps=steps, stop_early=True), Margin, precision, only_first=TWICE_ON),
+    )
 
 
 def _steps(attack: object) -> int:

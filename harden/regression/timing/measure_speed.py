@@ -1,4 +1,4 @@
-"""harden check --bench: a candidate's times beside a base's, in one job."""
+"""Paired timing of two ONNX files in one job: inference, and the gradients of an attack."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import final
 
 from harden.data import Splits, from_loader
 from harden.data.splits.test_sample import evaluated_images
-from harden.deployed.onnx_classifier import Bare, file_of
+from harden.deployed.evidence_level import FileAccess
+from harden.deployed.onnx_classifier import OnnxClassifier, file_of
 from harden.errors import InputError
 from harden.evaluation import Phase
-from harden.regression.measure import Way
 from harden.regression.timing.paired_timing import (
     Clock,
     SpeedFinding,
@@ -26,7 +26,7 @@ from harden.regression.timing.paired_timing import (
 from harden.regression.timing.timed_workload import attack_work
 
 IMAGES = 32
-"""How many test images a piece of work is done on; all of them where there are fewer."""
+"""Test images that a piece of work is done on; all of them where there are fewer."""
 
 _LEAST = 0.04  # seconds of a run of each: far above what a clock adds
 _STORED = (".json", ".jsonl", ".csv", ".toml", ".yaml", ".yml", ".txt")
@@ -35,15 +35,15 @@ _MARGIN = "write --bench-margin 10%"
 
 @final
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """How speed is checked.
+class SpeedCheck:
+    """The settings of a comparison of speed.
 
     Attributes:
-        base: the model's file to compare with, or a folder with it: both are timed in the same job.
-        rounds: how often both are timed.
-        margin: by how much slower is too slow, 0.1 for ten per cent.
+        base: the file to compare with, or a folder with a model.onnx: both are timed in the same job.
+        rounds: the number of timings of each.
+        margin: the relative slowdown that fails, 0.1 for ten per cent.
         alpha: one less the level of the intervals.
-        images: how many test images a piece of work is done on.
+        images: the number of test images that each piece of work is done on.
 
     Raises:
         InputError: a number is outside its range.
@@ -73,13 +73,13 @@ class Bench:
         return file_of(self.base)
 
 
-def timed(
-    candidate: Bare,
+def time_files(
+    candidate: OnnxClassifier,
     splits: Splits,
-    bench: Bench,
+    check: SpeedCheck,
     clock: Clock = time.perf_counter,
     *,
-    way: Way | None = None,
+    access: FileAccess | None = None,
     on_phase: Callable[[Phase], None] | None = None,
 ) -> tuple[SpeedFinding, ...]:
     """Time inference and attack of two files on the same images, in alternation.
@@ -87,49 +87,51 @@ def timed(
     Args:
         candidate: the file.
         splits: whose test images it is timed on.
-        bench: the file to compare with, and the rule.
+        check: the file to compare with, and the settings.
         clock: seconds.
-        way: how both are gone about.
+        access: of both files: whether their graphs are read.
         on_phase: called with the `Phase` after every round.
 
     Raises:
         InputError: a file does not fit the data.
     """
-    base = Bare.of(bench.path, splits, candidate.mean, candidate.std)
-    pairs = zip(*(works(each, splits, bench.images, way) for each in (base, candidate)), strict=True)
-    images, found = min(bench.images, len(splits.test)), []
+    base = OnnxClassifier.of(check.path, splits, candidate.mean, candidate.std)
+    pairs = zip(*(workloads(each, splits, check.images, access) for each in (base, candidate)), strict=True)
+    images, found = min(check.images, len(splits.test)), []
     for (measure, before), (_, now) in pairs:
         repeats = repeats_for((before, now), clock, _LEAST)
 
         def report(done: int, name: str = f"time {measure}") -> None:
             if on_phase is not None:
-                on_phase(Phase(name, done, bench.rounds))
+                on_phase(Phase(name, done, check.rounds))
 
-        timings = alternated(before, now, bench.rounds, clock, repeats, report)
-        found.append(SpeedFinding(measure, images, timings, bench.margin, bench.alpha))
+        timings = alternated(before, now, check.rounds, clock, repeats, report)
+        found.append(SpeedFinding(measure, images, timings, check.margin, check.alpha))
     return tuple(found)
 
 
-def works(bare: Bare, splits: Splits, images: int, way: Way | None = None) -> tuple[tuple[str, Work], ...]:
-    """What is timed of a file: its answers by onnxruntime on one thread, and the gradients of an attack.
+def workloads(
+    file: OnnxClassifier, splits: Splits, images: int, access: FileAccess | None = None
+) -> tuple[tuple[str, Work], ...]:
+    """The work that is timed: inference by onnxruntime on one thread, and the gradients of an attack.
 
-    The answers alone where the graph is left unread.
+    Inference alone where the graph is left unread.
 
     Raises:
         InputError: the file's graph can't be read.
     """
-    way, few = way or Way(), evaluated_images(splits, images)
+    few = evaluated_images(splits, images)
     (batch,) = few.batches(len(few))
-    x = bare.inputs(batch.x).contiguous().numpy()
-    inference = ("inference", partial(bare.session, x))
-    if way.black_box:
+    x = file.inputs(batch.x).contiguous().numpy()
+    inference = ("inference", partial(file.session, x))
+    if access is not None and access.black_box:
         return (inference,)
-    _, model = bare.reading(from_loader(few, len(few)))
+    _, model = file.reading(from_loader(few, len(few)))
     return inference, ("attack", attack_work(model, batch.x, batch.y))
 
 
 def _refuse_timings(path: Path) -> None:
-    """Times that were stored are of another moment, and mostly of another machine."""
+    """Refuse stored times: they are of another moment, and mostly of another machine."""
     if path.suffix.lower() not in _STORED:
         return
     raise InputError(

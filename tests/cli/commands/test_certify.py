@@ -17,7 +17,7 @@ import torch
 
 from harden.artefact.classifier_to_onnx import trace
 from harden.data import load
-from harden.deployed.onnx_classifier import Bare
+from harden.deployed.onnx_classifier import OnnxClassifier
 from harden.evaluation.proofs.proof_report import ProofReport
 from harden.models import Classifier
 from tests.bounds.networks import Builder, dense_net
@@ -126,14 +126,14 @@ def test_what_was_not_attacked_and_not_tried_is_said(
     harden: Harden, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a clock that each forward pass of the runtime moves on by a second, and by much more later."""
-    now, calls, judge = [0.0], [0], Bare.judge
+    now, calls, judge = [0.0], [0], OnnxClassifier.judge
 
-    def slow(self: Bare, x: Any) -> Any:
+    def slow(self: OnnxClassifier, x: Any) -> Any:
         calls[0] += 1
         now[0] += 1.0 if calls[0] < CALLS else 1000.0
         return judge(self, x)
 
-    monkeypatch.setattr(Bare, "judge", slow)
+    monkeypatch.setattr(OnnxClassifier, "judge", slow)
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     out = tmp_path / "f.json"
     answer = harden("certify", file, *WORDS, "--eps", "1/24", "--minutes", "5", "--json", out)

@@ -34,18 +34,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def install(**seconds: float) -> None:
         now = [0.0]
 
-        def works(bare: Any, *_: object) -> Any:
+        def works(file: Any, *_: object) -> Any:
             def work() -> None:
-                now[0] += seconds[bare.path.stem]
+                now[0] += seconds[file.path.stem]
 
             return ("inference", work), ("attack", work)
 
-        timed = measure_speed.timed
-        monkeypatch.setattr(measure_speed, "works", works)
+        timed = measure_speed.time_files
+        monkeypatch.setattr(measure_speed, "workloads", works)
         monkeypatch.setattr(
-            "harden.cli.commands.check.timed",
-            lambda bare, splits, bench, way, on_phase: timed(
-                bare, splits, bench, clock=lambda: now[0], way=way, on_phase=on_phase
+            "harden.cli.commands.check.time_files",
+            lambda file, splits, bench, access, on_phase: timed(
+                file, splits, bench, clock=lambda: now[0], access=access, on_phase=on_phase
             ),
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harden.cli.commands import doctor
+from harden import installation
 from harden.system import package_metadata
 
 Harden = Callable[..., Any]
@@ -31,8 +31,8 @@ def test_its_own_script_and_distribution_are_not_in_the_way(
 ) -> None:
     _script(tmp_path, "harden.cli")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(doctor, "namesake", lambda: None)
-    assert doctor.in_the_way() == []
+    monkeypatch.setattr(installation, "namesake", lambda: None)
+    assert installation.in_the_way() == []
 
 
 def test_the_other_project_is_told_by_distribution_and_by_script(
@@ -40,7 +40,7 @@ def test_the_other_project_is_told_by_distribution_and_by_script(
 ) -> None:
     _script(tmp_path, "dockerfiles.main")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(doctor, "namesake", Namesake)
+    monkeypatch.setattr(installation, "namesake", Namesake)
     answer = harden("doctor", "--json", tmp_path / "doctor.json")
     found = json.loads((tmp_path / "doctor.json").read_text())
     assert answer.code == 1
@@ -62,6 +62,6 @@ def test_the_distribution_is_named(monkeypatch: pytest.MonkeyPatch, name: str | 
     class Known:
         version, metadata = "3.1", {"Name": name}
 
-    monkeypatch.setattr(doctor, "installed", lambda: None if name is None else Known())
-    assert doctor._findings()["distribution"].startswith(says)
-    assert doctor._findings()["harden"].startswith(package_metadata.VERSION)
+    monkeypatch.setattr(installation, "installed", lambda: None if name is None else Known())
+    assert installation.state()["distribution"].startswith(says)
+    assert installation.state()["harden"].startswith(package_metadata.VERSION)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from harden.cli.loading.model_spec import ModelSpec
 from harden.data import Splits, load
 from harden.evaluation import pgd_suite
 from harden.evaluation.named_suites import SuiteChoice
 from harden.hardening import Recipe
 from harden.hardening.batch_size import with_fitting_batch
+from harden.hardening.model_spec import ModelSpec
 from harden.hardening.run_inputs import RunInputs, RunSettings
 from harden.threats import Linf
 from harden.training import Budget

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harden.cli.loading.model_spec import ModelSpec
 from harden.errors import InputError
+from harden.hardening.model_spec import ModelSpec
 from harden.hardening.output_folder import check_apart
 
 Harden = Callable[..., Any]

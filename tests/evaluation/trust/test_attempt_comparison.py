@@ -24,7 +24,7 @@ from harden.evaluation.trust.sanity_attacks import (
     TWICE_ON,
     closing_attempts,
 )
-from harden.losses import CrossEntropy, LossFunction, Margin, Steered
+from harden.losses import CrossEntropy, FastCopyLoss, LossFunction, Margin
 from harden.models import Classifier
 from harden.threats import L1, L2, Linf, Threat
 
@@ -200,7 +200,7 @@ def test_noise_asks_the_network_itself() -> None:
     def right(x: Tensor) -> Tensor:
         return torch.stack((torch.ones(len(x)), torch.zeros(len(x))), 1)
 
-    loss = Steered(Margin(right, y), Margin(wrong, y))
+    loss = FastCopyLoss(Margin(right, y), Margin(wrong, y))
     found = RandomNoise(3)(loss, x, Linf("0.1"), Draws(0, torch.arange(4)))
     assert bool(Margin(wrong, y).judged(found)[1].all())
     with pytest.raises(InputError):

@@ -1,8 +1,10 @@
-"""A model named on the command line: how it is built, and how a run's folder remembers it."""
+"""Models by the spec that `--model` takes: built for a data set, and stored in a run's folder."""
 
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
@@ -10,7 +12,6 @@ from typing import final
 import torch
 
 from harden.artefact.artefact_folder import CHECKPOINT_FOLDER
-from harden.cli.output.console import say
 from harden.data import Splits
 from harden.errors import InputError
 from harden.models import Classifier, copied, float32_copy
@@ -21,6 +22,7 @@ from harden.system.safe_folders import inner_folder
 from harden.system.size_limits import JSON_BYTES
 from harden.training.checkpointing.weights_file import load_weights_file, restore_weights
 
+_log = logging.getLogger("harden")
 MODEL_FILE = "model.json"
 BUILT_IN = "small"
 
@@ -28,14 +30,14 @@ BUILT_IN = "small"
 @final
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What the command line says about a model.
+    """A model as options name it.
 
     Attributes:
         spec: small | torchvision:NAME | module:function | a run's folder.
         weights: a safetensors file, or None.
         mean: of the normalisation, or None.
-        std: likewise.
-        head: name of the submodule whose input are the features, or "" to have it found.
+        std: of the normalisation, or None.
+        head: name of the submodule whose input are the features, or "" to search for it.
         output: key, attribute or position of the logits in what the network returns, or "".
     """
 
@@ -62,8 +64,13 @@ class ModelSpec:
         path = Path(self.spec)
         return path if path.is_dir() else None
 
-    def build(self, data: Splits, seed: int = 0) -> Classifier:
+    def build(self, data: Splits, seed: int = 0, on_note: Callable[[str], None] = _log.info) -> Classifier:
         """Build the classifier for a data set; fresh weights depend on the seed alone.
+
+        Args:
+            data: its images and classes fix the network's shape.
+            seed: of fresh weights.
+            on_note: called with a line for each remark on the weights file.
 
         Raises:
             InputError: there is no such model, or its weights do not fit.
@@ -95,19 +102,19 @@ class ModelSpec:
         model = copied(model)
         if self.weights is not None:
             for note in load_weights_file(model.network, Path(self.weights)):
-                say(note)
+                on_note(note)
         return model
 
     def resolved(self) -> ModelSpec:
-        """The spec itself, or the one that a run's folder remembers."""
+        """The spec itself, or the one that is stored in the run's folder that it names."""
         return self if self.folder is None else _stored(self.folder)
 
     def given(self) -> list[str]:
-        """The options beside --model that were given."""
+        """The options of the model that were given, without --model."""
         return [option for option, value in self._options() if value]
 
     def words(self) -> list[str]:
-        """The spec and the options beside it, as they are typed."""
+        """The spec and its options, as they are typed."""
         words = [self.spec]
         for option, value in self._options():
             if value:
@@ -116,7 +123,7 @@ class ModelSpec:
         return words
 
     def _options(self) -> list[tuple[str, object]]:
-        """The options beside --model, as they are typed."""
+        """The options of the model, without --model, as they are typed."""
         return [
             ("--weights", self.weights),
             ("--mean", self.mean),
@@ -126,13 +133,13 @@ class ModelSpec:
         ]
 
     def remember(self, folder: Path) -> None:
-        """Write beside the checkpoint what builds the network again."""
+        """Write the spec that builds the network again next to the checkpoint."""
         place = inner_folder(folder, CHECKPOINT_FOLDER)
         for name, text in self.notes().items():
             write_text(place / name, text)
 
     def notes(self) -> dict[str, str]:
-        """What `remember` writes, by file name."""
+        """The texts that `remember` writes, by file name."""
         return {MODEL_FILE: json.dumps({**asdict(self), "weights": None}, indent=2) + "\n"}
 
 
