@@ -1,4 +1,4 @@
-"""Classifiers outside torch, whose gradients nobody knows, as attacks call them."""
+"""Classifiers outside torch, for attacks without gradients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harden.models.pass_count import count
 
 
 def from_numpy(function: Foreign) -> Classify:
-    """Make a classifier, images (N, C, H, W) to logits (N, K), of a function that knows no torch.
+    """Make a classifier, images (N, C, H, W) to logits (N, K), from a function on numpy arrays.
 
     For attacks without gradients: `Square(...)(Margin(from_numpy(function), y), x, threat, draws)`. The
     function may be an onnxruntime session of ours (`harden.artefact.runtime.session.Session`,
@@ -23,7 +23,7 @@ def from_numpy(function: Foreign) -> Classify:
     (`harden.models.counting`).
 
     Raises:
-        InputError: when called, where the function gives anything else.
+        InputError: when called, where the function returns anything else.
     """
 
     def classify(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Counts passes: one forward and one backward of the network on one image, the unit of compute."""
+"""Count of passes: one forward and one backward of the network on one image, the unit of compute."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FULL, _FORWARD_ONLY = 3, 1
 
 @final
 class PassMeter:
-    """Adds up passes. A forward without gradient counts as a third: a backward costs about two forwards."""
+    """Sum of passes. A forward without gradient counts as a third: a backward costs about two forwards."""
 
     __slots__ = ("_thirds",)
 
@@ -36,7 +36,7 @@ _meters: ContextVar[tuple[PassMeter, ...]] = ContextVar("meters", default=())
 
 @contextmanager
 def counting(meter: PassMeter) -> Iterator[PassMeter]:
-    """Let every Classifier that runs inside the context, copies included, count into `meter` too."""
+    """Count the passes of every Classifier that runs inside the context, copies included, in `meter` too."""
     token = _meters.set((*_meters.get(), meter))
     try:
         yield meter
@@ -49,10 +49,10 @@ _checks: ContextVar[tuple[Callable[[], None], ...]] = ContextVar("checks", defau
 
 @contextmanager
 def interruptible(check: Callable[[], None]) -> Iterator[None]:
-    """Call `check` before every forward of a Classifier or a session inside the context: it may end the work.
+    """Call `check` before every forward of a Classifier or a session inside the context.
 
     Args:
-        check: raises what is to end it.
+        check: raises an exception to end the work.
     """
     token = _checks.set((*_checks.get(), check))
     try:
@@ -63,7 +63,7 @@ def interruptible(check: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def uncounted() -> Iterator[None]:
-    """Let nothing inside the context count, or be interrupted: work that is no part of what is measured."""
+    """Exclude the work inside the context from counts and interruptions."""
     meters, checks = _meters.set(()), _checks.set(())
     try:
         yield
@@ -73,7 +73,7 @@ def uncounted() -> Iterator[None]:
 
 
 def check_interruption() -> None:
-    """End the work where a context has it end here; called where a network or a runtime is about to run."""
+    """Call the checks of `interruptible`; called before a network or a runtime runs."""
     for check in _checks.get():
         check()
 

@@ -1,4 +1,4 @@
-"""A stage of training, how it is validated, and what the loop yields."""
+"""Configuration of a training stage, its validation, and the record of a step."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from harden.threats import Threat
 from harden.training.budget import Budget
 from harden.training.optimisers import AdamW, Optimiser
 
-# The margin, not the cross-entropy, which flatters networks with small logits, pretrained ones above all.
+# The margin, not the cross-entropy, which overrates networks with small logits, above all pretrained ones.
 VALIDATION_ATTEMPTS = (Attempt("pgd-10-margin", PGD(steps=10), Margin),)
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One objective and how long, how fast and against what it is minimised.
+    """An objective with budget, optimiser, schedules and validation.
 
     Args:
-        name: under which its cost and history are reported.
-        objective: what is minimised.
-        budget: what the stage may spend.
-        optimiser: with the peak learning rate.
+        name: name under which cost and history are reported.
+        objective: the objective to minimise.
+        budget: compute that the stage may spend.
+        optimiser: optimiser with the peak learning rate.
         warmup: share of the budget over which the learning rate rises.
         ramp: share of the budget over which eps rises from 0; without it a network that is not robust yet
             collapses to a constant.
-        average: decay of the weights' moving average, which is what is validated and kept; 0 for none.
-        validations: how often robust accuracy is measured on held-out images; the best weights are kept.
+        average: decay of the weights' moving average, which is validated and kept; 0 for none.
+        validations: number of measurements of robust accuracy on held-out images; the best weights are kept.
         clip: the gradient's largest length.
-        images: how many images the budget's E and epochs refer to; those of the source by default. A stage on
-            other images (unlabelled ones, say) is measured in the same unit as the rest of its run.
+        images: number of images that the budget's E and epochs refer to; by default those of the source. So a
+            stage on other images, such as unlabelled ones, is measured in the same unit as the rest of its
+            run.
     """
 
     name: str
@@ -74,13 +75,13 @@ class Validation:
 
 
 def weighted_share(bits: Tensor, labels: Tensor, class_weights: tuple[float, ...]) -> float:
-    """sum_i w_{y_i} b_i / sum_i w_{y_i}; the plain mean where all weights are 0.
+    """Compute sum_i w_{y_i} b_i / sum_i w_{y_i}, or the plain mean where all weights are 0.
 
     Args:
         bits: bool (n,).
         labels: int64 (n,).
-        class_weights: w, one for each class. A network that calls everything the largest class
-            scores well in the plain mean, which would choose it over every one that has learnt the others.
+        class_weights: w, one for each class. In the plain mean a network that predicts the largest class
+            alone may be better than every network that has learnt the others.
     """
     weights = torch.tensor(class_weights, dtype=torch.float64)[labels]
     whole = float(weights.sum())
@@ -101,12 +102,12 @@ class StepRecord:
         loss: the objective's value on the batch.
         learning_rate: used in this step.
         eps: the threat's budget in this step.
-        clean: accuracy on the held-out images, where it was measured at this step; where the objective
-            weighs classes, each image counts with the weight of its class.
-        robust: accuracy under the validation attack there.
+        clean: accuracy on the held-out images, where it was measured at this step; where the objective has
+            class weights, each image has the weight of its class.
+        robust: their accuracy under the validation attack.
         best: whether these are the best weights so far.
-        examples: images of this stage that went through the optimiser so far.
-        validating: those of `passes` that validations took.
+        examples: images of this stage that the optimiser has used so far.
+        validating: the part of `passes` that validations took.
     """
 
     stage: str

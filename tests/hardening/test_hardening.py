@@ -257,7 +257,7 @@ def test_a_budget_in_time_stops_and_is_not_called_deterministic(
     hardened = run(model, data, budget="0.5s", on_step=told.append)
     assert not hardened.origin.deterministic
     assert told[-1].progress == 1.0
-    # What is left for a last validation may end the stage before it; tests/training/test_time.py has a clock.
+    # Time kept for a last validation may end the stage earlier; tests/training/test_deadline.py has a clock.
     assert hardened.origin.stages[0].seconds > 0
     assert hardened.origin.recipe is not None
     assert hardened.origin.recipe["budget"] == "0.5s"
