@@ -115,9 +115,9 @@ class Robustness:
         Returns:
             The verdict, or None where the baseline was updated.
         """
-        from harden.cli.plugged import Plugged
         from harden.errors import HardenError
         from harden.printable_text import log_line
+        from harden.regression.pytest_checks import Plugged
 
         option = self._item.config.getoption
         try:

@@ -92,7 +92,7 @@ def test_every_submodule_can_be_reached_by_its_path() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", harden.__version__)
 
 
-VAGUE = re.compile(r"utils?|helpers?|misc|common|manager|base(?!lines?$).*", re.IGNORECASE)
+VAGUE = re.compile(r"utils?|helpers?|misc|common|manager|base(?!lines?(_|$)).*", re.IGNORECASE)
 
 
 def _vague_names(tree: ast.Module) -> list[str]:

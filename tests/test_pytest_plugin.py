@@ -231,9 +231,9 @@ def test_what_is_no_answer_fails_and_says_why(session: Session, repository: Path
     (repository / "few.npz").write_bytes(kept)
 
     (repository / "conftest.py").write_text(
-        "import harden.cli.plugged\n\n\n"
+        "import harden.regression.pytest_checks\n\n\n"
         "def crash(*_):\n    raise RuntimeError('a fault of ours')\n\n\n"
-        "harden.cli.plugged.Plugged.gauge = crash\n"
+        "harden.regression.pytest_checks.Plugged.gauge = crash\n"
     )
     broken = session(*few)
     assert broken.ret == 1

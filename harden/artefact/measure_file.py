@@ -24,9 +24,9 @@ from harden.data import Source
 from harden.data.dataset_digest import digest
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, accuracy_curve, evaluate, standard
-from harden.evaluation.proofs.prove import Proved, RadiusSearch, prove
-from harden.evaluation.sweeps.accuracy_curve import Curve
-from harden.evaluation.time_limit import Pace
+from harden.evaluation.proofs.prove import EvaluatedImages, ProofResult, RadiusSearch, prove
+from harden.evaluation.sweeps.accuracy_curve import AccuracyCurve
+from harden.evaluation.time_limit import TimeLimit
 from harden.losses import Classify, Margin
 from harden.models import Classifier
 from harden.threats import Threat
@@ -84,7 +84,7 @@ def predicate(
     report: OnPhase,
 ) -> schema.Predicate:
     """Attack the file, bound it from above, and compare; evidence.npz is written on the way."""
-    judge, pace, whole = judge_of(session), Pace(claim.minutes), len(source)
+    judge, pace, whole = judge_of(session), TimeLimit(claim.minutes), len(source)
     share = attack_share(claim.attempts, session.classes, compared=claim.before is not None)
     found = evaluate(
         model,
@@ -134,7 +134,7 @@ def predicate(
 
 def _curve(
     model: Classifier, source: Source, found: Evaluation, judge: Classify, claim: Claim, report: OnPhase
-) -> Curve:
+) -> AccuracyCurve:
     return accuracy_curve(
         model,
         source,
@@ -146,7 +146,9 @@ def _curve(
     )
 
 
-def _proved(file: Path, source: Source, found: Evaluation, claim: Claim, report: OnPhase) -> Proved | None:
+def _proved(
+    file: Path, source: Source, found: Evaluation, claim: Claim, report: OnPhase
+) -> ProofResult | None:
     """Proofs, where a search is given; without bounds, or where the runtime leaves them, a warning."""
     if claim.search is None:
         return None
@@ -157,8 +159,7 @@ def _proved(file: Path, source: Source, found: Evaluation, claim: Claim, report:
         return None
     proved = prove(
         executed,
-        source,
-        found,
+        EvaluatedImages(source, found),
         claim.search,
         on_proof=lambda at: report(Phase("prove", at.done, at.total)),
     )
@@ -168,7 +169,7 @@ def _proved(file: Path, source: Source, found: Evaluation, claim: Claim, report:
     return proved
 
 
-def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.Comparison | None:
+def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.ComparisonRecord | None:
     if claim.before is None:
         return None
     image, y = first_images(source)
@@ -184,7 +185,7 @@ def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.Compari
     )
     for check in found.fired:
         _log.warning("%s is unreliable: %s", claim.before_name, check.reason)
-    return schema.Comparison(
+    return schema.ComparisonRecord(
         name=claim.before_name,
         status="ok" if found.status == "ok" else "unreliable",
         clean=to_certificate.proportion(found.clean),

@@ -12,7 +12,7 @@ import torch
 from harden.data import Source, from_loader
 from harden.evaluation import Attempt, Evaluation
 from harden.evaluation.suite_cost import passes_at_most
-from harden.evaluation.time_limit import OutOfTime, Pace
+from harden.evaluation.time_limit import OutOfTime, TimeLimit
 from harden.evaluation.trust.probes import PASSES
 from harden.models.pass_count import interruptible
 
@@ -27,7 +27,7 @@ def attack_share(attempts: Sequence[Attempt], classes: int, *, compared: bool) -
     return attacks / (attacks + _CURVE + (_BEFORE * attacks if compared else 0.0))
 
 
-def in_time(pace: Pace, what: str, work: Callable[[], Found]) -> Found | None:
+def in_time(pace: TimeLimit, what: str, work: Callable[[], Found]) -> Found | None:
     """What some work gives, or None, with a warning, where time was up before its end."""
     if not pace.limited:
         return work()

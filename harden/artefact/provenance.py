@@ -11,7 +11,7 @@ from typing import final
 import torch
 
 from harden import kernels
-from harden.certificate.schema import Backend, HistoryPoint, Provenance, StageRecord
+from harden.certificate.schema import BackendRecord, HistoryPoint, Provenance, StageRecord
 from harden.description import JSON
 from harden.system.package_metadata import versions
 
@@ -56,7 +56,7 @@ def provenance(origin: Origin, passes: float, seconds: float, device: torch.devi
         stages=origin.stages,
         passes=sum(stage.passes for stage in origin.stages) + passes,
         seconds=sum(stage.seconds for stage in origin.stages) + seconds,
-        backend=Backend(name=backend.name, reason=backend.reason),
+        backend=BackendRecord(name=backend.name, reason=backend.reason),
         device=origin.device,
         deterministic=origin.deterministic,
     )

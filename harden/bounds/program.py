@@ -12,10 +12,20 @@ import torch
 from torch import Tensor
 
 from harden.bounds.crown.coefficients import Size
-from harden.bounds.rules import Affine, Pooling, Rule, one_sum, rule_of, with_offset
+from harden.bounds.rules import (
+    BOUND_RULES,
+    Affine,
+    OperationInputs,
+    Pooling,
+    Rule,
+    one_sum,
+    with_offset,
+)
 from harden.errors import InputError
 from harden.graph import Graph, Node, mixing
-from harden.graph.operations import Add, Conv, Gemm, MatMul, Reshape
+from harden.graph.operators.affine_layers import Conv, Gemm, MatMul
+from harden.graph.operators.arithmetic import Add
+from harden.graph.operators.reshaping import Reshape
 
 
 @final
@@ -80,16 +90,19 @@ class Program:
         like = torch.zeros((), dtype=dtype, device=device)
         sizes: dict[str, Size] = {graph.input.name: graph.input.shape[1:]}
         steps: dict[str, Step] = {}
-        refused = []
+        refused: list[tuple[Node, str]] = []
         layers = _Layers(graph, steps, sizes)
         mixed = {node.output for node in mixing(graph)}
         for node in graph.nodes:
             sizes[node.output] = node.shape[1:]
-            step = None if node.output in mixed else _step(node, weights, sizes, like)
-            if step is not None and isinstance(node.operation, Add):
-                step = layers.one_sum(node, step, weights)
-            if step is None:
-                refused.append(node)
+            try:
+                if node.output in mixed:
+                    raise _NoRuleError("the images of a batch may depend on each other")
+                step = _step(node, weights, sizes, like)
+                if isinstance(node.operation, Add):
+                    step = layers.one_sum(node, step, weights)
+            except _NoRuleError as reason:
+                refused.append((node, str(reason)))
             else:
                 steps[node.output] = step
         if refused:
@@ -137,8 +150,12 @@ class _Layers:
         self._readers = Counter(name for node in graph.nodes for name in node.inputs)
         self._readers[graph.output.name] += 1
 
-    def one_sum(self, node: Node, step: Step, weights: Mapping[str, Tensor]) -> Step | None:
-        """The step of a sum together with such layers, whose own steps go; None where it has no rule."""
+    def one_sum(self, node: Node, step: Step, weights: Mapping[str, Tensor]) -> Step:
+        """The step of a sum together with such layers, whose own steps go.
+
+        Raises:
+            _NoRuleError: the layers have different factors.
+        """
         found = [self._layer(name, step.size) for name in step.inputs]
         layers = [layer for layer in found if layer is not None]
         if not layers:
@@ -152,7 +169,7 @@ class _Layers:
             rules = [None if layer is None else layer.rule for layer in found]
             rule = one_sum(rules, tuple(self._sizes[name] for name in inputs), step.size)
         if rule is None:
-            return None
+            raise _NoRuleError("a sum of layers with different factors")
         for layer in layers:
             for name in layer.steps:
                 del self._steps[name]
@@ -174,26 +191,40 @@ class _Layers:
         return None
 
 
-def _step(node: Node, weights: Mapping[str, Tensor], sizes: Mapping[str, Size], like: Tensor) -> Step | None:
-    given = tuple(None if name in sizes else weights[name] for name in node.inputs)
+class _NoRuleError(Exception):
+    """An operation that cannot be bounded, and why: collected, so that one error names all."""
+
+
+def _step(node: Node, weights: Mapping[str, Tensor], sizes: Mapping[str, Size], like: Tensor) -> Step:
+    """The step of a node.
+
+    Raises:
+        _NoRuleError: its operation has no bound rule, or none for its attributes and inputs.
+    """
+    row = BOUND_RULES.get(type(node.operation))
+    if row is None:
+        raise _NoRuleError(f"operation {type(node.operation).__name__} has no bound rule")
+    constants = tuple(None if name in sizes else weights[name] for name in node.inputs)
     names = tuple(name for name in node.inputs if name in sizes)
     size = sizes[node.output]
-    rule = rule_of(node.operation, given, tuple(sizes[name] for name in names), size, like)
+    rule = row.derive(
+        node.operation, OperationInputs(constants, tuple(sizes[name] for name in names), size, like)
+    )
     if rule is None or (not isinstance(rule, Affine | Pooling) and len(names) != 1):
-        return None
+        raise _NoRuleError("its bound rule does not hold for these attributes and inputs")
     return Step(node.output, rule, names, size)
 
 
-def _refusal(nodes: list[Node]) -> InputError:
-    named: dict[str, list[str]] = {}
-    for node in nodes:
-        named.setdefault(node.kind, []).append(node.name)
+def _refusal(refused: list[tuple[Node, str]]) -> InputError:
+    named: dict[tuple[str, str], list[str]] = {}
+    for node, reason in refused:
+        named.setdefault((node.kind, reason), []).append(node.name)
     shown = ", ".join(
-        f"{kind} ({names[0]}{f' and {len(names) - 1} more' if names[1:] else ''})"
-        for kind, names in sorted(named.items())
+        f"{kind} ({names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {reason})"
+        for (kind, reason), names in sorted(named.items())
     )
     return InputError(
         f"operations without a sound bound: {shown}",
-        "affine operations with constant weights, ReLU and its kin, sigmoid, tanh, erf, gelu, max pooling",
+        "affine operations with constant weights, rectifiers, sigmoid, tanh, erf, GELU, max pooling",
         "evaluate the model by attacks instead (harden evaluate); they need no bounds",
     )

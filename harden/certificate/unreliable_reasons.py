@@ -16,7 +16,7 @@ LONGER: Final = "--attacks pgd --steps 1000 --restarts 10"
 """What is left where the strongest suite was too weak."""
 
 
-class Check(Protocol):
+class CheckResult(Protocol):
     """A trust check, as an evaluation or a certificate holds it."""
 
     @property
@@ -52,7 +52,7 @@ class Check(Protocol):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Step:
+class NextCommand:
     """What follows an evaluation that is not trusted: a command, and whether something comes before it."""
 
     when: str
@@ -62,7 +62,7 @@ class Step:
         return f"{self.when}: {self.command}"
 
 
-def reason(check: Check) -> str:
+def reason(check: CheckResult) -> str:
     """Which check fired, on what numbers, and what to do about the cause, on one line."""
     return (
         f"{check.name}: {check.meaning}: {check.value:.3g}, expected no more than {check.threshold:.3g}; "
@@ -70,7 +70,7 @@ def reason(check: Check) -> str:
     )
 
 
-def reasons(checks: Iterable[Check]) -> tuple[str, ...]:
+def reasons(checks: Iterable[CheckResult]) -> tuple[str, ...]:
     """A line for each check that fired; none where the number may be believed."""
     return tuple(reason(check) for check in checks if not check.passed)
 
@@ -83,7 +83,7 @@ def suite_of(attacks: Iterable[str]) -> str:
     return "thorough" if "apgd-dlr" in names else "standard"
 
 
-def next_attacks(checks: Iterable[Check], suite: str) -> str:
+def next_attacks(checks: Iterable[CheckResult], suite: str) -> str:
     """The options of the attacks to evaluate by next, after a suite of this name.
 
     Returns:
@@ -96,7 +96,7 @@ def next_attacks(checks: Iterable[Check], suite: str) -> str:
     return f"--attacks {'thorough' if suite == 'standard' else 'standard'}"
 
 
-def next_step(checks: Iterable[Check], suite: str, command: str, own: str = "") -> Step:
+def next_step(checks: Iterable[CheckResult], suite: str, command: str, own: str = "") -> NextCommand:
     """The command to run next: by stronger attacks where these were too weak, else by the same once more.
 
     Args:
@@ -107,5 +107,5 @@ def next_step(checks: Iterable[Check], suite: str, command: str, own: str = "") 
     """
     options = next_attacks(checks, suite)
     if options:
-        return Step("next", f"{command} {options}")
-    return Step("next, once the cause is mended", f"{command} {own}".rstrip())
+        return NextCommand("next", f"{command} {options}")
+    return NextCommand("next, once the cause is mended", f"{command} {own}".rstrip())

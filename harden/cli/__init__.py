@@ -33,7 +33,7 @@ def _run(words: list[str]) -> int:
     start()
     if words[:1] == ["verify"]:
         # Before anything else is imported: verify needs neither torch nor typer nor pydantic.
-        from harden.cli.drawn_page import check_page
+        from harden.cli.commands.compare_page import check_page
         from harden.verifier.verify_command import main as verify
 
         return verify(words[1:], check_page)

@@ -11,6 +11,9 @@ import typer
 from harden.cli.gate_app import register as register_gate
 from harden.cli.options import types as opt
 from harden.cli.options.config_file import origins
+from harden.cli.options.export_options import ExportOptions
+from harden.cli.options.run_options import RunOptions
+from harden.cli.options.signature import takes
 
 app = typer.Typer(
     name="harden",
@@ -19,7 +22,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 good, 1 the answer is bad, 2 usage or input, 3 inconclusive where that is to fail, "
     "4 no or unfit baseline, 70 our own fault.",
 )
-Spec = Annotated[str, typer.Argument(help="A run's folder, an ONNX file, or a model as for --model.")]
 Folder = Annotated[Path, typer.Argument(help="An artefact's folder.")]
 
 
@@ -49,99 +51,19 @@ def demo(
 
 
 @app.command()
-def run(
-    context: typer.Context,
-    data: opt.Data,
-    out: opt.Out,
-    model: opt.Model = "small",
-    weights: opt.Weights = None,
-    mean: opt.Mean = "",
-    std: opt.Std = "",
-    head: opt.Head = "",
-    output: opt.Output = "",
-    unlabelled: opt.Unlabelled = "",
-    drop_leaks: opt.DropLeaks = False,
-    norm: opt.Norm = "linf",
-    eps: opt.Eps = "8/255",
-    pretrain: opt.Pretrain = "none",
-    finetune: opt.Finetune = "trades",
-    beta: opt.Beta = 6.0,
-    class_weights: opt.ClassWeights = "none",
-    budget: opt.Budget = "10min",
-    lr: opt.LearningRate = 1e-3,
-    attacks: opt.Attacks = "",
-    steps: opt.Steps = None,
-    restarts: opt.Restarts = None,
-    bfloat16: opt.Bfloat16 = False,
-    prove: opt.Prove = "none",
-    prove_minutes: opt.ProveMinutes = None,
-    evaluate_minutes: opt.EvaluateMinutes = None,
-    test_images: opt.TestImages = 0,
-    batch_size: opt.Batch = 128,
-    auto_batch: opt.AutoBatch = False,
-    seed: opt.Seed = 0,
-    device: opt.Device = "cpu",
-    resume: opt.Resume = False,
-    force: opt.Force = False,
-    checkpoint_every: opt.CheckpointEvery = 30.0,
-    log: opt.Log = None,
-    config: opt.Config = None,
-    dry_run: opt.DryRun = False,
-    json_file: opt.Json = None,
-    verbose: opt.Verbose = False,
-) -> None:
+@takes(RunOptions)
+def run(context: typer.Context, options: RunOptions) -> int:
     """Harden a model, export it, attack the exported file and certify what was found."""
-    from harden.cli.commands.dry_run import plan
+    from harden.cli.commands.dry_run import dry_run
     from harden.cli.commands.run import run as command
-    from harden.cli.options.run_options import Choice
-    from harden.cli.suites import chosen
 
-    suite = chosen(attacks, steps, restarts)
-    choice = Choice(
-        data=data,
-        out=out,
-        model=model,
-        weights=weights,
-        mean=mean,
-        std=std,
-        head=head,
-        output=output,
-        unlabelled=unlabelled,
-        drop_leaks=drop_leaks,
-        norm=norm,
-        eps=eps,
-        pretrain=pretrain,
-        finetune=finetune,
-        beta=beta,
-        class_weights=class_weights,
-        budget=budget,
-        lr=lr,
-        attacks=suite.attacks,
-        steps=suite.steps,
-        restarts=suite.restarts,
-        bfloat16=bfloat16,
-        prove=prove,
-        prove_minutes=prove_minutes,
-        evaluate_minutes=evaluate_minutes,
-        test_images=test_images,
-        batch_size=batch_size,
-        auto_batch=auto_batch,
-        seed=seed,
-        device=device,
-        resume=resume,
-        force=force,
-        checkpoint_every=checkpoint_every,
-        log=tuple(log or ()),
-        json_file=json_file,
-        origins=origins(context),
-        config=config,
-    )
-    _leave(plan(choice) if dry_run else command(choice))
+    options = replace(options, origins=origins(context))
+    return dry_run(options) if options.dry_run else command(options)
 
 
 @app.command()
 def evaluate(
-    spec: Spec,
+    spec: opt.Spec,
     data: opt.Data,
     norm: opt.Norm = "linf",
     eps: opt.EpsList = "8/255",
@@ -170,19 +92,18 @@ def evaluate(
     verbose: opt.Verbose = False,
 ) -> None:
     """Measure clean and robust accuracy on the test images; of a run's folder, the file decides."""
-    from harden.cli.access import Allowed
     from harden.cli.commands.evaluate import Plan
     from harden.cli.commands.evaluate import evaluate as command
-    from harden.cli.commands.extra_measures import Beyond
     from harden.cli.loading.model_spec import ModelSpec
-    from harden.cli.suites import chosen
+    from harden.evaluation.named_suites import chosen
+    from harden.evaluation.natural.extra_measures import ExtraMeasures
 
     suite = chosen(attacks, steps, restarts)
     asked = Plan(norm, eps, suite.steps, suite.restarts, bfloat16, test_images, batch_size, seed, device)
-    allowed = Allowed(twin, black_box)
-    plan = replace(asked, attacks=suite.attacks, minutes=minutes, journal=journal, allowed=allowed)
+    plan = replace(asked, attacks=suite.attacks, minutes=minutes, journal=journal, twin=twin)
+    plan = replace(plan, black_box=black_box)
     model = ModelSpec.of(spec, weights, mean, std, head=head, output=output)
-    _leave(command(model, data, plan, json_file, Beyond(decision_threshold, calibration, corruptions)))
+    _leave(command(model, data, plan, json_file, ExtraMeasures(decision_threshold, calibration, corruptions)))
 
 
 @app.command()
@@ -219,46 +140,12 @@ def certify(
 
 
 @app.command()
-def export(
-    spec: Spec,
-    data: opt.Data,
-    out: opt.Out,
-    norm: opt.Norm = "linf",
-    eps: opt.Eps = "8/255",
-    weights: opt.Weights = None,
-    mean: opt.Mean = "",
-    std: opt.Std = "",
-    head: opt.Head = "",
-    output: opt.Output = "",
-    attacks: opt.Attacks = "",
-    steps: opt.Steps = None,
-    restarts: opt.Restarts = None,
-    bfloat16: opt.Bfloat16 = False,
-    prove: opt.Prove = "none",
-    prove_minutes: opt.ProveMinutes = None,
-    evaluate_minutes: opt.EvaluateMinutes = None,
-    test_images: opt.TestImages = 0,
-    seed: opt.Seed = 0,
-    force: opt.Force = False,
-    config: opt.Config = None,
-    json_file: opt.Json = None,
-    verbose: opt.Verbose = False,
-) -> None:
+@takes(ExportOptions)
+def export(_: typer.Context, options: ExportOptions) -> int:
     """Export a model as it is to a parity-checked ONNX file, and certify the file."""
-    from harden.cli.commands.evaluate import Plan
     from harden.cli.commands.export import export as command
-    from harden.cli.loading.model_spec import ModelSpec
-    from harden.cli.loading.output_folder import check_apart, check_replaceable
-    from harden.cli.proving import search_named
-    from harden.cli.suites import chosen
 
-    suite = chosen(attacks, steps, restarts)
-    asked = Plan(norm, eps, suite.steps, suite.restarts, bfloat16, test_images, 256, seed, "cpu")
-    plan = replace(asked, attacks=suite.attacks, minutes=evaluate_minutes)
-    model = ModelSpec.of(spec, weights, mean, std, head=head, output=output)
-    check_apart(out, model)
-    check_replaceable(out, force)
-    _leave(command(model, data, plan, out, json_file, search_named(prove, prove_minutes)))
+    return command(options)
 
 
 @app.command()
@@ -276,7 +163,7 @@ def report(
 def verify(context: typer.Context, folder: Folder) -> None:
     """Check an artefact without torch: digests, counts, and every stored witness in onnxruntime."""
     # `harden verify` alone is answered before typer is loaded; this is reached behind global options.
-    from harden.cli.drawn_page import check_page
+    from harden.cli.commands.compare_page import check_page
     from harden.verifier.verify_command import main as command
 
     _leave(command([str(folder), *context.args], check_page))

@@ -110,11 +110,11 @@ def check(
     verbose: opt.Verbose = False,
 ) -> None:
     """Compare a file with the committed baseline on the same images: PASS, FAIL or INCONCLUSIVE."""
-    from harden.cli.benched import Bench, slowdown
-    from harden.cli.commands.check import Files, Gate, share, typed
+    from harden.cli.commands.check import Files, Gate, share, slowdown, typed
     from harden.cli.commands.check import check as command
-    from harden.cli.gauging import way_of
+    from harden.cli.loading.gate_file import way_of
     from harden.cli.options.config_file import settings_of
+    from harden.regression.timing.measure_speed import Bench
     from harden.regression.verdict import Rule
 
     floors = (
@@ -163,14 +163,15 @@ def update(
 ) -> None:
     """Measure a file and write it into the baseline; a step down needs a reason."""
     from harden.cli.commands.baseline import update as command
-    from harden.cli.gauging import Ask, Gauge, way_of
-    from harden.cli.suites import chosen
+    from harden.cli.loading.gate_file import gate_file, way_of
+    from harden.evaluation.named_suites import chosen
+    from harden.regression.measure import Ask
 
     suite = chosen(attacks, steps, restarts)
     own = (suite.attacks, suite.steps, suite.restarts)
     ask = Ask(norm, eps, *own, test_images, seed, certify, label)
-    gauge = Gauge.of(model, data, way_of(batch_size, black_box, mean, std))
-    if code := command(gauge, ask, baseline, accept_regression, json_file):
+    gauge = gate_file(model, data, way_of(batch_size, black_box, mean, std))
+    if code := command(gauge, data, ask, baseline, accept_regression, json_file):
         raise typer.Exit(code)
 
 

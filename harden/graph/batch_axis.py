@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from harden.graph.operation_graph import BATCH, Graph, Node
-from harden.graph.operations import Gather, GatherND, Operation, Reshape, Transpose
+from harden.graph.operation_graph import BATCH, Graph, Node, Operation
+from harden.graph.operators.indexing import Gather, GatherND
+from harden.graph.operators.reshaping import Reshape, Transpose
 
 Shape = tuple[int, ...]
 _Moved = list[tuple[Operation, Shape]]

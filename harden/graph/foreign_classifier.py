@@ -8,8 +8,9 @@ from pathlib import Path
 import onnx
 import torch
 
-from harden.graph.operation_graph import BATCH, Graph, Node, Port
-from harden.graph.operations import MatMul, Operation, Reshape
+from harden.graph.operation_graph import BATCH, Graph, Node, Operation, Port
+from harden.graph.operators.affine_layers import MatMul
+from harden.graph.operators.reshaping import Reshape
 from harden.graph.reading.load_model import loaded
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harden.graph.operation_graph import Graph, Node
-from harden.graph.operations import BatchNormalization, Conv, Gemm
+from harden.graph.operators.affine_layers import BatchNormalization, Conv, Gemm
 
 
 @final

@@ -15,7 +15,7 @@ from harden.errors import InputError
 from harden.graph.exporting.trace import WEIGHTS, exported
 from harden.graph.live_batchnorm import absorbed
 from harden.graph.operation_graph import Graph
-from harden.graph.operations import BatchNormalization
+from harden.graph.operators.affine_layers import BatchNormalization
 from harden.graph.reading.read import read
 from harden.models import Classifier, float32_copy
 from harden.models.pass_count import uncounted

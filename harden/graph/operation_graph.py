@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import final
 
 from torch import Tensor
 
-from harden.graph.operations import Operation
-
 BATCH = -1
-"""Stands in a shape for the size of the batch; -k is k times that size."""
+"""In a shape, the size of the batch; -k is k times that size."""
+
+Operation = Callable[..., Tensor]
+"""A frozen value of attributes, called with tensors in the order of the ONNX operator's inputs.
+
+What ONNX passes as a tensor of integers (a shape, axes, pads) is an attribute here, resolved when the graph
+is read. Weights are tensors: so the same graph runs on the file's constants and on live parameters. The
+output is differentiable and follows dtype and device of the inputs.
+"""
 
 
 @final

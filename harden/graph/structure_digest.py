@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from harden.graph.operation_graph import Graph, Node
-from harden.graph.operations import Add, Div, Gemm, MatMul, Mul, Reshape, Sub
+from harden.graph.operators.affine_layers import Gemm, MatMul
+from harden.graph.operators.arithmetic import Add, Div, Mul, Sub
+from harden.graph.operators.reshaping import Reshape
 
 
 def structure_digest(graph: Graph) -> str:

@@ -98,8 +98,7 @@ class Hardened:
                 default; none with an empty mapping.
             split: what the data are, for the certificate ("test").
             notes: texts to keep beside the weights in checkpoint/, by file name.
-            search: how proofs are looked for, `harden.evaluation.proofs.prove.RadiusSearch`; none are by
-                default.
+            search: the search for proofs, a `harden.evaluation.RadiusSearch`; none by default.
             minutes: how long the evaluation may take; the certificate is of the first images, those that are
                 finished by then, and says so. No limit by default.
             on_phase: called with the `Phase` as the work goes on.

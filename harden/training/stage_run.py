@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from harden.data import Batch, Source
 from harden.draws import mix
 from harden.errors import DivergedError, InputError
-from harden.evaluation.robust_accuracy import unchecked
+from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.evaluation.time_limit import OutOfTime
 from harden.models import Classifier, PassMeter, counting, plain
 from harden.models.tensor_file import Snapshot, prefixed, put_tensors, tensors_of
@@ -263,7 +263,7 @@ class StageRun:
         average = nullcontext() if self.average is None else self.average.applied(self.model)
         began, passes = self._seconds(), self.meter.passes
         with average, counting(self.meter):
-            found = unchecked(
+            found = evaluate_unchecked(
                 self.model,
                 validation.source,
                 validation.threat,

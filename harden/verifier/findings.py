@@ -14,7 +14,7 @@ PAGE: Final = "report.html"
 
 @final
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckFinding:
     """One check: its name, the file it is about, whether it holds, and what was seen."""
 
     name: str
@@ -28,7 +28,7 @@ class Finding:
 class Verification:
     """All checks in the order in which they ran; checks after the first broken stage did not run."""
 
-    checks: tuple[Finding, ...]
+    checks: tuple[CheckFinding, ...]
     headline: str = ""
 
     @property
@@ -44,8 +44,8 @@ class Verification:
         return {"ok": self.ok, "headline": self.headline, "checks": checks}
 
 
-def finding(name: str, file: str, problems: Iterable[str], good: str) -> Finding:
+def finding(name: str, file: str, problems: Iterable[str], good: str) -> CheckFinding:
     """Makes a finding out of a list of problems: it holds when there is none."""
     seen = list(problems)
     more = f" (and {len(seen) - 3} more)" if len(seen) > 3 else ""
-    return Finding(name, file, not seen, "; ".join(seen[:3]) + more if seen else good)
+    return CheckFinding(name, file, not seen, "; ".join(seen[:3]) + more if seen else good)

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harden.verifier.ball_membership import Images, distances, outside
-from harden.verifier.findings import CERTIFICATE, EVIDENCE, Finding, finding
-from harden.verifier.recount import Flagged
+from harden.verifier.findings import CERTIFICATE, EVIDENCE, CheckFinding, finding
+from harden.verifier.recount import ImageFlags
 
 _DTYPES: Final = {"index": "int64", "label": "int64", "original": "float32", "witness": "float32"}
 _HEADER: Final = 4096
@@ -79,7 +79,7 @@ def _check_members(data: bytes, expected: dict[str, tuple[str, tuple[int, ...]]]
         raise ValueError(f"{len(data)} bytes would unpack to {unpacked}")
 
 
-def check_evidence(evidence: Evidence, predicate: dict[str, Any], flags: Flagged) -> list[Finding]:
+def check_evidence(evidence: Evidence, predicate: dict[str, Any], flags: ImageFlags) -> list[CheckFinding]:
     """Holds the witnesses against the bits, the classes, the threat model and the gallery."""
     count, threat = len(evidence.index), predicate["threat"]
     ball = f"{count} witnesses are in the box and within {threat['eps']} in {threat['norm']}, exactly"
@@ -101,7 +101,7 @@ def check_evidence(evidence: Evidence, predicate: dict[str, Any], flags: Flagged
     ]
 
 
-def _coverage(evidence: Evidence, predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
+def _coverage(evidence: Evidence, predicate: dict[str, Any], flags: ImageFlags) -> Iterator[str]:
     broken = set(np.flatnonzero(flags.clean & ~flags.robust).tolist())
     found = evidence.index.tolist()
     if len(set(found)) != len(found):

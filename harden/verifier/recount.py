@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from harden.verifier.exact_intervals import interval_agrees
-from harden.verifier.findings import CERTIFICATE, Finding, finding
+from harden.verifier.findings import CERTIFICATE, CheckFinding, finding
 
 Flags = npt.NDArray[np.bool_]
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Flagged:
+class ImageFlags:
     """The bits, one per image: predicted right; withstood every attack; proved."""
 
     clean: Flags
@@ -27,7 +27,7 @@ class Flagged:
     certified: Flags
 
 
-def unpack(bits: dict[str, Any]) -> Flagged:
+def unpack(bits: dict[str, Any]) -> ImageFlags:
     """Unpacks the certificate's bits.
 
     Raises:
@@ -43,10 +43,10 @@ def unpack(bits: dict[str, Any]) -> Flagged:
         if unpacked[n:].any():
             raise ValueError(f"bits.{name} has bits beyond its {n} images")
         flags.append(unpacked[:n])
-    return Flagged(*flags)
+    return ImageFlags(*flags)
 
 
-def recount(predicate: dict[str, Any], flags: Flagged) -> list[Finding]:
+def recount(predicate: dict[str, Any], flags: ImageFlags) -> list[CheckFinding]:
     """Holds every count, sum and interval of a predicate against each other and against the bits."""
     shown = f"{len(flags.clean)} images"
     return [
@@ -74,7 +74,7 @@ def recount(predicate: dict[str, Any], flags: Flagged) -> list[Finding]:
     ]
 
 
-def _counts(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
+def _counts(predicate: dict[str, Any], flags: ImageFlags) -> Iterator[str]:
     n = predicate["data"]["n"]
     if len(flags.clean) != n:
         yield f"bits cover {len(flags.clean)} images, data.n is {n}"
@@ -118,7 +118,7 @@ def _proportions(value: Any, where: str, most: int) -> Iterator[str]:
             yield from _proportions(item, f"{where}[{position}]", most)
 
 
-def _attacks(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
+def _attacks(predicate: dict[str, Any], flags: ImageFlags) -> Iterator[str]:
     n, standing = len(flags.clean), int(flags.clean.sum())
     for attack in predicate["attacks"]:
         name = attack["name"]
@@ -133,7 +133,7 @@ def _attacks(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
         yield f"the attacks leave {standing} standing, the bits say {int(flags.robust.sum())}"
 
 
-def _classes(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
+def _classes(predicate: dict[str, Any], flags: ImageFlags) -> Iterator[str]:
     names, classes = predicate["data"]["classes"], predicate["classes"]
     labels = [c["label"] for c in classes]
     known = set(labels)
@@ -152,7 +152,7 @@ def _classes(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
         yield f"classes add up to {sum(c['n'] for c in classes)} images of {len(flags.clean)}"
 
 
-def _proof(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
+def _proof(predicate: dict[str, Any], flags: ImageFlags) -> Iterator[str]:
     method, proof = predicate["bracket"]["method"], predicate["proof"]
     own, proved = Fraction(predicate["threat"]["eps"]), int(flags.certified.sum())
     points = {} if proof is None else {Fraction(p["eps"]): p["certified"] for p in proof["points"]}

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, Finding, finding
+from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, CheckFinding, finding
 from harden.verifier.limited_runtime import CHUNK_BYTES, Run, apart, first_line, here
 from harden.verifier.read_evidence import Evidence
 
@@ -22,7 +22,7 @@ _LARGEST_SLACK: Final = 1e-3
 
 def replay(
     model: bytes, evidence: Evidence, predicate: dict[str, Any], *, isolated: bool = True
-) -> list[Finding]:
+) -> list[CheckFinding]:
     """Runs originals and witnesses through the file: the former must be predicted right, the latter not.
 
     Two runtimes may differ by the stored parity tolerance t in each logit, so by 2 t in a margin. A
@@ -37,7 +37,7 @@ def replay(
             clean = _logits(run, evidence.original, len(names))
             broken = _logits(run, evidence.witness, len(names))
     except Exception as error:  # whatever the runtime raises for a file that it cannot execute
-        return [Finding("replay", MODEL, False, f"the model does not run: {first_line(error)}")]
+        return [CheckFinding("replay", MODEL, False, f"the model does not run: {first_line(error)}")]
     right = _judge(clean, evidence, predicate, sign=1.0)
     wrong = _judge(broken, evidence, predicate, sign=-1.0)
     count, version = len(evidence.index), onnxruntime.__version__
@@ -53,7 +53,7 @@ def replay(
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class _MarginResult:
     problems: tuple[str, ...]
     tied: npt.NDArray[np.bool_]
 
@@ -77,7 +77,7 @@ def _logits(run: Run, images: npt.NDArray[np.float32], classes: int) -> Logits:
     return np.concatenate(found)
 
 
-def _judge(logits: Logits, evidence: Evidence, predicate: dict[str, Any], *, sign: float) -> _Judged:
+def _judge(logits: Logits, evidence: Evidence, predicate: dict[str, Any], *, sign: float) -> _MarginResult:
     """Judges margins: sign 1 expects the label to win, sign -1 expects it to lose."""
     rows = np.arange(len(logits))
     others = logits.astype(np.float64)
@@ -96,7 +96,7 @@ def _judge(logits: Logits, evidence: Evidence, predicate: dict[str, Any], *, sig
         f"image {evidence.index[row]}: {expected} should win, but loses by {-margin[row]:.6g}"
         for row in np.flatnonzero(~held & ~tied)  # nan lands here
     ]
-    return _Judged(tuple(problems), tied)
+    return _MarginResult(tuple(problems), tied)
 
 
 def _mismatches(
@@ -104,8 +104,8 @@ def _mismatches(
     broken: Logits,
     evidence: Evidence,
     predicate: dict[str, Any],
-    right: _Judged,
-    wrong: _Judged,
+    right: _MarginResult,
+    wrong: _MarginResult,
 ) -> Iterator[str]:
     names = predicate["data"]["classes"]
     positions = {image: position for position, image in enumerate(evidence.index.tolist())}

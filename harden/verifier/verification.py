@@ -15,7 +15,7 @@ from harden.certificate.graph_digest import graph_digest_bytes
 from harden.errors import HardenError, InputError
 from harden.system.atomic_files import read_bytes, refuse_pointer
 from harden.system.size_limits import EVIDENCE_BYTES, JSON_BYTES, MODEL_BYTES
-from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, Finding, Verification, finding
+from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, CheckFinding, Verification, finding
 from harden.verifier.read_evidence import check_evidence, load
 from harden.verifier.recount import recount, unpack
 from harden.verifier.replay import replay
@@ -54,10 +54,10 @@ def verify(folder: str | Path, *, isolated: bool = True) -> Verification:
         raise InputError(
             f"no {CERTIFICATE} in {place}", "a folder that harden wrote", "pass the artefact's folder"
         )
-    checked: list[Finding] = []
+    checked: list[CheckFinding] = []
     large = JSON_BYTES.excess((place / CERTIFICATE).stat().st_size)
     if large:
-        return Verification((Finding("seal", CERTIFICATE, False, large),))
+        return Verification((CheckFinding("seal", CERTIFICATE, False, large),))
     fields, findings = _open(_read(place / CERTIFICATE))
     for stage in chain([findings], _stages(place, fields, isolated)):
         checked.extend(stage)
@@ -66,7 +66,7 @@ def verify(folder: str | Path, *, isolated: bool = True) -> Verification:
     return Verification(tuple(checked), _headline(fields["predicate"]))
 
 
-def _stages(place: Path, fields: dict[str, Any], isolated: bool) -> Iterator[list[Finding]]:
+def _stages(place: Path, fields: dict[str, Any], isolated: bool) -> Iterator[list[CheckFinding]]:
     """Yields one stage's findings after another; who stops at a failed one runs none of the rest."""
     files: dict[str, bytes] = {}
     digests = {subject["name"]: subject["digest"] for subject in fields["subject"]}
@@ -76,27 +76,29 @@ def _stages(place: Path, fields: dict[str, Any], isolated: bool) -> Iterator[lis
     try:
         flags = unpack(predicate["bits"])
     except ValueError as error:
-        yield [Finding("counts", CERTIFICATE, False, str(error))]
+        yield [CheckFinding("counts", CERTIFICATE, False, str(error))]
         return
     yield recount(predicate, flags)
     try:
         evidence = load(files[EVIDENCE], predicate)
     except Exception as error:  # zipfile, zlib and numpy each raise their own on content that is not an npz
-        yield [Finding("arrays", EVIDENCE, False, str(error) or type(error).__name__)]
+        yield [CheckFinding("arrays", EVIDENCE, False, str(error) or type(error).__name__)]
         return
     yield check_evidence(evidence, predicate, flags)
     yield replay(files[MODEL], evidence, predicate, isolated=isolated)
 
 
-def _open(data: bytes) -> tuple[Any, list[Finding]]:
+def _open(data: bytes) -> tuple[Any, list[CheckFinding]]:
     try:
         fields = parse_json(data)
         problem = _seal_problem(data, fields)
     except (ValueError, RecursionError) as error:
-        return None, [Finding("seal", CERTIFICATE, False, f"not strict JSON: {error}")]
+        return None, [CheckFinding("seal", CERTIFICATE, False, f"not strict JSON: {error}")]
     if problem:
-        return None, [Finding("seal", CERTIFICATE, False, problem)]
-    seal = Finding("seal", CERTIFICATE, True, "unchanged since it was sealed (a seal is not a signature)")
+        return None, [CheckFinding("seal", CERTIFICATE, False, problem)]
+    seal = CheckFinding(
+        "seal", CERTIFICATE, True, "unchanged since it was sealed (a seal is not a signature)"
+    )
     problems = list(FIELDS(fields, "certificate"))
     if not problems:
         subjects = {subject["name"]: set(subject["digest"]) for subject in fields["subject"]}
@@ -119,26 +121,26 @@ def _seal_problem(data: bytes, fields: Any) -> str:
     return ""
 
 
-def _digest(place: Path, name: str, expected: str, files: dict[str, bytes]) -> Finding:
+def _digest(place: Path, name: str, expected: str, files: dict[str, bytes]) -> CheckFinding:
     if not (place / name).is_file():
-        return Finding("digest", name, False, "the file that the certificate is about is missing")
+        return CheckFinding("digest", name, False, "the file that the certificate is about is missing")
     files[name] = _read(place / name)
     found = sha256_bytes(files[name])
     if found != expected:
-        return Finding("digest", name, False, f"sha256 is {found}, the certificate says {expected}")
-    return Finding("digest", name, True, f"sha256 {found}")
+        return CheckFinding("digest", name, False, f"sha256 is {found}, the certificate says {expected}")
+    return CheckFinding("digest", name, True, f"sha256 {found}")
 
 
-def _graph(data: bytes, expected: str) -> Finding:
+def _graph(data: bytes, expected: str) -> CheckFinding:
     try:
         found = graph_digest_bytes(data)
     except HardenError as error:
-        return Finding("graph", MODEL, False, error.seen)
+        return CheckFinding("graph", MODEL, False, error.seen)
     if found != expected:
-        return Finding(
+        return CheckFinding(
             "graph", MODEL, False, f"the graph has digest {found}, the certificate says {expected}"
         )
-    return Finding("graph", MODEL, True, f"graph digest {found}")
+    return CheckFinding("graph", MODEL, True, f"graph digest {found}")
 
 
 def _read(path: Path) -> bytes:

@@ -15,13 +15,13 @@ from typing import Any
 from harden.errors import HardenError
 from harden.system.atomic_files import write_named
 from harden.terminal import complain, say
-from harden.verifier.findings import PAGE, Finding, Verification
+from harden.verifier.findings import PAGE, CheckFinding, Verification
 from harden.verifier.verification import verify
 
 _FAULT = 70
 
 
-PageCheck = Callable[[Path], Finding | str]
+PageCheck = Callable[[Path], CheckFinding | str]
 """Compares the page of a folder with its certificate: a finding, or why it was not checked."""
 
 

@@ -16,7 +16,7 @@ from onnx import helper
 from harden.bounds import Climb, Method, Program, Region, certify
 from harden.bounds.crown.intermediate_bounds import relaxed
 from harden.graph import read
-from harden.graph.converters import CONVERTERS
+from harden.graph.operator_table import OPERATORS
 from harden.threats import Linf
 from tests.bounds.networks import LEVELS, runtime
 from tests.graph.graphs import Given, constant, normal
@@ -179,8 +179,8 @@ def file(nodes: list[onnx.NodeProto], case: Case, named: dict[str, Given], outpu
 
 
 def test_the_page_and_the_code_name_the_same_operators() -> None:
-    assert listed("read, run and differentiated") == set(CONVERTERS)
-    assert listed("bounded") | listed("not bounded") == set(CONVERTERS)
+    assert listed("read, run and differentiated") == set(OPERATORS)
+    assert listed("bounded") | listed("not bounded") == set(OPERATORS)
     assert not listed("bounded") & listed("not bounded")
     assert set(CASES) == listed("bounded")
 

@@ -137,7 +137,7 @@ def test_the_schema_refuses_what_contradicts_itself(certificate: Certificate) ->
         {"extra": 1},
     ):
         with pytest.raises(ValidationError):
-            s.Proportion.model_validate({**good, **change})
+            s.ProportionRecord.model_validate({**good, **change})
     for eps in ("0.1", "08/255", "8/0", "-1/10", "8 / 255", "٣/10", ""):
         with pytest.raises(ValidationError):
             s.ThreatRecord(norm="linf", eps=eps)

@@ -13,8 +13,10 @@ from harden.attacks import PGD, Attack
 from harden.data import Splits, from_loader
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, Standing, pgd_suite
-from harden.evaluation.robust_accuracy import unchecked as evaluate  # closing checks have tests of their own
+from harden.evaluation import Attempt, Evaluation, EvaluationProgress, pgd_suite
+from harden.evaluation.robust_accuracy import (
+    evaluate_unchecked as evaluate,  # closing checks have tests of their own
+)
 from harden.losses import CrossEntropy, LossFunction, Margin, Steered
 from harden.models import Classifier, PassMeter, counting
 from harden.threats import L1, L2, Linf, Threat
@@ -487,7 +489,7 @@ def test_an_attempt_describes_itself_and_a_users_attack_by_name(line: Classifier
 
 
 def test_progress_is_told_after_each_batch(line: Classifier) -> None:
-    told: list[Standing] = []
+    told: list[EvaluationProgress] = []
     found = evaluate(line, (GREYS, LABELS), THREAT, [attempt(darker)], batch_size=4, on_batch=told.append)
     assert [(at.done, at.total) for at in told] == [(4, 6), (6, 6)]
     first = found.robust_correct[:4].float().mean().item()

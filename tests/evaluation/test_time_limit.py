@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite
-from harden.evaluation.time_limit import OutOfTime, Pace
+from harden.evaluation.time_limit import OutOfTime, TimeLimit
 from harden.losses import LossFunction
 from harden.models import Classifier
 from harden.models.input_layout import GradientFreeNetwork
@@ -181,7 +181,7 @@ def test_a_journal_of_parts_goes_on_to_the_whole(
 
 
 def test_where_a_first_part_fails_fewer_images_are_tried(clock: Time) -> None:
-    pace = Pace(minutes=10)
+    pace = TimeLimit(minutes=10)
     sizes = []
     for seconds in (301.0, 151.0, 76.0):
         sizes.append(pace.size(64))

@@ -12,7 +12,7 @@ from tests.models.zoo import Case
 
 def _torchvision(name: str, size: int, classes: int = 10) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
-        from harden.cli.loading.build_network import torchvision_network
+        from harden.models.named_networks import torchvision_network
 
         return torchvision_network(name, classes, (3, size, size))
 

@@ -27,7 +27,7 @@ _DRAWS: Final = 8
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Reference:
+class ReferenceLogits:
     """The network's logits on some images, and how far its float32 execution may be from them.
 
     Attributes:
@@ -47,7 +47,7 @@ class Reference:
 
 
 @torch.no_grad()
-def reference(model: Classifier, network: Deployed, image: Tensor) -> Reference:
+def reference(model: Classifier, network: Deployed, image: Tensor) -> ReferenceLogits:
     """Compute what a graph of a network is compared with on images (N, C, H, W), float32.
 
     In float64, a copy of the network is run in which casts to float32 and tensors that the forward makes in
@@ -69,8 +69,8 @@ def reference(model: Classifier, network: Deployed, image: Tensor) -> Reference:
     except Exception as error:  # a user's forward may raise anything where tensors are of another type
         if ran_out_of_memory(error):
             raise
-        return Reference(single, _spread(model, network, image, single), "float32")
-    return Reference(exact, float(np.abs(single - exact).max()), "float64")
+        return ReferenceLogits(single, _spread(model, network, image, single), "float32")
+    return ReferenceLogits(exact, float(np.abs(single - exact).max()), "float64")
 
 
 def _spread(model: Classifier, network: Deployed, image: Tensor, first: NDArray[np.float64]) -> float:
@@ -138,14 +138,14 @@ def _in_float64() -> Iterator[None]:
     kind = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with _Doubled():  # type: ignore[no-untyped-call]  # its __init__ is torch's, without annotations
+        with _Float64Mode():  # type: ignore[no-untyped-call]  # its __init__ is torch's, without annotations
             yield
     finally:
         torch.set_default_dtype(kind)
 
 
 @final
-class _Doubled(TorchDispatchMode):  # type: ignore[no-untyped-call]  # __init_subclass__ has no annotations
+class _Float64Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # __init_subclass__ has no annotations
     """Gives every operation float64 for float32, tensors and types alike; half precision stays what it is."""
 
     def __torch_dispatch__(

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harden.artefact.parity.float64_reference import Precision, Reference, reference
+from harden.artefact.parity.float64_reference import Precision, ReferenceLogits, reference
 from harden.errors import ExportError, HardenError
 from harden.graph.exporting.trace import deployed
 from harden.models import Classifier
@@ -44,7 +44,7 @@ class Parity:
     reference: Precision = "float64"
 
 
-class Runtime(Protocol):
+class GraphRuntime(Protocol):
     """A graph as it is executed."""
 
     @property
@@ -58,7 +58,7 @@ class Runtime(Protocol):
 
 
 @torch.no_grad()
-def check_parity(model: Classifier, session: Runtime, x: Tensor) -> Parity:
+def check_parity(model: Classifier, session: GraphRuntime, x: Tensor) -> Parity:
     """Compare a graph with the network it was traced from, on images x (N, C, H, W), clean and adversarial.
 
     With y64 from a float64 copy of the network and y32 from a float32 one, the graph's logits z must satisfy
@@ -90,7 +90,7 @@ def check_parity(model: Classifier, session: Runtime, x: Tensor) -> Parity:
     return Parity(tolerance, worst, BATCHES, found.precision)
 
 
-def _reference(model: Classifier, image: Tensor) -> Reference:
+def _reference(model: Classifier, image: Tensor) -> ReferenceLogits:
     """What the graph is compared with, of a network that computes one thing."""
     single = deployed(model)
     try:
@@ -129,7 +129,7 @@ def _check_finite(logits: NDArray[np.floating[Any]]) -> None:
     )
 
 
-def _answer(session: Runtime, image: Tensor, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _answer(session: GraphRuntime, image: Tensor, shape: tuple[int, ...]) -> NDArray[np.float32]:
     try:
         answer = session(image.numpy())
     except HardenError as error:

@@ -71,7 +71,7 @@ def executions(
         for level in each.levels:
             for count in THREADS:
                 name = f"{level}, {count} thread{'s' if count > 1 else ''}"
-                runtimes[name] = _Lazy(model, level, count, image_shape, classifier)
+                runtimes[name] = _LazySession(model, level, count, image_shape, classifier)
         found.append(Execution(program, each.levels, runtimes, BUILD, graph))
     return tuple(found)
 
@@ -91,7 +91,7 @@ def _as(classifier: bool, graph: Graph) -> Graph:
 
 @final
 @dataclass
-class _Lazy:
+class _LazySession:
     """A session that is made when it is first needed: most files prove nothing at most levels."""
 
     model: str | Path | bytes

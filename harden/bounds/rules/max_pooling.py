@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from harden.bounds.crown.coefficients import Coefficients, Size, Whole, Window
 from harden.bounds.rules.rule import Interval
-from harden.graph.operations import MaxPool
+from harden.graph.operators.pooling import MaxPool
 
 Frame = tuple[Size, Size, Size]
 

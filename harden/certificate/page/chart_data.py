@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from harden.certificate.certificate import Certificate
 from harden.certificate.page.charts import PERCENT, Axis, Series, axis, line_chart
-from harden.certificate.schema import Curve, HistoryPoint, ProofRecord
+from harden.certificate.schema import CurveRecord, HistoryPoint, ProofRecord
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ _LINE: Final = 240
 
 @final
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StageCharts:
     """One stage of training as charts, with the rows of its table; `thinned` says how many there were."""
 
     name: str
@@ -30,7 +30,7 @@ class Stage:
     thinned: int | None
 
 
-def curve_chart(curve: Curve, eps: str, proof: ProofRecord | None = None) -> Markup:
+def curve_chart(curve: CurveRecord, eps: str, proof: ProofRecord | None = None) -> Markup:
     """Draws robust accuracy over eps with its intervals, what is proved, and a line at the threat's eps."""
     points = sorted(curve.points, key=lambda p: Fraction(p.eps))
     places = [float(Fraction(p.eps)) for p in points]
@@ -60,14 +60,14 @@ def _proved(proof: ProofRecord) -> Series:
     )
 
 
-def stages(certificate: Certificate) -> list[Stage]:
+def stages(certificate: Certificate) -> list[StageCharts]:
     """Draws the history stage by stage, since losses of different objectives share no scale."""
     history = certificate.predicate.history
     names = dict.fromkeys(point.stage for point in history)
     return [_stage(name, [point for point in history if point.stage == name]) for name in names]
 
 
-def _stage(name: str, points: Sequence[HistoryPoint]) -> Stage:
+def _stage(name: str, points: Sequence[HistoryPoint]) -> StageCharts:
     x = axis("passes per training image (E)", [p.passes for p in points])
     charts = []
     lines = []
@@ -84,7 +84,7 @@ def _stage(name: str, points: Sequence[HistoryPoint]) -> Stage:
     # The table keeps every row that holds an accuracy, if those fit, before rows of loss alone.
     measured = [p for p in points if p.clean is not None or p.robust is not None]
     rows = thin(measured if len(measured) >= 2 and len(points) > _ROWS else points, _ROWS)
-    return Stage(name, tuple(charts), tuple(rows), len(points) if len(rows) < len(points) else None)
+    return StageCharts(name, tuple(charts), tuple(rows), len(points) if len(rows) < len(points) else None)
 
 
 def thin(items: Sequence[T], most: int) -> list[T]:

@@ -17,7 +17,7 @@ from harden.certificate.certificate import Certificate
 from harden.certificate.chance_level import caution_of
 from harden.certificate.page import charts
 from harden.certificate.page.chart_data import curve_chart, stages
-from harden.certificate.schema import ClassRecord, Pair, Predicate
+from harden.certificate.schema import ClassRecord, WitnessPair
 from harden.certificate.unreliable_reasons import reason
 from harden.printable_text import one_line
 
@@ -44,7 +44,7 @@ def render(certificate: Certificate) -> str:
     return page
 
 
-def _render(certificate: Certificate, gallery: list[Pair]) -> str:
+def _render(certificate: Certificate, gallery: list[WitnessPair]) -> str:
     style = _file("page.css")
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
     predicate = certificate.predicate
@@ -117,9 +117,3 @@ def _compact(spec: dict[str, Any]) -> str:
 @cache
 def _file(name: str) -> str:
     return (resources.files("harden.certificate") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _curve(predicate: Predicate) -> Markup | None:
-    if predicate.curve is None:
-        return None
-    return curve_chart(predicate.curve, predicate.threat.eps, predicate.proof)

@@ -19,7 +19,7 @@ from harden.system.size_limits import PROCESS_BYTES
 
 
 @final
-class Child:
+class LimitedProcess:
     """The other process: one question, one answer at a time.
 
     Args:
@@ -65,7 +65,7 @@ class Child:
 
 
 @contextmanager
-def child(code: str, seconds: float) -> Iterator[Child]:
+def child(code: str, seconds: float) -> Iterator[LimitedProcess]:
     """Start a process, and end it with the block.
 
     Args:
@@ -81,7 +81,7 @@ def child(code: str, seconds: float) -> Iterator[Child]:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(_trusted_path())},
     )
     try:
-        yield Child(process, seconds)
+        yield LimitedProcess(process, seconds)
     finally:
         process.kill()
         process.communicate()

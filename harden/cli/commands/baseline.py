@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harden.cli.gauging import Ask, Gauge
+from harden.cli.loading.gate_file import measure_visibly, next_step
 from harden.cli.output.console import say, say_lines, write_json
 from harden.cli.output.unreliable_exit import exit_code
 from harden.errors import BaselineError
 from harden.regression.baseline import compared, differences, read
 from harden.regression.baseline import update as put
 from harden.regression.baseline_records import Check, described
+from harden.regression.measure import Ask, Gauge
 from harden.regression.reports.text_report import as_text
 from harden.regression.verdict import Comparison, Rule, judge
 from harden.statistics import Proportion
@@ -18,18 +19,20 @@ from harden.statistics import Proportion
 _ELSEWHERE = "name a file that `harden baseline update` wrote"
 
 
-def update(gauge: Gauge, ask: Ask, baseline: Path, reason: str | None, json_file: Path | None) -> int:
+def update(
+    gauge: Gauge, data: str, ask: Ask, baseline: Path, reason: str | None, json_file: Path | None
+) -> int:
     """Measure a file and keep it as the one to compare with; 1 where the number can't be trusted."""
     if baseline.exists():
         read(baseline, "")  # a damaged file is told before minutes are spent
-    check, distrust = gauge.watched(ask)
+    check, distrust = measure_visibly(gauge, ask)
     if distrust:
         for line in distrust:
             say(f"unreliable: {line}")
         more = ["--baseline", str(baseline), *(["--certify"] if ask.certify else [])]
         more += ["--label", ask.label] if ask.label else []
         more += ["--accept-regression", reason] if reason else []
-        step = gauge.next_step(ask, ["baseline", "update"], more)
+        step = next_step(gauge, data, ask, ["baseline", "update"], more)
         command = "" if step is None else step.command
         say(str(step))
         say(f"{baseline} is as it was")

@@ -12,23 +12,23 @@ from typing import final
 from harden.artefact.runtime.executed_programs import BUILD
 from harden.bounds import Branching
 from harden.certificate.canonical_json import sha256_bytes
-from harden.cli.bare import Bare, file_of
 from harden.cli.commands.evaluate import fitting
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.output.console import Watch, print_warning, say, say_table, write_json
 from harden.cli.output.exit_codes import GOOD
 from harden.cli.output.unreliable_exit import evaluate_words, say_why, step_after
-from harden.cli.proving import method_named
-from harden.cli.sampling import evaluated_images
-from harden.cli.suites import RESTARTS, STEPS, suite_named
 from harden.data import Source, Splits, from_loader
 from harden.data.dataset_digest import digest
+from harden.data.splits.test_sample import evaluated_images
+from harden.deployed.onnx_classifier import Bare, file_of
 from harden.description import describe
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, evaluate
+from harden.evaluation.named_suites import RESTARTS, STEPS, suite_named
+from harden.evaluation.proofs.methods import method_named
 from harden.evaluation.proofs.proof_journal import ProofJournal
 from harden.evaluation.proofs.proof_report import ProofReport
-from harden.evaluation.proofs.prove import Proved, RadiusSearch, prove
+from harden.evaluation.proofs.prove import EvaluatedImages, ProofResult, RadiusSearch, prove
 from harden.models import Classifier
 from harden.models.devices import check_device
 from harden.system.folder_lock import held_folder
@@ -87,10 +87,8 @@ def certify(spec: str, data: str, plan: Plan, json_file: Path | None) -> int:
         found = _attacked(file, model, images, (threat, attempts), plan, watch)
         proved = prove(
             executed,
-            images,
-            found,
+            EvaluatedImages(images, found, file.arrangement),
             plan.search(time.monotonic() - began),
-            arrange=file.arrangement,
             device=device,
             journal=_journal(plan, sha256, images, threat),
             on_proof=lambda at: watch.phase(Phase("prove", at.done, at.total)),
@@ -127,7 +125,7 @@ def _attacked(
     )
 
 
-def show(proved: Proved, splits: Splits, path: Path) -> None:
+def show(proved: ProofResult, splits: Splits, path: Path) -> None:
     """Print the bracket, the verdicts and the radii."""
     found = proved.found
     low, high = found.threat.bounds
@@ -151,7 +149,7 @@ def show(proved: Proved, splits: Splits, path: Path) -> None:
     _show_time(proved)
 
 
-def _show_radii(proved: Proved) -> None:
+def _show_radii(proved: ProofResult) -> None:
     if not proved.search.steps:
         return
     every = max(1, proved.top // 4)
@@ -159,7 +157,7 @@ def _show_radii(proved: Proved) -> None:
     say_table(("radius", "certified, at least"), rows, title="certified accuracy over the radius")
 
 
-def _show_time(proved: Proved) -> None:
+def _show_time(proved: ProofResult) -> None:
     """Say what there was no time for."""
     if proved.complete:
         return

@@ -23,14 +23,19 @@ from harden.bounds.vnnlib.parse import Property, parse
 from harden.bounds.vnnlib.refute import Answer, answers, box_of, check_boxes, check_fits
 from harden.certificate.canonical_json import sha256_bytes
 from harden.certificate.optimisation_levels import DEFAULT
-from harden.cli.bare import file_of
 from harden.cli.output.console import say, write_json
-from harden.cli.proving import method_named
+from harden.deployed.onnx_classifier import file_of
 from harden.errors import InputError
 from harden.evaluation.proofs.counterexamples import counterexample
+from harden.evaluation.proofs.methods import method_named
 from harden.evaluation.proofs.proof_report import LIMITS
-from harden.evaluation.proofs.random_restarts import Counterexample, Restarts, Subject
-from harden.evaluation.proofs.runtime_agreement import Compared, Execution, first_disagreement, points_of
+from harden.evaluation.proofs.random_restarts import Counterexample, FalsificationProblem, RandomRestarts
+from harden.evaluation.proofs.runtime_agreement import (
+    ComparedRuntime,
+    Execution,
+    first_disagreement,
+    points_of,
+)
 from harden.graph import Graph, GraphNetwork
 from harden.models import untouched
 from harden.models.devices import check_device
@@ -121,7 +126,9 @@ def decide(spec: str, question: Question, json_file: Path | None) -> int:
     check_boxes(given)
     check_fits(program, given)
     network = GraphNetwork(graph).eval().to(device)
-    subject = Subject(network, Session(content, exported=False, name=str(path)), program.size, given)
+    subject = FalsificationProblem(
+        network, Session(content, exported=False, name=str(path)), program.size, given
+    )
     points = _points(program, given, question.seed).to(device)
     together = min(MOST_TOGETHER, max(1, VALUES // sum(math.prod(node.shape[1:]) for node in graph.nodes)))
     with untouched(network), device:
@@ -137,7 +144,7 @@ def decide(spec: str, question: Question, json_file: Path | None) -> int:
             "clauses": len(given.clauses),
             "refuted": sum(each.refuted for each in said),
             "complete": answer != "unknown" or not any(each.stopped for each in said),
-            "compared": asdict(Compared.of(executed)),
+            "compared": asdict(ComparedRuntime.of(executed)),
             "disagreement": None if apart is None else str(apart),
             "method": method,
             "seconds": time.monotonic() - began,
@@ -201,18 +208,15 @@ def _points(program: Program, given: Property, seed: int) -> Tensor:
 class _Attacks:
     """Everything that looks for a counterexample of one property; the first that is found is kept."""
 
-    def __init__(self, subject: Subject, together: int, seed: int, until: float) -> None:
+    def __init__(self, subject: FalsificationProblem, together: int, seed: int, until: float) -> None:
         self.subject, self._until = subject, until
         self.found: Counterexample | None = None
-        self._seed, self._restarts = seed, Restarts(subject, together, seed)
+        self._seed, self._restarts = seed, RandomRestarts(subject, together, seed)
         self._since = time.monotonic()
 
     def first(self, until: float) -> Counterexample | None:
         """What PGD finds."""
-        subject, seed = self.subject, self._seed
-        return counterexample(
-            subject.network, subject.runtime, subject.size, subject.given, seed=seed, until=until
-        )
+        return counterexample(self.subject, seed=self._seed, until=until)
 
     def near(self, clause: int, point: Tensor) -> bool:
         """Replay a point that branching gives, and attack its clause for as long as branching took since."""

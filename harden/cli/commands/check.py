@@ -10,17 +10,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
-from harden.cli.benched import Bench, timed
-from harden.cli.gauging import Ask, Gauge, Way
+from harden.cli.loading.gate_file import gate_file, measure_visibly, next_step
 from harden.cli.options.command_clock import minutes_left, within
-from harden.cli.output.console import annotate, say_lines, write_file, write_json
+from harden.cli.output.console import Watch, annotate, say_lines, write_file, write_json
 from harden.errors import BaselineError, HardenError, InputError
 from harden.printable_text import markdown, markup
 from harden.regression.baseline import compared_in_part, read, require_same
 from harden.regression.baseline_records import Check, described
+from harden.regression.measure import Ask, Gauge, Way
 from harden.regression.reports.github_actions import SUMMARY, append_summary
 from harden.regression.reports.json_and_junit import as_json, as_junit, broken_junit
 from harden.regression.reports.text_report import as_html, as_markdown, as_text, headline
+from harden.regression.timing.measure_speed import Bench, timed
 from harden.regression.verdict import GOOD, Comparison, Rule, Verdict, judge
 
 _MADE_WITH = ("norm", "eps", "attacks", "steps", "restarts", "test_images", "certify", "seed")
@@ -99,7 +100,7 @@ def check(model: str, data: str, gate: Gate, files: Files) -> int:
         names = [*(each.name for each in known), *speed]
         if gate.bench is not None:
             _ = gate.bench.path  # a base that is none is told before anything is attacked
-        verdict, models = _judged(Gauge.of(model, data, gate.way), gate, known)
+        verdict, models = _judged(gate_file(model, data, gate.way), data, gate, known)
     except Exception as error:  # raised again: a check that crashed is told in every file that was asked for
         _write_broken(files, names, error)
         raise
@@ -124,6 +125,26 @@ def share(option: str, text: str) -> float:
     if not 0.0 <= value <= 1.0:
         raise InputError(
             f"{option} {text}", "a share of all images, such as 2pp, 2% or 0.02", f"write {option} 2pp"
+        )
+    return value
+
+
+def slowdown(text: str) -> float:
+    """Read a speed margin: 10% or 0.1.
+
+    Raises:
+        InputError: it is neither.
+    """
+    number = text.strip().removesuffix("%")
+    try:
+        value = float(number) / (100.0 if number != text.strip() else 1.0)
+    except ValueError:
+        value = float("nan")
+    if not 0.0 < value <= 10.0:
+        raise InputError(
+            f"--bench-margin {text}",
+            "by how much slower is too slow, such as 10% or 0.1",
+            "write --bench-margin 10%",
         )
     return value
 
@@ -157,7 +178,9 @@ def _known(model: str, data: str, gate: Gate, baseline: Path) -> list[Check]:
     return found
 
 
-def _judged(gauge: Gauge, gate: Gate, known: list[Check]) -> tuple[Verdict, dict[str, dict[str, Any]]]:
+def _judged(
+    gauge: Gauge, data: str, gate: Gate, known: list[Check]
+) -> tuple[Verdict, dict[str, dict[str, Any]]]:
     """Measure every check again; what differs is found before anything is attacked."""
     for check in known:
         require_same(check.name, check.setting, gauge.setting(Ask.again(check)))
@@ -169,14 +192,14 @@ def _judged(gauge: Gauge, gate: Gate, known: list[Check]) -> tuple[Verdict, dict
         )
     with within(gate.minutes):
         if known and gate.minutes is not None:
-            gauge.load()
+            gauge.load(gate.minutes)
     comparisons: list[Comparison] = []
     models, seen = {}, set()
     for number, check in enumerate(known):
         left = minutes_left(gate.minutes)
         ask = Ask.again(check)
-        now, broken = gauge.watched(ask, None if left is None else left / (len(known) - number))
-        if step := gauge.next_step(ask, ["evaluate"]):
+        now, broken = measure_visibly(gauge, ask, None if left is None else left / (len(known) - number))
+        if step := next_step(gauge, data, ask, ["evaluate"]):
             broken = (*broken, str(step))
         # One file's clean answers are the same under every threat: counted once, or Holm pays for each.
         clean = check.setting.data, check.outcomes["clean"].correct
@@ -192,7 +215,9 @@ def _judged(gauge: Gauge, gate: Gate, known: list[Check]) -> tuple[Verdict, dict
     if gate.bench is None:
         return verdict, models
     # Last: an attack is longer than all rounds, and a machine is calmer when nothing else begins.
-    return replace(verdict, speed=timed(gauge.bare, gauge.splits, gate.bench, way=gate.way)), models
+    with Watch() as watch:
+        speed = timed(gauge.bare, gauge.splits, gate.bench, way=gate.way, on_phase=watch.phase)
+    return replace(verdict, speed=speed), models
 
 
 def _write(files: Files, verdict: Verdict, gate: Gate, more: Mapping[str, Any]) -> None:

@@ -10,12 +10,12 @@ import torch
 from harden.artefact.artefact_folder import check_folder
 from harden.bounds import Method
 from harden.cli.loading.model_spec import ModelSpec
-from harden.cli.loading.output_folder import check_replaceable, output_folder
-from harden.cli.output.certificate_table import Asked, as_json, exit_code, print_artefact
+from harden.cli.output.certificate_table import RerunOptions, as_json, exit_code, print_artefact
 from harden.cli.output.console import Watch, print_costs, print_kernels, say, write_json
 from harden.data import from_loader, load
 from harden.evaluation.proofs.prove import RadiusSearch
 from harden.hardening import Recipe, harden
+from harden.hardening.output_folder import check_replaceable, output_folder
 from harden.objectives import TRADES, SimCLR, Standard
 from harden.threats import Linf
 from harden.training import AdamW
@@ -72,9 +72,9 @@ def demo(out: Path, seed: int, json_file: Path | None, *, force: bool = False) -
     costs = [stage.model_copy(update={"name": "plain training"}) for stage in plain.origin.stages]
     print_costs((*costs, *artefact.certificate.predicate.provenance.stages))
     say()
-    asked = Asked("digits")
-    print_artefact(artefact, asked)
+    rerun = RerunOptions("digits")
+    print_artefact(artefact, rerun)
     say()
     say(f"{time.perf_counter() - started:.0f} s in all")
-    write_json(json_file, as_json(artefact, asked))
+    write_json(json_file, as_json(artefact, rerun))
     return exit_code(artefact)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, final
@@ -15,24 +15,25 @@ from harden.artefact.measured_prefix import finished_part
 from harden.artefact.parity.parity_gate import check_parity
 from harden.artefact.parity.parity_gated_export import first_images, judge_of
 from harden.artefact.runtime.session import Session
-from harden.certificate.unreliable_reasons import Step
-from harden.cli.access import MEANING, Access, Allowed, of_file
-from harden.cli.bare import NORMALISED, is_bare
-from harden.cli.commands.extra_measures import Beyond, Subject, as_decided, measured, show
+from harden.certificate.unreliable_reasons import NextCommand
 from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.options.command_clock import finished, minutes_left, within
 from harden.cli.output.console import Watch, say, write_json
 from harden.cli.output.evaluation_table import show as show_evaluation
 from harden.cli.output.evaluation_table import show_curve
+from harden.cli.output.extra_measures_table import show
 from harden.cli.output.unreliable_exit import evaluate_words, exit_code, say_why, step_after
-from harden.cli.sampling import evaluated_images
-from harden.cli.suites import DEFAULT, suite_named
 from harden.data import Source, Splits, from_loader
+from harden.data.splits.test_sample import evaluated_images
+from harden.deployed.evidence_level import MEANING, Access, Allowed, of_file
+from harden.deployed.onnx_classifier import NORMALISED, Bare, is_bare
 from harden.errors import ExportError, InputError
 from harden.evaluation import Attempt, Evaluation, Phase, robustness_curve
 from harden.evaluation import evaluate as measure
-from harden.evaluation.results.evaluation_report import Report, curve_points
+from harden.evaluation.named_suites import DEFAULT, suite_named
+from harden.evaluation.natural.extra_measures import ExtraMeasures, MeasuredModel, as_decided, measured
+from harden.evaluation.results.evaluation_report import EvaluationReport, curve_points
 from harden.losses import Classify
 from harden.models import Classifier, FastCopy
 from harden.models.devices import check_device
@@ -58,7 +59,8 @@ class Plan:
     attacks: str = DEFAULT
     minutes: float | None = None
     journal: Path | None = None
-    allowed: Allowed = field(default_factory=Allowed)
+    twin: str = ""
+    black_box: bool = False
 
     def attempts(self) -> tuple[Attempt, ...]:
         """The attacks."""
@@ -72,10 +74,10 @@ class Plan:
             ("--batch-size", self.batch_size, 256),
             ("--seed", self.seed, 0),
             ("--device", self.device, "cpu"),
-            ("--twin", self.allowed.twin, ""),
+            ("--twin", self.twin, ""),
         ]
         words = [word for name, value, usual in given if value != usual for word in (name, str(value))]
-        return [*words, "--black-box"] if self.allowed.black_box else words
+        return [*words, "--black-box"] if self.black_box else words
 
     def threat(self) -> Threat:
         """The one threat.
@@ -106,52 +108,52 @@ class Plan:
 
 
 def evaluate(
-    spec: ModelSpec, data: str, plan: Plan, json_file: Path | None, beyond: Beyond | None = None
+    spec: ModelSpec, data: str, plan: Plan, json_file: Path | None, extra: ExtraMeasures | None = None
 ) -> int:
     """Measure a model on the test images; 1 where the number can't be trusted."""
     check_spec(spec)
     minutes_left(plan.minutes)  # one that is no number of minutes is told before anything is loaded
-    beyond = beyond or Beyond()
+    extra = extra or ExtraMeasures()
     threats, attempts = plan.threats(), plan.attempts()
     check_device(plan.device)
     splits = for_evaluation(data, spec.spec)
-    beyond.check(splits.test.classes)
+    extra.check(splits.test.classes)
     source = from_loader(splits.test, plan.batch_size)
     with within(plan.minutes):
         access = _judged(spec, splits, source, plan, attempts)
     model, judge = access.model, access.judge
     images = from_loader(evaluated_images(splits, plan.test_images), plan.batch_size)
-    decided, deciding = as_decided(beyond, model, judge)
+    decided, deciding = as_decided(extra, model, judge)
     with fitting(plan.batch_size), Watch() as watch:
         curve = _measured(decided, images, threats, access.attempts, deciding, plan, watch)
         found = curve[-1]
         # Images that time did not suffice for are in none of the numbers.
-        subject = Subject(judge, deciding, finished_part(images, found)[0], plan.seed)
-        more = finished(plan.minutes, partial(measured, beyond, subject, found, watch))
+        subject = MeasuredModel(judge, deciding, finished_part(images, found)[0], plan.seed)
+        more = finished(plan.minutes, partial(measured, extra, subject, found, watch.phase))
         late = more is None
         if more is None:
-            more = measured(replace(beyond, calibration=False, corruptions=False), subject, found, watch)
+            more = measured(replace(extra, calibration=False, corruptions=False), subject, found, watch.phase)
     title = f"{splits.name} test, {threats[-1]}, decided by {access.by}"
     trusted = all(one.status == "ok" for one in curve)
     show_evaluation(found, title, splits.test.classes, trusted=trusted)
-    for line in _remarks(access, found, late=late, bare=is_bare(spec)):
+    for line in _remarks(access, found, late=late, bare=is_bare(spec.spec)):
         say(line)
     if len(curve) > 1:
         show_curve(curve, f"{splits.name} test, {plan.norm}")
-    step = _say_why(spec, data, plan, beyond, curve)
+    step = _say_why(spec, data, plan, extra, curve)
     show(more, splits.test.classes)
     told = {"evidence": access.level, **_as_whole(curve, step), **more.as_json()}
-    report = Report.of(found, access.by, splits.test.classes, plan.seed, **told)
+    report = EvaluationReport.of(found, access.by, splits.test.classes, plan.seed, **told)
     write_json(json_file, report.model_dump(mode="json", exclude_unset=True))
     return exit_code(report.status)
 
 
 def _say_why(
-    spec: ModelSpec, data: str, plan: Plan, beyond: Beyond, curve: tuple[Evaluation, ...]
-) -> Step | None:
+    spec: ModelSpec, data: str, plan: Plan, extra: ExtraMeasures, curve: tuple[Evaluation, ...]
+) -> NextCommand | None:
     """Print the reasons of each eps, and give what to run next."""
     words = evaluate_words(spec.words(), data, plan.norm, plan.eps)
-    words += [*plan.words(), *beyond.words()]
+    words += [*plan.words(), *extra.words()]
     checks = [check for one in curve for check in one.checks]
     step = step_after(words, checks, plan.attacks, plan.steps, plan.restarts)
     for one in curve:
@@ -160,7 +162,7 @@ def _say_why(
     return step
 
 
-def _as_whole(curve: tuple[Evaluation, ...], step: Step | None) -> dict[str, Any]:
+def _as_whole(curve: tuple[Evaluation, ...], step: NextCommand | None) -> dict[str, Any]:
     """What the JSON says of all eps together: without trust in one of them there is no headline."""
     whole: dict[str, Any] = {"next": None if step is None else step.command}
     if len(curve) > 1:
@@ -183,9 +185,9 @@ def _judged(
 ) -> Access:
     """The network that gives gradients, what decides, and the attacks that are possible."""
     device = check_device(plan.device)
-    if is_bare(spec):
-        return of_file(spec, plan.allowed, splits, source, attempts, device)
-    if plan.allowed != Allowed():
+    if is_bare(spec.spec):
+        return _judged_file(spec, splits, source, plan, attempts)
+    if plan.twin or plan.black_box:
         raise InputError(
             f"--twin or --black-box for {spec.spec}", "an ONNX file by itself", "leave these options out"
         )
@@ -196,6 +198,24 @@ def _judged(
     session = Artefact(spec.folder).session
     _check_twin(spec.folder, model, session, source)
     return Access(model, judge_of(session), f"{spec.folder}/model.onnx in onnxruntime", attempts, "A")
+
+
+def _judged_file(
+    spec: ModelSpec, splits: Splits, source: Source, plan: Plan, attempts: tuple[Attempt, ...]
+) -> Access:
+    """As `_judged`, of an ONNX file; with --twin the options for models are those of the twin."""
+    own = [option for option in spec.given() if option not in ("--mean", "--std")]
+    if own and not plan.twin:
+        raise InputError(
+            f"{spec.spec} with {' and '.join(own)}",
+            "a file alone, which has its own",
+            "leave these options out, or name the model that they are for with --twin",
+        )
+    device = check_device(plan.device)
+    mean, std = (None, None) if plan.twin else (spec.mean, spec.std)
+    file = Bare.of(Path(spec.spec), splits, mean, std)
+    twin = replace(spec, spec=plan.twin).build(splits).to(device) if plan.twin else None
+    return of_file(file, Allowed(twin, plan.black_box, plan.minutes), source, attempts, device)
 
 
 def _measured(
@@ -257,7 +277,7 @@ def check_spec(spec: ModelSpec) -> None:
         InputError: it is.
     """
     path = Path(spec.spec)
-    if ":" not in spec.spec and len(path.parts) > 1 and not path.exists() and not is_bare(spec):
+    if ":" not in spec.spec and len(path.parts) > 1 and not path.exists() and not is_bare(spec.spec):
         raise InputError(
             f"model {spec.spec!r}, where no folder is",
             "a run's folder, or small, torchvision:NAME or module:function",

@@ -4,58 +4,77 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harden.artefact.artefact import Artefact
 from harden.artefact.artefact_folder import CHECKPOINT_FOLDER, check_folder
 from harden.artefact.export import export as export_model
 from harden.artefact.measure_file import Claim
-from harden.cli.commands.evaluate import Plan, check_spec
+from harden.cli.commands.evaluate import check_spec
 from harden.cli.loading.model_spec import ModelSpec
 from harden.cli.loading.test_data import for_evaluation
-from harden.cli.output.certificate_table import Asked, as_json, exit_code, print_artefact
+from harden.cli.options.export_options import ExportOptions
+from harden.cli.output.certificate_table import RerunOptions, as_json, exit_code, print_artefact
 from harden.cli.output.console import Watch, write_json
-from harden.cli.sampling import evaluated_images
 from harden.data import from_loader
+from harden.data.splits.test_sample import evaluated_images
 from harden.errors import InputError
-from harden.evaluation.proofs.prove import RadiusSearch
-from harden.evaluation.time_limit import Pace
+from harden.evaluation.named_suites import chosen, suite_of
+from harden.evaluation.proofs.methods import search_named
+from harden.evaluation.time_limit import TimeLimit
+from harden.hardening.output_folder import check_apart, check_replaceable
+from harden.threats import Threat, from_name
 from harden.training.checkpointing.weights_file import save_weights
 from harden.training.preflight import check_fit
 
 
-def export(
-    spec: ModelSpec,
-    data: str,
-    plan: Plan,
-    out: Path,
-    json_file: Path | None,
-    search: RadiusSearch | None = None,
-) -> int:
+def export(options: ExportOptions) -> int:
     """Export a model as it is, and certify the file."""
-    if plan.bfloat16:
+    spec = ModelSpec.of(
+        options.spec, options.weights, options.mean, options.std, head=options.head, output=options.output
+    )
+    check_apart(options.out, spec.folder, spec.weights)
+    check_replaceable(options.out, options.force)
+    search = search_named(options.prove, options.prove_minutes)
+    if options.bfloat16:
         raise InputError(
             "--bfloat16 for harden export",
             "gradients in float32: a certificate's number is one of record",
             "leave --bfloat16 out",
         )
     check_spec(spec)
-    Pace(plan.minutes)  # minutes that are none are told before anything is loaded
-    threat, attempts = plan.threat(), plan.attempts()
-    check_folder(out)
-    splits = for_evaluation(data, spec.spec)
-    test = evaluated_images(splits, plan.test_images)
-    model, origin = spec.build(splits, plan.seed), spec.resolved()
+    TimeLimit(options.evaluate_minutes)  # refused before anything is loaded
+    suite = chosen(options.attacks, options.steps, options.restarts)
+    attempts = suite_of(suite.attacks, suite.steps, suite.restarts)
+    threat = _threat(options)
+    check_folder(options.out)
+    splits = for_evaluation(options.data, spec.spec)
+    test = evaluated_images(splits, options.test_images)
+    model, origin = spec.build(splits, options.seed), spec.resolved()
     check_fit(model, from_loader(splits.test), learns=False)
 
-    def write_beside(place: Path) -> None:
+    def write_checkpoint(place: Path) -> None:
         save_weights(model, place / CHECKPOINT_FOLDER)
         origin.remember(place)
 
     claim = Claim(
-        threat=threat, attempts=attempts, seed=plan.seed, split="test", search=search, minutes=plan.minutes
+        threat=threat,
+        attempts=attempts,
+        seed=options.seed,
+        split="test",
+        search=search,
+        minutes=options.evaluate_minutes,
     )
     with Watch() as watch:
-        artefact: Artefact = export_model(model, out, test, claim, beside=write_beside, on_phase=watch.phase)
-    asked = Asked(data, plan.attacks, plan.steps, plan.restarts, plan.test_images)
-    print_artefact(artefact, asked)
-    write_json(json_file, as_json(artefact, asked))
+        artefact = export_model(
+            model, options.out, test, claim, beside=write_checkpoint, on_phase=watch.phase
+        )
+    rerun = RerunOptions(options.data, suite, options.test_images)
+    print_artefact(artefact, rerun)
+    write_json(options.json_file, as_json(artefact, rerun))
     return exit_code(artefact)
+
+
+def _threat(options: ExportOptions) -> Threat:
+    if "," in options.eps:
+        raise InputError(
+            f"--eps {options.eps}", "one eps", "write --eps 8/255; `harden evaluate` takes several"
+        )
+    return from_name(options.norm, options.eps)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harden.cli.drawn_page import check_page
+from harden.cli.commands.compare_page import check_page
 from harden.terminal import say
 from harden.verifier.verify_command import main as verify
 

@@ -10,11 +10,11 @@ from typing import final
 import torch
 
 from harden.artefact.artefact_folder import CHECKPOINT_FOLDER
-from harden.cli.loading.build_network import build_network
 from harden.cli.output.console import say
 from harden.data import Splits
 from harden.errors import InputError
 from harden.models import Classifier, copied, float32_copy
+from harden.models.named_networks import build_network
 from harden.system.atomic_files import read_bytes, refuse_pointer, write_text
 from harden.system.nesting_limits import json_value
 from harden.system.safe_folders import inner_folder
@@ -78,7 +78,7 @@ class ModelSpec:
             return _from_folder(self.folder, data)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            network = build_network(self.spec, data)
+            network = build_network(self.spec, data.train.image_shape, len(data.train.classes))
         if isinstance(network, Classifier):
             if given := [option for option, value in self._options()[1:] if value]:
                 raise InputError(

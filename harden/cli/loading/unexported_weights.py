@@ -1,4 +1,4 @@
-"""Trained weights that outlive an export that fails."""
+"""Trained weights of a run whose export fails: stored, with the command that exports them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 
 from harden.artefact.artefact_folder import CHECKPOINT_FOLDER, PROGRESS_FOLDER
 from harden.cli.loading.model_spec import ModelSpec
-from harden.cli.options.run_options import Choice
+from harden.cli.options.run_options import RunOptions
 from harden.cli.output.console import say
 from harden.errors import HardenError
 from harden.models import Classifier
@@ -26,58 +26,48 @@ _SHARED: Final = (
 
 
 @contextmanager
-def weights_kept(model: Classifier, origin: ModelSpec, choice: Choice) -> Iterator[None]:
-    """Keep a trained model as a run's folder inside OUT/progress, where what is inside the context fails.
+def weights_kept(model: Classifier, *, origin: ModelSpec, options: RunOptions) -> Iterator[None]:
+    """Store a trained model as a run's folder inside OUT/progress where the work inside the context fails.
 
-    `harden export` takes that folder for its model, once the network's code or the data are mended. A run
-    that was refused says with which command; a fault of ours is raised as it is, and the command printed.
-    Where memory or the disk ran out, `--resume` is what helps, and nothing is written.
+    `harden export` takes that folder for its model, once the network's code or the data are mended. An
+    error of harden's names the command; any other is raised unchanged, and the command printed. Where memory
+    or the disk ran out, `--resume` continues the run, and nothing is written.
 
     Args:
         model: trained.
-        origin: what builds its network again.
-        choice: the options of the run.
+        origin: the spec that builds its network again.
+        options: of the run.
     """
     try:
         yield
     except HardenError as error:
-        command = _kept(model, origin, choice)
+        command = _kept(model, origin, options)
         raise type(error)(
             error.seen, error.expected, f"{error.instead}; the trained weights are kept, to export: {command}"
         ) from error
     except Exception as error:  # of whatever kind, the budget was spent
         if not ran_out_of_memory(error) and not isinstance(error, OSError):
-            command = _kept(model, origin, choice)
+            command = _kept(model, origin, options)
             say(f"the trained weights are kept, to export: {command}")
         raise
 
 
-def _kept(model: Classifier, origin: ModelSpec, choice: Choice) -> str:
-    """Write weights and origin, and say what exports them."""
-    folder = choice.out / PROGRESS_FOLDER
+def _kept(model: Classifier, origin: ModelSpec, options: RunOptions) -> str:
+    """Write weights and origin, and give the command that exports them."""
+    folder = options.out / PROGRESS_FOLDER
     save_weights(model, folder / CHECKPOINT_FOLDER)
     origin.remember(folder)
-    return shlex.join(
-        (
-            "harden",
-            "export",
-            str(folder),
-            "--data",
-            choice.data,
-            *_options(choice),
-            "--out",
-            str(_beside(choice.out)),
-        )
-    )
+    words = ("harden", "export", str(folder), "--data", options.data, *_options(options))
+    return shlex.join((*words, "--out", str(_next_to(options.out))))
 
 
-def _options(choice: Choice) -> Iterator[str]:
-    for field in fields(choice):
-        value = getattr(choice, field.name)
+def _options(options: RunOptions) -> Iterator[str]:
+    for field in fields(options):
+        value = getattr(options, field.name)
         if field.name in _SHARED and value != field.default:
             yield from (f"--{field.name.replace('_', '-')}", str(value))
 
 
-def _beside(out: Path) -> Path:
+def _next_to(out: Path) -> Path:
     place = out if out.name else out.absolute()
     return place.with_name(f"{place.name}-exported")

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 _began: ContextVar[float | None] = ContextVar("began", default=None)
-_limit: ContextVar[float | None] = ContextVar("limit", default=None)
 
 
 def start() -> None:
@@ -51,14 +50,11 @@ def within(minutes: float | None) -> Iterator[None]:
     if minutes is None:
         yield
         return
-    token = _limit.set(60 * minutes)
     try:
         with _ending(minutes):
             yield
     except OutOfTime:
         raise _over(minutes) from None
-    finally:
-        _limit.reset(token)
 
 
 def finished(minutes: float | None, work: Callable[[], Found]) -> Found | None:
@@ -85,18 +81,6 @@ def _ending(minutes: float) -> Iterator[None]:
 
     with interruptible(check):
         yield
-
-
-def fitting_in(share: float, seconds: float, most: int) -> int:
-    """How many of at most so many pieces of work fit into a share of the limit, at least one.
-
-    Args:
-        share: of the limit of the context `within`; without one all fit.
-        seconds: that one takes.
-        most: how many there are.
-    """
-    limit = _limit.get()
-    return most if limit is None or seconds <= 0 else max(1, min(most, int(share * limit / seconds)))
 
 
 def _passed() -> float:

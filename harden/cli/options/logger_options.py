@@ -1,4 +1,4 @@
-"""The option --log: where else a run's steps are told."""
+"""Loggers by the specs of --log, such as tensorboard:DIR."""
 
 from __future__ import annotations
 

@@ -1,52 +1,106 @@
-"""What the options of `harden run` say, before anything is loaded."""
+"""The options of `harden run`; an option is added by a field here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, Annotated, final
+
+import typer
+
+from harden.cli.options import types as opt
+
+if TYPE_CHECKING:  # --help loads no torch
+    from harden.evaluation.named_suites import SuiteChoice
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """The options of `harden run`, each under the name of its flag."""
+class RunOptions:
+    """The options of `harden run`, as they were typed or read from a file.
 
-    data: str
-    out: Path
-    model: str = "small"
-    weights: Path | None = None
-    mean: str = ""
-    std: str = ""
-    head: str = ""
-    output: str = ""
-    unlabelled: str = ""
-    drop_leaks: bool = False
-    norm: str = "linf"
-    eps: str = "8/255"
-    pretrain: str = "none"
-    finetune: str = "trades"
-    beta: float = 6.0
-    class_weights: str = "none"
-    budget: str = "10min"
-    lr: float = 1e-3
-    attacks: str = "standard"
-    prove: str = "none"
-    prove_minutes: float | None = None
-    evaluate_minutes: float | None = None
-    steps: int = 50
-    restarts: int = 3
-    bfloat16: bool = False
-    test_images: int = 0
-    batch_size: int = 128
-    auto_batch: bool = False
-    seed: int = 0
-    device: str = "cpu"
-    resume: bool = False
-    force: bool = False
-    checkpoint_every: float = 30.0
-    log: tuple[str, ...] = ()
-    json_file: Path | None = None
+    The command's signature is made from the annotated fields (`harden.cli.options.signature`).
+
+    Attributes:
+        origins: the origin of each option's value: flag, file or default.
+    """
+
+    data: opt.Data
+    out: opt.Out
+    model: opt.Model = "small"
+    weights: opt.Weights = None
+    mean: opt.Mean = ""
+    std: opt.Std = ""
+    head: opt.Head = ""
+    output: opt.Output = ""
+    unlabelled: Annotated[
+        str,
+        typer.Option(help="Data whose training images pretraining sees in place of the labelled ones."),
+    ] = ""
+    drop_leaks: Annotated[
+        bool, typer.Option("--drop-leaks", help="Leave training images out that are test images too.")
+    ] = False
+    norm: opt.Norm = "linf"
+    eps: opt.Eps = "8/255"
+    pretrain: Annotated[
+        str,
+        typer.Option(
+            help="none | simclr | moco | acl (attacked views) | module:function (returns an objective)"
+        ),
+    ] = "none"
+    finetune: Annotated[
+        str,
+        typer.Option(
+            help="trades | madry | standard | probe (the head alone) | ibp | crown-ibp | sabr | mtl-ibp "
+            "(certified, L-inf alone; they draw the weights anew where nothing was pretrained) | "
+            "module:function (returns an objective; called with class_weights where it takes them)"
+        ),
+    ] = "trades"
+    beta: Annotated[float, typer.Option(help="TRADES' weight of robustness.")] = 6.0
+    class_weights: Annotated[
+        str,
+        typer.Option(help="none | balanced (by the counts of the training images) | W,W,... for each class"),
+    ] = "none"
+    budget: Annotated[str, typer.Option(help="10min | 300E (passes per training image) | 3epochs")] = "10min"
+    lr: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 1e-3
+    attacks: opt.Attacks = ""
+    steps: opt.Steps = None
+    restarts: opt.Restarts = None
+    bfloat16: opt.Bfloat16 = False
+    prove: opt.Prove = "none"
+    prove_minutes: opt.ProveMinutes = None
+    evaluate_minutes: opt.EvaluateMinutes = None
+    test_images: opt.TestImages = 0
+    batch_size: opt.Batch = 128
+    auto_batch: Annotated[
+        bool, typer.Option("--auto-batch", help="Halve the batch until it fits into memory, and say so.")
+    ] = False
+    seed: opt.Seed = 0
+    device: opt.Device = "cpu"
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run whose progress is in --out.")
+    ] = False
+    force: opt.Force = False
+    checkpoint_every: Annotated[
+        float,
+        typer.Option("--checkpoint-every", help="Seconds between the states that --resume goes on from."),
+    ] = 30.0
+    log: Annotated[
+        list[str] | None,
+        typer.Option("--log", help="tensorboard:DIR | mlflow:URI; may be given several times."),
+    ] = None
+    config: opt.Config = None
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the plan with passes, seconds and memory; write nothing."),
+    ] = False
+    json_file: opt.Json = None
+    verbose: opt.Verbose = False
     origins: Mapping[str, str] = field(default_factory=dict)
-    config: Path | None = None
+
+    @property
+    def suite(self) -> SuiteChoice:
+        """The suite of attacks that --attacks, --steps and --restarts mean."""
+        from harden.evaluation.named_suites import chosen
+
+        return chosen(self.attacks, self.steps, self.restarts)

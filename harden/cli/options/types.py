@@ -1,4 +1,4 @@
-"""The options of the commands as types: each is named and described once."""
+"""Options that several commands have: the type and help text of each, written once."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def answer_file(path: Path | None) -> Path | None:
     return writable(path)
 
 
+Spec = Annotated[str, typer.Argument(help="A run's folder, an ONNX file, or a model as for --model.")]
 Model = Annotated[
     str,
     typer.Option(
@@ -72,35 +73,14 @@ Data = Annotated[
     str,
     typer.Option("--data", help="digits | npz:FILE | folder:DIR | torchvision:NAME:ROOT | module:function"),
 ]
-Unlabelled = Annotated[
-    str,
-    typer.Option(help="Data whose training images pretraining sees in place of the labelled ones."),
-]
-DropLeaks = Annotated[
-    bool, typer.Option("--drop-leaks", help="Leave training images out that are test images too.")
-]
 Norm = Annotated[str, typer.Option(help="linf | l2 | l1")]
 Eps = Annotated[str, typer.Option(help="Perturbation budget in pixel units of [0, 1], such as 8/255.")]
-Pretrain = Annotated[str, typer.Option(help="none | simclr | moco | acl (attacked views)")]
-Finetune = Annotated[
-    str,
-    typer.Option(
-        help="trades | madry | standard | probe (the head alone) | ibp | crown-ibp | sabr | mtl-ibp "
-        "(certified, L-inf alone; they draw the weights anew where nothing was pretrained)"
-    ),
-]
-Beta = Annotated[float, typer.Option(help="TRADES' weight of robustness.")]
-ClassWeights = Annotated[
-    str, typer.Option(help="none | balanced (by the counts of the training images) | W,W,... for each class")
-]
-Budget = Annotated[str, typer.Option(help="10min | 300E (passes per training image) | 3epochs")]
-LearningRate = Annotated[float, typer.Option(help="Peak learning rate of AdamW.")]
 Attacks = Annotated[
     str,
     typer.Option(
         "--attacks",
-        help="standard (as AutoAttack) | thorough | quick | pgd: what evaluates; standard, or pgd where its "
-        "--steps or --restarts are given.",
+        help="standard (as AutoAttack) | thorough | quick | pgd | module:function (returns a tuple of "
+        "Attempt): attacks of the evaluation; standard, or pgd where its --steps or --restarts are given.",
         show_default="standard",
     ),
 ]
@@ -212,21 +192,7 @@ EvaluateMinutes = Annotated[
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 Batch = Annotated[int, typer.Option("--batch-size", help="Images at a time.")]
-AutoBatch = Annotated[
-    bool, typer.Option("--auto-batch", help="Halve the batch until it fits into memory, and say so.")
-]
 Out = Annotated[Path, typer.Option(help="The artefact's folder: empty, missing, or one to replace.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run whose progress is in --out.")]
-CheckpointEvery = Annotated[
-    float, typer.Option("--checkpoint-every", help="Seconds between the states that --resume goes on from.")
-]
-Log = Annotated[
-    list[str] | None,
-    typer.Option("--log", help="tensorboard:DIR | mlflow:URI; may be given several times."),
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print the plan with passes, seconds and memory; write nothing.")
-]
 Config = Annotated[
     Path | None,
     typer.Option(

@@ -9,52 +9,49 @@ from typing import Any, final
 from harden.artefact.artefact import Artefact
 from harden.artefact.measure_file import TIME_WAS_UP
 from harden.certificate.chance_level import caution_of
-from harden.certificate.schema import ClassRecord, Proportion
-from harden.certificate.unreliable_reasons import Step, reasons
+from harden.certificate.schema import ClassRecord, ProportionRecord
+from harden.certificate.unreliable_reasons import NextCommand, reasons
 from harden.cli.output import unreliable_exit
 from harden.cli.output.console import print_warning, say, say_table
-from harden.cli.suites import DEFAULT, RESTARTS, STEPS
+from harden.evaluation.named_suites import DEFAULT_SUITE, SuiteChoice
 from harden.statistics import Proportion as Measured
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """How an artefact was evaluated, as the options say it.
+class RerunOptions:
+    """Options of the evaluation that a certificate holds, for the command that repeats it.
 
     Attributes:
         data: the spec of the data.
-        attacks: the suite's name.
-        steps: of `pgd`.
-        restarts: likewise.
-        test_images: how many of the test images; 0 for all.
+        suite: of the attacks.
+        test_images: the number of test images; 0 for all.
     """
 
     data: str
-    attacks: str = DEFAULT
-    steps: int = STEPS
-    restarts: int = RESTARTS
+    suite: SuiteChoice = DEFAULT_SUITE
     test_images: int = 0
 
 
-def next_step(artefact: Artefact, asked: Asked) -> Step | None:
-    """What to run next where a trust check fired: `harden evaluate` on the folder."""
+def next_step(artefact: Artefact, rerun: RerunOptions) -> NextCommand | None:
+    """The command to run next where a trust check fired: `harden evaluate` on the folder."""
     predicate = artefact.certificate.predicate
     threat = predicate.threat
-    words = unreliable_exit.evaluate_words([str(artefact.folder)], asked.data, threat.norm, threat.eps)
-    words += ["--test-images", str(asked.test_images)] if asked.test_images else []
-    return unreliable_exit.step_after(words, predicate.checks, asked.attacks, asked.steps, asked.restarts)
+    words = unreliable_exit.evaluate_words([str(artefact.folder)], rerun.data, threat.norm, threat.eps)
+    words += ["--test-images", str(rerun.test_images)] if rerun.test_images else []
+    suite = rerun.suite
+    return unreliable_exit.step_after(words, predicate.checks, suite.attacks, suite.steps, suite.restarts)
 
 
-def print_artefact(artefact: Artefact, asked: Asked) -> None:
-    """Print before and after with n and intervals, why they are not trusted, and where the files are."""
+def print_artefact(artefact: Artefact, rerun: RerunOptions) -> None:
+    """Print accuracies before and after with n and intervals, the trust checks that fired, and the files."""
     predicate = artefact.certificate.predicate
     threat = predicate.threat
     rows = []
     if predicate.comparison is not None:
         other = predicate.comparison
-        beside = _cell(other.robust) if other.status == "ok" else "unreliable"
-        rows.append((other.name, _cell(other.clean), beside, "not tried"))
+        compared = _cell(other.robust) if other.status == "ok" else "unreliable"
+        rows.append((other.name, _cell(other.clean), compared, "not tried"))
     proved = "not tried" if predicate.bracket.method is None else _cell(predicate.bracket.certified)
     robust = _cell(predicate.bracket.robust) if predicate.status == "ok" else "unreliable"
     rows.append(("exported file", _cell(predicate.clean), robust, proved))
@@ -62,7 +59,7 @@ def print_artefact(artefact: Artefact, asked: Asked) -> None:
     say_table(("", "clean", "robust, at most", "certified, at least"), rows, title=title)
     if caution := caution_of(predicate):
         print_warning(caution)
-    say("at most: what attacks left standing; at least: what was proved")
+    say("at most: images that no attack broke; at least: images that were proved robust")
     if predicate.data.split.endswith(TIME_WAS_UP):
         say(f"all numbers are of {predicate.data.split}")
     for point in () if predicate.proof is None else predicate.proof.points:
@@ -71,12 +68,12 @@ def print_artefact(artefact: Artefact, asked: Asked) -> None:
     worst = _worst_class(artefact)
     if worst is not None:
         say(f"worst class {worst.label}: clean {_whole(worst.clean)}, robust at most {_whole(worst.robust)}")
-    unreliable_exit.say_why(predicate.checks, next_step(artefact, asked))
+    unreliable_exit.say_why(predicate.checks, next_step(artefact, rerun))
     say()
     say(f"files in {artefact.folder}/")
-    for name, what in _FILES.items():
+    for name, content in _FILES.items():
         if (artefact.folder / name).exists():
-            say(f"  {name:18} {what}")
+            say(f"  {name:18} {content}")
     say(f"check them again with: harden verify {shlex.quote(str(artefact.folder))}")
 
 
@@ -85,10 +82,10 @@ def exit_code(artefact: Artefact) -> int:
     return unreliable_exit.exit_code(artefact.certificate.predicate.status)
 
 
-def as_json(artefact: Artefact, asked: Asked) -> dict[str, Any]:
-    """The main numbers of a certificate; where they are not trusted, why, and what to run next."""
+def as_json(artefact: Artefact, rerun: RerunOptions) -> dict[str, Any]:
+    """The main numbers of a certificate; where they are not trusted, the reasons and the next command."""
     predicate = artefact.certificate.predicate
-    other, step = predicate.comparison, next_step(artefact, asked)
+    other, step = predicate.comparison, next_step(artefact, rerun)
     return {
         "status": predicate.status,
         "reasons": list(reasons(predicate.checks)),
@@ -111,10 +108,10 @@ def as_json(artefact: Artefact, asked: Asked) -> dict[str, Any]:
 
 _FILES = {
     "model.onnx": "pixels in [0, 1] to logits, normalisation inside",
-    "certificate.json": "what was measured on that file",
+    "certificate.json": "the measurements on that file",
     "evidence.npz": "the adversarial examples, to be replayed",
-    "report.html": "the same for people",
-    "history.jsonl": "training, moment by moment",
+    "report.html": "the certificate as a page",
+    "history.jsonl": "the steps of training",
     "checkpoint": "the weights for torch",
 }
 
@@ -127,10 +124,10 @@ def _worst_class(artefact: Artefact) -> ClassRecord | None:
     return min(predicate.classes, key=lambda each: each.robust.value)
 
 
-def _whole(share: Proportion) -> str:
+def _whole(share: ProportionRecord) -> str:
     return str(Measured(share.count, share.n, share.confidence))
 
 
-def _cell(share: Proportion) -> str:
+def _cell(share: ProportionRecord) -> str:
     # The same words as everywhere, less the n that the title has; intervals are rounded outwards.
     return str(Measured(share.count, share.n, share.confidence)).partition(" (n =")[0]

@@ -9,7 +9,7 @@ from typing import final
 import torch
 
 from harden.errors import InputError
-from harden.graph.operations import Operation
+from harden.graph.operation_graph import Operation
 from harden.graph.reading.node_view import UnsupportedError
 from harden.system.size_limits import GRAPH_BYTES, PROCESS_BYTES, READING_SECONDS, TENSOR_BYTES
 

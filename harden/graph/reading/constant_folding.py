@@ -13,7 +13,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from harden.graph.limits.constant_sizes import check_outputs
-from harden.graph.operations import DequantizeLinear
+from harden.graph.operators.quantisation import DequantizeLinear
 from harden.graph.reading.constant_rounding import roundings
 from harden.graph.reading.known_values import Array, Computed, Known, Value
 from harden.graph.reading.load_model import numbers

@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from harden.graph.operations import Operation
+from harden.graph.operation_graph import Operation
 from harden.graph.reading.known_values import Array, Computed, Known, Size, Value, by_batch
 
 
@@ -44,6 +44,11 @@ class Call:
     def has(self, at: int) -> bool:
         """Whether an input is there."""
         return at < len(self.values) and self.values[at] is not None
+
+    @property
+    def present(self) -> tuple[int, ...]:
+        """Positions of the inputs that are there."""
+        return tuple(at for at in range(len(self.values)) if self.has(at))
 
     def number(self, name: str, default: float) -> float:
         """An attribute that is a number, as the runtime holds it: in float32."""

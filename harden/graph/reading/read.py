@@ -16,10 +16,10 @@ from torch import Tensor
 
 from harden.errors import InputError
 from harden.graph.batch_axis import batch_first
-from harden.graph.converters import CONVERTERS
 from harden.graph.limits.tensor_sizes import Room, Sizes
-from harden.graph.operation_graph import BATCH, Graph, Node, Port
-from harden.graph.operations import Expand, Operation
+from harden.graph.operation_graph import BATCH, Graph, Node, Operation, Port
+from harden.graph.operator_table import BATCH_RULES, OPERATORS
+from harden.graph.operators.reshaping import Expand
 from harden.graph.reading.constant_folding import folded
 from harden.graph.reading.constant_rounding import MOST_ROUNDINGS
 from harden.graph.reading.graph_ports import input_port, output_name
@@ -132,7 +132,7 @@ class _Reader:
 
     def _converted(self, node: onnx.NodeProto, values: list[Value | None]) -> Iterator[_Converted]:
         """For each output its name, what is computed for it one on another, and of which inputs."""
-        if node.op_type not in CONVERTERS:
+        if node.op_type not in OPERATORS:
             raise UnsupportedError("no rule")
         call = Call(
             node.op_type,
@@ -143,7 +143,7 @@ class _Reader:
             tuple(output in self.wanted for output in node.output),
         )
         try:
-            readings = CONVERTERS[node.op_type](call)
+            readings = OPERATORS[node.op_type].converter(call)
             taken = [[(node.input[at], values[at]) for at in places] for _, places in readings]
         except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             # Inputs that are missing, attributes of another type: the file breaks ONNX's own rules.
@@ -151,6 +151,7 @@ class _Reader:
         for output, (operations, _), inputs in zip(node.output, readings, taken, strict=False):
             if output:
                 several = operations if isinstance(operations, Sequence) else (operations,)
+                _check_batch_rules(node.op_type, several)
                 yield output, several, inputs
 
     def _convert(self, node: onnx.NodeProto, values: list[Value | None], name: str) -> None:
@@ -271,6 +272,19 @@ class _Reader:
         port, rounded = Port(output, shapes_[output]), frozenset(self.rounded & needed)
         nodes = tuple(reversed(kept))
         return Graph(self.port, port, nodes, constants, fixed, rounded, tuple(reversed(derived)))
+
+
+def _check_batch_rules(kind: str, operations: Sequence[Operation]) -> None:
+    """Refuse operations that no row of an operator lists.
+
+    Raises:
+        TypeError: there is one: an error of this library, not of the file.
+    """
+    for operation in operations:
+        if type(operation) not in BATCH_RULES:
+            raise TypeError(
+                f"operation {type(operation).__name__} of {kind} has no batch rule: add it to its row"
+            )
 
 
 def _refusal(refusals: dict[str, list[str]]) -> UnreadableError:

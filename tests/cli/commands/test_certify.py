@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from harden.artefact.classifier_to_onnx import trace
-from harden.cli.bare import Bare
 from harden.data import load
+from harden.deployed.onnx_classifier import Bare
 from harden.evaluation.proofs.proof_report import ProofReport
 from harden.models import Classifier
 from tests.bounds.networks import Builder, dense_net

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harden.certificate.certificate_file import read
-from harden.evaluation.results.evaluation_report import Report
+from harden.evaluation.results.evaluation_report import EvaluationReport
 from harden.models import pass_count
 
 Harden = Callable[..., Any]
@@ -19,7 +19,7 @@ CLOSING = ["one-step", "noise", "twice-the-steps"]
 
 
 def said(path: Path) -> dict[str, Any]:
-    Report.model_validate_json(path.read_text())  # the schema holds
+    EvaluationReport.model_validate_json(path.read_text())  # the schema holds
     found: dict[str, Any] = json.loads(path.read_text())
     return found
 
@@ -148,7 +148,7 @@ def test_what_else_is_asked_for_keeps_to_the_time_too(
         count(images)
 
     clock = SimpleNamespace(monotonic=lambda: now[0], perf_counter=lambda: now[0])
-    for module in ("evaluation.pace", "evaluation.batches", "cli.clock"):
+    for module in ("evaluation.time_limit", "evaluation.batch_evaluation", "cli.options.command_clock"):
         monkeypatch.setattr(f"harden.{module}.time", clock)
     monkeypatch.setattr("harden.models.classifier.count", slow)
     out = tmp_path / "f.json"

@@ -141,7 +141,7 @@ def test_of_an_unreliable_evaluation_nothing_under_attack_is_told(
     assert said["status"] == "unreliable"
     assert said["calibration"]["attacked"] is None
     assert {said["decision"][name]["robust"] for name in ("sensitivity", "specificity")} == {None}
-    assert "calibration error, attacked: not told, for the evaluation is unreliable" in out
+    assert "calibration error, attacked: not given, for the evaluation is unreliable" in out
     assert "robust at most" not in out
 
 

@@ -70,7 +70,7 @@ def test_unlabelled_images_are_for_pretraining_alone(harden: Harden, tmp_path: P
     assert plan["unlabelled"] is not None
     answer = harden(*words, "--out", tmp_path / "second")
     assert answer.code == 2
-    assert "with --pretrain none; expected a pretraining that looks at them" in answer.err
+    assert "with --pretrain none; expected a pretraining that uses them" in answer.err
 
 
 def test_unlabelled_images_that_are_tested_on_are_refused(
@@ -247,3 +247,11 @@ def test_an_evaluation_may_have_a_limit(harden: Harden, tmp_path: Path) -> None:
         assert "expected a positive number" in answer.err
         assert answer.err.count("\n") == 1
         assert not (tmp_path / "none").exists()
+
+
+def test_refuses_another_norm_before_anything_is_written(harden: Harden, npz: str, tmp_path: Path) -> None:
+    words = ("--finetune", "ibp", "--norm", "l2", "--eps", "1/2", "--budget", "4epochs")
+    answer = harden("run", "--data", npz, "--out", tmp_path / "out", *words)
+    assert answer.code == 2
+    assert "certified training against L2" in answer.err
+    assert not (tmp_path / "out").exists()

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from harden.artefact.artefact_folder import CHECKPOINT_FOLDER
-from harden.cli.loading.build_network import torchvision_network
 from harden.cli.loading.model_spec import MODEL_FILE, ModelSpec
 from harden.data import Examples, Splits
 from harden.errors import InputError
 from harden.models import float32_copy
+from harden.models.named_networks import torchvision_network
 from harden.training.checkpointing.weights_file import save_weights
 
 MODULE = """

@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 
 from harden.cli.loading.model_spec import ModelSpec
-from harden.cli.loading.output_folder import check_apart
 from harden.errors import InputError
+from harden.hardening.output_folder import check_apart
 
 Harden = Callable[..., Any]
+
+
+def places(spec: ModelSpec) -> tuple[Path | None, str | None]:
+    return spec.folder, spec.weights
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -68,13 +72,13 @@ def test_other_folders_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (tmp_path / name).mkdir()
     weights = tmp_path / "a.safetensors"
     weights.touch()
-    check_apart(Path("b"), ModelSpec("a"))
-    check_apart(Path("missing"), ModelSpec("a"))
-    check_apart(Path("a"), ModelSpec("module:function", str(weights)))
-    check_apart(Path("a"), ModelSpec("module:function", "missing/weights.safetensors"))
-    check_apart(Path("small"), ModelSpec("small"))  # the built-in network, not a folder
+    check_apart(Path("b"), *places(ModelSpec("a")))
+    check_apart(Path("missing"), *places(ModelSpec("a")))
+    check_apart(Path("a"), *places(ModelSpec("module:function", str(weights))))
+    check_apart(Path("a"), *places(ModelSpec("module:function", "missing/weights.safetensors")))
+    check_apart(Path("small"), *places(ModelSpec("small")))  # the built-in network, not a folder
     with pytest.raises(InputError, match="the same folder"):
-        check_apart(Path("small"), ModelSpec("./small"))
+        check_apart(Path("small"), *places(ModelSpec("./small")))
 
 
 # What is finished is not replaced unasked
@@ -113,7 +117,7 @@ def test_a_run_again_is_refused_told_or_replaced_as_is_asked(
     before = listing(folder)
     again = harden(*run_words, "--out", folder)
     assert again.code == 2
-    assert "or --resume to have its result told again" in again.err
+    assert "or --resume to have its result printed again" in again.err
     told = harden(*run_words, "--out", folder, "--resume")
     assert (told.code, told.err) == (0, "")
     assert "this run has ended before" in told.out

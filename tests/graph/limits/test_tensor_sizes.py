@@ -14,7 +14,7 @@ from harden.errors import InputError
 from harden.graph import read
 from harden.graph.limits.constant_sizes import check_outputs
 from harden.graph.limits.tensor_sizes import Room, Sizes
-from harden.graph.operations import Relu
+from harden.graph.operators.rectifiers import Relu
 from harden.system.size_limits import GRAPH_BYTES, PROCESS_BYTES, READING_SECONDS, TENSOR_BYTES
 from tests.certificate.untrusted.test_trial_load import LARGE, beside, classifier, node
 

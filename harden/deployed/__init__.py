@@ -1,0 +1,1 @@
+"""Evaluation and certification of ONNX files in deployment: gradients, evidence levels, proofs."""
