@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from harden.data import image_completeness
+from harden.data.formats import image_completeness
 from harden.data.formats.image_files import read_header, read_pixels
 from harden.errors import InputError
 
