@@ -178,7 +178,7 @@ def judge(comparisons: Sequence[Comparison], rule: Rule) -> Verdict:
     it through with a chance of alpha at most.
 
     Raises:
-        InputError: there is nothing to compare, a name is there twice, or a floor is for a measure that nothing
+        InputError: there is nothing to compare, a name is repeated, or a floor is for a measure that nothing
             is compared by.
     """
     names = [comparison.name for comparison in comparisons]
