@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from typer.main import get_command
 
 import harden
+from harden.artefact.classifier_to_onnx import trace
 from harden.cli.app import app
 from harden.data import load
 from harden.verifier.verify_command import main as verify
@@ -143,16 +144,21 @@ def test_the_section_for_devices_runs(capsys: pytest.CaptureFixture[str]) -> Non
     assert "pixelate" in printed
 
 
-def test_the_first_blocks_of_the_evaluation_page_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_blocks_of_the_evaluation_page_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     net, other = (harden.Classifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 10))) for _ in range(2))
     part = load("digits").test.batch(torch.arange(6))
     loader = DataLoader(TensorDataset(part.x, part.y), batch_size=6)
     names: dict[str, Any] = {"harden": harden, "model": net, "other": other, "test_loader": loader}
     blocks = [code for code in _blocks(ROOT / "docs" / "evaluation.md", "python") if "hardened" not in code]
-    for code in blocks[:3]:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(trace(net, (1, 8, 8)).SerializeToString())
+    for code in blocks[:4]:
         exec(compile(code, "docs/evaluation.md", "exec", dont_inherit=True), names)
     assert [attempt.name for attempt in names["attempts"]] == ["square", "rays", "transfer", "averaged"]
     assert len(names["results"]) == 3
+    assert names["found"].level == "A"
     assert "(n = 6)" in capsys.readouterr().out
 
 

@@ -37,7 +37,7 @@ UNKNOWN: Final = "unknown: the ONNX file was evaluated as it was given"
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownFile:
-    """What is known of an ONNX file beside its evaluation.
+    """The facts about an ONNX file in its certificate, apart from its evaluation.
 
     Attributes:
         content: its bytes.

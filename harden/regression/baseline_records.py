@@ -57,7 +57,7 @@ class DataSetting(FrozenRecord):
 class Setting(FrozenRecord):
     """All that two results have to share before they may be compared.
 
-    `evidence`: A where attacks climbed the file's own gradients, C where they asked it for scores alone.
+    `evidence`: A where attacks used the file's own gradients, C where they queried it for scores alone.
     """
 
     threat: ThreatRecord

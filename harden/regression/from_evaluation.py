@@ -71,7 +71,7 @@ def attack_setting(
 
 
 def threat_record(threat: Threat) -> ThreatRecord:
-    """A threat as it stands in a baseline.
+    """The record of a threat in a baseline.
 
     Raises:
         InputError: it is another than an L-inf, L2 or L1 ball of one eps.

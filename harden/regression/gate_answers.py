@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import final
 
 GOOD, REGRESSED, UNDECIDED = 0, 1, 3
-"""Exit codes: 3 where the caller asked for inconclusive to fail."""
+"""Exit codes: 3 where inconclusive is to fail on request."""
 
 
 @final

@@ -54,7 +54,7 @@ def needed(discordance: float, margin: float, alpha: float, level: float) -> int
 
     In normal approximation PASS is an estimate above -margin + z s / sqrt(n), FAIL one below
     -z' s / sqrt(n), with s^2 = discordance: from n = ((z + z') s / margin)^2 on nothing is between them. The
-    rules themselves are asked from there upwards, in steps of 1 %.
+    rules themselves are evaluated from there upwards, in steps of 1 %.
     """
     quantiles = float(special.ndtri(1 - alpha) + special.ndtri(1 - level))
     n = max(1, math.floor(quantiles**2 * discordance / margin**2 * 0.9))

@@ -116,7 +116,7 @@ class Finding:
 
     @property
     def outlook(self) -> Outlook | None:
-        """What would decide, where images are too few for an answer; worked out when it is asked for."""
+        """The number of images that would decide, where there are too few; computed on request."""
         if self.state is not State.INCONCLUSIVE or self.comparison.left or self.comparison.guessing:
             return None
         return outlook(self.comparison.pairs, self.rule.margin, self.rule.alpha, self.level)
@@ -130,7 +130,7 @@ class Verdict:
     Attributes:
         rule: margin, alpha and floors of the accuracies.
         findings: on accuracies; none where speed alone was checked.
-        speed: on times; none where they were not asked for.
+        speed: on times; none where they were not requested.
     """
 
     rule: Rule
@@ -178,7 +178,7 @@ def judge(comparisons: Sequence[Comparison], rule: Rule) -> Verdict:
     it through with a chance of alpha at most.
 
     Raises:
-        InputError: there is nothing to compare, a name stands twice, or a floor is for a measure that nothing
+        InputError: there is nothing to compare, a name is repeated, or a floor is for a measure that nothing
             is compared by.
     """
     names = [comparison.name for comparison in comparisons]

@@ -148,7 +148,7 @@ def _write_certificate(
 
 
 def _option_words(options: EvaluateOptions) -> list[str]:
-    """The options beside model, data, threat and attacks, as they are typed; without a limit of time."""
+    """The options other than model, data, threat and attacks, as they are typed; without a limit of time."""
     given: list[tuple[str, object, object]] = [
         ("--test-images", options.test_images, 0),
         ("--batch-size", options.batch_size, 256),

@@ -35,7 +35,7 @@ def _certified_classes(folder: Path) -> tuple[str, ...] | None:
     try:
         return read(folder).predicate.data.classes
     except HardenError:
-        return None  # who needs the certificate itself says what is wrong with it
+        return None  # what is wrong with it is reported where the certificate itself is needed
 
 
 def read_line(splits: Splits) -> str:

@@ -1,4 +1,4 @@
-"""What `harden evaluate` prints."""
+"""Tables of `harden evaluate`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def show(found: Evaluation, title: str, classes: tuple[str, ...], *, trusted: bo
         n = len(found.labels)
         say(f"time was up: all numbers are of the first {n:,} of {n + found.left:,} images")
     if found.output != "logits":
-        say(f"the model returns {found.output}: attacks climb their logarithms")
+        say(f"the model returns {found.output}: attacks use their logarithms")
     if found.unanswered:
         say(
             f"{found.unanswered:,} of {len(found.labels):,} images have a logit that is NaN or infinite: "

@@ -1,4 +1,4 @@
-"""What a command says where a trust check fired, and the one rule from a status to an exit code."""
+"""Output of commands where a trust check fired, and the one rule from a status to an exit code."""
 
 from __future__ import annotations
 

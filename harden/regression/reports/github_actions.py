@@ -1,4 +1,4 @@
-"""What a GitHub job is told: a section of its summary, and an annotation of what failed."""
+"""Output for GitHub jobs: a section of the summary, and an annotation of a failure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def fitting(text: str, room: int) -> bytes:
 
 
 def annotation(title: str, message: str) -> str:
-    """The line that makes GitHub show an error beside the job: both texts escaped, so that they stay one."""
+    """The line that makes GitHub show an error next to the job: both texts escaped, so that they stay one."""
     text, head = _data(message), _data(title)
     return f"::error title={head.replace(':', '%3A').replace(',', '%2C')}::{text}"
 

@@ -15,7 +15,7 @@ SUITE = "harden check"
 
 
 def as_json(verdict: Verdict) -> dict[str, JSON]:
-    """Everything that was counted and decided; no date, no path, and times only where they were asked for."""
+    """Everything that was counted and decided; no date, no path, and times only where they were requested."""
     speed: dict[str, JSON] = {"speed": [_speed(each) for each in verdict.speed]} if verdict.speed else {}
     return {
         "state": str(verdict.state),
@@ -74,7 +74,7 @@ def _finding(finding: Finding) -> JSON:
 
 
 def as_junit(verdict: Verdict, inconclusive_fails: bool) -> str:
-    """A test case for each comparison: FAIL is a failure, INCONCLUSIVE one or skipped, as was asked."""
+    """A test case for each comparison: FAIL is a failure, INCONCLUSIVE one or skipped, as requested."""
     findings = verdict.everything
     failed = [each for each in findings if _fails(each, inconclusive_fails)]
     skipped = sum(each.state is State.INCONCLUSIVE and each not in failed for each in findings)
@@ -111,7 +111,7 @@ def _facts(finding: Finding | SpeedFinding) -> dict[str, object]:
 
 
 def broken_junit(names: Sequence[str], message: str) -> str:
-    """What stands in the file where the check itself did not come to an answer: errors, and never a pass."""
+    """JUnit's XML of a check that ended in an error: errors, and never a pass."""
     suite = _suite(len(names), 0, len(names), 0)
     for name in names:
         case = Xml.SubElement(suite, "testcase", classname=SUITE, name=one_line(name))

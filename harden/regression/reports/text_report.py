@@ -118,7 +118,7 @@ def as_markdown(verdict: Verdict) -> str:
 
 
 def as_html(verdict: Verdict) -> str:
-    """A page that stands alone."""
+    """A page without other files."""
     head = "".join(f"<th>{markup(cell)}</th>" for cell in _HEAD)
     rows = "".join(
         f'<tr class="{each.state.lower()}">'

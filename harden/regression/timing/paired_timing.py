@@ -169,7 +169,7 @@ def alternated(
         rounds: how many.
         clock: seconds since some moment.
         repeats: how often each run does its work, for both the same.
-        on_round: is told how many rounds are done.
+        on_round: called with the number of finished rounds.
     """
     base()
     candidate()

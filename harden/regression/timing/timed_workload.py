@@ -27,10 +27,10 @@ _EXAMPLES = 4
 
 
 def attack_work(model: Classifier, x: Tensor, y: Tensor) -> Callable[[], None]:
-    """Make a work that climbs with all of `quick`, on every image, whether or not the network errs there.
+    """Make the workload of an attack with all of `quick`, on every image, misclassified or not.
 
     Each run takes `STEPS` steps on each of the images (N, C, H, W), so two networks that break at different
-    moments do the same work. It climbs the copy that evaluations climb.
+    moments do the same work. Gradients are of the copy that evaluations use.
     """
     fast = prepare(model, x[:_EXAMPLES], torch.float32)
     images = fast.lay_out(x.clone())
