@@ -28,7 +28,7 @@ from torch import nn
 
 from benchmarks.peering import provenance
 from harden.artefact.classifier_to_onnx import trace
-from harden.bounds import Climb, Method, Program, certify
+from harden.bounds import Method, Program, SlopeAscent, certify
 from harden.certificate.page.charts import Axis, Series, line_chart
 from harden.graph import read
 from harden.models import Classifier
@@ -38,7 +38,7 @@ RECORD = provenance.RESULTS / "bound_costs.jsonl"
 METHODS: Final = {
     "ibp": Method(climb=None, backward=False),
     "crown": Method(climb=None),
-    "alpha-crown": Method(climb=Climb(steps=20)),
+    "alpha-crown": Method(climb=SlopeAscent(steps=20)),
 }
 SIZES: Final = {"dense": (64, 128, 256, 512, 1024), "conv": (4, 8, 16, 32)}
 BATCHES: Final = (1, 4, 16, 64)

@@ -27,7 +27,7 @@ from benchmarks.peering import provenance
 from harden.artefact.classifier_to_onnx import trace
 from harden.artefact.parity.parity_gated_export import judge_of
 from harden.artefact.runtime.session import Session
-from harden.bounds import Branching, Climb, Method, Program, certify
+from harden.bounds import Branching, Method, Program, SlopeAscent, certify
 from harden.data import load
 from harden.graph import read
 from harden.models import Classifier
@@ -65,8 +65,8 @@ def measured(widths: tuple[int, ...], eps: str, images: int, seconds: float) -> 
     test = load("digits").test
     x, y = _right(judge(test.x.float()), test.x.float(), test.y, images)
     program, threat = Program.of(read(graph)), Linf(eps)
-    one = certify(program, x, y, threat, Method(climb=Climb()))
-    more = certify(program, x, y, threat, Method(climb=Climb(), branching=Branching(seconds=seconds)))
+    one = certify(program, x, y, threat, Method(climb=SlopeAscent()))
+    more = certify(program, x, y, threat, Method(climb=SlopeAscent(), branching=Branching(seconds=seconds)))
     broken = sum(int(judge(found[None]).argmax(1)) != int(y[at]) for at, found in more.candidates.items())
     certified = int(more.certified.sum())
     return {

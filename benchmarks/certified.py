@@ -26,10 +26,10 @@ from torch import Tensor
 from benchmarks.peering import cases, provenance
 from benchmarks.peering.trained import Place
 from harden.artefact.classifier_to_onnx import trace
-from harden.bounds import Climb, Method, Program, Region, certify
+from harden.bounds import Method, Program, Region, SlopeAscent, certify
 from harden.bounds.certification import worst_margins
 from harden.bounds.crown.backward import Relaxation
-from harden.bounds.crown.intermediate_bounds import refined
+from harden.bounds.crown.intermediate_bounds import refine
 from harden.bounds.rules import Affine
 from harden.graph import read
 from harden.models import Classifier
@@ -45,7 +45,7 @@ METHODS = {
     "parallel slopes, real numbers": Method(parallel=True, climb=None, rounding=False),
     "parallel slopes, float32": Method(parallel=True, climb=None),
     "CROWN, float32": Method(climb=None),
-    "parallel slopes climbed, float32": Method(parallel=True, climb=Climb()),
+    "parallel slopes climbed, float32": Method(parallel=True, climb=SlopeAscent()),
 }
 
 
@@ -106,7 +106,7 @@ def as_published(program: Program, x: Tensor, y: Tensor, threat: Threat) -> Tens
             lower, upper = rule.interval(*inputs) if isinstance(rule, Affine) else rule.interval(*inputs[0])
             if step.name in program.bent and not boxes.issuperset(step.inputs):
                 nothing = torch.full_like(lower, -torch.inf), torch.full_like(upper, torch.inf)
-                lower, upper = refined(known, step, nothing)
+                lower, upper = refine(known, step, nothing)
             known.intervals[step.name] = lower, upper
         found.append(worst_margins(known, labels) > 0)
     return torch.cat(found)

@@ -33,8 +33,8 @@ from benchmarks.peering import provenance
 from harden.artefact.classifier_to_onnx import trace
 from harden.bounds import Program, Region
 from harden.bounds.certification import margin_rows
-from harden.bounds.crown.coefficients import Whole
-from harden.bounds.crown.intermediate_bounds import relaxed
+from harden.bounds.crown.coefficients import DenseCoefficients
+from harden.bounds.crown.intermediate_bounds import relax
 from harden.graph import read
 from harden.models import Classifier
 from harden.threats import Linf
@@ -135,9 +135,9 @@ def compared(network: nn.Module, x: Tensor, given: argparse.Namespace) -> dict[s
 def ours(program: Program, x: Tensor, y: Tensor, eps: str, *, rounding: bool) -> Tensor:
     """Lower bounds of logit_y - logit_j, (N, K - 1)."""
     with torch.no_grad():
-        found = relaxed(program, Region.around(x, Linf(eps)), rounding=rounding)
+        found = relax(program, Region.around(x, Linf(eps)), rounding=rounding)
         rows, image = margin_rows(y, program.classes, found.region.lower)
-        return found.lower(program.output, Whole(rows), image).reshape(len(x), -1)
+        return found.lower(program.output, DenseCoefficients(rows), image).reshape(len(x), -1)
 
 
 def theirs(network: nn.Module, x: Tensor, y: Tensor, given: argparse.Namespace) -> Callable[[], Tensor]:

@@ -61,7 +61,7 @@ def square(case: Case) -> dict[str, Any]:
     with torch.no_grad():
         clean = loss(x)
         value = {
-            count: loss(Square(queries=count, horizon=QUERIES[-1])(loss, x, case.threat, draws))
+            count: loss(Square(count, stop_early=True, horizon=QUERIES[-1])(loss, x, case.threat, draws))
             for count in QUERIES
         }
     found: dict[str, Any] = {}

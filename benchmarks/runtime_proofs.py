@@ -28,9 +28,10 @@ from benchmarks.peering import cases, provenance
 from benchmarks.peering.trained import Place
 from harden.artefact.classifier_to_onnx import trace
 from harden.artefact.runtime.executed_programs import executions
-from harden.bounds import Climb, Method, Program
+from harden.bounds import Method, Program, SlopeAscent
+from harden.data import from_loader
 from harden.evaluation import Evaluation, evaluate, quick
-from harden.evaluation.proofs.prove import Proved, RadiusSearch, prove
+from harden.evaluation.proofs.prove import EvaluatedImages, ProofResult, RadiusSearch, prove
 from harden.evaluation.proofs.runtime_agreement import Execution
 from harden.graph import read
 from harden.models import Classifier
@@ -40,7 +41,7 @@ RECORD = provenance.RESULTS / "runtime_proofs.jsonl"
 METHODS = {
     "ibp": Method(climb=None, backward=False),
     "crown": Method(climb=None),
-    "alpha-crown": Method(climb=Climb()),
+    "alpha-crown": Method(climb=SlopeAscent()),
 }
 
 
@@ -76,10 +77,11 @@ def measured(case: cases.Case, name: str, rounds: int) -> dict[str, Any]:
     found = evaluate(model, (x, y), case.threat, quick())
     attacks = time.perf_counter() - began
     search = RadiusSearch(METHODS[name], steps=0)
+    images = EvaluatedImages(from_loader((x, y), 256), found)
     ratios, whole = [], []
     for _ in range(rounds):
-        one, before = _timed(lambda: prove(written, (x, y), found, search))
-        other, after = _timed(lambda: prove(executed, (x, y), found, search))
+        one, before = _timed(lambda: prove(written, images, search))
+        other, after = _timed(lambda: prove(executed, images, search))
         ratios.append(after / before)
         whole.append((attacks + after) / (attacks + before))
     return {
@@ -96,12 +98,12 @@ def measured(case: cases.Case, name: str, rounds: int) -> dict[str, Any]:
     }
 
 
-def _timed(run: Callable[[], Proved]) -> tuple[Proved, float]:
+def _timed(run: Callable[[], ProofResult]) -> tuple[ProofResult, float]:
     began = time.perf_counter()
     return run(), time.perf_counter() - began
 
 
-def _share(proved: Proved, found: Evaluation) -> dict[str, Any]:
+def _share(proved: ProofResult, found: Evaluation) -> dict[str, Any]:
     share = Proportion.of(proved.certified.tolist())
     return {"count": share.count, "of": len(found.labels), "interval": list(share.interval)}
 

@@ -65,7 +65,7 @@ def test_an_attack(
     benchmark: Any, loss: CrossEntropy, x: Tensor, threat: Linf | L2 | L1, keep_best: bool
 ) -> None:
     """The whole attack: random start, 20 steps, projection, bookkeeping."""
-    attack, draws = PGD(steps=STEPS, keep_best=keep_best), Draws(0, torch.arange(BATCH))
+    attack, draws = PGD(steps=STEPS, keep_best=keep_best, stop_early=True), Draws(0, torch.arange(BATCH))
     x_adv = benchmark(attack, loss, x, threat, draws)
     assert bool(threat.contains(x_adv, x).all())
     with torch.no_grad():

@@ -75,7 +75,9 @@ def main(budget: str = "150E", out: str | Path = "out/own_recipe") -> harden.Art
     hardened = harden.harden(model, data.train, threat=threat, recipe=RECIPE, budget=budget, seed=0)
     attempts = (
         Attempt("random corners", random_corners, difference_of_logits),
-        Attempt("pgd-50 on the difference of logits", harden.PGD(steps=50), difference_of_logits),
+        Attempt(
+            "pgd-50 on the difference of logits", harden.PGD(steps=50, stop_early=True), difference_of_logits
+        ),
         *pgd_suite(),
     )
     artefact = hardened.export(out, data.test, attempts=attempts)

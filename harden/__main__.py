@@ -1,4 +1,4 @@
-"""`python -m harden`: the same as the command `harden`."""
+"""Entry point of `python -m harden`, the same as the command `harden`."""
 
 import sys
 

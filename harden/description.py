@@ -1,4 +1,4 @@
-"""Values as JSON and back: what stands in a certificate, a checkpoint and a message."""
+"""Description of values as JSON, and their restoration, for certificates, checkpoints and messages."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 
 _KIND = "kind"
 _OWN = re.compile(r"(harden\.[a-z][a-z0-9_]*)(?:\.[a-z][a-z0-9_]*)*:([A-Za-z_][A-Za-z0-9_]*)")
-_RENAMED = {"harden.evaluation:Search": "harden.evaluation:RadiusSearch"}
-"""Names of types that earlier versions wrote, as `canonical` gives them, and the names of today."""
+_RENAMED = {
+    "harden.bounds:Climb": "harden.bounds:SlopeAscent",
+    "harden.evaluation:Search": "harden.evaluation:RadiusSearch",
+}
+"""Names of types that earlier versions wrote, in the form of `canonical`, and the current names."""
 
 
 def describe(value: object) -> JSON:
     """Give a value as JSON: frozen dataclasses by their fields and "kind", fractions as "8/255".
 
-    A function is named "module:name", so that a user's own attack is named though not stored. A type of
+    A function is named "module:name", so a user's own attack is named but not stored. A type of
     harden's own is named by the package that exports it, as `harden.attacks:PGD`, wherever its file lies.
     """
     if value is None or isinstance(value, bool | int | float | str):
@@ -43,7 +46,7 @@ def restore(described: JSON) -> Any:
     """Rebuild a value of harden's own types from its description; `restore(describe(v)) == v`.
 
     Raises:
-        InputError: it describes something that is not harden's, or whose fields do not fit.
+        InputError: it describes a type that is not harden's own, or has other fields.
     """
     if isinstance(described, list):
         return tuple(restore(part) for part in described)
@@ -71,9 +74,9 @@ def restore(described: JSON) -> Any:
 
 
 def canonical(name: str) -> str:
-    """The name of a type or function of harden's own as today's version writes it; other names unchanged.
+    """The current name of a type or function of harden's own; other names unchanged.
 
-    Files of earlier versions name the module in which a type lay then: `harden.attacks.pgd:PGD`.
+    Files of earlier versions contain the module in which a type was defined then: `harden.attacks.pgd:PGD`.
     """
     own = _OWN.fullmatch(name)
     if own is None:
@@ -83,7 +86,7 @@ def canonical(name: str) -> str:
 
 
 def canonical_names(described: JSON) -> JSON:
-    """A description with every name in it as `canonical` gives it: what two of them are compared by."""
+    """A description with every name in the form of `canonical`, for comparison with another one."""
     if isinstance(described, str):
         return canonical(described)
     if isinstance(described, list):

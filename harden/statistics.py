@@ -1,4 +1,4 @@
-"""Exact statements about proportions: what n images can and can't say."""
+"""Proportions with exact binomial confidence intervals."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from harden.errors import InputError
 @final
 @dataclass(frozen=True, slots=True)
 class Proportion:
-    """State how many of n independent examples had a property, with an exact interval for its probability.
+    """A count of n independent examples with a property, and the exact interval of its probability.
 
     Args:
-        count: how many had the property, 0 <= count <= n.
-        n: how many were looked at, at least 1.
-        confidence: coverage that the interval has at least, in (0, 1).
+        count: number of examples with the property, 0 <= count <= n.
+        n: number of examples, at least 1.
+        confidence: minimum coverage of the interval, in (0, 1).
 
     Raises:
         InputError: n is 0, count is outside 0..n, or confidence is outside (0, 1).
@@ -57,9 +57,9 @@ class Proportion:
         """Count the true entries of a mask of shape (N,): a sequence, an array, or a tensor on any device.
 
         Raises:
-            InputError: the mask is empty, has more than one axis, or holds something but true and false.
+            InputError: the mask is empty, has more than one axis, or is not boolean.
         """
-        # A tensor, without importing torch: its own way to the host.
+        # A tensor has a method to the host; torch is not imported here.
         on_host = getattr(mask, "cpu", lambda: mask)()
         array = np.asarray(on_host if hasattr(on_host, "__len__") else list(on_host))
         if array.ndim != 1 or (array.size and array.dtype != np.bool_):
@@ -81,8 +81,8 @@ class Proportion:
 
         With a = 1 - confidence and K ~ Binomial(n, p): low is the p at which P(K >= count) = a/2 (0 when
         count = 0), high the p at which P(K <= count) = a/2 (1 when count = n). Guarantee: for every p, the
-        chance that the interval holds p is at least the confidence, provided the n examples are independent
-        draws from the population that is spoken about.
+        probability that the interval contains p is at least the confidence, provided the n examples are
+        independent draws from the population.
         """
         tail = (1.0 - self.confidence) / 2.0
         below, above = self.count, self.n - self.count
@@ -92,12 +92,12 @@ class Proportion:
 
     def __str__(self) -> str:
         low, high = self.interval
-        # Outwards: the printed interval must not be narrower than the one that was computed.
+        # Rounded outwards: the printed interval must not be narrower than the computed one.
         low, high = math.floor(low * 1000) / 10, math.ceil(high * 1000) / 10
         return f"{self._percent()} % [{low:.1f}, {high:.1f}] (n = {self.n})"
 
     def _percent(self) -> str:
-        """Write the value with one decimal, or as many as keep it from reading 0 or 100 wrongly."""
+        """Write the value with one decimal, or more where it would otherwise be rounded to 0 or 100."""
         for decimals in range(1, 12):
             text = f"{100 * self.value:.{decimals}f}"
             if not 0 < self.count < self.n or 0.0 < float(text) < 100.0:

@@ -198,7 +198,7 @@ def test_the_readme_lists_every_command() -> None:
 
 def test_the_design_page_lists_the_layers_of_the_contract() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
-    (contract,) = (part for part in settings["contracts"] if part["type"] == "layers")
+    (contract,) = (part for part in settings["contracts"] if part["name"] == "layers")
     section = (ROOT / "docs" / "design.md").read_text().partition("\n## Layers\n")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == contract["layers"]
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from benchmarks.fuzzing.mutations import Mutated
 from benchmarks.fuzzing.oracle import DefectError
-from harden.bounds.vnnlib.check_counterexample import satisfied
+from harden.bounds.vnnlib.check_counterexample import satisfies
 from harden.bounds.vnnlib.parse import Clause, Property, parse
 from harden.regression import baseline
 from harden.regression.baseline_records import Baseline, described
@@ -107,7 +107,7 @@ def _hold(found: Property) -> None:
         for y in _ANSWERS:
             one = [x[at % 2] for at in range(found.inputs)]
             other = [y[at % 3] for at in range(found.outputs)]
-            if satisfied(found, one, other) and not any(
+            if satisfies(found, one, other) and not any(
                 _meets(clause, one, other) for clause in found.clauses
             ):
                 raise DefectError(f"satisfied by {x}, {y}, and no clause is")

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from benchmarks.peering.engine import Search
 from benchmarks.peering.networks import Subject
-from harden.models import Prepared
+from harden.models import PreparedNetwork
 
 NAMES = ("torchattacks", "foolbox", "art", "autoattack_apgd")
 
@@ -62,7 +62,7 @@ def limit(classify: Callable[[Tensor], Tensor], steps: int) -> Search:
     return run
 
 
-def own_limit(copied: Prepared, judge: nn.Module, steps: int) -> Search:
+def own_limit(copied: PreparedNetwork, judge: nn.Module, steps: int) -> Search:
     """The same with the prepared copy, and one forward of the fp32 network, which judges the last point."""
     climb = limit(copied, steps)
 

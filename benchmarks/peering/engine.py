@@ -11,8 +11,8 @@ from benchmarks.peering.networks import Subject
 from harden.attacks import Attack
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.losses import Classify, CrossEntropy, Steered
-from harden.models import Prepared, bfloat16_is_native, prepare
+from harden.losses import Classify, CrossEntropy, FastCopyLoss
+from harden.models import PreparedNetwork, bfloat16_is_native, prepare
 from harden.threats import Threat, from_name
 
 Search = Callable[[Tensor, Tensor], Tensor]
@@ -27,7 +27,7 @@ def columns(device: torch.device | str = "cpu") -> tuple[dict[str, torch.dtype],
     return {"harden_fp32": torch.float32}, {"harden": "this device does not multiply bfloat16 in hardware"}
 
 
-def prepared(subject: Subject, precision: torch.dtype) -> Prepared:
+def prepared(subject: Subject, precision: torch.dtype) -> PreparedNetwork:
     """The engine's private copy of the network."""
     return prepare(subject.ours, subject.x[:_EXAMPLES], precision)
 
@@ -40,21 +40,21 @@ def threat_of(norm: str, eps: float | str) -> Threat | None:
         return None
 
 
-def search(attack: Attack, subject: Subject, threat: Threat, copy: Prepared, seed: int = 0) -> Search:
+def search(attack: Attack, subject: Subject, threat: Threat, copy: PreparedNetwork, seed: int = 0) -> Search:
     """The attack on the cross-entropy, steered by the copy, every error confirmed by the network itself."""
     return _steered(attack, subject, threat, copy, copy, seed)
 
 
-def eager(attack: Attack, subject: Subject, threat: Threat, copy: Prepared, seed: int = 0) -> Search:
-    """The same launched kernel by kernel: only a loss on a `Prepared` itself is captured as a CUDA graph."""
+def eager(attack: Attack, subject: Subject, threat: Threat, copy: PreparedNetwork, seed: int = 0) -> Search:
+    """As `search`, kernel by kernel: only a loss on a `PreparedNetwork` is captured as a CUDA graph."""
     return _steered(attack, subject, threat, copy, copy.__call__, seed)
 
 
 def _steered(
-    attack: Attack, subject: Subject, threat: Threat, copy: Prepared, classify: Classify, seed: int
+    attack: Attack, subject: Subject, threat: Threat, copy: PreparedNetwork, classify: Classify, seed: int
 ) -> Search:
     def run(x: Tensor, y: Tensor) -> Tensor:
-        loss = Steered(CrossEntropy(classify, y), CrossEntropy(subject.ours.logits, y))
+        loss = FastCopyLoss(CrossEntropy(classify, y), CrossEntropy(subject.ours.logits, y))
         return attack(loss, copy.lay_out(x), threat, Draws(seed, torch.arange(len(x), device=x.device)))
 
     return run

@@ -41,7 +41,7 @@ def weak(spec: str, place: Place, setting: Setting, rounds: int) -> dict[str, An
 
 def _timed(subject: Subject, threat: Threat, setting: Setting, rounds: int) -> dict[str, Any]:
     columns, absent = engine.columns()
-    attack = PGD(setting.steps, alpha_of(setting))
+    attack = PGD(setting.steps, alpha_of(setting), stop_early=True)
     robust: dict[str, float] = {}
     runs: dict[str, Callable[[], object]] = {}
 

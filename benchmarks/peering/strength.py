@@ -84,7 +84,7 @@ def _over_seeds(
 def _compared(
     subject: Subject, threat: Threat, steps: int, columns: dict[str, torch.dtype], seed: int
 ) -> dict[str, Any]:
-    attack, searches = PGD(steps, ALPHA), {}
+    attack, searches = PGD(steps, ALPHA, stop_early=True), {}
     for name, precision in columns.items():
         searches[name] = engine.search(attack, subject, threat, engine.prepared(subject, precision), seed)
     broken = dict.fromkeys(("plain", "plain_last", *searches), 0)

@@ -108,7 +108,7 @@ def robust_share(subject: Subject, threat: Threat, steps: int = 10) -> float:
         for at in range(0, len(subject.x), BATCH):
             x, y = subject.x[at : at + BATCH], subject.y[at : at + BATCH]
             draws = Draws(1, torch.arange(at, at + len(x)))
-            x_adv = PGD(steps=steps)(CrossEntropy(subject.ours.logits, y), x, threat, draws)
+            x_adv = PGD(steps=steps, stop_early=True)(CrossEntropy(subject.ours.logits, y), x, threat, draws)
             wrong += int(missed(subject.ours, x_adv, y).sum())
     return 1 - wrong / len(subject.x)
 

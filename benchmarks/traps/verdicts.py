@@ -18,7 +18,7 @@ from typing import Final, final
 import torch
 
 from benchmarks.traps.frame import EPS, Trap, centre, write
-from harden.bounds import Climb, Method, Program, certify
+from harden.bounds import Method, Program, SlopeAscent, certify
 from harden.cli import OUR_FAULT, main
 from harden.errors import InputError
 from harden.graph import read
@@ -54,7 +54,7 @@ def of_bounds(trap: Trap) -> Verdict:
     y = torch.zeros(1, dtype=torch.int64)
     try:
         programs = _programs(trap)
-        method = Method(climb=Climb(steps=5))
+        method = Method(climb=SlopeAscent(steps=5))
         proved = [certify(each, torch.from_numpy(centre()), y, Linf(EPS), method) for each in programs]
     except InputError as error:
         return Verdict("refused", str(error))

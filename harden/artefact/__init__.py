@@ -1,4 +1,4 @@
 """The exported folder: a parity-checked ONNX file, its certificate, its evidence and its page.
 
-Import from the modules: `loaded` needs no torch, the others do.
+Import from the modules: `artefact` needs no torch, the others do.
 """

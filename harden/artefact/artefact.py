@@ -1,4 +1,4 @@
-"""An artefact read back: a callable that refuses to run when a file differs from its digest. No torch."""
+"""A loaded artefact: a callable that refuses to run when a file differs from its digest; without torch."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _OVERSHOOT = 0.5
 
 @final
 class Artefact:
-    """A hardened model as it is shipped: `artefact(images) -> logits`, decided by onnxruntime.
+    """A hardened model as deployed: `artefact(images) -> logits`, computed by onnxruntime.
 
     Attributes:
-        folder: where the files are.
-        certificate: what is claimed about the file and how it was found.
+        folder: of the files.
+        certificate: the claims about the file and how they were obtained.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -45,7 +45,7 @@ class Artefact:
                 f"one of {EVIDENCE_FILE} and {MODEL_FILE}",
                 "export again",
             )
-        # Kept: what is executed later is what was digested here, whatever becomes of the file meanwhile.
+        # Kept, so that the digested bytes are executed later, even if the file changes.
         self._model = b""
         for subject in self.certificate.subject:
             path = self.folder / subject.name
@@ -64,11 +64,11 @@ class Artefact:
 
     @cached_property
     def session(self) -> Session:
-        """The file in onnxruntime, which gets it once it has answered an image in a limited process.
+        """The file in onnxruntime, after it has run on an image in a limited process.
 
-        The folder may come from anybody, and the seal of its certificate with it. The limits are those of
-        `evaluate FILE.onnx`: first `harden.certificate.untrusted.trial_load`, then onnxruntime takes at
-        most `limits.RUNTIME_BYTES` for the tensors of all such sessions in this process.
+        The folder may be untrusted, and the seal of its certificate with it. The limits are those of
+        `evaluate FILE.onnx`: first `harden.certificate.untrusted.trial_load`, then at most
+        `size_limits.RUNTIME_BYTES` for the tensors of all such sessions in this process.
 
         Raises:
             InputError: the file is no graph that harden exports, or exceeds a limit.
@@ -108,7 +108,7 @@ class Artefact:
 
 
 def _likely_fix(low: float, high: float) -> str:
-    # As harden.pixels, which needs torch; here the normalisation is in the file already.
+    # As in harden.pixels, which needs torch; here the normalisation is in the file.
     if not (math.isfinite(low) and math.isfinite(high)):
         return "look for NaN or infinity in the data"
     if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:
@@ -129,7 +129,7 @@ def _read(path: Path) -> bytes:
 
 
 def load(folder: str | Path) -> Artefact:
-    """Read an artefact; its certificate's seal and its files' digests are compared first.
+    """Read an artefact, after a check of its certificate's seal and its files' digests.
 
     Nothing is executed before the first images, or `Artefact.session`, and then within limits.
 

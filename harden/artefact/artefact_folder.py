@@ -1,4 +1,4 @@
-"""An artefact's folder: which files are its own, and whether a folder may become one."""
+"""Folder of an artefact: its files, checks before writing, and atomic publication."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE_FILE = "report.html"
 HISTORY_FILE = "history.jsonl"
 CHECKPOINT_FOLDER = "checkpoint"
 PROGRESS_FOLDER = "progress"
-"""Where a run that writes to an artefact's folder keeps what it needs to go on."""
+"""Folder in which a run that writes an artefact keeps its state for resumption."""
 
 _STAGING = ".harden-export-"
 
@@ -39,8 +39,8 @@ def check_folder(folder: str | Path) -> Path:
     """Accept a folder for an artefact: missing, empty, or an artefact's to replace; nothing is written.
 
     Raises:
-        InputError: it is a file, can't be written, holds things that are no artefact's, or a link where a run
-            keeps its progress.
+        InputError: it is a file, can't be written, contains other files, or a link in place of a run's
+            progress.
     """
     path = Path(folder)
     if (path / PROGRESS_FOLDER).is_symlink():
@@ -76,19 +76,19 @@ def prepare_folder(folder: str | Path) -> Path:
 
 @contextmanager
 def staging(folder: Path) -> Iterator[Path]:
-    """A folder inside an artefact's own, so on the same file system, to make the next one in; then gone."""
+    """A temporary folder inside an artefact's folder, on the same file system, for the next artefact."""
     sweep(folder)
     with temporary_folder(folder, _STAGING) as place:
         yield place
 
 
 def publish(place: Path, folder: Path) -> None:
-    """Move a complete artefact into its folder, and bring every name to the disk.
+    """Move a complete artefact into its folder, and flush every name to the disk.
 
-    An older one goes aside, its certificate first, checkpoint and history with it: they would belong to
-    another model. The new certificate comes last, and after it the progress of the run goes, which is not
-    needed any more. At every moment in between the folder is no artefact; a run that was killed there can go
-    on, and where something is raised the older artefact is put back.
+    An older one is moved out first, beginning with its certificate, with its checkpoint and history, which
+    belong to another model. The new certificate is moved in last; then the progress of the run is removed. In
+    between the folder is not an artefact; a run that was killed there can be resumed, and after an exception
+    the older artefact is restored.
     """
     with temporary_folder(folder, _STAGING) as aside:
         done: list[tuple[Path, Path]] = []
@@ -96,7 +96,9 @@ def publish(place: Path, folder: Path) -> None:
             _move(folder, aside, done, first=True)
             _move(place, folder, done, first=False)
         except BaseException:
-            for source, target in reversed(done):  # the older certificate, which went first, comes last
+            for source, target in reversed(
+                done
+            ):  # the older certificate, which was moved first, is restored last
                 move(target, source)
             raise
     _drop_progress(folder)
@@ -121,7 +123,7 @@ def _drop_progress(folder: Path) -> None:
         return
     try:
         with locked(progress):
-            # In one step out of sight: half a progress could not be gone on with.
+            # Renamed in one step: a part of a progress could not be resumed.
             remove_tree(gone)
             move(progress, gone)
     except InputError as error:
@@ -134,12 +136,12 @@ def _is_own(name: str) -> bool:
 
 
 def _is_leftover(name: str) -> bool:
-    """Whether an interrupted write left it: harden's files are written beside, under a name with a dot."""
+    """Return whether an interrupted write left it: harden's temporary names begin with a dot."""
     return name.startswith(_STAGING) or any(name.startswith(f".{own}.") for own in OWN_FILES)
 
 
 def sweep(folder: Path) -> None:
-    """Remove what interrupted writes have left in an artefact's folder."""
+    """Remove temporary files of interrupted writes from an artefact's folder."""
     for path in folder.iterdir():
         if _is_leftover(path.name):
             remove_tree(path)

@@ -1,4 +1,4 @@
-"""From a Classifier to the ONNX graph that is shipped: normalisation inside, no trace of the machine."""
+"""Export of a Classifier to ONNX, with its normalisation and without metadata of the machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 import onnx
 
 from harden.errors import ExportError
-from harden.graph.exporting.trace import OPSET, exported
+from harden.graph.exporting.trace import OPSET, export_graph
 from harden.models import Classifier
 
 _REAL: Final = (
@@ -20,14 +20,14 @@ _SEARCH: Final = (
 
 
 def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelProto:
-    """Export a copy of the model to ONNX, with a dynamic batch and convolutions that have taken in BatchNorm.
+    """Export a copy of the model to ONNX, with a dynamic batch, and BatchNorm folded into convolutions.
 
     Raises:
         InputError: the network's output holds no logits.
-        ExportError: the network fails in float32 or on such images, torch can't trace it, or gave another
-            opset than was asked for.
+        ExportError: the network fails in float32 or on such images, torch can't trace it, or produced
+            another opset than requested.
     """
-    graph = exported(model, image_shape)
+    graph = export_graph(model, image_shape)
     _strip(graph)
     found = {opset.domain: opset.version for opset in graph.opset_import}
     if found.get("", found.get("ai.onnx")) != OPSET:
@@ -46,7 +46,7 @@ def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelPro
 
 
 def _strip(part: Any) -> None:
-    """Remove what the exporter tells about the source, at any depth: paths, code lines, class names."""
+    """Remove the exporter's metadata of the source, at any depth: paths, code lines, class names."""
     for name in ("metadata_props", "doc_string"):
         if name in part.DESCRIPTOR.fields_by_name:
             part.ClearField(name)

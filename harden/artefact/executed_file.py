@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from harden.data import Source
-from harden.evaluation import Attempt, Evaluation, Phase, Standing, evaluate
+from harden.evaluation import Attempt, Evaluation, EvaluationProgress, Phase, evaluate
 from harden.evaluation.proofs.proof_journal import ProofJournal
-from harden.evaluation.proofs.prove import Proved, RadiusSearch, prove
+from harden.evaluation.proofs.prove import EvaluatedImages, ProofResult, RadiusSearch, prove
 from harden.evaluation.proofs.runtime_agreement import Execution
 from harden.losses import Classify
 from harden.models import Classifier
@@ -66,7 +66,7 @@ class ExecutedFile:
     device: torch.device | None = None
 
     def attack(
-        self, images: Source, plan: AttackPlan, on_batch: Callable[[Standing], None] | None = None
+        self, images: Source, plan: AttackPlan, on_batch: Callable[[EvaluationProgress], None] | None = None
     ) -> Evaluation:
         """Evaluate the worst case over the attempts for each image; see `harden.evaluation.evaluate`."""
         return evaluate(
@@ -88,7 +88,7 @@ class ExecutedFile:
         search: RadiusSearch,
         on_phase: OnPhase = no_report,
         journal: ProofJournal | None = None,
-    ) -> Proved:
+    ) -> ProofResult:
         """Prove of each image that no attack broke the largest radius that can be proved.
 
         Args:
@@ -103,10 +103,8 @@ class ExecutedFile:
         """
         return prove(
             self.executions(),
-            images,
-            found,
+            EvaluatedImages(images, found, self.arrange),
             search,
-            arrange=self.arrange,
             journal=journal,
             on_proof=lambda at: on_phase(Phase("prove", at.done, at.total)),
             device=self.device,

@@ -1,7 +1,7 @@
-"""Export: trace, gate, attack the file, write the folder.
+"""Export of an artefact: trace, parity gate, attacks on the file, and the folder.
 
-All files are made in a folder beside and moved when they are complete, the certificate last: nothing
-half-written passes for an artefact, and an older artefact stays what it is until the new one is there.
+All files are written to a temporary folder and moved when they are complete, the certificate last: an
+incomplete folder is never an artefact, and an older artefact is kept until the new one is complete.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ def export(
     data: object,
     claim: Claim,
     *,
-    beside: Callable[[Path], None] | None = None,
+    write_extra: Callable[[Path], None] | None = None,
     on_phase: OnPhase | None = None,
 ) -> Artefact:
     """Export a model to ONNX and certify the file.
 
     The graph has one input, `image` float32 (batch, C, H, W) in [0, 1], and one output, `logits`. It is
     written only when the parity gate passes. Adversarial examples are found with the model's gradients and
-    decided by the file under onnxruntime. The model is left as it was.
+    decided by the file under onnxruntime. The model is left unchanged.
 
     Args:
         model: what to export.
         folder: empty, missing, or an artefact to replace.
         data: images that neither training nor the choice of the checkpoint has seen.
-        claim: what to measure.
-        beside: writes what else belongs to the artefact (checkpoint, history) into the folder it is given.
-        on_phase: called with the `Phase` as the work goes on.
+        claim: the measurements.
+        write_extra: writes further files of the artefact (checkpoint, history) into a folder.
+        on_phase: called with the `Phase` during the work.
 
     Raises:
         InputError: the folder holds other things, another process writes to it, or the data are unfit.
@@ -65,13 +65,13 @@ def export(
         raise InputError(
             "a claim with eps 0", "a positive budget", 'write Linf("8/255"); clean accuracy is in it'
         )
-    threat_record(claim.threat)  # what no certificate can say is refused before the work
+    threat_record(claim.threat)  # threats without a record are refused before the work
     source = from_loader(data, claim.batch_size)
     report = on_phase or _silent
     with held_folder(check_folder(folder)) as target, given_back(model):
         report(Phase("export", 0, 1))
         image, y = first_images(source)
-        # The file computes in float32: gradients of a network in half precision would steer past it.
+        # The file computes in float32: gradients of a network in half precision would mislead attacks.
         twin = ordinary(model) if _is_float32(model) else float32_copy(model)
         content, session, parity = exported(twin, image, y, claim.threat)
         report(Phase("export", 1, 1))
@@ -81,19 +81,19 @@ def export(
             certificate = certificate_file.issue(place, found)
             _check_same(content, certificate, target)
             write_text(place / PAGE_FILE, html_page.render(certificate))
-            if beside is not None:
-                beside(place)
+            if write_extra is not None:
+                write_extra(place)
             certificate_file.write(certificate, place)
             publish(place, target)
     return Artefact(target)
 
 
 def _check_same(content: bytes, certificate: Certificate, folder: Path) -> None:
-    """Refuse to certify another file than the one that was attacked, whoever put it into its place."""
+    """Refuse to certify another file than the one that was attacked."""
     if certificate.subject[0].digest["sha256"] != sha256_bytes(content):
         raise ExportError(
             f"{schema.MODEL_FILE} of {folder}, which has changed while it was attacked",
-            "a folder that nobody else writes to",
+            "a folder that no other process writes to",
             "export to another folder",
         )
 
@@ -103,4 +103,4 @@ def _is_float32(model: Classifier) -> bool:
 
 
 def _silent(phase: Phase) -> None:
-    """Report to nobody."""
+    """Report nothing."""

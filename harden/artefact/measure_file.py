@@ -27,16 +27,16 @@ from harden.data import Source
 from harden.data.dataset_digest import digest
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, accuracy_curve, evaluate, standard
-from harden.evaluation.proofs.prove import Proved, RadiusSearch
-from harden.evaluation.sweeps.accuracy_curve import Curve
-from harden.evaluation.time_limit import Pace
+from harden.evaluation.proofs.prove import ProofResult, RadiusSearch
+from harden.evaluation.sweeps.accuracy_curve import AccuracyCurve
+from harden.evaluation.time_limit import TimeLimit
 from harden.losses import Classify, Margin
 from harden.models import Classifier
 from harden.threats import Threat
 
 _log = logging.getLogger("harden")
 
-CURVE_ATTEMPT = Attempt("pgd-20-margin", PGD(steps=20), Margin)
+CURVE_ATTEMPT = Attempt("pgd-20-margin", PGD(steps=20, stop_early=True), Margin)
 
 TIME_WAS_UP = "time was up"
 """The end of the split's name where it is of the first images alone."""
@@ -85,7 +85,7 @@ def predicate(
     report: OnPhase,
 ) -> schema.Predicate:
     """Attack the file, compute its curve, comparison and proofs, and record them; writes evidence.npz."""
-    judge, pace, whole = judge_of(session), Pace(claim.minutes), len(source)
+    judge, pace, whole = judge_of(session), TimeLimit(claim.minutes), len(source)
     share = attack_share(claim.attempts, session.classes, compared=claim.before is not None)
     file = ExecutedFile(model, judge, partial(executions, folder / schema.MODEL_FILE))
     minutes = None if claim.minutes is None else share * claim.minutes
@@ -121,9 +121,9 @@ class FileMeasurement:
     source: Source
     found: Evaluation
     classes: tuple[str, ...]
-    curve: Curve | None = None
-    comparison: schema.Comparison | None = None
-    proved: Proved | None = None
+    curve: AccuracyCurve | None = None
+    comparison: schema.ComparisonRecord | None = None
+    proved: ProofResult | None = None
 
 
 def record(
@@ -161,7 +161,7 @@ def record(
 
 def _curve(
     model: Classifier, source: Source, found: Evaluation, judge: Classify, claim: Claim, report: OnPhase
-) -> Curve:
+) -> AccuracyCurve:
     return accuracy_curve(
         model,
         source,
@@ -175,7 +175,7 @@ def _curve(
 
 def _proved(
     file: ExecutedFile, source: Source, found: Evaluation, claim: Claim, report: OnPhase
-) -> Proved | None:
+) -> ProofResult | None:
     """Prove radii where a search is given; without bounds, or where the runtime leaves them, warn."""
     if claim.search is None:
         return None
@@ -190,7 +190,7 @@ def _proved(
     return proved
 
 
-def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.Comparison | None:
+def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.ComparisonRecord | None:
     if claim.before is None:
         return None
     image, y = first_images(source)
@@ -206,7 +206,7 @@ def _comparison(source: Source, claim: Claim, report: OnPhase) -> schema.Compari
     )
     for check in found.fired:
         _log.warning("%s is unreliable: %s", claim.before_name, check.reason)
-    return schema.Comparison(
+    return schema.ComparisonRecord(
         name=claim.before_name,
         status="ok" if found.status == "ok" else "unreliable",
         clean=to_certificate.proportion(found.clean),

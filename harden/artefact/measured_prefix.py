@@ -1,4 +1,4 @@
-"""What a limit of time leaves of a certificate: the first images, and what was measured of them in time."""
+"""Certificates under a time limit: the evaluated first images, and the measurements finished in time."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import torch
 from harden.data import Source, from_loader
 from harden.evaluation import Attempt, Evaluation
 from harden.evaluation.suite_cost import passes_at_most
-from harden.evaluation.time_limit import OutOfTime, Pace
+from harden.evaluation.time_limit import OutOfTime, TimeLimit
 from harden.evaluation.trust.probes import PASSES
 from harden.models.pass_count import interruptible
 
 Found = TypeVar("Found")
-_CURVE = 100.0  # passes of the curve on an image that stands at every eps
+_CURVE = 100.0  # passes of the curve on an image that is unbroken at every eps
 _BEFORE = 0.3  # of the suite's, for a model that is compared: mostly it is not robust
 
 
 def attack_share(attempts: Sequence[Attempt], classes: int, *, compared: bool) -> float:
-    """Which share of the time the attacks may take, beside the curve and a comparison, by passes at most."""
+    """The attacks' share of the time, next to curve and comparison, by upper bounds on their passes."""
     attacks = passes_at_most(attempts, classes) + PASSES
     return attacks / (attacks + _CURVE + (_BEFORE * attacks if compared else 0.0))
 
 
-def in_time(pace: Pace, what: str, work: Callable[[], Found]) -> Found | None:
-    """What some work gives, or None, with a warning, where time was up before its end."""
+def in_time(pace: TimeLimit, what: str, work: Callable[[], Found]) -> Found | None:
+    """The result of some work, or None, with a warning, where time was up before its end."""
     if not pace.limited:
         return work()
     try:
@@ -41,7 +41,7 @@ def in_time(pace: Pace, what: str, work: Callable[[], Found]) -> Found | None:
 
 
 def finished_part(source: Source, found: Evaluation) -> tuple[Source, Evaluation]:
-    """The images that were evaluated, as data of their own, with what was found on them."""
+    """The evaluated images as a source of their own, with their evaluation."""
     if found.complete:
         return source, found
     n = len(found.labels)

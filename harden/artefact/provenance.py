@@ -1,4 +1,4 @@
-"""Where a model came from: what its certificate says about training, and about the software that ran."""
+"""Provenance of a model: its training, and the software that ran, for the certificate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import final
 import torch
 
 from harden import kernels
-from harden.certificate.schema import Backend, HistoryPoint, Provenance, StageRecord
+from harden.certificate.schema import BackendRecord, HistoryPoint, Provenance, StageRecord
 from harden.description import JSON
 from harden.system.package_metadata import versions
 
@@ -21,12 +21,12 @@ PACKAGES = ("harden", "torch", "onnx", "onnxruntime", "onnxscript", "numpy")
 @final
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """How a model was made.
+    """Training of a model.
 
     Args:
         recipe: the recipe as JSON; None for a model that harden did not train.
-        stages: what each stage of training cost.
-        history: moments of training.
+        stages: costs of each stage of training.
+        history: points of the training history.
         seeds: by name.
         deterministic: whether the same seed gives the same file.
         device: where it was trained.
@@ -43,7 +43,7 @@ class Origin:
 def provenance(origin: Origin, passes: float, seconds: float, device: torch.device) -> Provenance:
     """The certificate's provenance; passes and seconds are those of the evaluation, device where it ran.
 
-    The time stamp is SOURCE_DATE_EPOCH's where it is set; what still differs between runs are seconds.
+    The time stamp is SOURCE_DATE_EPOCH's where it is set; then only seconds differ between runs.
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     now = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
@@ -56,7 +56,7 @@ def provenance(origin: Origin, passes: float, seconds: float, device: torch.devi
         stages=origin.stages,
         passes=sum(stage.passes for stage in origin.stages) + passes,
         seconds=sum(stage.seconds for stage in origin.stages) + seconds,
-        backend=Backend(name=backend.name, reason=backend.reason),
+        backend=BackendRecord(name=backend.name, reason=backend.reason),
         device=origin.device,
         deterministic=origin.deterministic,
     )

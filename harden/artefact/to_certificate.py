@@ -1,4 +1,4 @@
-"""From what an evaluation found to what a certificate claims."""
+"""Conversion of evaluations and proofs to the records of a certificate."""
 
 from __future__ import annotations
 
@@ -11,20 +11,14 @@ from harden.certificate import schema
 from harden.description import describe
 from harden.errors import InputError
 from harden.evaluation import Evaluation
-from harden.evaluation.proofs.prove import Proved
+from harden.evaluation.proofs.prove import ProofResult
 from harden.statistics import Proportion
 from harden.threats import Threat
 
 
-def proportion(found: Proportion) -> schema.Proportion:
+def proportion(found: Proportion) -> schema.ProportionRecord:
     """A proportion with its exact interval."""
-    return schema.Proportion(
-        value=found.value,
-        count=found.count,
-        n=found.n,
-        interval=found.interval,
-        confidence=found.confidence,
-    )
+    return schema.ProportionRecord.of(found)
 
 
 def threat_record(threat: Threat) -> schema.ThreatRecord:
@@ -40,8 +34,8 @@ def threat_record(threat: Threat) -> schema.ThreatRecord:
     return schema.ThreatRecord(norm=norm, eps=eps, bounds=threat.bounds)  # type: ignore[arg-type]  # one of three
 
 
-def bits(found: Evaluation, proved: Proved | None = None) -> schema.Bits:
-    """One bit for each example; none is certified where nothing was proved at eps."""
+def bits(found: Evaluation, proved: ProofResult | None = None) -> schema.Bits:
+    """One bit for each example; no example is certified without a proof at eps."""
     nothing = found.robust_correct & ~found.robust_correct
     return schema.Bits(
         n=len(found.labels),
@@ -51,7 +45,7 @@ def bits(found: Evaluation, proved: Proved | None = None) -> schema.Bits:
     )
 
 
-def bracket(found: Evaluation, proved: Proved | None = None) -> schema.Bracket:
+def bracket(found: Evaluation, proved: ProofResult | None = None) -> schema.Bracket:
     """[certified, robust accuracy]: the lower end is 0 of n until a proof is tried at eps."""
     lower, method = Proportion(0, found.robust.n), None
     if proved is not None and proved.top in proved.search.tried:
@@ -59,16 +53,16 @@ def bracket(found: Evaluation, proved: Proved | None = None) -> schema.Bracket:
     return schema.Bracket(certified=proportion(lower), robust=proportion(found.robust), method=method)
 
 
-def verdicts(found: Evaluation, proved: Proved | None = None) -> schema.Verdicts:
-    """How many examples are certified and falsified, and of how many nothing is known."""
-    standing = found.robust.count
+def verdicts(found: Evaluation, proved: ProofResult | None = None) -> schema.Verdicts:
+    """Numbers of certified, falsified and unknown examples."""
+    unbroken = found.robust.count
     certified = 0 if proved is None else int(proved.certified.sum())
     return schema.Verdicts(
-        certified=certified, falsified=found.robust.n - standing, unknown=standing - certified
+        certified=certified, falsified=found.robust.n - unbroken, unknown=unbroken - certified
     )
 
 
-def proof(proved: Proved | None) -> schema.ProofRecord | None:
+def proof(proved: ProofResult | None) -> schema.ProofRecord | None:
     """Certified accuracy at the radii that were tried."""
     if proved is None:
         return None
@@ -91,7 +85,7 @@ def proof(proved: Proved | None) -> schema.ProofRecord | None:
 
 
 def attacks(found: Evaluation) -> tuple[schema.AttackRecord, ...]:
-    """What each attempt did."""
+    """A record of each attempt."""
     return tuple(
         schema.AttackRecord(
             name=record.name,
@@ -114,10 +108,10 @@ def classes(found: Evaluation, names: Sequence[str]) -> tuple[schema.ClassRecord
     )
 
 
-def checks(found: Evaluation) -> tuple[schema.Check, ...]:
+def checks(found: Evaluation) -> tuple[schema.CheckRecord, ...]:
     """The trust checks."""
     return tuple(
-        schema.Check(
+        schema.CheckRecord(
             name=check.name,
             value=check.value,
             threshold=check.threshold,
@@ -129,11 +123,13 @@ def checks(found: Evaluation) -> tuple[schema.Check, ...]:
     )
 
 
-def curve(attack: str, points: Sequence[tuple[Threat, Proportion]]) -> schema.Curve:
+def curve(attack: str, points: Sequence[tuple[Threat, Proportion]]) -> schema.CurveRecord:
     """Accuracy over eps."""
-    return schema.Curve(
+    return schema.CurveRecord(
         attack=attack,
-        points=tuple(schema.CurvePoint(eps=str(at.eps), robust=proportion(share)) for at, share in points),
+        points=tuple(
+            schema.CurvePointRecord(eps=str(at.eps), robust=proportion(share)) for at, share in points
+        ),
     )
 
 

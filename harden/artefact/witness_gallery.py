@@ -1,4 +1,4 @@
-"""A few witnesses as pictures, for the page."""
+"""Gallery of witnesses as pictures for the page."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harden.certificate.schema import Pair
+from harden.certificate.schema import WitnessPair
 from harden.evaluation import Evaluation
 
 PAIRS = 8
 LARGEST = 96
 
 
-def gallery(found: Evaluation, classes: Sequence[str], pairs: int = PAIRS) -> tuple[Pair, ...]:
+def gallery(found: Evaluation, classes: Sequence[str], pairs: int = PAIRS) -> tuple[WitnessPair, ...]:
     """Pairs of a clean image and its witness, spread evenly over the broken examples."""
     witnesses = found.witnesses
     count = min(pairs, len(witnesses))
@@ -26,7 +26,7 @@ def gallery(found: Evaluation, classes: Sequence[str], pairs: int = PAIRS) -> tu
     return tuple(_pair(found, classes, row) for row in chosen)
 
 
-def _pair(found: Evaluation, classes: Sequence[str], row: int) -> Pair:
+def _pair(found: Evaluation, classes: Sequence[str], row: int) -> WitnessPair:
     witnesses = found.witnesses
     original, witness = witnesses.original[row].numpy(), witnesses.witness[row].numpy()
     size = found.threat.size(witnesses.witness[row : row + 1] - witnesses.original[row : row + 1])
@@ -34,7 +34,7 @@ def _pair(found: Evaluation, classes: Sequence[str], row: int) -> Pair:
     # Grey is no change; the largest change of this pair is black or white.
     shown = 0.5 + 0.5 * difference / max(float(np.abs(difference).max()), 1e-12)
     index = int(witnesses.index[row])
-    return Pair(
+    return WitnessPair(
         index=index,
         label=classes[int(witnesses.label[row])],
         clean_prediction=classes[int(found.predictions[index])],

@@ -1,4 +1,4 @@
-"""evidence.npz: the witnesses, so that anyone can replay them."""
+"""Writing of evidence.npz: the witnesses, for replay by anyone."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from harden.attacks.apgd_l1 import SparseSteps, sparse_start
 from harden.attacks.apgd_schedule import periods
 from harden.attacks.attack import searching
 from harden.attacks.engine.argument_checks import check_counts, check_draws
-from harden.attacks.engine.best_point_search import Search
+from harden.attacks.engine.best_point_search import BestPointSearch
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.kernels import copy_rows_
@@ -42,7 +42,7 @@ class APGD:
         restarts: independent runs; the best is kept, per example.
         rho: 0.75 in the paper; of no meaning in L1.
         random_start: start anywhere in the ball instead of at x.
-        stop_early: leave an example alone once the network errs on it, if the loss tells.
+        stop_early: end work on an example at its first error, as in `harden.attacks.PGD`.
 
     Raises:
         InputError: steps or restarts below 1, or rho outside [0, 1].
@@ -52,7 +52,7 @@ class APGD:
     restarts: int = 1
     rho: float = 0.75
     random_start: bool = True
-    stop_early: bool = True
+    stop_early: bool = False
 
     def __post_init__(self) -> None:
         check_counts(self.steps, self.restarts, "write APGD(steps=100, restarts=1)")
@@ -65,9 +65,9 @@ class APGD:
         if len(x) == 0:
             return x.detach().clone()
         with searching(x) as clean:
-            search = Search(loss, clean, stop_early=self.stop_early)
+            search = BestPointSearch(loss, clean, stop_early=self.stop_early)
             for restart in range(self.restarts):
-                rows = search.standing()
+                rows = search.remaining()
                 if len(rows):
                     near = clean[rows]
                     own = draws.fold(restart).take(rows)
@@ -79,17 +79,17 @@ class APGD:
     def _start(self, threat: Threat, x: Tensor, draws: Draws) -> Tensor:
         return sparse_start(threat, x, draws) if isinstance(threat, L1) else threat.start(x, draws)
 
-    def _rule(self, threat: Threat, start: Tensor) -> _Adaptive | SparseSteps:
+    def _rule(self, threat: Threat, start: Tensor) -> _MomentumSteps | SparseSteps:
         if isinstance(threat, L1):
             return SparseSteps.begin(threat, start, self.steps)
         lengths = periods(self.steps)
         checkpoints = dict(zip(accumulate(lengths), lengths, strict=True))
-        return _Adaptive(threat, _Memory.at(start, 2.0 * float(threat.eps)), checkpoints, self.rho)
+        return _MomentumSteps(threat, _RunMemory.at(start, 2.0 * float(threat.eps)), checkpoints, self.rho)
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class _Memory:
+class _RunMemory:
     """What a run remembers of each example.
 
     Attributes:
@@ -115,7 +115,7 @@ class _Memory:
     halved: Tensor
 
     @classmethod
-    def at(cls, start: Tensor, step_size: float) -> _Memory:
+    def at(cls, start: Tensor, step_size: float) -> _RunMemory:
         """The memory of a run that begins."""
         lowest = start.new_full((len(start),), -torch.inf)
         return cls(
@@ -130,9 +130,9 @@ class _Memory:
             halved=torch.ones_like(lowest, dtype=torch.bool),
         )
 
-    def take(self, index: Tensor) -> _Memory:
+    def take(self, index: Tensor) -> _RunMemory:
         """The memory of the examples at index, int64 (M,)."""
-        return _Memory(*(getattr(self, field.name)[index] for field in fields(self)))
+        return _RunMemory(*(getattr(self, field.name)[index] for field in fields(self)))
 
     def rise_(self, x_adv: Tensor, value: Tensor, gradient: Tensor) -> None:
         """Note the loss and gradient at a new point."""
@@ -155,7 +155,7 @@ class _Memory:
 
 @final
 @dataclass(slots=True, eq=False)
-class _Adaptive:
+class _MomentumSteps:
     """The steps of one run.
 
     Attributes:
@@ -167,7 +167,7 @@ class _Adaptive:
     """
 
     threat: Threat
-    memory: _Memory
+    memory: _RunMemory
     checkpoints: dict[int, int]
     rho: float
     number: int = 0
@@ -186,8 +186,8 @@ class _Adaptive:
         momentum_step_(self.threat, x_adv, memory.before, x, gradient, memory.step_size, share)
         self.number += 1
 
-    def take(self, index: Tensor) -> _Adaptive:
-        return _Adaptive(self.threat, self.memory.take(index), self.checkpoints, self.rho, self.number)
+    def take(self, index: Tensor) -> _MomentumSteps:
+        return _MomentumSteps(self.threat, self.memory.take(index), self.checkpoints, self.rho, self.number)
 
 
 def _like(per_example: Tensor, x: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ def sparse_start(threat: L1, x: Tensor, draws: Draws) -> Tensor:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class _Memory:
+class _SparseMemory:
     """What a run remembers of each example: its best point, and how it steps.
 
     Attributes:
@@ -76,7 +76,7 @@ class SparseSteps:
     """
 
     threat: L1
-    memory: _Memory
+    memory: _SparseMemory
     period: int
     number: int = 0
 
@@ -85,7 +85,7 @@ class SparseSteps:
         """The rule of a run that begins at `start` (N, C, H, W)."""
         entries = float(math.prod(start.shape[1:]))
         one = start.new_ones(len(start))
-        memory = _Memory(
+        memory = _SparseMemory(
             best=start.clone(),
             gradient=torch.zeros_like(start),
             height=-torch.inf * one,
@@ -111,7 +111,7 @@ class SparseSteps:
 
     def take(self, index: Tensor) -> SparseSteps:
         """The rule for the examples at index, int64 (M,)."""
-        memory = _Memory(*(getattr(self.memory, field.name)[index] for field in fields(self.memory)))
+        memory = _SparseMemory(*(getattr(self.memory, field.name)[index] for field in fields(self.memory)))
         return SparseSteps(self.threat, memory, self.period, self.number)
 
     def _look_(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What an attack is, and the gradient that gradient attacks climb."""
+"""The interface of an attack, and the gradients that attacks follow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harden.attacks.engine.nearest_error import Nearest
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.kernels.loss_grad import LossGrad
-from harden.losses import GradedLoss, LossFunction
+from harden.losses import Loss, LossFunction
 from harden.models.wrapping_checks import differentiable
 from harden.threats import Threat
 
@@ -31,7 +31,7 @@ class Attack(Protocol):
 
 @runtime_checkable
 class NearestAttack(Protocol):
-    """An attack that also looks for the nearest error, whatever its distance."""
+    """An attack that also searches for the nearest error, whatever its distance."""
 
     def nearest(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Nearest:
         """The nearest error found around each image (N, C, H, W), and its distance in the threat's norm."""
@@ -40,41 +40,42 @@ class NearestAttack(Protocol):
 
 @contextmanager
 def searching(x: Tensor) -> Iterator[Tensor]:
-    """Give the images without their gradient, and record none but those that are asked for.
+    """Yield the images detached, in a context that records gradients only where an attack enables them.
 
-    Inference mode is left for the length of the context: tensors made in it take no gradient.
+    Inference mode is off inside the context: tensors made in it take no gradient.
     """
     with torch.inference_mode(mode=False), torch.no_grad():
         yield x.clone() if x.is_inference() else x.detach()
 
 
-@torch.enable_grad()
 def loss_and_gradient(loss: LossFunction, x: Tensor) -> tuple[Tensor, Tensor]:
     """The loss of each example (N,) and its gradient at x, without touching any parameter's `.grad`.
 
     Raises:
-        InputError: the loss is not per example, or x has no influence on it.
+        InputError: the loss is not per example, or does not depend on x.
     """
     # A tensor made in inference mode can't require gradients, its copy outside can.
-    with torch.inference_mode(mode=False):
+    with torch.inference_mode(mode=False), torch.enable_grad():
         point = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         return _differentiated(loss, point)
 
 
-@torch.enable_grad()
-def graded_gradient(loss: GradedLoss, x: Tensor) -> tuple[LossGrad, Tensor] | None:
-    """As `loss_and_gradient` for a loss of logits, whose own gradient needs no graph.
+def closed_form_gradient(loss: Loss, x: Tensor) -> tuple[LossGrad, Tensor] | None:
+    """As `loss_and_gradient` for a loss whose gradient at the logits needs no graph (`graded`).
 
-    None where the logits are not such that it is known, or do not depend on x: then `loss_and_gradient` says
-    what is wrong.
+    None where there is no such form, or the logits have no known form or do not depend on x: then
+    `loss_and_gradient` reports the reason.
     """
-    with torch.inference_mode(mode=False):
+    graded = loss.graded
+    if graded is None:
+        return None
+    with torch.inference_mode(mode=False), torch.enable_grad():
         point = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         logits = loss.logits(point)
         known = logits.dim() == 2 and logits.dtype in (torch.float32, torch.bfloat16)
         if not known or len(logits) != len(x) or not logits.requires_grad:
             return None
-        out = loss.graded(logits.detach())
+        out = graded(logits.detach())
         with differentiable():
             (gradient,) = torch.autograd.grad(logits, point, out.dlogits, allow_unused=True)
     return None if gradient is None else (out, gradient)

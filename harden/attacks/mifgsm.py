@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harden.attacks.attack import searching
 from harden.attacks.engine.argument_checks import check_counts, check_draws, check_step_size
-from harden.attacks.engine.best_point_search import Search
+from harden.attacks.engine.best_point_search import BestPointSearch
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.losses import LossFunction
@@ -30,7 +30,7 @@ class MIFGSM:
         steps: gradient steps.
         decay: mu, how much of the old direction stays; 1 in the paper.
         step_size: a as a multiple of eps; 1 / steps by default, as in the paper.
-        stop_early: leave an example alone once the network errs on it, if the loss tells.
+        stop_early: end work on an example at its first error, as in `harden.attacks.PGD`.
 
     Raises:
         InputError: steps below 1, a negative decay, or a step size that is not positive.
@@ -39,7 +39,7 @@ class MIFGSM:
     steps: int = 10
     decay: float = 1.0
     step_size: float | None = None
-    stop_early: bool = True
+    stop_early: bool = False
 
     def __post_init__(self) -> None:
         check_counts(self.steps, 1, "write MIFGSM(steps=10)")
@@ -54,17 +54,17 @@ class MIFGSM:
         if len(x) == 0:
             return x.detach().clone()
         with searching(x) as clean:
-            search = Search(loss, clean, stop_early=self.stop_early)
+            search = BestPointSearch(loss, clean, stop_early=self.stop_early)
             multiple = 1.0 / self.steps if self.step_size is None else self.step_size
             size = torch.full((1,), multiple * float(threat.eps), dtype=torch.float32, device=x.device)
-            rule = _Heavy(threat, size, self.decay, torch.zeros_like(clean))
-            search.run(search.standing(), clean.clone(), rule, self.steps)
+            rule = _AccumulatedStep(threat, size, self.decay, torch.zeros_like(clean))
+            search.run(search.remaining(), clean.clone(), rule, self.steps)
             return search.found()
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class _Heavy:
+class _AccumulatedStep:
     """Steps along a decaying sum of gradients, each of L1 length 1."""
 
     threat: Threat
@@ -79,5 +79,5 @@ class _Heavy:
         self.momentum.mul_(self.decay).add_(known / length.view(-1, *[1] * (x.dim() - 1)))
         self.threat.step_(x_adv, x, self.momentum, self.step_size)
 
-    def take(self, index: Tensor) -> _Heavy:
-        return _Heavy(self.threat, self.step_size, self.decay, self.momentum[index])
+    def take(self, index: Tensor) -> _AccumulatedStep:
+        return _AccumulatedStep(self.threat, self.step_size, self.decay, self.momentum[index])

@@ -1,4 +1,4 @@
-"""Random points of the ball: what every attack that is worth its cost must beat."""
+"""Random points of the ball, the baseline of every attack."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from harden.attacks.attack import searching
 from harden.attacks.engine.argument_checks import check_counts, check_draws
 from harden.attacks.engine.best_point import Point
-from harden.attacks.engine.loss_adapter import Watched
+from harden.attacks.engine.loss_adapter import LossAdapter
 from harden.attacks.engine.success_steps import current_record
 from harden.draws import Draws
 from harden.losses import LossFunction
@@ -23,8 +23,8 @@ from harden.threats import Threat
 class RandomNoise:
     """x + d, d random in the ball and random on its rim by turns; the best of all is kept, as in `PGD`.
 
-    It needs no gradient. A gradient attack that finds less than it climbs nothing (Carlini et al.,
-    1902.06705).
+    It needs no gradient, and with a `harden.losses.Loss` it ends work on an image at the first error. A
+    gradient attack that finds fewer errors has useless gradients (Carlini et al., 1902.06705).
 
     Args:
         samples: points for each image.
@@ -45,17 +45,15 @@ class RandomNoise:
         if len(x) == 0:
             return x.detach().clone()
         with searching(x) as clean:
-            best, watched, record = Point.none(clean), Watched(loss), current_record(len(x))
+            best, whole, record = Point.none(clean), LossAdapter(loss), current_record(len(x))
             rows = torch.arange(len(x), device=x.device)
             for sample in range(self.samples):
-                own = watched.take(rows) if watched.stoppable else watched
                 near = draws.fold(sample).take(rows)
-                point, kept = own.exactly(_sample(threat, clean[rows], near, sample)), best.rows(rows)
-                kept.take_over_(point)
-                best.set_rows_(rows, kept)
+                point = whole.take(rows).exactly(_sample(threat, clean[rows], near, sample))
+                best.take_over_(point, rows)
                 if record is not None:
                     record.note(rows[point.wrong], sample + 1)
-                if watched.stoppable:
+                if whole.judges:
                     rows = (~best.wrong).nonzero().squeeze(1)
                 if len(rows) == 0:
                     break

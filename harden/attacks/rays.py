@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harden.attacks.attack import searching
 from harden.attacks.engine.argument_checks import check_counts, check_draws
-from harden.attacks.engine.loss_adapter import Watched
+from harden.attacks.engine.loss_adapter import LossAdapter
 from harden.attacks.engine.nearest_error import Nearest
 from harden.attacks.rays_search import RaysSearch
 from harden.draws import Draws
@@ -25,10 +25,10 @@ class RayS:
 
     The search begins at s = (1, ..., 1), turns over one block of s after the other, first the whole, then
     halves, quarters, down to single entries, and keeps a turn that brings the boundary nearer (Chen and Gu,
-    2006.12792). Whether it does is asked by one query at the best radius so far; only then a bisection on
-    [0, r] finds the new one. It asks the loss where the network errs (`judged`) and never for its height: so
-    masked gradients and scores don't hinder it, and a function that gives classes alone is enough
-    (`harden.losses.Labels`). It draws nothing at random.
+    2006.12792). One query at the best radius so far decides that; only then a bisection on [0, r] finds the
+    new radius. It uses the loss's verdicts (`judged`) and never its value: so masked gradients and scores
+    don't hinder it, and a function that returns classes alone is enough (`harden.losses.Labels`). It draws
+    nothing at random.
 
     r is the L-inf distance. In L2 and L1 the same sign directions are searched, at lengths r sqrt(d) and r d
     before the box cuts them; sign vectors are poor directions there, so the attack is weaker, in L1 by much.
@@ -37,10 +37,10 @@ class RayS:
     in them. An example's result depends on the loss alone. More queries never find `nearest` further away.
 
     Args:
-        queries: labels asked for, an image; one more looks at the image itself, and where the loss is steered
-            by a fast copy, one for each direction that the network has to confirm.
+        queries: for each image; one more for the image itself, and where a fast copy gives the verdicts, one
+            for each direction that the network has to confirm.
         tolerance: at what L2 length of the interval a bisection ends, in pixel units; the authors' is 1e-3.
-        stop_early: leave an example alone once an error in the ball is found; otherwise go on to the nearest.
+        stop_early: end work on an example at its first error in the ball; otherwise go on to the nearest.
 
     Raises:
         InputError: queries below 1, or a tolerance that is not positive.
@@ -60,7 +60,7 @@ class RayS:
         """Attack the images x (N, C, H, W), float32, and return x_adv of the same shape, without gradient.
 
         Raises:
-            InputError: the loss tells no errors, or there are more or fewer draws than images.
+            InputError: the loss judges no errors, or there are more or fewer draws than images.
         """
         return self._search(loss, x, threat, draws, within=True).x_adv
 
@@ -70,7 +70,7 @@ class RayS:
         The distance is in the threat's norm; every error lies in the threat's box.
 
         Raises:
-            InputError: the loss tells no errors, or there are more or fewer draws than images.
+            InputError: the loss judges no errors, or there are more or fewer draws than images.
         """
         return self._search(loss, x, threat, draws, within=False)
 
@@ -78,15 +78,15 @@ class RayS:
         self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws, *, within: bool
     ) -> Nearest:
         check_draws(draws, x)
-        watched = Watched(loss)
-        if not watched.tells:
+        adapter = LossAdapter(loss)
+        if not adapter.judges:
             raise InputError(
-                f"the loss {type(loss).__name__}, which tells no errors",
-                "a loss with judged(x)",
+                f"a loss {type(loss).__name__} that does not judge where the network errs",
+                "a harden.losses.Loss",
                 "use harden.losses.Margin(classify, y), or Labels(predict, y) where there are no scores",
             )
         if x.numel() == 0:
             return Nearest(x.detach().clone(), x.new_zeros(len(x)).double())
         with searching(x) as clean:
-            search = RaysSearch(watched, clean.contiguous(), threat, within=within)
+            search = RaysSearch(adapter, clean.contiguous(), threat, within=within)
             return search.run(self.queries, self.tolerance, stop_early=within and self.stop_early)

@@ -1,4 +1,4 @@
-"""RayS's search, in which each example takes its own way: every query shows the loss a point of each."""
+"""RayS's search over sign directions, in which each query evaluates one point of every example."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 from harden.attacks.engine.compaction import FULL_ENOUGH
-from harden.attacks.engine.loss_adapter import Watched
+from harden.attacks.engine.loss_adapter import LossAdapter
 from harden.attacks.engine.nearest_error import Nearest
 from harden.attacks.engine.success_steps import current_record
 from harden.threats import Threat
 
 NEARLY = 1 + 1e-5
-"""A point so little outside the ball, in units of eps, is moved into it and asked about again."""
+"""A point so little outside the ball, in units of eps, is moved into it and judged again."""
 
 
 @final
 @dataclass(slots=True, eq=False)
 class _Rays:
-    """Where each example is.
+    """The state of each example's search.
 
     Attributes:
         rows: which examples they are, int64 (M,).
@@ -35,7 +35,7 @@ class _Rays:
         bisecting: whether the turned direction is being measured, bool (M,).
         low: a radius at which the network answers right, or 0, float64 (M,).
         high: one at which it errs, float64 (M,).
-        settled: what is looked at no more, bool (M,).
+        settled: whether work on it has ended, bool (M,).
     """
 
     rows: Tensor
@@ -74,7 +74,7 @@ class _Rays:
         return _Rays(*(getattr(self, field.name)[index] for field in fields(self)))
 
     def turned(self) -> Tensor:
-        """The directions that are tried: the best ones with one block turned over, (M, d)."""
+        """The directions of this query: the best ones with one block turned over, (M, d)."""
         start, stop = (end.unsqueeze(1) for end in self._ends())
         place = torch.arange(self.sign.shape[1], device=self.sign.device)
         return torch.where((place >= start) & (place < stop), -self.sign, self.sign)
@@ -102,13 +102,13 @@ class RaysSearch:
     """The nearest error around each image along sign directions.
 
     Args:
-        loss: one that tells errors.
+        loss: one that judges errors.
         x: clean images (N, C, H, W), float32, contiguous.
         threat: owns norm and box.
         within: whether only errors inside the threat's ball are wanted.
     """
 
-    def __init__(self, loss: Watched, x: Tensor, threat: Threat, *, within: bool) -> None:
+    def __init__(self, loss: LossAdapter, x: Tensor, threat: Threat, *, within: bool) -> None:
         self._loss, self._x, self._threat, self._within = loss, x, threat, within
         self._x_adv = x.clone()
         wrong = loss.exactly(x).wrong
@@ -122,20 +122,20 @@ class RaysSearch:
         self._at = _Rays.begin(x, threat.bounds[1] - threat.bounds[0], wrong)
 
     def run(self, queries: int, tolerance: float, *, stop_early: bool) -> Nearest:
-        """Ask so many times, and return what was found."""
+        """Make so many queries, and return the nearest errors found."""
         gap = tolerance / math.sqrt(self._at.sign.shape[1])
         for query in range(1, queries + 1):
-            self._sort_out()
+            self._compact()
             if bool(self._at.settled.all()):
                 break
             before = self._distance.clone()
-            self._ask(gap, stop_early=stop_early)
+            self._query(gap, stop_early=stop_early)
             if self._record is not None:
                 self._record.note(((self._distance < before).nonzero()).squeeze(1), query)
                 self._record.total = query
         return Nearest(self._x_adv, self._distance)
 
-    def _ask(self, gap: float, *, stop_early: bool) -> None:
+    def _query(self, gap: float, *, stop_early: bool) -> None:
         """One query of each example: whether a turn helps, or the middle of an interval."""
         at = self._at
         turned = at.turned()
@@ -160,8 +160,8 @@ class RaysSearch:
         at = self._at
         x, radius = at.x[index], at.high[index]
         point = self._along(x, turned, radius)
-        if self._loss.steered:
-            sure = self._confirmed(index, point)
+        if self._loss.on_fast_copy:
+            sure = self._confirmed(index, point).nonzero().squeeze(1)
             index, turned, x, radius, point = (part[sure] for part in (index, turned, x, radius, point))
         at.sign[index] = turned
         at.radius[index], at.found[index] = radius, True
@@ -187,28 +187,21 @@ class RaysSearch:
         point[near] = moved
         if len(other):
             right = torch.ones(len(near), dtype=torch.bool, device=x.device)
-            right[other] = self._confirmed_mask(index[near[other]], moved[other])
+            right[other] = self._confirmed(index[near[other]], moved[other])
             near = near[right]
         return near[self._threat.contains(point[near], x[near])]
 
     def _confirmed(self, index: Tensor, point: Tensor) -> Tensor:
-        return self._confirmed_mask(index, point).nonzero().squeeze(1)
-
-    def _confirmed_mask(self, index: Tensor, point: Tensor) -> Tensor:
         """Whether the network itself errs on these points of the examples at index, bool (K,)."""
-        if self._running.divisible:
-            return self._running.take(index).exactly(point).wrong
-        whole = self._at.x.clone()
-        whole[index] = point
-        return self._running.exactly(whole).wrong[index]
+        return self._running.take(index).exactly(point).wrong
 
     def _along(self, x: Tensor, sign: Tensor, radius: Tensor) -> Tensor:
         """The points x + r s, cut by the box."""
         moves = sign * radius.to(torch.float32).unsqueeze(1)
         return (x + moves.view(x.shape)).clamp_(*self._threat.bounds)
 
-    def _sort_out(self) -> None:
-        """Leave settled examples out where that saves enough and the loss can do without them."""
+    def _compact(self) -> None:
+        """Leave settled examples out where that saves enough."""
         keep = (~self._at.settled).nonzero().squeeze(1)
-        if self._running.divisible and 0 < len(keep) <= FULL_ENOUGH * len(self._at.rows):
+        if 0 < len(keep) <= FULL_ENOUGH * len(self._at.rows):
             self._at, self._running = self._at.take(keep), self._running.take(keep)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harden.attacks.attack import searching
 from harden.attacks.engine.argument_checks import check_counts, check_draws, check_pictures
-from harden.attacks.engine.best_point_search import Search
+from harden.attacks.engine.best_point_search import BestPointSearch
 from harden.attacks.square_windows import bumps, signs, tiles, window
 from harden.draws import Draws
 from harden.errors import InputError
@@ -50,7 +50,7 @@ class Square:
         queries: of each restart; one more looks at the image itself.
         p: share of the image's pixels that the first squares cover, in (0, 1].
         restarts: independent runs; the best is kept, per example.
-        stop_early: leave an example alone once the network errs on it, if the loss tells.
+        stop_early: end work on an example at its first error, as in `harden.attacks.PGD`.
         horizon: over how many queries p falls; `queries` by default.
         patience: after how many queries of a run an image is left alone that has not come so far on the way
             from its clean loss to 0, a share, for a loss that is negative up to an error, as the margin is;
@@ -63,7 +63,7 @@ class Square:
     queries: int = 5000
     p: float = 0.8
     restarts: int = 1
-    stop_early: bool = True
+    stop_early: bool = False
     horizon: int | None = None
     patience: tuple[tuple[int, float], ...] = ()
     gradient_free: ClassVar[bool] = True
@@ -97,8 +97,8 @@ class Square:
             return x.detach().clone()
         with searching(x) as clean:
             clean = clean.contiguous()
-            search = Search(loss, clean, stop_early=self.stop_early, gradient=False)
-            everything = search.standing()
+            search = BestPointSearch(loss, clean, stop_early=self.stop_early, gradient=False)
+            everything = search.remaining()
             search.run(everything, clean.clone(), _Squares.begin(self, threat, clean, draws), 0)
             at_first = search.best(everything).value
             for restart in range(self.restarts):
@@ -106,10 +106,15 @@ class Square:
             return search.found()
 
     def _run(
-        self, search: Search, x: Tensor, at_first: Tensor, threat: Linf | ChannelLinf | L2 | L1, draws: Draws
+        self,
+        search: BestPointSearch,
+        x: Tensor,
+        at_first: Tensor,
+        threat: Linf | ChannelLinf | L2 | L1,
+        draws: Draws,
     ) -> None:
         """One run, in parts where hopeless images are left alone between them."""
-        rows, done = search.standing(), 0
+        rows, done = search.remaining(), 0
         for place, least in (*self.patience, (self.queries, 0.0)):
             ends = min(place, self.queries)
             if len(rows) == 0 or ends <= done:
@@ -122,7 +127,7 @@ class Square:
                 rule.go_on_(best.x, best.value, done)
                 search.run(rows, best.x.clone(), rule, ends - done)
             done = ends
-            rows = rows[search.stands(rows)]
+            rows = search.remaining(rows)
             first = at_first[rows]
             # Of a loss that is positive before an error nothing is known.
             hopeless = (first < 0) & (search.best(rows).value < (1 - least) * first)

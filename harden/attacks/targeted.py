@@ -1,4 +1,4 @@
-"""An attack aimed at the wrong classes in turn, the likeliest first (Croce & Hein, 2003.01690)."""
+"""A targeted attack on the wrong classes in turn, the likeliest first (Croce & Hein, 2003.01690)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from torch import Tensor
 from harden.attacks.attack import Attack, NearestAttack, searching
 from harden.attacks.engine.argument_checks import check_draws
 from harden.attacks.engine.best_point import Point
-from harden.attacks.engine.loss_adapter import Watched
+from harden.attacks.engine.loss_adapter import LossAdapter
 from harden.attacks.engine.nearest_error import Nearest
 from harden.attacks.engine.success_steps import StepRecord, current_record, recording
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.losses import AimableLoss, LossFunction
+from harden.losses import Loss, LossFunction, loss_with_verdicts
+from harden.losses.loss import no_targeted_form
 from harden.threats import Threat
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Targeted:
-    """Runs an attack on the loss towards each of the likeliest wrong classes, on what still stands.
+    """Runs an attack on the loss towards each of the likeliest wrong classes, on the images still unbroken.
 
     The classes are those of the largest logits at the clean image, the label left out. An untargeted loss
     follows the class that is ahead at the moment and may get stuck between two; an aimed one does not.
@@ -49,7 +50,7 @@ class Targeted:
     def __call__(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
         """Attack the images x (N, C, H, W), float32, and return x_adv of the same shape, without gradient."""
         check_draws(draws, x)
-        aimed = self._aimable(loss)
+        aimed = _checked(loss)
         if len(x) == 0:
             return x.detach().clone()
         with searching(x) as clean:
@@ -69,7 +70,7 @@ class Targeted:
                 "an attack with `nearest`",
                 "write Targeted(harden.attacks.FAB())",
             )
-        aimed = self._aimable(loss)
+        aimed = _checked(loss)
         with searching(x) as clean:
             best = Nearest.none(clean)
             if len(x) == 0:
@@ -80,16 +81,7 @@ class Targeted:
                 best.take_over_(part.x_adv, part.distance, part.distance.isfinite())
             return best
 
-    def _aimable(self, loss: LossFunction) -> AimableLoss:
-        if isinstance(loss, AimableLoss):
-            return loss
-        raise InputError(
-            f"a loss {loss!r} for a targeted attack",
-            "a loss that can be aimed at a class: CrossEntropy, Margin or DLR",
-            "write loss=harden.losses.DLR",
-        )
-
-    def _search(self, loss: AimableLoss, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
+    def _search(self, loss: Loss, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
         targets = likeliest_others(loss.logits(x), loss.y, self.classes)
         best, record = Point.none(x), current_record(len(x))
         for rank in range(targets.shape[1]):
@@ -100,12 +92,19 @@ class Targeted:
             part = None if record is None else StepRecord(len(rows), x.device)
             with recording(part):
                 x_adv = self.attack(own.aimed(aim), x[rows], threat, draws.fold(rank).take(rows))
-            point, kept = Watched(own).exactly(x_adv), best.rows(rows)
-            kept.take_over_(point)
-            best.set_rows_(rows, kept)
+            best.take_over_(LossAdapter(own).exactly(x_adv), rows)
             if record is not None and part is not None:
                 record.merge(rows, part)
         return best.x
+
+
+def _checked(loss: LossFunction) -> Loss:
+    """The loss as one that has a targeted form."""
+    found = loss_with_verdicts(loss)
+    if found is None:
+        raise no_targeted_form(loss)
+    found.aimed(found.y)  # raises where there is none
+    return found
 
 
 def likeliest_others(logits: Tensor, y: Tensor, most: int) -> Tensor:

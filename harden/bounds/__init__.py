@@ -2,8 +2,8 @@
 
 from harden.bounds.branch_and_bound.prove_regions import Branching
 from harden.bounds.certification import Method, Proofs, certify
-from harden.bounds.crown.alpha import Climb
+from harden.bounds.crown.alpha import SlopeAscent
 from harden.bounds.program import Program
 from harden.bounds.region import Region
 
-__all__ = ["Branching", "Climb", "Method", "Program", "Proofs", "Region", "certify"]
+__all__ = ["Branching", "Method", "Program", "Proofs", "Region", "SlopeAscent", "certify"]

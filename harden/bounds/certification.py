@@ -1,4 +1,4 @@
-"""Which images are proved to keep their label all over a region, the cheapest proof first."""
+"""Certification of images: lower bounds of their margins over a region, the fastest method first."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from harden.bounds.branch_and_bound.prove_regions import Branching
-from harden.bounds.branch_and_bound.splits import Questions
-from harden.bounds.crown.alpha import Climb
+from harden.bounds.branch_and_bound.splits import VerificationQueries
+from harden.bounds.crown.alpha import SlopeAscent
 from harden.bounds.crown.backward import Relaxation
-from harden.bounds.crown.coefficients import Whole
-from harden.bounds.crown.intermediate_bounds import at_once, relaxed
+from harden.bounds.crown.coefficients import DenseCoefficients
+from harden.bounds.crown.intermediate_bounds import at_once, relax
 from harden.bounds.program import Program
 from harden.bounds.region import Region
 from harden.errors import InputError
@@ -26,11 +26,11 @@ from harden.threats import Threat
 @final
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How hard a proof is tried.
+    """The methods of a proof, and their effort.
 
     Args:
         parallel: lower lines with the slopes of Wong & Kolter (1711.00851), else those of CROWN.
-        climb: the search for better slopes on what is not proved; None for none.
+        climb: gradient ascent over the slopes on what is not proved; None for none.
         rounding: whether the bounds hold for float32 execution; without it they are about real numbers.
         batch: images at a time.
         backward: whether CROWN bounds every value; without it intervals do, and CROWN the margins alone.
@@ -38,20 +38,20 @@ class Method:
     """
 
     parallel: bool = False
-    climb: Climb | None = field(default_factory=Climb)
+    climb: SlopeAscent | None = field(default_factory=SlopeAscent)
     rounding: bool = True
     batch: int = 32
     backward: bool = True
     branching: Branching | None = None
 
     def __str__(self) -> str:
-        """The method in words, as reports name it."""
+        """The method's name in reports."""
         if not self.backward:
             found = "interval bounds, one linear pass for the margins"
         else:
             slopes = "the slopes of Wong and Kolter" if self.parallel else "adaptive slopes"
-            climbed = "" if self.climb is None else ", climbed"
-            found = f"CROWN, {slopes}{climbed}"
+            ascent = "" if self.climb is None else ", climbed"  # the word is part of certificates
+            found = f"CROWN, {slopes}{ascent}"
         if self.branching is not None:
             found = f"{found}, branch and bound"
         return f"{found}; {'deployed float32' if self.rounding else 'real numbers, no proof of a file'}"
@@ -60,11 +60,11 @@ class Method:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Proofs:
-    """Lower bounds of min_j (logit_y - logit_j) over each image's region, and what gave them.
+    """Lower bounds of min_j (logit_y - logit_j) over each image's region.
 
     Args:
         margins: (N,) float64; above 0 is a proof. -inf where no bound could be had.
-        seconds: what it took.
+        seconds: the time that it took.
         candidates: by image, for those that branching left open, the float32 input of the ball at which a
             counterexample is likeliest: to be replayed in the runtime, and not believed.
         stopped: images that are not proved and for which time was up before the method had done all it does.
@@ -99,7 +99,7 @@ def certify(
 ) -> Proofs:
     """Bound the worst margin of each image within a threat model.
 
-    Three tries, each on the images that the one before left open: intervals with one backward pass for the
+    Three methods, each on the images that the one before left open: intervals with one backward pass for the
     margins, CROWN for every value, slopes by gradient ascent; then branch and bound, where the method has it.
     Guarantee (with rounding): if a margin is above 0, then for every float32 input of the region the float32
     logits of each program, summed in any order, with or without fused multiply-adds and flushing of
@@ -111,7 +111,7 @@ def certify(
         x: (N, ...) as the network takes them.
         y: (N,) labels.
         threat: Linf, L2 or L1, with the data's box.
-        method: how hard to try.
+        method: how the proof is tried.
         until: by `time.monotonic`, when no further bound is begun: what is proved by then counts.
 
     Raises:
@@ -134,7 +134,7 @@ def certify(
 
 
 def shared(until: float, shares: int) -> float:
-    """When one of several equal shares of the time that is left until then ends, by `time.monotonic`."""
+    """The end, by `time.monotonic`, of one of several equal shares of the time until then."""
     now = time.monotonic()
     return now + max(until - now, 0.0) / shares
 
@@ -153,20 +153,20 @@ def _certified(
         if method.branching is None:
             return Proofs(margins, 0.0, {}, frozenset(stopped))
         method = replace(method, branching=method.branching.before(until))
-        candidates, given_up = _branched(program, x, y, threat, method, margins)
+        candidates, given_up = _raise_by_branching_(program, x, y, threat, method, margins)
     return Proofs(margins, 0.0, candidates, frozenset(given_up))
 
 
 def worst_margins(
-    found: Relaxation, labels: Tensor, climb: Climb | None = None, until: float = math.inf
+    found: Relaxation, labels: Tensor, climb: SlopeAscent | None = None, until: float = math.inf
 ) -> Tensor:
     """Lower bounds of min_j (logit_y - logit_j), (N,); -inf where there is none."""
     program, bounds = found.program, []
     rows, image = margin_rows(labels, program.classes, found.region.lower)
-    # A climb holds slopes and gradients beside the coefficients.
+    # Gradient ascent holds slopes and gradients in addition to the coefficients.
     most = at_once(program) if climb is None else max(1, at_once(program) // 4)
     for few, of in zip(torch.split(rows, most), torch.split(image, most), strict=True):
-        coefficients = Whole(few.reshape(-1, *program.logits))
+        coefficients = DenseCoefficients(few.reshape(-1, *program.logits))
         if climb is None:
             bounds.append(found.lower(program.output, coefficients, of))
         else:
@@ -181,7 +181,7 @@ def _batch(program: Program, x: Tensor, y: Tensor, threat: Threat, method: Metho
     for backward in (False, True)[: 1 + method.backward]:
         if not len(left) or time.monotonic() >= until:
             break
-        found = relaxed(
+        found = relax(
             program,
             region.take(left),
             parallel=method.parallel,
@@ -195,7 +195,7 @@ def _batch(program: Program, x: Tensor, y: Tensor, threat: Threat, method: Metho
     return margins
 
 
-def _branched(  # the margins that it raises are written where they stand
+def _raise_by_branching_(  # in place
     program: Program, x: Tensor, y: Tensor, threat: Threat, method: Method, margins: Tensor
 ) -> tuple[dict[int, Tensor], set[int]]:
     """Raise margins (N,) of 0 and less by branch and bound.
@@ -209,7 +209,7 @@ def _branched(  # the margins that it raises are written where they stand
     for number, part in enumerate(parts):
         share = branching.within(begin, len(parts) - number)
         until = math.inf if share.seconds is None else time.monotonic() + share.seconds
-        found = relaxed(
+        found = relax(
             program,
             Region.around(x[part], threat),
             parallel=method.parallel,
@@ -217,7 +217,9 @@ def _branched(  # the margins that it raises are written where they stand
             until=until,
         )
         rows, image = margin_rows(y[part], program.classes, found.region.lower)
-        answers = share.before(until)(found, Questions(image, rows[:, None], rows.new_zeros(len(rows), 1)))
+        answers = share.before(until)(
+            found, VerificationQueries(image, rows[:, None], rows.new_zeros(len(rows), 1))
+        )
         bounds, points = answers.bounds.reshape(len(part), -1), answers.points
         late = answers.stopped.reshape(len(part), -1).any(1)
         margins[part] = torch.maximum(margins[part], bounds.amin(1))
@@ -243,7 +245,7 @@ def _check(program: Program, x: Tensor, y: Tensor) -> None:
             f"a network with {program.classes} logit", "one for each class", "export z as the logits (0, z)"
         )
     if not bool(x.isfinite().all()):
-        raise InputError("images with NaN or infinity", "finite numbers", "look at how they were read")
+        raise InputError("images with NaN or infinity", "finite numbers", "check how they were read")
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < program.classes:
         raise InputError(
             f"labels from {int(y.min())} to {int(y.max())}",

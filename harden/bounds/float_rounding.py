@@ -1,4 +1,4 @@
-"""What rounding can do to a sum of products: in float32, where files run, and in float64, where bounds are.
+"""Rounding errors of sums of products: in float32, where files run, and in float64, for the bounds.
 
 A sum of n products, in any order, with or without fused multiply-adds, differs from the exact one by at most
 gamma_n times the sum of the products' magnitudes, gamma_n = n u / (1 - n u) (Higham, Accuracy and Stability
@@ -35,7 +35,7 @@ def gamma(steps: int, unit: float) -> float:
 
 
 def envelope(magnitude: Tensor, terms: int, part: Tensor | float, factor: float = 1.0) -> Tensor:
-    """How far a float32 sum of products, times a factor, can be from the exact one; inf if it may overflow.
+    """A bound of the error of a float32 sum of products, times a factor; inf if the sum may overflow.
 
     gamma_{terms + 8} magnitude, and for each product what underflows. The factor may be applied to the sum,
     to each product, or to the weights before: each order has its own largest number, and none may overflow.

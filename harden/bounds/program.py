@@ -1,4 +1,4 @@
-"""A graph with a rule for each of its operations: what bounds are computed on."""
+"""Bound programs: a graph with a bound rule for each of its operations."""
 
 from __future__ import annotations
 
@@ -12,20 +12,30 @@ import torch
 from torch import Tensor
 
 from harden.bounds.crown.coefficients import Size
-from harden.bounds.rules import Affine, Pooling, Rule, one_sum, rule_of, with_offset
+from harden.bounds.rules import (
+    BOUND_RULES,
+    Affine,
+    OperationInputs,
+    Pooling,
+    Rule,
+    one_sum,
+    with_offset,
+)
 from harden.errors import InputError
 from harden.graph import Graph, Node, mixing
-from harden.graph.operations import Add, Conv, Gemm, MatMul, Reshape
+from harden.graph.operators.affine_layers import Conv, Gemm, MatMul
+from harden.graph.operators.arithmetic import Add
+from harden.graph.operators.reshaping import Reshape
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Step:
+class ProgramStep:
     """One operation with its rule.
 
     Args:
         name: of its output.
-        rule: what is known of it.
+        rule: its bound rule.
         inputs: names of the values that it takes; constants are in the rule.
         size: of the output, without the batch.
     """
@@ -51,7 +61,7 @@ class Program:
 
     input: str
     size: Size
-    steps: tuple[Step, ...]
+    steps: tuple[ProgramStep, ...]
     output: str
     bent: frozenset[str]
 
@@ -79,17 +89,20 @@ class Program:
         weights = {name: each.to(device=device, dtype=dtype) for name, each in weights.items()}
         like = torch.zeros((), dtype=dtype, device=device)
         sizes: dict[str, Size] = {graph.input.name: graph.input.shape[1:]}
-        steps: dict[str, Step] = {}
-        refused = []
+        steps: dict[str, ProgramStep] = {}
+        refused: list[tuple[Node, str]] = []
         layers = _Layers(graph, steps, sizes)
         mixed = {node.output for node in mixing(graph)}
         for node in graph.nodes:
             sizes[node.output] = node.shape[1:]
-            step = None if node.output in mixed else _step(node, weights, sizes, like)
-            if step is not None and isinstance(node.operation, Add):
-                step = layers.one_sum(node, step, weights)
-            if step is None:
-                refused.append(node)
+            try:
+                if node.output in mixed:
+                    raise _NoRuleError("the images of a batch may depend on each other")
+                step = _step(node, weights, sizes, like)
+                if isinstance(node.operation, Add):
+                    step = layers.one_sum(node, step, weights)
+            except _NoRuleError as reason:
+                refused.append((node, str(reason)))
             else:
                 steps[node.output] = step
         if refused:
@@ -106,10 +119,10 @@ class Program:
 
     @property
     def classes(self) -> int:
-        """How many logits there are."""
+        """The number of logits."""
         return math.prod(self.logits)
 
-    def until(self, name: str) -> tuple[Step, ...]:
+    def until(self, name: str) -> tuple[ProgramStep, ...]:
         """The steps up to the one that gives a value."""
         for number, step in enumerate(self.steps):
             if step.name == name:
@@ -131,14 +144,18 @@ class _Layer:
 class _Layers:
     """Layers whose output one sum alone reads: a runtime may compute both as one."""
 
-    def __init__(self, graph: Graph, steps: dict[str, Step], sizes: Mapping[str, Size]) -> None:
+    def __init__(self, graph: Graph, steps: dict[str, ProgramStep], sizes: Mapping[str, Size]) -> None:
         self._steps, self._sizes = steps, sizes
         self._nodes = {node.output: node for node in graph.nodes}
         self._readers = Counter(name for node in graph.nodes for name in node.inputs)
         self._readers[graph.output.name] += 1
 
-    def one_sum(self, node: Node, step: Step, weights: Mapping[str, Tensor]) -> Step | None:
-        """The step of a sum together with such layers, whose own steps go; None where it has no rule."""
+    def one_sum(self, node: Node, step: ProgramStep, weights: Mapping[str, Tensor]) -> ProgramStep:
+        """The step of a sum together with such layers, whose own steps go.
+
+        Raises:
+            _NoRuleError: the layers have different factors.
+        """
         found = [self._layer(name, step.size) for name in step.inputs]
         layers = [layer for layer in found if layer is not None]
         if not layers:
@@ -152,11 +169,11 @@ class _Layers:
             rules = [None if layer is None else layer.rule for layer in found]
             rule = one_sum(rules, tuple(self._sizes[name] for name in inputs), step.size)
         if rule is None:
-            return None
+            raise _NoRuleError("a sum of layers with different factors")
         for layer in layers:
             for name in layer.steps:
                 del self._steps[name]
-        return Step(step.name, rule, inputs, step.size)
+        return ProgramStep(step.name, rule, inputs, step.size)
 
     def _layer(self, name: str, size: Size) -> _Layer | None:
         """The layer that gives a value of a size to one reader, itself or under another name."""
@@ -174,26 +191,40 @@ class _Layers:
         return None
 
 
-def _step(node: Node, weights: Mapping[str, Tensor], sizes: Mapping[str, Size], like: Tensor) -> Step | None:
-    given = tuple(None if name in sizes else weights[name] for name in node.inputs)
+class _NoRuleError(Exception):
+    """An operation that cannot be bounded, and why: collected, so that one error names all."""
+
+
+def _step(node: Node, weights: Mapping[str, Tensor], sizes: Mapping[str, Size], like: Tensor) -> ProgramStep:
+    """The step of a node.
+
+    Raises:
+        _NoRuleError: its operation has no bound rule, or none for its attributes and inputs.
+    """
+    row = BOUND_RULES.get(type(node.operation))
+    if row is None:
+        raise _NoRuleError(f"operation {type(node.operation).__name__} has no bound rule")
+    constants = tuple(None if name in sizes else weights[name] for name in node.inputs)
     names = tuple(name for name in node.inputs if name in sizes)
     size = sizes[node.output]
-    rule = rule_of(node.operation, given, tuple(sizes[name] for name in names), size, like)
+    rule = row.derive(
+        node.operation, OperationInputs(constants, tuple(sizes[name] for name in names), size, like)
+    )
     if rule is None or (not isinstance(rule, Affine | Pooling) and len(names) != 1):
-        return None
-    return Step(node.output, rule, names, size)
+        raise _NoRuleError("its bound rule does not hold for these attributes and inputs")
+    return ProgramStep(node.output, rule, names, size)
 
 
-def _refusal(nodes: list[Node]) -> InputError:
-    named: dict[str, list[str]] = {}
-    for node in nodes:
-        named.setdefault(node.kind, []).append(node.name)
+def _refusal(refused: list[tuple[Node, str]]) -> InputError:
+    named: dict[tuple[str, str], list[str]] = {}
+    for node, reason in refused:
+        named.setdefault((node.kind, reason), []).append(node.name)
     shown = ", ".join(
-        f"{kind} ({names[0]}{f' and {len(names) - 1} more' if names[1:] else ''})"
-        for kind, names in sorted(named.items())
+        f"{kind} ({names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {reason})"
+        for (kind, reason), names in sorted(named.items())
     )
     return InputError(
         f"operations without a sound bound: {shown}",
-        "affine operations with constant weights, ReLU and its kin, sigmoid, tanh, erf, gelu, max pooling",
+        "affine operations with constant weights, rectifiers, sigmoid, tanh, erf, GELU, max pooling",
         "evaluate the model by attacks instead (harden evaluate); they need no bounds",
     )

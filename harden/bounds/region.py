@@ -1,4 +1,4 @@
-"""The inputs that bounds are about: a ball within the data's box, rounded outward."""
+"""Input regions of bounds: a ball within the data's box, rounded outward."""
 
 from __future__ import annotations
 

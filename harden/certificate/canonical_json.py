@@ -1,7 +1,7 @@
-"""How a certificate is written as bytes: strict JSON in, canonical JSON and one rendering out, digests.
+"""Canonical JSON, the stored form of certificates, strict parsing and digests.
 
-These rules are part of the format, so the verifier follows this very file; standard library alone, and this
-project's limits.
+These rules are part of the format, so the verifier uses this file; it needs the standard library alone, and
+this project's limits.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def render_json(value: object) -> bytes:
     """Writes a JSON value in the one form that is stored.
 
     Indented by two, keys in the order given, a final newline. A reader
-    that parses a file and renders it again gets the same bytes, or knows that the file was touched.
+    that parses a file and renders it again gets the same bytes, unless the file was changed.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8") + b"\n"
 
 
 def is_rendered(value: object, data: bytes) -> bool:
-    """Whether bytes are what `render_json` writes, piece by piece: indents may take many times a value."""
+    """Return whether bytes are the output of `render_json`, in pieces, since indents may be very long."""
     encoder = json.JSONEncoder(indent=2, ensure_ascii=False, allow_nan=False)
     at = 0
     for part in encoder.iterencode(value):
@@ -56,7 +56,7 @@ def is_rendered(value: object, data: bytes) -> bool:
 def parse_json(data: bytes) -> Any:
     """Reads JSON strictly: UTF-8, no key twice, no NaN or infinity, no number beyond float64.
 
-    Nor what could be read and not be written again: half of a surrogate pair, more than 64 levels of nesting.
+    Values that can be read but not written are refused too: half of a surrogate pair, more than 64 levels.
     Levels, values and digits are counted before objects are made of them (`harden.system.nesting_limits`).
 
     Raises:
@@ -74,7 +74,7 @@ def parse_json(data: bytes) -> Any:
 
 
 def _check_writable(value: Any) -> None:
-    # A loop and not a recursion: that is what deep nesting would break.
+    # A loop, since deep nesting would exceed the recursion limit.
     level = [value]
     while level:
         below: list[Any] = []
@@ -93,7 +93,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"the key {key!r} stands twice")
+            raise ValueError(f"the key {key!r} occurs twice")
         found[key] = value
     return found
 

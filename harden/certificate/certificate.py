@@ -1,4 +1,4 @@
-"""The certificate itself: a statement under its seal, which prints as its summary."""
+"""The certificate: a statement with its seal, which prints as its summary."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harden.certificate.schema import Seal, Statement
 
 @final
 class Certificate(Statement):
-    """The content of certificate.json: a statement and, beside its fields, its seal."""
+    """The content of certificate.json: the fields of a statement, and its seal."""
 
     seal: Seal
 

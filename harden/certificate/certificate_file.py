@@ -1,4 +1,4 @@
-"""certificate.json: built from a predicate and two files, sealed, written whole or not at all, read back."""
+"""Issuing, sealing, writing and reading certificate.json."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def issue(folder: str | Path, predicate: Predicate) -> Certificate:
     """Binds a predicate to the model.onnx and evidence.npz in a folder, and seals it; writes nothing.
 
     Raises:
-        InputError: one of the two files is missing, or the graph holds what the digest does not cover.
+        InputError: one of the two files is missing, or the graph contains parts that the digest does not
+            cover.
     """
     model, evidence = Path(folder) / MODEL_FILE, Path(folder) / EVIDENCE_FILE
     for path in (model, evidence):
@@ -64,10 +65,10 @@ def to_bytes(certificate: Certificate) -> bytes:
 
 
 def write(certificate: Certificate, path: str | Path) -> None:
-    """Writes certificate.json whole or not at all: a file beside it, flushed to disk, then renamed.
+    """Writes certificate.json atomically: a temporary file, flushed to disk, then renamed.
 
     Args:
-        certificate: what to write.
+        certificate: to write.
         path: the file, or the folder in which it is called certificate.json.
 
     Raises:
@@ -77,7 +78,7 @@ def write(certificate: Certificate, path: str | Path) -> None:
 
 
 def read(path: str | Path) -> Certificate:
-    """Reads a certificate and checks its seal; the claims themselves are for `harden verify`.
+    """Reads a certificate and checks its seal; `harden verify` checks the claims.
 
     Args:
         path: the file, or the folder in which it is called certificate.json.
@@ -99,7 +100,7 @@ def read(path: str | Path) -> Certificate:
     try:
         fields = parse_json(data)
     except ValueError as error:
-        reason = " ".join(str(error).split())[:300]  # it may quote what the file holds, line ends and all
+        reason = " ".join(str(error).split())[:300]  # it may quote the file, with line ends
         raise InputError(f"{target} is not strict JSON ({reason})", "a whole certificate", _ADVICE) from error
     if not isinstance(fields, dict):
         raise InputError(f"{target} holds {type(fields).__name__}", "a JSON object", _ADVICE)
@@ -131,7 +132,7 @@ def _check_seal(target: Path, recorded: object, found: str) -> None:
         raise BrokenClaimError(
             f"{target} has changed since it was sealed: its content has digest {found}",
             f"the digest in its seal, {recorded}",
-            "take the file from where it was issued, or issue it again",
+            "get the file from its issuer again, or issue it again",
         )
 
 

@@ -1,4 +1,4 @@
-"""What guessing gets: of a model that is not better, robust accuracy says nothing, and that is told."""
+"""Chance level of clean accuracy, below which robust accuracy says nothing about a model."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Final
 from harden.certificate.schema import Predicate
 
 LEAST: Final = 10
-"""Images; of fewer, an exact interval can tell next to no accuracy from guessing."""
+"""Fewest images; with fewer, an exact interval excludes guessing for hardly any accuracy."""
 
 
 def caution(clean: str, low: float, sizes: Mapping[str, int], only: str | None = None) -> str:
-    """A line where clean accuracy can't be told from what guessing gets; "" where it can.
+    """A warning where clean accuracy is not significantly above guessing; "" where it is.
 
-    Guessing is to answer the largest class to every image: its share of the images is at least 1/K for K
+    Guessing is to predict the largest class for every image: its share of the images is at least 1/K for K
     classes. The test is the exact binomial one: the lower end of clean accuracy's interval of Clopper and
-    Pearson is not above that share. Of a model that gives one answer to all images it is always said.
+    Pearson is not above that share. A model that predicts one class for all images always gets the warning.
 
     Args:
-        clean: clean accuracy in words.
+        clean: clean accuracy as text.
         low: the lower end of its interval.
         sizes: number of images of each class that has any, by its name.
-        only: the answer to every image, where all are the same and that is known.
+        only: the class predicted for every image, where it is one and known.
     """
     n = sum(sizes.values())
     if only is not None and len(sizes) > 1:
@@ -41,7 +41,7 @@ def caution(clean: str, low: float, sizes: Mapping[str, int], only: str | None =
 
 
 def caution_of(predicate: Predicate) -> str:
-    """The same of what a certificate claims, from its counts alone."""
+    """The warning for a certificate, from its counts alone."""
     clean = predicate.clean
     sizes = {each.label: each.n for each in predicate.classes}
     shown = f"{100 * clean.value:.1f} % ({clean.count} of {clean.n})"

@@ -1,12 +1,12 @@
-"""How numbers and texts of a certificate are written for people; the text summary."""
+"""Formatting of a certificate's numbers as text; the text summary."""
 
 from __future__ import annotations
 
 import math
 
 from harden.certificate.chance_level import caution_of
-from harden.certificate.schema import Comparison, Predicate, Proportion, Statement
-from harden.certificate.unreliable_reasons import Step, next_step, reasons, suite_of
+from harden.certificate.schema import ComparisonRecord, Predicate, ProportionRecord, Statement
+from harden.certificate.unreliable_reasons import NextCommand, next_step, reasons, suite_of
 from harden.printable_text import one_line
 
 THIN = "\u202f"
@@ -24,7 +24,7 @@ def grouped(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the two largest units that say something."""
+    """Seconds in the two largest units that apply."""
     if seconds < 60:
         return f"{seconds:.3g}{THIN}s"
     minutes, rest = divmod(round(seconds), 60)
@@ -33,18 +33,18 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}{THIN}h {minutes % 60}{THIN}min"
 
 
-def of_n(proportion: Proportion) -> str:
+def of_n(proportion: ProportionRecord) -> str:
     """A proportion as count and n."""
     return f"{grouped(proportion.count)} of {grouped(proportion.n)}"
 
 
-def span(proportion: Proportion) -> str:
+def span(proportion: ProportionRecord) -> str:
     """A proportion's interval in per cent, rounded outwards: never narrower than the one computed."""
     low, high = proportion.interval
     return f"{math.floor(1000 * low) / 10:.1f} to {math.ceil(1000 * high) / 10:.1f}{THIN}%"
 
 
-def in_full(proportion: Proportion) -> str:
+def in_full(proportion: ProportionRecord) -> str:
     """A proportion with count, n and interval."""
     confidence = f"{100 * proportion.confidence:g}{THIN}%"
     return f"{percent(proportion.value)} ({of_n(proportion)}; {confidence} interval {span(proportion)})"
@@ -57,8 +57,8 @@ def ball(certificate: Statement) -> str:
     return f"{norm}, eps {threat.eps}"
 
 
-def next_of(predicate: Predicate) -> Step:
-    """What to run next where a certificate is unreliable; it does not know where its folder and data are."""
+def next_of(predicate: Predicate) -> NextCommand:
+    """The command to run next where a certificate is unreliable, with placeholders for folder and data."""
     suite, threat = suite_of(attack.name for attack in predicate.attacks), predicate.threat
     command = f"harden evaluate FOLDER --data DATA --norm {threat.norm} --eps {threat.eps}"
     return next_step(predicate.checks, suite, command, f"--attacks {suite}" if suite else "")
@@ -93,14 +93,14 @@ def summary(statement: Statement, seal: str) -> str:
         lines.append(f"  compared  with {p.proof.compared.build}, {len(p.proof.compared.sessions)} settings")
     if p.comparison is not None:
         lines += _before(p.comparison)
-    lines += [f"  {attack.name}: {in_full(attack.robust)} left standing" for attack in p.attacks]
+    lines += [f"  {attack.name}: {in_full(attack.robust)} robust after it" for attack in p.attacks]
     lines.append(f"  seal sha256 {seal} (not a signature)")
     return "\n".join(one_line(line) for line in lines).replace(THIN, " ")
 
 
-def _before(comparison: Comparison) -> list[str]:
+def _before(comparison: ComparisonRecord) -> list[str]:
     return [
-        f"  beside it: {comparison.name}",
+        f"  compared with: {comparison.name}",
         f"    clean   {in_full(comparison.clean)}",
         f"    robust  {in_full(comparison.robust) if comparison.status == 'ok' else 'unreliable'}",
     ]

@@ -1,9 +1,10 @@
-"""The digest of what an ONNX graph computes, whatever way the file encodes it; numpy and onnx alone.
+"""Digest of the content of an ONNX graph, independent of its encoding in the file; numpy and onnx alone.
 
-In: opsets, functions, inputs and outputs with dtype and shape, initializers (name, dtype, shape,
-little-endian values), nodes in order with operator, values and attributes. Out: what changes no result (node
-names, doc strings, metadata, inferred shapes, producer, IR version) and how a tensor is packed (raw or typed
-fields, order of storage). So a re-encoding keeps the digest and one flipped weight bit loses it.
+Included: opsets, functions, inputs and outputs with dtype and shape, initializers (name, dtype, shape,
+little-endian values), nodes in order with operator, values and attributes. Excluded: parts that change no
+result (node names, doc strings, metadata, inferred shapes, producer, IR version) and how a tensor is packed
+(raw or typed fields, order of storage). So a re-encoding keeps the digest and one flipped weight bit loses
+it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The records of what was measured: counts with their intervals, the threat, attacks, bits, the bracket.
+"""Records of measurements: proportions with intervals, the threat, attacks, bits, the bracket.
 
-Every record is frozen and refuses unknown fields. What one record alone can contradict is refused here; what
-needs several (sums, recounts, witnesses) is checked by `harden.verifier`, which shares no code with these.
+Every record is frozen and refuses unknown fields. Contradictions within one record are refused here; those
+between several (sums, recounts, witnesses) are checked by `harden.verifier`, which shares no code with these.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StrictBool, model_validator
+
+if TYPE_CHECKING:
+    from harden.statistics import Proportion  # needs scipy, which a reader of certificates does without
 
 
 def _fraction(text: str) -> str:
@@ -29,24 +32,35 @@ Eps = Annotated[str, AfterValidator(_fraction)]
 Png = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
 
 
-class Model(BaseModel):
+class FrozenRecord(BaseModel):
     """A frozen record that refuses unknown fields and numbers that are not finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Proportion(Model):
+class ProportionRecord(FrozenRecord):
     """`count` of `n` images, with the exact (Clopper-Pearson) interval of the underlying rate.
 
-    value = count / n; the interval covers the true rate with probability >= confidence. The caller computes
-    the interval, the verifier recomputes it.
+    value = count / n; the interval covers the true rate with probability >= confidence. `harden.statistics`
+    computes the interval, the verifier recomputes it. Every JSON document of harden writes proportions so.
     """
 
     value: Share
     count: Count
     n: Positive
     interval: tuple[Share, Share]
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+
+    @classmethod
+    def of(cls, proportion: Proportion) -> Self:
+        """The record of a proportion."""
+        return cls(
+            value=proportion.value,
+            count=proportion.count,
+            n=proportion.n,
+            interval=proportion.interval,
+            confidence=proportion.confidence,
+        )
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -62,7 +76,7 @@ class Proportion(Model):
         return self
 
 
-class ThreatRecord(Model):
+class ThreatRecord(FrozenRecord):
     """The threat model: {x' : ||x' - x||_norm <= eps, bounds[0] <= x' <= bounds[1]}, pixels in [0, 1]."""
 
     norm: Literal["linf", "l2", "l1"]
@@ -76,11 +90,11 @@ class ThreatRecord(Model):
         return self
 
 
-class DataRecord(Model):
+class DataRecord(FrozenRecord):
     """The evaluated images: `n` of `image_shape` (C, H, W) from `split`; label k is named `classes[k]`.
 
-    `unseen` is true where they were compared with the images that training had and none is equal to one of
-    those, pixel by pixel; null where they were not compared.
+    `unseen` is true where they were compared with the training images and none equals one of those, pixel by
+    pixel; null where they were not compared.
     """
 
     name: str
@@ -92,18 +106,18 @@ class DataRecord(Model):
     unseen: StrictBool | None
 
 
-class AttackRecord(Model):
+class AttackRecord(FrozenRecord):
     """One attack, in the order in which they ran.
 
-    `attempted` images were attacked; it broke `broken` that were predicted right and had withstood every
-    attack before. `robust` is the accuracy that stands after it, on all n. `passes` is a plain count.
+    `attempted` images were attacked; it broke `broken` that were predicted right and unbroken by every attack
+    before. `robust` is the accuracy after it, on all n. `passes` is a plain count.
     """
 
     name: str
     spec: dict[str, JsonValue]
     attempted: Count
     broken: Count
-    robust: Proportion
+    robust: ProportionRecord
     passes: Amount
     seconds: Amount
 
@@ -116,7 +130,7 @@ class AttackRecord(Model):
         return self
 
 
-class Bits(Model):
+class Bits(FrozenRecord):
     """One bit per image, packed: the hex string of `numpy.packbits` (big-endian, padded with zeros).
 
     certified implies robust_correct implies clean_correct, image by image.
@@ -146,7 +160,7 @@ class Bits(Model):
         return self
 
 
-class Verdicts(Model):
+class Verdicts(FrozenRecord):
     """Images per verdict: falsified = not robust_correct, certified = proved, unknown = the rest."""
 
     certified: Count
@@ -154,14 +168,14 @@ class Verdicts(Model):
     unknown: Count
 
 
-class Bracket(Model):
+class Bracket(FrozenRecord):
     """The headline: [certified accuracy, a lower bound by proof; robust accuracy, an upper bound by attack].
 
-    `method` names the proof; None means that none was attempted, so that every standing image is `unknown`.
+    `method` names the proof; None means that none was attempted, so that every unbroken image is `unknown`.
     """
 
-    certified: Proportion
-    robust: Proportion
+    certified: ProportionRecord
+    robust: ProportionRecord
     method: str | None = None
 
     @model_validator(mode="after")
@@ -173,18 +187,18 @@ class Bracket(Model):
         return self
 
 
-class ProofPoint(Model):
+class ProofPoint(FrozenRecord):
     """Certified accuracy at radius `eps`: the share of all images that are proved there."""
 
     eps: Eps
-    certified: Proportion
+    certified: ProportionRecord
 
 
-class ComparedRecord(Model):
-    """The runtime that a proof was compared with, at points of the regions that it is about.
+class ComparedRecord(FrozenRecord):
+    """The runtime that a proof was compared with, at points of its regions.
 
     `sessions` are its levels of graph optimisation and numbers of threads, `graphs` the distinct graphs that
-    they execute, each of which the proof is about.
+    they execute; the proof is about each of them.
     """
 
     build: str
@@ -192,10 +206,10 @@ class ComparedRecord(Model):
     graphs: Positive
 
 
-class ProofRecord(Model):
-    """What was proved by `method`, with its `settings`, at the radii that were tried, by rising radius.
+class ProofRecord(FrozenRecord):
+    """Certified accuracy by `method`, with its `settings`, at the radii that were tried, in increasing order.
 
-    What is proved at a radius holds within it. `complete` is false where time was up before all was tried.
+    A proof at a radius holds within it. `complete` is false where time was up before all images were tried.
     """
 
     method: str
@@ -213,24 +227,24 @@ class ProofRecord(Model):
         return self
 
 
-class ClassRecord(Model):
+class ClassRecord(FrozenRecord):
     """One class that has images; `label` is its name. Classes without images are left out."""
 
     label: str
     n: Positive
-    clean: Proportion
-    robust: Proportion
+    clean: ProportionRecord
+    robust: ProportionRecord
 
 
-class CurvePoint(Model):
+class CurvePointRecord(FrozenRecord):
     """Accuracy under the curve's attack at `eps`; eps "0" is clean accuracy."""
 
     eps: Eps
-    robust: Proportion
+    robust: ProportionRecord
 
 
-class Curve(Model):
-    """Accuracy over eps under one `attack`, by rising eps."""
+class CurveRecord(FrozenRecord):
+    """Accuracy over eps under one `attack`, by increasing eps."""
 
     attack: str
-    points: Annotated[tuple[CurvePoint, ...], Field(min_length=1)]
+    points: Annotated[tuple[CurvePointRecord, ...], Field(min_length=1)]

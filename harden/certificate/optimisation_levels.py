@@ -1,4 +1,4 @@
-"""The levels of onnxruntime's graph optimisation, at each of which a file may be executed as another graph.
+"""Levels of onnxruntime's graph optimisation; at each a file may be executed as another graph.
 
 https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html
 """

@@ -1,4 +1,4 @@
-"""What an exported file calls its one input and its one output."""
+"""Names of the input and the output of an exported file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The certificate's fields: an in-toto Statement v1 whose predicate holds what was measured on one ONNX file.
+"""Schema of the certificate: an in-toto Statement v1 whose predicate holds measurements of one ONNX file.
 
 Its records are defined in `harden.certificate.measurement_records` and importable from here as well.
 """
@@ -17,16 +17,16 @@ from harden.certificate.measurement_records import (
     ClassRecord,
     ComparedRecord,
     Count,
-    Curve,
-    CurvePoint,
+    CurvePointRecord,
+    CurveRecord,
     DataRecord,
+    FrozenRecord,
     Hex256,
-    Model,
     Png,
     Positive,
     ProofPoint,
     ProofRecord,
-    Proportion,
+    ProportionRecord,
     Share,
     ThreatRecord,
     Verdicts,
@@ -40,24 +40,23 @@ __all__ = [
     "STATEMENT_TYPE",
     "ArrayRecord",
     "AttackRecord",
-    "Backend",
+    "BackendRecord",
     "Bits",
     "Bracket",
-    "Check",
+    "CheckRecord",
     "ClassRecord",
     "ComparedRecord",
-    "Comparison",
-    "Curve",
-    "CurvePoint",
+    "ComparisonRecord",
+    "CurvePointRecord",
+    "CurveRecord",
     "DataRecord",
     "EvidenceRecord",
     "HistoryPoint",
-    "Pair",
     "ParityRecord",
     "Predicate",
     "ProofPoint",
     "ProofRecord",
-    "Proportion",
+    "ProportionRecord",
     "Provenance",
     "Seal",
     "StageRecord",
@@ -65,6 +64,7 @@ __all__ = [
     "Subject",
     "ThreatRecord",
     "Verdicts",
+    "WitnessPair",
 ]
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
@@ -83,8 +83,8 @@ LIMITS = (
 )
 
 
-class HistoryPoint(Model):
-    """A moment of training. `passes` is in E units: passes per training image so far."""
+class HistoryPoint(FrozenRecord):
+    """A point of the training history. `passes` is in units of E: passes per training image so far."""
 
     stage: str
     step: Count
@@ -95,7 +95,7 @@ class HistoryPoint(Model):
     robust: Share | None = None
 
 
-class Pair(Model):
+class WitnessPair(FrozenRecord):
     """An image and its witness, with predicted class names, their distance in the norm, and base64 PNGs."""
 
     index: Count
@@ -108,7 +108,7 @@ class Pair(Model):
     difference_png: Png
 
 
-class StageRecord(Model):
+class StageRecord(FrozenRecord):
     """One stage of training: a count of `passes`, and E = passes / training-set size."""
 
     name: str
@@ -118,17 +118,17 @@ class StageRecord(Model):
     seconds: Amount
 
 
-class Comparison(Model):
-    """Another network, the one before hardening say, under the same attacks on the same images."""
+class ComparisonRecord(FrozenRecord):
+    """Another network, such as the one before hardening, under the same attacks on the same images."""
 
     name: str
     status: Literal["ok", "unreliable"] = "ok"
-    clean: Proportion
-    robust: Proportion
+    clean: ProportionRecord
+    robust: ProportionRecord
 
 
-class ParityRecord(Model):
-    """The ONNX file against the torch model: max_error <= tolerance (in logits) for these batch sizes.
+class ParityRecord(FrozenRecord):
+    """The ONNX file compared with the torch model: max_error <= tolerance (in logits) for these batch sizes.
 
     The torch model is computed in float64, or in float32 where its forward runs in nothing else.
     """
@@ -146,15 +146,15 @@ class ParityRecord(Model):
         return self
 
 
-class Backend(Model):
-    """Which kernels ran, and why those."""
+class BackendRecord(FrozenRecord):
+    """The kernels that ran, and the reason for the choice."""
 
     name: str
     reason: str
 
 
-class Provenance(Model):
-    """Where the file came from. `created` is ISO 8601 in UTC; `passes` a count over all stages."""
+class Provenance(FrozenRecord):
+    """Origin of the file. `created` is ISO 8601 in UTC; `passes` a count over all stages."""
 
     created: str
     versions: dict[str, str]
@@ -163,13 +163,13 @@ class Provenance(Model):
     stages: tuple[StageRecord, ...]
     passes: Amount
     seconds: Amount
-    backend: Backend
+    backend: BackendRecord
     device: str
     deterministic: bool
 
 
-class Check(Model):
-    """A trust check of the attack number: what was seen against its threshold, and what to do if it fires."""
+class CheckRecord(FrozenRecord):
+    """A trust check of robust accuracy: a value, its threshold, and the action to take if it fires."""
 
     name: str
     value: float
@@ -185,34 +185,34 @@ class Check(Model):
         return self
 
 
-class ArrayRecord(Model):
+class ArrayRecord(FrozenRecord):
     """dtype and shape of one array of the evidence."""
 
     dtype: str
     shape: tuple[Count, ...]
 
 
-class EvidenceRecord(Model):
-    """What evidence.npz holds: `witnesses` images and, by name, each array's type."""
+class EvidenceRecord(FrozenRecord):
+    """Content of evidence.npz: the number of `witnesses` and, by name, each array's type."""
 
     witnesses: Count
     arrays: dict[str, ArrayRecord]
 
 
-class Predicate(Model):
-    """All that is claimed about the subject, and how it was found."""
+class Predicate(FrozenRecord):
+    """All claims about the subject, and how they were obtained."""
 
     status: Literal["ok", "unreliable"]
     threat: ThreatRecord
     data: DataRecord
     bracket: Bracket
-    clean: Proportion
+    clean: ProportionRecord
     verdicts: Verdicts
-    comparison: Comparison | None = None
+    comparison: ComparisonRecord | None = None
     attacks: tuple[AttackRecord, ...]
     classes: tuple[ClassRecord, ...]
-    checks: tuple[Check, ...] = ()
-    curve: Curve | None = None
+    checks: tuple[CheckRecord, ...] = ()
+    curve: CurveRecord | None = None
     proof: ProofRecord | None = None
     parity: ParityRecord
     evidence: EvidenceRecord
@@ -220,7 +220,7 @@ class Predicate(Model):
     limits: Annotated[tuple[str, ...], Field(min_length=1)] = LIMITS
     bits: Bits
     history: tuple[HistoryPoint, ...] = ()
-    gallery: tuple[Pair, ...] = ()
+    gallery: tuple[WitnessPair, ...] = ()
 
     @model_validator(mode="after")
     def _status_follows_from_checks(self) -> Self:
@@ -229,15 +229,15 @@ class Predicate(Model):
         return self
 
 
-class Subject(Model):
+class Subject(FrozenRecord):
     """A file and its digests: `sha256` of its bytes and, for the model, `graph` of the graph's content."""
 
     name: Literal["model.onnx", "evidence.npz"]
     digest: dict[Literal["sha256", "graph"], Hex256]
 
 
-class Statement(Model):
-    """An in-toto Statement v1: what a signature will be made over, in canonical JSON."""
+class Statement(FrozenRecord):
+    """An in-toto Statement v1: a signature is computed over its canonical JSON."""
 
     type_: Literal["https://in-toto.io/Statement/v1"] = Field(default=STATEMENT_TYPE, alias="_type")
     subject: tuple[Subject, Subject]
@@ -260,7 +260,7 @@ class Statement(Model):
         return self
 
 
-class Seal(Model):
-    """sha256 over the canonical JSON of the statement: any edit shows. It is not a signature."""
+class Seal(FrozenRecord):
+    """sha256 over the canonical JSON of the statement: it detects any edit. It is not a signature."""
 
     sha256: Hex256

@@ -1,4 +1,4 @@
-"""Why an attack number is not trusted and what to run next, in the same words wherever it is written."""
+"""Texts for an unreliable evaluation: the reasons, and the command to run next."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Final, Protocol, final
 TOO_WEAK: Final = frozenset(
     {"complete optimisation", "one step beats many", "noise beats the attacks", "logit scale"}
 )
-"""The trust checks that say that the attacks are too weak: stronger ones settle them. All others say that the
-network, or the way to it, hides something, which no suite mends."""
+"""The trust checks that show that the attacks are too weak: stronger ones resolve them. All others show that
+gradients or outputs mislead, which no suite resolves."""
 
 LONGER: Final = "--attacks pgd --steps 1000 --restarts 10"
-"""What is left where the strongest suite was too weak."""
+"""Options of the attacks where the strongest suite was too weak."""
 
 
-class Check(Protocol):
-    """A trust check, as an evaluation or a certificate holds it."""
+class CheckResult(Protocol):
+    """A trust check of an evaluation or a certificate."""
 
     @property
     def name(self) -> str:
-        """Of the check."""
+        """The check's name."""
         ...
 
     @property
     def value(self) -> float:
-        """What was seen."""
+        """The value seen."""
         ...
 
     @property
@@ -36,24 +36,24 @@ class Check(Protocol):
 
     @property
     def meaning(self) -> str:
-        """What the value is."""
+        """Meaning of the value."""
         ...
 
     @property
     def action(self) -> str:
-        """What to do."""
+        """The action to take if it fires."""
         ...
 
     @property
     def passed(self) -> bool:
-        """Whether it did not fire."""
+        """Return whether it did not fire."""
         ...
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What follows an evaluation that is not trusted: a command, and whether something comes before it."""
+class NextCommand:
+    """The command to run after an unreliable evaluation, and the condition for it."""
 
     when: str
     command: str
@@ -62,16 +62,16 @@ class Step:
         return f"{self.when}: {self.command}"
 
 
-def reason(check: Check) -> str:
-    """Which check fired, on what numbers, and what to do about the cause, on one line."""
+def reason(check: CheckResult) -> str:
+    """The check that fired, its numbers and the action against the cause, on one line."""
     return (
         f"{check.name}: {check.meaning}: {check.value:.3g}, expected no more than {check.threshold:.3g}; "
         f"{check.action}"
     )
 
 
-def reasons(checks: Iterable[Check]) -> tuple[str, ...]:
-    """A line for each check that fired; none where the number may be believed."""
+def reasons(checks: Iterable[CheckResult]) -> tuple[str, ...]:
+    """A line for each check that fired."""
     return tuple(reason(check) for check in checks if not check.passed)
 
 
@@ -83,11 +83,11 @@ def suite_of(attacks: Iterable[str]) -> str:
     return "thorough" if "apgd-dlr" in names else "standard"
 
 
-def next_attacks(checks: Iterable[Check], suite: str) -> str:
-    """The options of the attacks to evaluate by next, after a suite of this name.
+def next_attacks(checks: Iterable[CheckResult], suite: str) -> str:
+    """The options of the attacks to run next, after a suite of this name.
 
     Returns:
-        "" where no stronger attack would help: the cause has to be mended, and the same suite run again.
+        "" where no stronger attack would help: remove the cause, and run the same suite again.
     """
     if not any(check.name in TOO_WEAK for check in checks if not check.passed):
         return ""
@@ -96,16 +96,16 @@ def next_attacks(checks: Iterable[Check], suite: str) -> str:
     return f"--attacks {'thorough' if suite == 'standard' else 'standard'}"
 
 
-def next_step(checks: Iterable[Check], suite: str, command: str, own: str = "") -> Step:
-    """The command to run next: by stronger attacks where these were too weak, else by the same once more.
+def next_step(checks: Iterable[CheckResult], suite: str, command: str, own: str = "") -> NextCommand:
+    """The command to run next: with stronger attacks where these were too weak, else with the same again.
 
     Args:
         checks: all of an evaluation.
-        suite: by which it was made.
+        suite: of the evaluation.
         command: that evaluates again, without the options of the attacks.
         own: the options of the attacks that were made, "" for the default ones.
     """
     options = next_attacks(checks, suite)
     if options:
-        return Step("next", f"{command} {options}")
-    return Step("next, once the cause is mended", f"{command} {own}".rstrip())
+        return NextCommand("next", f"{command} {options}")
+    return NextCommand("next, once the cause is mended", f"{command} {own}".rstrip())

@@ -1,4 +1,4 @@
-"""Images and labels: where they come from, how they are checked, split, and cut into batches."""
+"""Images and labels: formats, sources of batches, checks and splits."""
 
 from harden.data.batch import Batch
 from harden.data.class_weights import balanced_weights

@@ -1,4 +1,4 @@
-"""What a model is fed with."""
+"""A batch of images, labels and positions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Hold some examples of one set, ready for a model.
+    """A batch of examples of one set.
 
     Args:
         x: images in [0, 1], float32 (B, C, H, W); held contiguous, as networks that call `view` need them,

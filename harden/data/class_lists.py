@@ -1,4 +1,4 @@
-"""The classes of test images that lack some, brought to the list that a model knows."""
+"""Renumbering of test labels by the classes of a model."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _log = logging.getLogger("harden")
 
 
 def are_numbers(classes: Sequence[str]) -> bool:
-    """Whether classes are named by their numbers, "0", "1", ..., as where nothing names them."""
+    """Return whether classes are named by their numbers, "0", "1", ..., the default without names."""
     return list(classes) == [str(label) for label in range(len(classes))]
 
 
 def with_classes(splits: Splits, names: Sequence[str]) -> Splits:
     """Number a test part's labels by a model's list of classes.
 
-    A set with a training part, whose classes are all there, keeps its own; that they differ is warned of.
+    A set with a training part has all its classes and keeps them; a difference is logged as a warning.
 
     Args:
         splits: a test part alone, which may lack classes, see `Splits.is_test_alone`; or a whole set.
-        names: of the model's classes, in the order of its logits.
+        names: names of the model's classes, in the order of its logits.
 
     Raises:
-        InputError: a class of the data is none of the model's.
+        InputError: the data has a class that the model lacks.
     """
     own, known = splits.test.classes, tuple(names)
     if own == known:

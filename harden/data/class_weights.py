@@ -1,4 +1,4 @@
-"""Weights against class imbalance."""
+"""Class weights inversely proportional to class sizes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def balanced_weights(labels: object, classes: int) -> tuple[float, ...]:
     """Weigh classes inversely to their size: w_k = n / (K n_k), so that each has the same sum of weights.
 
     n examples, n_k of them of class k, K classes that have any. All weights together, sum_i w_{y_i}, are n. A
-    class without examples weighs 0: no loss meets it.
+    class without examples has weight 0, which no loss uses.
 
     Args:
         labels: integers (N,), a tensor, an array or a sequence.
-        classes: how many the model tells apart.
+        classes: number of classes of the model.
 
     Raises:
         InputError: no labels, or one outside 0..classes - 1.

@@ -1,4 +1,4 @@
-"""The digest of a data set: what was seen, whatever its order, batches and stored type."""
+"""Digest of a data set, independent of its order, batches and stored type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harden.data.batch import Batch
 
 
 def digest(batches: Iterable[Batch]) -> str:
-    """Give a sha256 (64 hexadecimal digits) of the content of all batches together.
+    """Compute the sha256 (64 hexadecimal digits) of the content of all batches together.
 
     The sha256 of all examples' own sha256 in ascending order; an example's is over C, H, W and the label as
     little-endian int64, then its pixels in [0, 1] as little-endian float32 in the order (C, H, W). Duplicates

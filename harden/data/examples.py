@@ -1,4 +1,4 @@
-"""Labelled images in memory: what a data set is, and how batches come out of it."""
+"""Labelled images in memory, and batches of them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from harden.errors import InputError
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
-    """Hold a labelled set of images of one size; it is checked when it is built.
+    """A labelled set of images of one size, checked when it is built.
 
     Args:
         x: images (N, C, H, W): uint8 in 0..255, uint16 in 0..65535, or float32 in [0, 1].
         y: labels, int64 (N,), each in 0..len(classes) - 1.
         classes: the names of the classes, in the order of their labels. A set without labels has no
             classes, and -1 for each label.
-        name: what to call the set in reports.
-        groups: what images belong together (a patient, a track), integers (N,); no split parts a group.
+        name: the set's name in reports.
+        groups: number of each image's group (a patient, a track), integers (N,); no split divides a group.
             A number means the same group in every set.
 
     Raises:
@@ -45,7 +45,7 @@ class Examples:
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
         check_names((self.name, *self.classes))
-        # Left from an attack, a gradient would keep graphs alive and stop every digest.
+        # A graph left by an attack would be kept in memory, and no digest could be computed.
         if self.x.requires_grad:
             object.__setattr__(self, "x", self.x.detach())
         check_images(self.x, self.name)
@@ -65,7 +65,7 @@ class Examples:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Give (C, H, W)."""
+        """The shape (C, H, W) of an image."""
         _, channels, height, width = self.x.shape
         return channels, height, width
 
@@ -76,16 +76,16 @@ class Examples:
         return Examples(rows(self.x, where), self.y[where], self.classes, self.name, groups)
 
     def batch(self, index: Tensor) -> Batch:
-        """Give the examples at these positions, int64 (B,), with pixels in [0, 1] as float32."""
+        """Return the examples at these positions, int64 (B,), with pixels in [0, 1] as float32."""
         where = index.to(self.x.device)
         return Batch(to_unit(rows(self.x, where)), self.y[where], where)
 
     def batches(
         self, size: int, generator: torch.Generator | None = None, drop_last: bool = False
     ) -> Iterator[Batch]:
-        """Go through all examples once, in batches: shuffled by the generator, in order when it is None.
+        """Iterate over all examples once, in batches: shuffled by the generator, in order when it is None.
 
-        The order is drawn at the call, before the first batch is asked for: one draw for an epoch.
+        The order is drawn once for an epoch, at the call, before the first batch is read.
 
         Raises:
             InputError: size is below 1.
@@ -99,7 +99,7 @@ class Examples:
 
 
 def check_trainable(examples: Examples) -> None:
-    """Raise InputError when a classifier can't learn from the set: all its labels are the same."""
+    """Raise InputError when all labels of the set are the same, so that no classifier can be trained."""
     seen = torch.unique(examples.y).tolist()
     if len(seen) < 2:
         raise InputError(
@@ -110,7 +110,7 @@ def check_trainable(examples: Examples) -> None:
 
 
 def to_unit(x: Tensor) -> Tensor:
-    """Convert uint8 (/ 255) or uint16 (/ 65535) images to float32 in [0, 1]; float32 comes back as it is."""
+    """Convert uint8 (/ 255) or uint16 (/ 65535) images to float32 in [0, 1]; float32 is unchanged."""
     if x.dtype == torch.float32:
         return x
     top = 255.0 if x.dtype == torch.uint8 else 65535.0

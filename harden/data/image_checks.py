@@ -1,4 +1,4 @@
-"""What images and labels have to be, said in three parts when they are not."""
+"""Checks of images and labels: shape, type and range."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from harden.data.formats.label_values import rows_refused
+from harden.data.formats.label_values import label_rows_error
 from harden.errors import InputError
 from harden.pixels import likely_fix
 
@@ -15,16 +15,16 @@ _STORED = (torch.uint8, torch.uint16, torch.float32)
 
 UNPACKED = 2**30
 RATIO = 200
-"""Beyond UNPACKED bytes, how many may come out of one: deflate gives a thousand out of a byte of zeros."""
+"""Bytes that one byte may unpack to, beyond UNPACKED: deflate unpacks a thousand from a byte of zeros."""
 
 UNLABELLED = -1
-"""The label of an image without one: no loss on labels accepts it, so it can't be learnt in silence."""
+"""The label of an image without one: no loss on labels accepts it, so it is never learnt unnoticed."""
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise InputError unless all are Unicode text, which reports and certificates can hold.
+    """Raise InputError unless all names are Unicode text, which reports and certificates can hold.
 
-    A file's or a folder's name in another encoding is none.
+    The name of a file or a folder may have another encoding.
     """
     for name in names:
         try:
@@ -57,11 +57,11 @@ def check_images(x: Tensor, name: str) -> None:
             f"{name}: no pixels, shape {shape}", "at least one image", "check the path and filter"
         )
     _, channels, height, last = shape
-    # Channels in front are 1 or 3 in nearly all data; a last axis of 1 or 3 beside a longer one is a layout,
-    # and so are two equal axes before a short one.
+    # Channels in front are 1 or 3 in nearly all data; a last axis of 1 or 3 after a longer one indicates
+    # channels last, and so do two equal axes before a short one.
     if channels not in (1, 3) and height > last and (last in (1, 3) or channels == height):
         raise InputError(
-            f"{name}: images of shape {shape}, which looks like (N, H, W, C)",
+            f"{name}: images of shape {shape}, probably (N, H, W, C)",
             "(N, C, H, W)",
             "write x.permute(0, 3, 1, 2)",
         )
@@ -86,7 +86,7 @@ def _check_unit(x: Tensor, name: str) -> None:
         raise InputError(
             f"{name}: NaN or infinite pixels, first in image {first}",
             "finite pixels in [0, 1]",
-            "find where they arise: a division by a constant image's deviation is a common cause",
+            "find their origin: a division by a constant image's deviation is a common cause",
         )
     raise InputError(
         f"{name}: float pixels with min {low:.4g} and max {high:.4g}",
@@ -104,7 +104,7 @@ def check_labels(y: Tensor, n: int, classes: int | None, name: str) -> None:
     if y.ndim == 2 and shape[1] == 1:
         raise InputError(f"{name}: labels of shape {shape}", "shape (N,)", "write y.squeeze(1)")
     if y.ndim == 2 and not y.dtype.is_complex:
-        raise rows_refused(y.float().cpu().numpy(), f"{name}: labels")
+        raise label_rows_error(y.float().cpu().numpy(), f"{name}: labels")
     if y.ndim != 1:
         raise InputError(
             f"{name}: labels of shape {shape}", "shape (N,)", "pass one class number for each image"

@@ -1,4 +1,4 @@
-"""Whether a file held all the pixels that its picture has: what is missing, Pillow makes black in silence."""
+"""Completeness checks of image files, whose missing pixels Pillow decodes as black without an error."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from PIL import Image
 
 _PIECE = 1 << 16
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""By a PNG file's type of colour: numbers for each pixel."""
+"""Samples in each pixel, by a PNG file's type of colour."""
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""Of each pass of an interlaced PNG file: first column and row, steps between columns and rows."""
+"""First column and row of each pass of an interlaced PNG file, and steps between columns and rows."""
 
 
-def missing(image: Image.Image, file: Path) -> str:
-    """Say what of a picture the file lacks; "" where nothing is known to be missing.
+def missing_pixels(image: Image.Image, file: Path) -> str:
+    """Describe the part of an image that the file lacks; "" where nothing is known to be missing.
 
-    Looked at: a PNG file's header, and its rows where the compressed stream ends early, parts of a TIFF file
-    that it does not list, and colours that a palette does not have. What a lossy or damaged stream decodes to
-    can't be told.
+    Checked are a PNG file's header, its rows where the compressed stream ends early, and colours that a
+    palette lacks; `missing_strips` checks TIFF files. Errors inside a lossy or damaged stream are not
+    detected.
 
     Args:
-        image: loaded.
-        file: where it was loaded from.
+        image: the loaded image.
+        file: the file that it was loaded from.
     """
     if image.format == "PNG":
         if next(_pieces(file), (b"", b""))[0] != b"IHDR":
@@ -40,11 +40,11 @@ def missing(image: Image.Image, file: Path) -> str:
     return ""
 
 
-def uncovered(image: Image.Image) -> str:
-    """Say which part of a TIFF file's picture none of its strips or tiles holds; "" where they hold all.
+def missing_strips(image: Image.Image) -> str:
+    """Describe the part of a TIFF image that no strip or tile holds; "" where they hold all.
 
     Args:
-        image: opened and not loaded.
+        image: the image, opened and not loaded.
     """
     if image.format != "TIFF":
         return ""
@@ -55,7 +55,7 @@ def uncovered(image: Image.Image) -> str:
 
 
 def _may_lack_rows(image: Image.Image) -> bool:
-    """Whether the last row is black, as one that was never written; of interlaced files it would not show."""
+    """Return whether the last row is black, as a missing row is, or the file is interlaced."""
     if image.info.get("interlace"):
         return True
     last = image.crop((0, image.height - 1, image.width, image.height))
@@ -63,11 +63,11 @@ def _may_lack_rows(image: Image.Image) -> bool:
 
 
 def _has_all_rows(file: Path) -> bool:
-    """Whether a PNG file's stream holds so many bytes as its header asks for."""
+    """Return whether a PNG file's stream holds as many bytes as its header declares."""
     expected = found = 0
     inflate = zlib.decompressobj()
     for name, piece in _pieces(file):
-        if name == b"IHDR" and len(piece) >= 13:  # of several, Pillow takes the last before the pixels
+        if name == b"IHDR" and len(piece) >= 13:  # of several headers, Pillow uses the last before the pixels
             expected = _bytes_of(piece)
         if name != b"IDAT":
             continue
@@ -80,7 +80,7 @@ def _has_all_rows(file: Path) -> bool:
 
 
 def _pieces(file: Path) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks of a PNG file, each in pieces."""
+    """Iterate over the chunks of a PNG file, each in pieces."""
     with file.open("rb") as stream:
         stream.seek(8)
         while len(head := stream.read(8)) == 8:
@@ -92,7 +92,7 @@ def _pieces(file: Path) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _bytes_of(header: bytes) -> int:
-    """How many bytes the rows take, each with its filter's number."""
+    """Number of bytes of the rows, each with its filter's number."""
     width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
     bits = header[8] * _SAMPLES.get(header[9], 1)
     passes = _ADAM7 if header[12] else ((0, 0, 1, 1),)

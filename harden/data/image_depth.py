@@ -1,4 +1,4 @@
-"""How many bits a channel has, where Pillow's mode does not tell: it cuts colour to 8 in silence."""
+"""Bits per channel of image files, since Pillow reduces colour to 8 bits without an error."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from PIL import Image
 _DEEP = re.compile(r"(?<!BGR);(12|16)")
 _BITS_PER_SAMPLE = 258
 _CODESTREAM = b"\xff\x4f\xff\x51"
-"""Start of codestream, then image and tile size."""
+"""Start of a codestream, before image and tile size."""
 _HEAD = 1 << 20
 
 
 def is_deep(image: Image.Image, file: Path) -> bool:
-    """Whether the file has more than 8 bits a channel where Pillow's mode does not tell."""
+    """Return whether the file has more than 8 bits a channel where Pillow's mode does not show it."""
     for tile in getattr(image, "tile", ()):
         values = tile.args if isinstance(tile.args, tuple) else (tile.args,)
         for value in values:
@@ -33,7 +33,7 @@ def is_deep(image: Image.Image, file: Path) -> bool:
 
 
 def _depth_of_codestream(file: Path) -> int:
-    """The most bits that a JPEG 2000 codestream names for a channel; 8 where there is none to be found."""
+    """The largest number of bits per channel in a JPEG 2000 codestream; 8 where none is found."""
     with file.open("rb") as stream:
         _seek_codestream(stream)
         if stream.read(4) != _CODESTREAM:
@@ -45,7 +45,7 @@ def _depth_of_codestream(file: Path) -> int:
 
 
 def _seek_codestream(stream: BinaryIO) -> None:
-    """Go to the codestream where the boxes say it is: the first such bytes may be metadata."""
+    """Move to the codestream at the position that the boxes give: the first such bytes may be metadata."""
     at = 0
     while True:
         stream.seek(at)
@@ -68,7 +68,7 @@ def _seek_codestream(stream: BinaryIO) -> None:
 
 
 def _is_deep_avif(file: Path) -> bool:
-    """Whether a configuration in an AVIF file says 10 or 12 bits; transparency has one of its own."""
+    """Return whether a configuration in an AVIF file has 10 or 12 bits; transparency has a separate one."""
     with file.open("rb") as stream:
         head = stream.read(_HEAD)
     configured = [found.end() for found in re.finditer(b"av1C", head)]

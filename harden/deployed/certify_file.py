@@ -25,10 +25,10 @@ from harden.deployed.evidence_level import FileAccess
 from harden.deployed.onnx_classifier import OnnxClassifier
 from harden.description import JSON, describe
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, Phase, Standing, quick
+from harden.evaluation import Attempt, Evaluation, EvaluationProgress, Phase, quick
 from harden.evaluation.judge import check_threat
 from harden.evaluation.proofs.proof_journal import ProofJournal
-from harden.evaluation.proofs.prove import Proved, RadiusSearch
+from harden.evaluation.proofs.prove import ProofResult, RadiusSearch
 from harden.models.devices import check_device
 from harden.statistics import Proportion
 from harden.system.folder_lock import held_folder
@@ -51,7 +51,7 @@ class FileProofs:
         sha256: of the file's bytes.
     """
 
-    proved: Proved
+    proved: ProofResult
     sha256: str
 
     @property
@@ -234,5 +234,5 @@ def attack_then_prove(
     return FileProofs(proved, sha256)
 
 
-def _report_attack(on_phase: OnPhase, at: Standing) -> None:
+def _report_attack(on_phase: OnPhase, at: EvaluationProgress) -> None:
     on_phase(Phase.of("attack", at))

@@ -18,14 +18,14 @@ from harden.artefact.runtime.session_memory import limit_arena
 from harden.bounds import Branching, Method, Program
 from harden.bounds.region import Region
 from harden.bounds.vnnlib.parse import Property
-from harden.bounds.vnnlib.refute import Answer, answers, box_of, check_boxes, check_fits
+from harden.bounds.vnnlib.refute import ClauseResult, box_of, check_boxes, check_fits, refute_clauses
 from harden.certificate.canonical_json import sha256_bytes
 from harden.certificate.optimisation_levels import DEFAULT
 from harden.errors import InputError
 from harden.evaluation.proofs.counterexamples import counterexample
-from harden.evaluation.proofs.random_restarts import Counterexample, Restarts, Subject
+from harden.evaluation.proofs.random_restarts import Counterexample, FalsificationProblem, RandomRestarts
 from harden.evaluation.proofs.runtime_agreement import (
-    Compared,
+    ComparedRuntime,
     Disagreement,
     Execution,
     first_disagreement,
@@ -97,8 +97,8 @@ class PropertyDecision:
 
     answer: Literal["sat", "unsat", "unknown"]
     counterexample: Counterexample | None
-    clauses: tuple[Answer, ...]
-    compared: Compared
+    clauses: tuple[ClauseResult, ...]
+    compared: ComparedRuntime
     disagreement: Disagreement | None
     method: str
     seconds: float
@@ -126,7 +126,8 @@ def decide_property(path: Path, given: Property, how: PropertySearch) -> Propert
     check_boxes(given)
     check_fits(program, given)
     network = GraphNetwork(graph).eval().to(device)
-    subject = Subject(network, Session(content, exported=False, name=str(path)), program.size, given)
+    session = Session(content, exported=False, name=str(path))
+    subject = FalsificationProblem(network, session, program.size, given)
     points = _points(program, given, how.seed).to(device)
     together = min(MOST_TOGETHER, max(1, VALUES // sum(math.prod(node.shape[1:]) for node in graph.nodes)))
     with untouched(network), device:
@@ -137,7 +138,7 @@ def decide_property(path: Path, given: Property, how: PropertySearch) -> Propert
         answer=_answer(found, clauses),
         counterexample=found,
         clauses=clauses,
-        compared=Compared.of(executed),
+        compared=ComparedRuntime.of(executed),
         disagreement=apart,
         method=str(how.method_within(0.0)),
         seconds=time.monotonic() - began,
@@ -147,7 +148,7 @@ def decide_property(path: Path, given: Property, how: PropertySearch) -> Propert
 
 def _searched(
     executed: Sequence[Execution], attacks: _Attacks, how: PropertySearch, until: float
-) -> tuple[Counterexample | None, tuple[Answer, ...]]:
+) -> tuple[Counterexample | None, tuple[ClauseResult, ...]]:
     """Attack, then bound and branch with attacks between the turns, then attack while there is time.
 
     Without executions, of which a proof could be one, nothing is refuted.
@@ -159,9 +160,9 @@ def _searched(
     method = how.method_within(until - time.monotonic())
     given, programs = attacks.subject.given, [each.program for each in executed]
     if programs:
-        said = answers(programs, given, method, until=until, probe=attacks.near)
+        said = refute_clauses(programs, given, method, until=until, probe=attacks.near)
     else:
-        said = tuple(Answer(False) for _ in given.clauses)
+        said = tuple(ClauseResult(False) for _ in given.clauses)
     found = attacks.found
     if found is None and how.minutes is not None and not all(answer.refuted for answer in said):
         found = attacks.go_on()
@@ -191,18 +192,15 @@ def _points(program: Program, given: Property, seed: int) -> Tensor:
 class _Attacks:
     """The attacks on one property; the first counterexample is kept."""
 
-    def __init__(self, subject: Subject, together: int, seed: int, until: float) -> None:
+    def __init__(self, subject: FalsificationProblem, together: int, seed: int, until: float) -> None:
         self.subject, self._until = subject, until
         self.found: Counterexample | None = None
-        self._seed, self._restarts = seed, Restarts(subject, together, seed)
+        self._seed, self._restarts = seed, RandomRestarts(subject, together, seed)
         self._since = time.monotonic()
 
     def first(self, until: float) -> Counterexample | None:
         """Search with PGD."""
-        subject, seed = self.subject, self._seed
-        return counterexample(
-            subject.network, subject.runtime, subject.size, subject.given, seed=seed, until=until
-        )
+        return counterexample(self.subject, seed=self._seed, until=until)
 
     def near(self, clause: int, point: Tensor) -> bool:
         """Replay a point of the branching, and attack its clause for as long as the branching took since."""
@@ -218,7 +216,9 @@ class _Attacks:
         return self._restarts.run(self._until)
 
 
-def _answer(found: Counterexample | None, said: tuple[Answer, ...]) -> Literal["sat", "unsat", "unknown"]:
+def _answer(
+    found: Counterexample | None, results: tuple[ClauseResult, ...]
+) -> Literal["sat", "unsat", "unknown"]:
     if found is not None:
         return "sat"
-    return "unsat" if all(answer.refuted for answer in said) else "unknown"
+    return "unsat" if all(result.refuted for result in results) else "unknown"

@@ -18,7 +18,7 @@ from harden.data.class_lists import are_numbers
 from harden.deployed.evidence_level import EvidenceLevel, FileAccess, attack_setup
 from harden.deployed.onnx_classifier import OnnxClassifier, file_of
 from harden.errors import BrokenClaimError, InputError
-from harden.evaluation import Attempt, Evaluation, Standing, TrustCheck, Witnesses, standard
+from harden.evaluation import Attempt, Evaluation, EvaluationProgress, TrustCheck, Witnesses, standard
 from harden.evaluation import evaluate as evaluate_classifier
 from harden.evaluation.judge import check_threat
 from harden.losses import Classify
@@ -88,7 +88,7 @@ def evaluate(
     batch_size: int = 256,
     minutes: float | None = None,
     journal: str | Path | None = None,
-    on_batch: Callable[[Standing], None] | None = None,
+    on_batch: Callable[[EvaluationProgress], None] | None = None,
 ) -> Evaluation: ...
 
 
@@ -103,7 +103,7 @@ def evaluate(
     batch_size: int = 256,
     minutes: float | None = None,
     journal: str | Path | None = None,
-    on_batch: Callable[[Standing], None] | None = None,
+    on_batch: Callable[[EvaluationProgress], None] | None = None,
     access: FileAccess | None = None,
 ) -> FileEvaluation: ...
 
@@ -119,7 +119,7 @@ def evaluate(
     batch_size: int = 256,
     minutes: float | None = None,
     journal: str | Path | None = None,
-    on_batch: Callable[[Standing], None] | None = None,
+    on_batch: Callable[[EvaluationProgress], None] | None = None,
     access: FileAccess | None = None,
 ) -> Evaluation | FileEvaluation:
     """Measure clean accuracy and the worst case over attempts, per example, of a classifier or an ONNX file.
@@ -144,7 +144,7 @@ def evaluate(
         batch_size: images at a time, where data brings no batches of its own.
         minutes: the limit of time of the attacks; the images that are finished by then make the result.
         journal: a folder, empty or missing, in which each finished batch is kept, to go on from.
-        on_batch: called after every batch with the `Standing` so far.
+        on_batch: called after every batch with the `EvaluationProgress` so far.
         access: of a file alone: what attacks may use, and a normalisation outside of the file.
 
     Returns:

@@ -119,4 +119,4 @@ def gradient_free(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
     own = [each for each in attempts if each.is_gradient_free or each.if_gradients_fail]
     if own:
         return tuple(replace(each, black_box=True) if each.source is None else each for each in own)
-    return (Attempt("square", Square(queries=QUERIES), Margin, black_box=True),)
+    return (Attempt("square", Square(queries=QUERIES, stop_early=True), Margin, black_box=True),)

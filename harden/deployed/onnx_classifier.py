@@ -22,10 +22,10 @@ from harden.data.class_lists import are_numbers
 from harden.errors import ExportError, InputError
 from harden.evaluation.proofs.runtime_agreement import Execution
 from harden.graph import Graph, GraphNetwork, UnreadableError, read
-from harden.graph.foreign_classifier import classifying, of_size
-from harden.graph.operations import QuantizeLinear
+from harden.graph.foreign_classifier import as_classifier, with_image_size
+from harden.graph.operators.quantisation import QuantizeLinear
 from harden.models import Classifier
-from harden.models.input_layout import Arranged, Arrangement, Opaque
+from harden.models.input_layout import GradientFreeNetwork, InputAdapter, InputArrangement
 from harden.models.logits_of_output import binary
 from harden.models.wrapping_checks import check_normalisation
 
@@ -97,7 +97,7 @@ class OnnxClassifier:
     path: Path
     content: bytes
     session: Session
-    arrangement: Arrangement
+    arrangement: InputArrangement
     mean: Numbers = None
     std: Numbers = None
 
@@ -136,7 +136,7 @@ class OnnxClassifier:
         limit_arena()
         content = read_model(path)
         session = Session(content, exported=False, image_shape=image_shape, name=str(path))
-        arrangement = Arrangement.between(image_shape, session.image_shape)
+        arrangement = InputArrangement.between(image_shape, session.image_shape)
         if arrangement is None:
             raise InputError(
                 f"{path} for images {session.image_shape}",
@@ -195,10 +195,10 @@ class OnnxClassifier:
         """
         any_size, shape = self.session.takes_any_size, self.session.image_shape
         try:
-            graph = classifying(read(of_size(self.content, shape) if any_size else self.content))
+            graph = as_classifier(read(with_image_size(self.content, shape) if any_size else self.content))
         except UnreadableError as error:
             raise UnreadableError(f"{self.path}: {error.seen}", _RULES, _BLACK_BOX) from error
-        model = Classifier(Arranged(GraphNetwork(graph), self.arrangement), self.mean, self.std)
+        model = Classifier(InputAdapter(GraphNetwork(graph), self.arrangement), self.mean, self.std)
         self._check(graph, model, source, minutes)
         return graph, model
 
@@ -218,7 +218,7 @@ class OnnxClassifier:
 
     def opaque(self) -> Classifier:
         """The runtime as a classifier without gradients."""
-        return Classifier(Opaque(self.judge))
+        return Classifier(GradientFreeNetwork(self.judge))
 
     def _check(self, graph: Graph, model: Classifier, source: Source, minutes: float | None) -> None:
         """Refuse a reading that differs from the runtime: its gradients would overstate robustness."""

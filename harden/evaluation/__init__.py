@@ -1,4 +1,4 @@
-"""Measures a classifier: clean accuracy, and robust accuracy as the worst case over attacks."""
+"""Measurement of clean accuracy, and of robust accuracy as the worst case over attacks."""
 
 from harden.evaluation.attempt import Attempt
 from harden.evaluation.natural.calibration_error import Calibration, Reliability, adaptive_ece, confidences
@@ -16,32 +16,32 @@ from harden.evaluation.natural.operating_point import (
     operating_point,
     thresholded,
 )
-from harden.evaluation.progress import Phase, Standing
-from harden.evaluation.results.evaluation_report import Report
+from harden.evaluation.progress import EvaluationProgress, Phase
+from harden.evaluation.results.evaluation_report import EvaluationReport
 from harden.evaluation.results.result import AttemptRecord, Evaluation, TrustCheck, Witnesses
 from harden.evaluation.robust_accuracy import evaluate
 from harden.evaluation.suites import pgd_suite, quick, standard, thorough
-from harden.evaluation.sweeps.accuracy_curve import Curve, accuracy_curve
+from harden.evaluation.sweeps.accuracy_curve import AccuracyCurve, accuracy_curve
 from harden.evaluation.sweeps.certified_radii import RadiusSearch
 from harden.evaluation.sweeps.eps_sweep import robustness_curve
 from harden.evaluation.sweeps.minimal_distances import Distances, minimal_distances
 
 __all__ = [
+    "AccuracyCurve",
     "Attempt",
     "AttemptRecord",
     "Calibration",
     "CalibrationRecord",
     "Corruption",
     "CorruptionRecord",
-    "Curve",
     "Distances",
     "Evaluation",
+    "EvaluationProgress",
+    "EvaluationReport",
     "OperatingPoint",
     "Phase",
     "RadiusSearch",
     "Reliability",
-    "Report",
-    "Standing",
     "TrustCheck",
     "Witnesses",
     "accuracy_curve",

@@ -1,4 +1,4 @@
-"""An attempt is an attack on a loss, with the name under which its result is reported."""
+"""Attempts: an attack on a loss, with the name under which its result is reported."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ MakeLoss = Callable[[Classify, Tensor], LossFunction]
 @final
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One way to look for a witness.
+    """An attack on a loss, named, with its precision and its source of gradients.
 
     Args:
         name: under which it is reported.
         attack: searches ball and box.
         loss: makes the per-example loss from (classify, y): harden.losses.CrossEntropy, Margin, DLR, or your
             own.
-        precision: of the fast copy of the network that gives gradients, torch.float32 or torch.bfloat16; what
-            is found is judged by the network itself. Attacks without gradients query the judge, in float32.
+        precision: of the fast copy of the network that gives gradients, torch.float32 or torch.bfloat16;
+            results are judged by the network itself. Attacks without gradients query the judge, in float32.
         source: another classifier whose gradients are used in place of the evaluated one's (transfer), or a
-            surrogate, which makes one; what is found counts where the evaluated one errs.
-        black_box: ask the judge alone, as who has no network would: for attacks that need no gradient.
-        note: what was changed to fit the network, and why.
+            surrogate, which makes one; a result counts where the evaluated one errs.
+        black_box: query the judge alone, as an adversary without the network: for gradient-free attacks.
+        note: a change that was made to fit the network, and its reason.
         only_first: attack the images at the first so many positions alone; all by default.
         if_gradients_fail: attack only in batches where gradients of the network break few images, or where
-            a trust check says that they mislead (`harden.evaluation.trust.gradient_free_attempts`).
+            a trust check shows that they mislead (`harden.evaluation.trust.gradient_free_attempts`).
 
     Raises:
         InputError: source and black_box at once.
@@ -59,22 +59,22 @@ class Attempt:
         if self.source is not None and self.black_box:
             raise InputError(
                 f"attempt {self.name!r} with a source and black_box=True",
-                "one of them: a network to climb, or none",
+                "one of them: a network that gives gradients, or none",
                 "leave black_box out",
             )
 
     @property
     def is_gradient_free(self) -> bool:
-        """Whether scores or labels alone are queried; an attack without gradients says `gradient_free`."""
+        """Return whether scores or labels alone are queried, by the attack's attribute `gradient_free`."""
         return self.black_box or bool(getattr(self._inner, "gradient_free", False))
 
     @property
     def is_white_box(self) -> bool:
-        """Whether the network's own gradient is used."""
+        """Return whether the network's own gradient is used."""
         return self.source is None and not self.is_gradient_free
 
     def knows(self, threat: Threat) -> bool:
-        """Whether the attack can be made in the threat's norm; one that knows some alone says `norms`."""
+        """Return whether the attack supports the threat's norm; an attack may list its norms in `norms`."""
         norms = getattr(self._inner, "norms", None)
         return norms is None or threat.name in norms
 
@@ -84,34 +84,35 @@ class Attempt:
 
     def describe(self) -> dict[str, JSON]:
         """The attempt as JSON, for certificate and baseline."""
-        said: dict[str, JSON] = {
+        described: dict[str, JSON] = {
             "attack": describe(self.attack),
             "loss": describe(self.loss),
             "precision": str(self.precision).removeprefix("torch."),
         }
         if self.source is not None:
-            said |= _described(self.source)
+            described |= _described(self.source)
         if self.black_box:
-            said["access"] = "scores of the judge"
+            described["access"] = "scores of the judge"
         if self.only_first is not None:
-            said["only_first"] = self.only_first
+            described["only_first"] = self.only_first
         if self.if_gradients_fail:
-            said["if_gradients_fail"] = True
+            described["if_gradients_fail"] = True
         if self.note:
-            said["note"] = self.note
-        return said
+            described["note"] = self.note
+        return described
 
     def for_classes(self, classes: int) -> Attempt:
-        """The attempt on so many classes: where a ratio is not defined, the margin stands in.
+        """The attempt for a number of classes: the margin replaces DLR where that is not defined.
 
-        DLR needs 3 classes, and 4 when it is aimed. Both losses are positive exactly where the network errs.
+        DLR needs 3 classes, and 4 in its targeted form. Both losses are positive exactly where the network
+        errs.
         """
-        aimed = isinstance(self.attack, Targeted)
-        least = 4 if aimed else 3
+        targeted = isinstance(self.attack, Targeted)
+        least = 4 if targeted else 3
         if self.loss is not DLR or classes >= least:
             return self
-        said = f"the margin in place of DLR, which needs {least} classes{' when aimed' if aimed else ''}"
-        return replace(self, loss=Margin, note=said)
+        note = f"the margin in place of DLR, which needs {least} classes{' when aimed' if targeted else ''}"
+        return replace(self, loss=Margin, note=note)
 
 
 def _described(source: Classifier | Surrogate) -> dict[str, JSON]:

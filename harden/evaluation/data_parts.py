@@ -1,4 +1,4 @@
-"""Goes through the data part by part: batch by batch, or fewer images at a time where time is limited."""
+"""Iteration over the data in parts: batches, or fewer images at a time under a time limit."""
 
 from __future__ import annotations
 
@@ -7,33 +7,37 @@ from collections.abc import Iterator
 import torch
 
 from harden.data import Batch, Source
-from harden.evaluation.batch_evaluation import BatchSearch
-from harden.evaluation.results.evaluation_journal import Journal
+from harden.evaluation.batch_evaluation import BatchEvaluator
+from harden.evaluation.results.evaluation_journal import EvaluationJournal
 from harden.evaluation.results.partial_result import BatchOutcome
 from harden.evaluation.suite_cost import passes_at_most
-from harden.evaluation.time_limit import OutOfTime, Pace
+from harden.evaluation.time_limit import OutOfTime, TimeLimit
 from harden.evaluation.trust.probes import PASSES
 
 
-def outcomes(search: BatchSearch, source: Source, kept: Journal | None, pace: Pace) -> Iterator[BatchOutcome]:
-    """What was found in one part of the data after the other, until the end or until time is up.
+def outcomes(
+    evaluator: BatchEvaluator, source: Source, journal: EvaluationJournal | None, limit: TimeLimit
+) -> Iterator[BatchOutcome]:
+    """Yield the outcome of one part of the data after the other, until the end or until time is up.
 
-    Without a limit of time a part is a batch. What was under way when time was up is in no part: so the
-    parts are the first images of the data, and each image in them went through every attempt.
+    Without a time limit a part is a batch. A part that was not finished in time is dropped, so the parts are
+    the first images of the data, and each image in them went through every attempt.
 
     Args:
-        search: evaluates a part.
+        evaluator: evaluates a part.
         source: the images, in order.
-        kept: where each part is kept, and is read from where it was finished before.
-        pace: the time that there is.
+        journal: keeps each finished part, and returns those that were finished before.
+        limit: the time limit.
     """
     done = number = 0
     for batch in source.epoch(None):
         # An example's id is its position, whatever ids the loader gives: so it is the same in any loader.
         ids = torch.arange(done, done + len(batch))
-        rest = Batch(batch.x, batch.y, ids).to(search.device)
+        rest = Batch(batch.x, batch.y, ids).to(evaluator.device)
         while len(rest):
-            outcome = _known(search, rest, (kept, number), pace) or _found(search, rest, (kept, number), pace)
+            outcome = _from_journal(evaluator, rest, (journal, number), limit) or _evaluated(
+                evaluator, rest, (journal, number), limit
+            )
             if outcome is None:
                 return
             done, number = done + len(outcome.labels), number + 1
@@ -41,59 +45,59 @@ def outcomes(search: BatchSearch, source: Source, kept: Journal | None, pace: Pa
             yield outcome
 
 
-def _known(
-    search: BatchSearch, rest: Batch, place: tuple[Journal | None, int], pace: Pace
+def _from_journal(
+    evaluator: BatchEvaluator, rest: Batch, place: tuple[EvaluationJournal | None, int], limit: TimeLimit
 ) -> BatchOutcome | None:
-    """What was found before in the first of these images."""
-    kept, number = place
-    outcome = None if kept is None else kept.read(number, rest)
+    """The outcome of the first of these images that the journal holds, if any."""
+    journal, number = place
+    outcome = None if journal is None else journal.read(number, rest)
     if outcome is not None and number == 0:
-        with pace.paused():
-            search.go_on(_part(rest, 0, len(outcome.labels)), outcome)
+        with limit.paused():
+            evaluator.resume(_part(rest, 0, len(outcome.labels)), outcome)
     return outcome
 
 
-def _found(
-    search: BatchSearch, rest: Batch, place: tuple[Journal | None, int], pace: Pace
+def _evaluated(
+    evaluator: BatchEvaluator, rest: Batch, place: tuple[EvaluationJournal | None, int], limit: TimeLimit
 ) -> BatchOutcome | None:
-    """What is found in as many of the first of these images as there is time for; None if for none."""
-    kept, number = place
+    """The outcome of as many of the first of these images as fit into the time; None if none does."""
+    journal, number = place
     try:
-        if pace.limited and number == 0:
-            pace.expect(*_seconds_at_most(search, rest))
-        outcome = _in_time(search, rest, pace)
+        if limit.limited and number == 0:
+            limit.expect(*_seconds_bound(evaluator, rest))
+        outcome = _within_limit(evaluator, rest, limit)
     except OutOfTime:
-        if pace.left > 0:  # another's time is up, that of a stage of training
+        if limit.left > 0:  # the limit is another one, that of a stage of training
             raise
         return None
-    if kept is not None:
-        kept.write(number, _part(rest, 0, len(outcome.labels)), outcome, search.threat.bounds)
+    if journal is not None:
+        journal.write(number, _part(rest, 0, len(outcome.labels)), outcome, evaluator.threat.bounds)
     return outcome
 
 
-def _in_time(search: BatchSearch, rest: Batch, pace: Pace) -> BatchOutcome:
+def _within_limit(evaluator: BatchEvaluator, rest: Batch, limit: TimeLimit) -> BatchOutcome:
     """Evaluate the first of these images, fewer where their time was up.
 
     Raises:
         OutOfTime: all time is, or that for a single image.
     """
-    first = _part(rest, 0, pace.probed) if pace.limited else None
+    first = _part(rest, 0, limit.probed) if limit.limited else None
     while True:
-        part = _part(rest, 0, pace.size(len(rest)))
+        part = _part(rest, 0, limit.size(len(rest)))
         try:
-            outcome = search.run(part, first)
+            outcome = evaluator.run(part, first)
         except OutOfTime:
-            if not pace.is_over() or pace.given_up(len(part)):
+            if not limit.is_over() or limit.given_up(len(part)):
                 raise
         else:
-            pace.finished(len(part), sum(effort.seconds for effort in outcome.efforts))
+            limit.finished(len(part), sum(effort.seconds for effort in outcome.efforts))
             return outcome
 
 
-def _seconds_at_most(search: BatchSearch, batch: Batch) -> tuple[float, float]:
-    """What an image costs where nothing breaks it: probed, and attacked. A first guess, from one image."""
-    seconds, classes = search.one_pass(_part(batch, 0, 1))
-    return seconds * PASSES, seconds * passes_at_most(search.given, classes)
+def _seconds_bound(evaluator: BatchEvaluator, batch: Batch) -> tuple[float, float]:
+    """Seconds that an unbroken image takes to probe and to attack, estimated from one image."""
+    seconds, classes = evaluator.one_pass(_part(batch, 0, 1))
+    return seconds * PASSES, seconds * passes_at_most(evaluator.given, classes)
 
 
 def _part(batch: Batch, start: int, end: int | None) -> Batch:

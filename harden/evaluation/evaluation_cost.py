@@ -1,4 +1,4 @@
-"""What an evaluation costs, from two short ones on a few images."""
+"""Cost of an evaluation, extrapolated from short ones on a few images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from harden.data import Examples
 from harden.evaluation import pgd_suite
-from harden.evaluation.robust_accuracy import unchecked
+from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.models import Classifier, untouched
 from harden.threats import Threat
 
@@ -19,12 +19,12 @@ _IMAGES = 64
 @final
 @dataclass(frozen=True, slots=True)
 class EvaluationPace:
-    """What an evaluation costs.
+    """Cost of a suite of PGDs by steps and restarts.
 
     Attributes:
         passes: per second.
         step: passes of one step of every attempt of the suite on one image.
-        start: passes of one restart of every attempt beside its steps.
+        start: passes of one restart of every attempt without its steps.
         clean: passes on an image before any attempt.
     """
 
@@ -41,14 +41,14 @@ class EvaluationPace:
 def evaluation_pace(
     model: Classifier, test: Examples, threat: Threat, batch_size: int, precision: torch.dtype = torch.float32
 ) -> EvaluationPace:
-    """Measure the suite of PGDs with few steps on a few images, under eps 0 so that every image stands."""
+    """Measure the suite of PGDs with few steps on a few images, with eps 0, so that no image is broken."""
     images = test.take(torch.arange(min(_IMAGES, len(test), max(batch_size, 1))))
     with untouched(model), torch.no_grad():
         answers = model.logits(images.batch(torch.arange(len(images))).x.to(model.device)).argmax(1)
     data = (images.batch(torch.arange(len(images))).x, answers.cpu())
-    still = threat.scaled(0)
+    zero = threat.scaled(0)
     costs = [
-        unchecked(model, data, still, pgd_suite(steps, restarts, precision), batch_size=len(images))
+        evaluate_unchecked(model, data, zero, pgd_suite(steps, restarts, precision), batch_size=len(images))
         for steps, restarts in ((1, 1), (3, 1), (3, 2))
     ]
     one, three, twice = (found.passes / len(images) for found in costs)

@@ -1,4 +1,4 @@
-"""What attacks steer by: fast copies of networks, made when they are first needed, or the judge alone."""
+"""Sources of gradients for attacks: fast copies of networks, made on first use, or the judge's scores."""
 
 from __future__ import annotations
 
@@ -10,58 +10,58 @@ from torch import Tensor
 
 from harden.data import Batch
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.probability_outputs import Output, as_logits, output_of
-from harden.losses import Classify, LossFunction, steered
-from harden.models import Classifier, Prepared, prepare
+from harden.evaluation.probability_outputs import OutputKind, as_logits, output_of
+from harden.losses import Classify, LossFunction, with_fast_copy
+from harden.models import Classifier, PreparedNetwork, prepare
 
 _EXAMPLES = 4
 
 
 @final
-class Steering:
-    """A model and its fast copies, one for each precision that an attempt asks for.
+class GradientSource:
+    """A model, its judge, and its fast copies, one for each precision that an attempt uses.
 
     Args:
-        model: gives the gradients; it stands still while this is used.
+        model: gives the gradients; it must not change while this is used.
         judge: confirms errors, images to logits.
 
     Attributes:
-        output: what the judge returns, once `meet` has seen it.
-        classes: how many it knows, likewise.
+        output: the kind of the judge's outputs, once `inspect` was called.
+        classes: their number of classes, likewise.
     """
 
     def __init__(self, model: Classifier, judge: Classify) -> None:
         self.model, self.judge = model, judge
-        self.output, self.classes = Output.LOGITS, 0
-        self._copies: dict[tuple[int, torch.dtype], Prepared] = {}
+        self.output, self.classes = OutputKind.LOGITS, 0
+        self._copies: dict[tuple[int, torch.dtype], PreparedNetwork] = {}
 
-    def meet(self, logits: Tensor) -> None:
-        """See what the judge returns, (N, K), before anything is attacked; once is enough.
+    def inspect(self, logits: Tensor) -> None:
+        """Determine the kind of the judge's outputs (N, K) before the first attack.
 
         Raises:
-            InputError: it is what no loss can be made of.
+            InputError: no loss can be computed from them.
         """
         if not self.classes and len(logits):
             self.classes, self.output = logits.shape[1], output_of(logits)
 
     def loss(self, attempt: Attempt, batch: Batch) -> tuple[LossFunction, Tensor]:
-        """The attempt's loss on a batch, and the images in the memory order that suits the copy.
+        """The attempt's loss on a batch, and the images in the memory order that suits the fast copy.
 
-        Both are the attack's own: one that writes on its arguments must not move the ball or the labels.
+        Both are copies: an attack that writes to its arguments must not move the ball or the labels.
         """
         exact, y = contiguous(as_logits(self.judge, self.output)), batch.y.clone()
         # bfloat16 has 8 bits: a score attack that compares rounded scores sees most proposals tie.
         if attempt.source is None and attempt.is_gradient_free:
             return attempt.loss(exact, y), batch.x.clone(memory_format=torch.contiguous_format)
         fast = self._copy(attempt, batch.x)
-        # A source of one's own is taken for what it is: its output need not be the judge's.
-        climbed = as_logits(fast, self.output) if attempt.source is None else fast
-        return steered(attempt.loss, climbed, exact, y), fast.lay_out(batch.x.clone())
+        # The output of another source is used as it is: it need not be of the judge's kind.
+        gradients = as_logits(fast, self.output) if attempt.source is None else fast
+        return with_fast_copy(attempt.loss, gradients, exact, y), fast.lay_out(batch.x.clone())
 
     def as_run(self, attempt: Attempt) -> Attempt:
-        """The attempt as it was made: on these classes, in the precision that its copy came to.
+        """The attempt as it is executed: for these classes, in the precision of its fast copy.
 
-        A precision that ruins the answers is not used.
+        A precision that changes the outputs too much is not used.
         """
         fitted = attempt.for_classes(self.classes) if self.classes else attempt
         if attempt.is_gradient_free:
@@ -69,7 +69,7 @@ class Steering:
         copy = self._copies.get(_key(attempt, self.model))
         return fitted if copy is None else replace(fitted, precision=copy.precision)
 
-    def _copy(self, attempt: Attempt, x: Tensor) -> Prepared:
+    def _copy(self, attempt: Attempt, x: Tensor) -> PreparedNetwork:
         key = _key(attempt, self.model)
         if key not in self._copies:
             network = attempt.source if isinstance(attempt.source, Classifier) else self.model
@@ -78,7 +78,7 @@ class Steering:
 
 
 def contiguous(judge: Classify) -> Classify:
-    """The same judge on contiguous images: it need not take the memory order that suits the copy."""
+    """The same judge on contiguous images: it need not support the memory order of the fast copy."""
 
     def classify(x: Tensor) -> Tensor:
         return judge(x.contiguous())

@@ -1,4 +1,4 @@
-"""What the judge says: the class of each image, and what is refused in place of an answer."""
+"""The judge's logits and classes, and checks of model, threat and outputs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def check_threat(threat: object) -> None:
 
 
 def check_answer(judge: Classify, x: Tensor, y: Tensor) -> None:
-    """Raise InputError unless a judge takes images x (N, C, H, W) and knows the labels y."""
+    """Raise InputError unless a judge takes images x (N, C, H, W) and has logits for the labels y."""
     try:
-        classified(judge, x, y)
+        judge_classes(judge, x, y)
     except (HardenError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a user's forward may raise anything
@@ -41,24 +41,24 @@ def check_answer(judge: Classify, x: Tensor, y: Tensor) -> None:
                 "write x.to(self.weight.dtype) instead of a fixed type",
             ) from error
         raise InputError(
-            f"images of shape {tuple(x.shape[1:])} that the network refuses ({reason})",
+            f"images of shape {tuple(x.shape[1:])} on which the network fails ({reason})",
             "images of the channels and size that it was built for, in batches of any size",
             "resize them, build the network for them, or write x.shape[0] for a number in its forward",
         ) from error
 
 
-def classified(judge: Classify, x: Tensor, y: Tensor) -> Tensor:
-    """The judge's class of each image (N,), or -1 where a logit is not finite: it is right about nothing.
+def judge_classes(judge: Classify, x: Tensor, y: Tensor) -> Tensor:
+    """The judge's class of each image (N,), or -1, which equals no label, where a logit is not finite.
 
     Raises:
         InputError: a label of y is not one of the judge's classes.
     """
-    return predicted(answers(judge, x, y))
+    return predicted_classes(judge_logits(judge, x, y))
 
 
 @torch.no_grad()
-def answers(judge: Classify, x: Tensor, y: Tensor) -> Tensor:
-    """The judge's logits (N, K) of images that have these labels.
+def judge_logits(judge: Classify, x: Tensor, y: Tensor) -> Tensor:
+    """The judge's logits (N, K) of images, after a check that they cover the labels.
 
     Raises:
         InputError: a label of y is not one of the judge's classes.
@@ -79,7 +79,7 @@ def answers(judge: Classify, x: Tensor, y: Tensor) -> Tensor:
     return logits
 
 
-def predicted(logits: Tensor) -> Tensor:
+def predicted_classes(logits: Tensor) -> Tensor:
     """The class of each row, the first of equal ones; -1 where a logit is not finite: int64 (N,)."""
     prediction = logits.argmax(1)
     return torch.where(logits.isfinite().all(1), prediction, torch.full_like(prediction, -1))

@@ -1,4 +1,4 @@
-"""What a network returns in place of logits, and how a loss gets logits of it all the same."""
+"""Networks that return probabilities or their logarithms, and the conversion to logits for losses."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from harden.errors import InputError
 from harden.losses import Classify
 
 ENOUGH = 8
-"""So many images are needed to tell a sigmoid's output from a small logit."""
+"""Number of images that distinguishes the output of a sigmoid from a small logit."""
 
 
 @final
-class Output(Enum):
-    """What a classifier's rows are."""
+class OutputKind(Enum):
+    """The kind of a classifier's outputs."""
 
     LOGITS = "logits"
     PROBABILITIES = "probabilities"
     LOG_PROBABILITIES = "log-probabilities"
 
 
-def output_of(answer: Tensor) -> Output:
-    """Tell logits (N, K) from probabilities and their logarithms, by what holds for all rows.
+def output_of(answer: Tensor) -> OutputKind:
+    """Classify outputs (N, K) as logits, probabilities or their logarithms, by all rows.
 
     Raises:
         InputError: a single output in [0, 1], as a sigmoid gives it, that was read as a logit: every image
@@ -35,22 +35,22 @@ def output_of(answer: Tensor) -> Output:
     _refuse_masked(rows)
     rows = rows[rows.isfinite().all(1)]
     if len(rows) == 0 or rows.shape[1] < 2:
-        return Output.LOGITS
+        return OutputKind.LOGITS
     _refuse_sigmoid(rows)
     if bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 1e-3).all()):
-        return Output.PROBABILITIES
+        return OutputKind.PROBABILITIES
     if bool((rows <= 0).all()) and bool((rows.logsumexp(1).abs() < 1e-3).all()):
-        return Output.LOG_PROBABILITIES
-    return Output.LOGITS
+        return OutputKind.LOG_PROBABILITIES
+    return OutputKind.LOGITS
 
 
-def as_logits(classify: Classify, output: Output) -> Classify:
-    """A classifier's logits: log p where it returns probabilities p, which is what a softmax is undone by.
+def as_logits(classify: Classify, output: OutputKind) -> Classify:
+    """A classifier's logits: log p where it returns probabilities p, which inverts the softmax.
 
-    The least positive float32 stands in for a probability of 0. Its gradient is lost, as it is in the
-    softmax: a trust check finds networks for which that matters.
+    The least positive float32 replaces a probability of 0. Its gradient is lost, as it is in the softmax: a
+    trust check finds networks for which that matters.
     """
-    if output is not Output.PROBABILITIES:
+    if output is not OutputKind.PROBABILITIES:
         return classify
 
     def logits(x: Tensor) -> Tensor:
@@ -59,9 +59,9 @@ def as_logits(classify: Classify, output: Output) -> Classify:
     return logits
 
 
-def scores_of(answer: Tensor, output: Output) -> Tensor:
-    """What a classifier returned, (N, K), as logits."""
-    if output is not Output.PROBABILITIES:
+def scores_of(answer: Tensor, output: OutputKind) -> Tensor:
+    """Outputs of a classifier (N, K) as logits."""
+    if output is not OutputKind.PROBABILITIES:
         return answer
     return answer.clamp_min(torch.finfo(torch.float32).tiny).log()
 

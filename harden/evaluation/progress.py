@@ -1,4 +1,4 @@
-"""How far a measurement has come: what a caller may show while it runs."""
+"""Progress of a measurement, for callers that display it while it runs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import final
 
 @final
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """An evaluation so far, told after every batch.
+class EvaluationProgress:
+    """Progress of an evaluation, reported after every batch.
 
     Attributes:
         done: examples so far.
@@ -29,12 +29,12 @@ class Standing:
 @final
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A phase of an export so far.
+    """Progress of one phase of an export.
 
     Attributes:
-        name: what is being done.
-        done: of the phase's units: examples, or the phase itself.
-        total: how many there are.
+        name: of the phase.
+        done: units finished: examples, or the phase itself.
+        total: units in all.
         robust: robust accuracy of the examples so far; None where nothing is attacked.
         passes: passes that the phase has spent so far.
         seconds: since the phase began.
@@ -48,6 +48,6 @@ class Phase:
     seconds: float = 0.0
 
     @classmethod
-    def of(cls, name: str, at: Standing) -> Phase:
-        """The phase whose evaluation stands at `at`."""
+    def of(cls, name: str, at: EvaluationProgress) -> Phase:
+        """A phase with the progress of its evaluation."""
         return cls(name, at.done, at.total, at.robust, at.passes, at.seconds)

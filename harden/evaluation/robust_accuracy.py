@@ -10,16 +10,16 @@ from pathlib import Path
 from harden.data import Source, from_loader
 from harden.errors import InputError
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.batch_evaluation import BatchSearch
+from harden.evaluation.batch_evaluation import BatchEvaluator
 from harden.evaluation.data_parts import outcomes
-from harden.evaluation.gradient_source import Steering
+from harden.evaluation.gradient_source import GradientSource
 from harden.evaluation.judge import check_model, check_threat
-from harden.evaluation.progress import Standing
-from harden.evaluation.results.aggregate import Tally
-from harden.evaluation.results.evaluation_journal import Journal
+from harden.evaluation.progress import EvaluationProgress
+from harden.evaluation.results.aggregate import EvaluationTotals
+from harden.evaluation.results.evaluation_journal import EvaluationJournal
 from harden.evaluation.results.result import Evaluation
 from harden.evaluation.suites import standard
-from harden.evaluation.time_limit import Pace
+from harden.evaluation.time_limit import TimeLimit
 from harden.evaluation.trust.sanity_attacks import RESERVED
 from harden.losses import Classify
 from harden.models import Classifier, ordinary, plain, untouched
@@ -27,7 +27,7 @@ from harden.models.pass_count import interruptible
 from harden.system.folder_lock import held_folder
 from harden.threats import Threat
 
-OnBatch = Callable[[Standing], None]
+OnBatch = Callable[[EvaluationProgress], None]
 _log = logging.getLogger("harden")
 
 
@@ -47,11 +47,10 @@ def evaluate(
 ) -> Evaluation:
     """Measure clean accuracy and the worst case over attempts, per example.
 
-    An attack is not believed: its result is projected again, checked to lie in ball and box, and classified
-    by the judge. Each attempt runs on the examples that no earlier one broke. Random starts depend on seed
-    and position in the data alone. The model is left as it was, in every flag and in all that it and its
-    hooks hold; gradients, float32 and no
-    autocast hold inside, whatever the caller has switched on.
+    The result of an attack is projected again, checked to lie in ball and box, and classified by the judge.
+    Each attempt runs on the examples that no earlier one broke. Random starts depend on seed and position in
+    the data alone. The model is left unchanged, in every flag and in all state of it and its hooks. Inside,
+    gradients are enabled and autocast is off, in float32, whatever the caller has set.
 
     Args:
         model: gives the gradients.
@@ -63,12 +62,12 @@ def evaluate(
             file's session where the claim is about the file.
         seed: of the random starts.
         batch_size: images at a time, where data brings no batches of its own.
-        minutes: how long it may take; the images that are finished by then, the first so many, make the
-            result, which says that it is not complete. An image is finished where no attempt on it is left.
-        journal: a folder, empty or missing, in which each finished batch is kept; with the one of an
-            evaluation that was interrupted, goes on after its last batch, to the same result. It can be
+        minutes: time limit; the result is then of the first images, those that are finished by then, and
+            says that it is not complete. An image is finished when no attempt on it is left.
+        journal: a folder, empty or missing, in which each finished batch is kept; with that of an
+            interrupted evaluation, it is resumed after its last batch, with the same result. It can be
             deleted afterwards.
-        on_batch: called after every batch with the `Standing` so far.
+        on_batch: called after every batch with the `EvaluationProgress` so far.
 
     Raises:
         InputError: the data are empty or not pixels in [0, 1]; labels exceed the classes; no attempts, or two
@@ -78,20 +77,22 @@ def evaluate(
     check_model(model)
     check_threat(threat)
     model = ordinary(model)
-    attempts, pace = _checked(standard() if attempts is None else tuple(attempts)), Pace(minutes)
-    steering = Steering(model, model.logits if judge is None else pace.watched(judge, model.logits))
-    search = BatchSearch(steering, threat, attempts, seed, pace.is_over)
-    # Held before it is opened: two that begin at once would both find it empty.
+    attempts, pace = _checked(standard() if attempts is None else tuple(attempts)), TimeLimit(minutes)
+    gradient_source = GradientSource(
+        model, model.logits if judge is None else pace.limit_judge(judge, model.logits)
+    )
+    search = BatchEvaluator(gradient_source, threat, attempts, seed, pace.is_over)
+    # Locked before it is opened: two that begin at once would both find it empty.
     place = None if journal is None else Path(journal)
     with untouched(model), nullcontext() if place is None or place.is_file() else held_folder(place):
-        kept = None if place is None else Journal.opened(place, search.identity(), model)
+        kept = None if place is None else EvaluationJournal.opened(place, search.identity(), model)
         tally, left = _tallied(search, from_loader(data, batch_size), kept, pace, on_batch)
     if not tally.n:
         raise _nothing(minutes)
-    found = tally.result(threat, search.attempts, steering.output, left)
+    found = tally.result(threat, search.attempts, gradient_source.output, left)
     if found.unanswered:
         _log.warning(
-            "%d of %d images have a logit that is NaN or infinite: each counts as answered wrong",
+            "%d of %d images have a logit that is NaN or infinite: each counts as misclassified",
             found.unanswered,
             len(found.labels),
         )
@@ -99,7 +100,7 @@ def evaluate(
 
 
 @plain()
-def unchecked(
+def evaluate_unchecked(
     model: Classifier,
     data: object,
     threat: Threat,
@@ -110,30 +111,34 @@ def unchecked(
     batch_size: int = 256,
     on_batch: OnBatch | None = None,
 ) -> Evaluation:
-    """As `evaluate`, without the trust checks that cost passes: to choose by, not to report."""
+    """As `evaluate`, without the trust checks that cost passes: for selection, not for reports."""
     check_model(model)
     check_threat(threat)
     model = ordinary(model)
-    steering = Steering(model, model.logits if judge is None else judge)
-    search = BatchSearch(steering, threat, _checked(tuple(attempts)), seed, closed=False)
+    gradient_source = GradientSource(model, model.logits if judge is None else judge)
+    search = BatchEvaluator(gradient_source, threat, _checked(tuple(attempts)), seed, closed=False)
     with untouched(model):
-        tally, left = _tallied(search, from_loader(data, batch_size), None, Pace(None), on_batch)
+        tally, left = _tallied(search, from_loader(data, batch_size), None, TimeLimit(None), on_batch)
     if not tally.n:
         raise _nothing(None)
-    return tally.result(threat, search.attempts, steering.output, left)
+    return tally.result(threat, search.attempts, gradient_source.output, left)
 
 
 def _tallied(
-    search: BatchSearch, source: Source, kept: Journal | None, pace: Pace, on_batch: OnBatch | None
-) -> tuple[Tally, int]:
-    """All batches, or the parts of them that were finished in time, and how many examples are left."""
-    tally = Tally(closed=search.closed)
+    search: BatchEvaluator,
+    source: Source,
+    kept: EvaluationJournal | None,
+    pace: TimeLimit,
+    on_batch: OnBatch | None,
+) -> tuple[EvaluationTotals, int]:
+    """Totals over all parts that were finished in time, and the number of examples left."""
+    tally = EvaluationTotals(closed=search.closed)
     with interruptible(pace.check) if pace.limited else nullcontext():
         for outcome in outcomes(search, source, kept, pace):
             tally.add(outcome)
             if on_batch is not None:
-                share = tally.standing / tally.n
-                on_batch(Standing(tally.n, len(source), share, tally.passes, tally.seconds))
+                share = tally.unbroken / tally.n
+                on_batch(EvaluationProgress(tally.n, len(source), share, tally.passes, tally.seconds))
     return tally, len(source) - tally.n
 
 
@@ -144,7 +149,7 @@ def _checked(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     twice = sorted({name for name in names if names.count(name) > 1 or name in RESERVED})
     if twice:
         raise InputError(
-            f"attempts named {', '.join(twice)}, twice or as the closing checks are",
+            f"attempts named {', '.join(twice)}, twice or as a closing attempt is",
             "a name of its own for each attempt",
             f"rename them; {' and '.join(RESERVED)} are run in any case",
         )
@@ -157,5 +162,5 @@ def _nothing(minutes: float | None) -> InputError:
     return InputError(
         f"no image that was finished in {minutes:g} minutes",
         "time for one image at least",
-        "give it more minutes, or a quicker suite",
+        "allow more minutes, or choose a faster suite",
     )

@@ -1,4 +1,4 @@
-"""What a suite costs at most: passes on an image that no attempt breaks."""
+"""Upper bounds on a suite's cost: passes on an image that no attempt breaks."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from collections.abc import Sequence
 
 from harden.attacks import FAB, RandomNoise, RayS, Square, Targeted
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.trust.sanity_attacks import closing
+from harden.evaluation.trust.sanity_attacks import closing_attempts
 
 _FORWARD = 1 / 3
 
 
 def passes_at_most(attempts: Sequence[Attempt], classes: int) -> float:
-    """Passes that all attempts, and those that close them, take on an image that stands to the end.
+    """Passes that all attempts, the closing ones included, take on an image that stays unbroken.
 
-    The probes of the first images are not in it, and an attack of a user's own counts by its `steps` and
+    The probes of the first images are not counted, and a user's own attack counts by its `steps` and
     `restarts`, or not at all. A forward counts as a third.
 
     Args:
         attempts: as they are given to `harden.evaluate`.
-        classes: that the network knows.
+        classes: of the network.
     """
     given = sum(_of(attempt.attack, classes) for attempt in attempts)
     return given + closing_passes(attempts, classes)
 
 
 def closing_passes(attempts: Sequence[Attempt], classes: int) -> float:
-    """Passes that the attempts which close these take on such an image, if it is one of the first."""
-    return sum(_of(attempt.attack, classes) for attempt in closing(attempts, differentiable=True))
+    """Passes that the closing attempts take on such an image, if it is one of the first."""
+    return sum(_of(attempt.attack, classes) for attempt in closing_attempts(attempts, differentiable=True))
 
 
 def _of(attack: object, classes: int) -> float:

@@ -1,4 +1,4 @@
-"""How an evaluation keeps to its minutes: how many images it takes next, and when it stops."""
+"""The time limit of an evaluation: the number of images that are evaluated next, and when it ends."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from harden.errors import InputError
 from harden.losses import Classify
 
 _PROBING: Final = 0.2
-"""Share of the time that probing the first images may take, as far as that can be told before."""
+"""Share of the time that probing the first images may take, as far as it can be predicted."""
 
 _NEXT: Final = 0.3
-"""Share of the time left that the next images may take: what is under way when time is up is lost."""
+"""Share of the remaining time that the next images may take: an unfinished part is lost at the end."""
 
 _TINY = 1e-9  # seconds
 _GROWTH = 4
@@ -24,27 +24,27 @@ _SHRINKING = 4
 
 
 class OutOfTime(BaseException):
-    """Time is up. A signal and no error: an attack of a user's own that catches its failures lets it pass."""
+    """Time is up. A signal and no error: a user's own attack that catches its failures does not catch it."""
 
 
 @final
-class Pace:
-    """The time that an evaluation has, and the number of images that fit into what is left of it.
+class TimeLimit:
+    """The time limit of an evaluation, and the number of images that fit into the remaining time.
 
     Without a limit every batch is taken whole. With one, a batch is taken in parts. Before the first is
-    finished, its size comes from what an image costs at most, and it may take half of the time that is left:
+    finished, its size comes from what an image costs at most, and it may take half of the remaining time:
     where it takes longer, a quarter of its images is tried anew, down to a single one. Later sizes come from
-    the seconds that an image took, at 0.3 of the time that is left. So a batch that would not be finished
-    loses little, and one image suffices for a result.
+    the seconds that an image took, at 0.3 of the remaining time. So a batch that is not finished
+    costs little, and one image suffices for a result.
 
     Args:
         minutes: in all; None for no limit.
 
     Attributes:
-        probed: how many of the first images are probed; None for as many as without a limit.
+        probed: number of the first images that are probed; None for as many as without a limit.
 
     Raises:
-        InputError: they are not positive.
+        InputError: minutes are not positive.
     """
 
     def __init__(self, minutes: float | None) -> None:
@@ -59,20 +59,20 @@ class Pace:
 
     @property
     def limited(self) -> bool:
-        """Whether there is a limit."""
+        """Return whether there is a limit."""
         return self._seconds is not None
 
     @property
     def left(self) -> float:
-        """Seconds that are left; infinite without a limit."""
+        """Remaining seconds; infinite without a limit."""
         return float("inf") if self._seconds is None else self._seconds - self._passed
 
     def is_over(self) -> bool:
-        """Whether the time of the part under way is up."""
+        """Return whether the time of the current part is up."""
         return self._until is not None and self._passed > self._until
 
     def check(self) -> None:
-        """Stop what is under way where its time is up.
+        """End the current part where its time is up.
 
         Raises:
             OutOfTime: it is.
@@ -82,15 +82,15 @@ class Pace:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stop nothing inside: what was finished before is read whatever the time."""
+        """Suspend the limit: parts that were finished before are read whatever the time."""
         until, self._until = self._until, None
         try:
             yield
         finally:
             self._until = until
 
-    def watched(self, judge: Classify, network: Classify) -> Classify:
-        """A judge that stops where its time is up; one that is the network itself stops already."""
+    def limit_judge(self, judge: Classify, network: Classify) -> Classify:
+        """A judge that ends when time is up; the network itself does so already."""
         if not self.limited or judge == network:
             return judge
 
@@ -101,13 +101,13 @@ class Pace:
         return stopping
 
     def expect(self, probe: float, attacks: float) -> None:
-        """Take in the seconds that an image costs at most, before any was evaluated: probed, and attacked."""
+        """Set the first sizes by upper bounds on the seconds per image of probing and of attacks."""
         if self.limited:
             self.probed = max(1, int(_PROBING * self.left / max(probe, _TINY)))
             self._most = max(1, int(_NEXT * self.left / max(attacks, _TINY)))
 
     def size(self, most: int) -> int:
-        """How many of at most so many images are taken next, at least one; their time begins."""
+        """The number of images to evaluate next, from 1 to `most`; starts their time."""
         found = most if self._most is None else max(1, min(most, self._most))
         if self._seconds is not None:
             last_chance = self._finished or found == 1
@@ -115,14 +115,14 @@ class Pace:
         return found
 
     def finished(self, size: int, seconds: float) -> None:
-        """So many images were evaluated, in so many seconds of attacks."""
+        """Record the number of evaluated images and the seconds that the attacks on them took."""
         self._finished = True
         if self.limited and seconds > 0:
             fitting = int(_NEXT * self.left * size / seconds)
             self._most = max(1, min(fitting, _GROWTH * size))
 
     def given_up(self, size: int) -> bool:
-        """Whether nothing more can be tried after so many images whose time was up; else fewer are next."""
+        """Record that time was up for `size` images; whether the evaluation ends, else fewer are next."""
         if self._finished or size == 1 or self.left <= 0:
             return True
         self._most = max(1, size // _SHRINKING)

@@ -1,12 +1,13 @@
-"""Places that are read with the batch behind them, read with the batch in front."""
+"""The batch axis moved to the front, where an exporter indexed with the batch behind."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 
-from harden.graph.operation_graph import BATCH, Graph, Node
-from harden.graph.operations import Gather, GatherND, Operation, Reshape, Transpose
+from harden.graph.operation_graph import BATCH, Graph, Node, Operation
+from harden.graph.operators.indexing import Gather, GatherND
+from harden.graph.operators.reshaping import Reshape, Transpose
 
 Shape = tuple[int, ...]
 _Moved = list[tuple[Operation, Shape]]
@@ -40,7 +41,7 @@ def batch_first(graph: Graph) -> Graph:
 
 
 def _moved(first: Operation, middle: Operation, last: Operation, shape: Shape) -> _Moved:
-    """What does the same as all three on a value of a shape, and shapes; nothing for another pattern."""
+    """Operations, with their shapes, that compute the same as all three; none for another pattern."""
     if not (isinstance(first, Transpose) and isinstance(middle, GatherND) and isinstance(last, Transpose)):
         return []
     indexed, kept = first.perm[: middle.depth], first.perm[middle.depth :]

@@ -1,4 +1,4 @@
-"""Another's file as a classifier: sizes that it leaves open, and logits of shapes other than (N, K)."""
+"""Files of other exporters as classifiers: open image sizes, and logits of shapes other than (N, K)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 import onnx
 import torch
 
-from harden.graph.operation_graph import BATCH, Graph, Node, Port
-from harden.graph.operations import MatMul, Operation, Reshape
-from harden.graph.reading.load_model import loaded
+from harden.graph.operation_graph import BATCH, Graph, Node, Operation, Port
+from harden.graph.operators.affine_layers import MatMul
+from harden.graph.operators.reshaping import Reshape
+from harden.graph.reading.load_model import load_model
 
 
-def of_size(model: str | Path | bytes | onnx.ModelProto, size: tuple[int, ...]) -> onnx.ModelProto:
+def with_image_size(model: str | Path | bytes | onnx.ModelProto, size: tuple[int, ...]) -> onnx.ModelProto:
     """A model whose one input has a size (without the batch) where its file leaves sizes open.
 
     The graph may compute shapes from its input's, and then can be read for one size alone. What the file
@@ -23,7 +24,7 @@ def of_size(model: str | Path | bytes | onnx.ModelProto, size: tuple[int, ...]) 
         InputError: it can't be read, or is no ONNX model.
     """
     found = onnx.ModelProto()
-    found.CopyFrom(loaded(model))
+    found.CopyFrom(load_model(model))
     constants = {tensor.name for tensor in found.graph.initializer}
     for port in found.graph.input:
         dims = port.type.tensor_type.shape.dim
@@ -34,7 +35,7 @@ def of_size(model: str | Path | bytes | onnx.ModelProto, size: tuple[int, ...]) 
     return found
 
 
-def classifying(graph: Graph) -> Graph:
+def as_classifier(graph: Graph) -> Graph:
     """A graph with logits (N, K), K >= 2.
 
     Logits of other shapes, such as (N, K, 1, 1), become rows of K numbers. A single logit z becomes (0, z),

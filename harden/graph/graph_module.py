@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from harden.graph.batch_independence import mixing
 from harden.graph.operation_graph import Graph
-from harden.models.input_layout import Logits
+from harden.models.input_layout import NamedLogits
 
 
 @final
@@ -26,7 +26,7 @@ class GraphNetwork(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self.output = Logits()
+        self.output = NamedLogits()
         self.graph = graph
         self._at_once = graph.batch is None or _any_number(graph)
         # Names in files hold dots and slashes, which a buffer's can't.
@@ -44,7 +44,7 @@ class GraphNetwork(nn.Module):
         return self._logits(torch.cat(parts)[: len(x)])
 
     def get_classifier(self) -> nn.Module:
-        """What stands for the head, whose input a `Classifier` takes as features: the logits themselves.
+        """The head, whose input a `Classifier` takes as features: here the logits themselves.
 
         Which of a file's values are features, no file says.
         """
@@ -65,7 +65,7 @@ class GraphNetwork(nn.Module):
 
 
 def _any_number(graph: Graph) -> bool:
-    """Whether a graph for one batch size gives the same logits of images in batches of another."""
+    """True if a graph for one batch size gives the same logits of images in batches of another."""
     if mixing(graph):
         return False
     number = 1 + (graph.batch or 0)

@@ -1,4 +1,4 @@
-"""BatchNorms taken in by the layer before them, on weights that move: less to go through at each step."""
+"""Folding of BatchNorms into the layer before them, on weights that change during training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harden.graph.operation_graph import Graph, Node
-from harden.graph.operations import BatchNormalization, Conv, Gemm
+from harden.graph.operators.affine_layers import BatchNormalization, Conv, Gemm
 
 
 @final
@@ -54,10 +54,10 @@ class MovedBias:
         return bias + at * scale / torch.sqrt(variance + self.epsilon)
 
 
-def absorbed(graph: Graph) -> Graph:
+def absorb_batchnorms(graph: Graph) -> Graph:
     """The same graph without the BatchNorms that read nothing but a layer's output, and alone.
 
-    Its `derived` tells how the weights of those layers follow from the layer's and the BatchNorm's own. All
+    Its `derived` states how the weights of those layers follow from the layer's and the BatchNorm's own. All
     constants are kept, those of the BatchNorms too.
     """
     makers = {node.output: node for node in graph.nodes}
@@ -88,7 +88,7 @@ def absorbed(graph: Graph) -> Graph:
 
 
 def _can_take(layer: Node, constants: Mapping[str, Tensor]) -> bool:
-    """Whether a layer has constant weights, and a bias, if any, for each channel."""
+    """True if a layer has constant weights, and a bias, if any, for each channel."""
     operation, (_, *weights) = layer.operation, layer.inputs
     if not weights or any(name not in constants for name in weights):
         return False

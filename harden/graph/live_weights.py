@@ -1,4 +1,4 @@
-"""A classifier as a graph whose weights are the classifier's own, as they are at the moment."""
+"""A classifier as a graph on the classifier's present weights."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from harden.errors import InputError
-from harden.graph.exporting.trace import WEIGHTS, exported
-from harden.graph.live_batchnorm import absorbed
+from harden.graph.exporting.trace import WEIGHTS, export_graph
+from harden.graph.live_batchnorm import absorb_batchnorms
 from harden.graph.operation_graph import Graph
-from harden.graph.operations import BatchNormalization
+from harden.graph.operators.affine_layers import BatchNormalization
 from harden.graph.reading.read import read
 from harden.models import Classifier, float32_copy
 from harden.models.pass_count import uncounted
@@ -53,9 +53,9 @@ class LiveGraph:
             ExportError: torch can't trace the network.
         """
         own = {WEIGHTS + name: name for name, _ in _tensors(model)}
-        graph = read(exported(model, image_shape, optimised=False), moving=frozenset(own))
+        graph = read(export_graph(model, image_shape, optimised=False), moving=frozenset(own))
         weights = {name: own[name] for name in graph.constants if name in own}
-        found = cls(absorbed(graph), weights, _norms(graph, weights))
+        found = cls(absorb_batchnorms(graph), weights, _norms(graph, weights))
         found._check(model, image_shape)
         return found
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import final
 
 from torch import Tensor
 
-from harden.graph.operations import Operation
-
 BATCH = -1
-"""Stands in a shape for the size of the batch; -k is k times that size."""
+"""In a shape, the size of the batch; -k is k times that size."""
+
+Operation = Callable[..., Tensor]
+"""A frozen value of attributes, called with tensors in the order of the ONNX operator's inputs.
+
+What ONNX passes as a tensor of integers (a shape, axes, pads) is an attribute here, resolved when the graph
+is read. Weights are tensors: so the same graph runs on the file's constants and on live parameters. The
+output is differentiable and follows dtype and device of the inputs.
+"""
 
 
 @final
@@ -26,10 +32,10 @@ class Port:
 @final
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation: where its inputs come from, what its output is called, and what it was in the file.
+    """One operation with the names of its inputs and output, and its origin in the file.
 
     Args:
-        operation: its attributes, and the rule.
+        operation: a frozen value of attributes.
         inputs: names of values: the graph's input, another node's output, or a constant.
         output: its own name.
         shape: of the output, BATCH (or a multiple of it: -2 is twice the batch) where the batch decides.
@@ -56,9 +62,9 @@ class Graph:
         nodes: what is computed, constants folded and dead ends left out.
         constants: weights by name, float32 on the CPU.
         batch: the one batch size that the file takes; None if any.
-        rounded: constants that stand in no file but were folded, by arithmetic in which runtimes may differ:
+        rounded: constants that are in no file but were folded, by arithmetic in which runtimes may differ:
             what is computed from them here is no proof of what a runtime computes.
-        derived: how constants follow from others, in order, where `read` was told which ones move.
+        derived: how constants follow from others, in order, where `read` was given those that move.
     """
 
     input: Port

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from harden.graph.operation_graph import Graph, Node
-from harden.graph.operations import Add, Div, Gemm, MatMul, Mul, Reshape, Sub
+from harden.graph.operators.affine_layers import Gemm, MatMul
+from harden.graph.operators.arithmetic import Add, Div, Mul, Sub
+from harden.graph.operators.reshaping import Reshape
 
 
 def structure_digest(graph: Graph) -> str:
@@ -63,7 +65,7 @@ def _of_node(
 
 
 def _keeps(node: Node, constants: Mapping[str, Tensor]) -> bool:
-    """Whether a node whose output has its first input's shape gives its numbers: y = x, x + 0 or 1 x."""
+    """True if a node whose output has its first input's shape gives its numbers: y = x, x + 0 or 1 x."""
     if isinstance(node.operation, Reshape):
         return True
     other = constants.get(node.inputs[-1])

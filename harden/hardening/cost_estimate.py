@@ -14,7 +14,7 @@ from harden.hardening.run_inputs import RunInputs
 from harden.models import float32_copy
 from harden.models.out_of_memory import ran_out_of_memory
 from harden.training import Budget, Stage
-from harden.training.cost_probe import Pace, pace, peak_memory
+from harden.training.cost_probe import StageSpeed, measure_speed, peak_memory
 from harden.training.minimum_budget import CLEARLY, left_for_training, too_small
 
 _CURVE_STEPS, _CURVE_POINTS = 20, 5
@@ -81,7 +81,7 @@ def estimate(run: RunInputs) -> RunEstimate:
         )
         for number, stage in enumerate(stages(run.recipe, settings.budget)):
             source = run.source() if stage.name == "finetune" else run.unlabelled_source() or run.source()
-            measured = pace(replace(stage, images=run.trained_on), model, source, settings.threat)
+            measured = measure_speed(replace(stage, images=run.trained_on), model, source, settings.threat)
             found.append(_stage(stage, number, measured, evaluation, run))
     except (RuntimeError, MemoryError) as error:
         if not ran_out_of_memory(error):
@@ -96,7 +96,7 @@ def estimate(run: RunInputs) -> RunEstimate:
 
 
 def _stage(
-    stage: Stage, number: int, measured: Pace, evaluation: EvaluationPace, run: RunInputs
+    stage: Stage, number: int, measured: StageSpeed, evaluation: EvaluationPace, run: RunInputs
 ) -> CostEstimate:
     whole, images = run.settings.budget, run.trained_on
     budget = whole.part(1 - run.recipe.pretrain_share) if number else stage.budget
@@ -124,7 +124,7 @@ def _check_an_epoch(stage: Stage, epochs: float, run: RunInputs) -> None:
         raise too_small(stage, epochs * left, stage.budget.amount * (1 - left))
 
 
-def _passes(budget: Budget, measured: Pace, images: int) -> float:
+def _passes(budget: Budget, measured: StageSpeed, images: int) -> float:
     if budget.unit == "s":
         return budget.amount * measured.passes
     each = 1.0 if budget.unit == "E" else measured.passes_per_image

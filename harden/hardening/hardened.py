@@ -135,7 +135,7 @@ class Hardened:
             lines = (line_of(point) for point in self.origin.history)
             write_text(place / HISTORY_FILE, "".join(f"{line}\n" for line in lines))
 
-        return export(self.model, folder, source, claim, beside=write_beside, on_phase=on_phase)
+        return export(self.model, folder, source, claim, write_extra=write_beside, on_phase=on_phase)
 
 
 def _check_apart(images: Source, source: Source) -> bool:

@@ -26,9 +26,9 @@ from harden.system.folder_lock import held_folder
 from harden.system.single_process import check_alone
 from harden.threats import Threat
 from harden.training import Budget, Checkpoints, StepRecord, Validation, train
-from harden.training.checkpointing.run_checkpoints import Keeper
-from harden.training.cost_ledger import Account
-from harden.training.minimum_budget import FirstEpoch
+from harden.training.checkpointing.run_checkpoints import CheckpointWriter
+from harden.training.cost_ledger import CostLedger
+from harden.training.minimum_budget import FirstEpochCheck
 from harden.training.preflight import check_budget, check_fit, check_objective
 
 OnStep = Callable[[StepRecord], None]
@@ -99,7 +99,7 @@ def _checked_run(
             _check_exportable(job, hardened)
         return _run(job, hardened, None, on_step)
     with held_folder(Path(checkpoints.folder)):
-        keeper = Keeper(checkpoints, plan_of(job, hardened.device.type))
+        keeper = CheckpointWriter(checkpoints, plan_of(job, hardened.device.type))
         try:
             if exportable and keeper.found is None:  # what goes on was tried when it began
                 _check_exportable(job, hardened)
@@ -149,7 +149,7 @@ def held_out_of(source: Source, recipe: Recipe, seed: int) -> tuple[Source, Sour
     return source.hold_out(share, mix(seed, 1) >> 1)
 
 
-def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep | None) -> Hardened:
+def _run(job: Job, hardened: Classifier, keeper: CheckpointWriter | None, on_step: OnStep | None) -> Hardened:
     # Seeds are derived, so that stages, split and validation never share a stream.
     recipe = job.recipe
     rest, held_out = held_out_of(job.source, recipe, job.seed)
@@ -174,7 +174,7 @@ def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep 
             seed=mix(job.seed, 3, number) >> 1,
             start=start if number == begin else None,
         )
-        whole = FirstEpoch(stage, len(images)) if last else None
+        whole = FirstEpochCheck(stage, len(images)) if last else None
         for record in training:
             if whole is not None:
                 if record.step == 1:
@@ -211,7 +211,7 @@ def _run(job: Job, hardened: Classifier, keeper: Keeper | None, on_step: OnStep 
 
 
 @contextmanager
-def _discarding(keeper: Keeper | None) -> Iterator[None]:
+def _discarding(keeper: CheckpointWriter | None) -> Iterator[None]:
     """Drop the progress of a run whose budget is refused: the same plan would be refused again."""
     try:
         yield
@@ -221,21 +221,23 @@ def _discarding(keeper: Keeper | None) -> Iterator[None]:
         raise
 
 
-def _moment(stage: int, account: Account, training: Snapshot) -> Snapshot:
+def _moment(stage: int, account: CostLedger, training: Snapshot) -> Snapshot:
     """A moment inside a stage."""
     facts = {"stage": stage, "account": account.facts(), "training": training.facts}
     return Snapshot(prefixed("training", training.tensors), facts)
 
 
-def _between(stage: int, account: Account, hardened: Classifier) -> Snapshot:
+def _between(stage: int, account: CostLedger, hardened: Classifier) -> Snapshot:
     """The moment before a stage, or after the last one."""
     facts = {"stage": stage, "account": account.facts(), "training": None}
     return Snapshot(prefixed("model", tensors_of(hardened)), facts)
 
 
-def _found(keeper: Keeper | None, hardened: Classifier, n: int) -> tuple[Account, int, Snapshot | None]:
+def _found(
+    keeper: CheckpointWriter | None, hardened: Classifier, n: int
+) -> tuple[CostLedger, int, Snapshot | None]:
     """The account, the stage to begin with, and the moment inside it."""
-    account = Account(n)
+    account = CostLedger(n)
     found = None if keeper is None else keeper.found
     start: Snapshot | None = None
     begin = 0

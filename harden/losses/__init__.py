@@ -1,4 +1,4 @@
-"""Losses per example: what an attack maximises. They carry labels and model; an attack needs neither."""
+"""Losses per example, which attacks maximise. A loss holds network and labels; an attack needs neither."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from harden.kernels.loss_grad import LossGrad, cross_entropy_grad_, margin_grad_
-from harden.losses.divisible import DivisibleLoss
 from harden.losses.dlr_loss import DLR
-from harden.losses.eot import EOT, Expected
-from harden.losses.fast_copy_loss import Steered, steered
+from harden.losses.eot import EOT, ExpectedLoss
+from harden.losses.fast_copy_loss import FastCopyLoss, with_fast_copy
 from harden.losses.label_only import Labels
 from harden.losses.logits import (
     Classify,
@@ -24,38 +23,34 @@ from harden.losses.logits import (
     targeted_dlr,
     targeted_margin,
 )
-from harden.losses.loss import AimableLoss, GradedLoss, JudgedLoss, Loss, LossFunction, SteeringLoss
+from harden.losses.loss import Loss, LossFunction, loss_with_verdicts
 from harden.losses.targeted_losses import TargetedCrossEntropy, TargetedDLR, TargetedMargin
 
 __all__ = [
     "DLR",
     "EOT",
-    "AimableLoss",
     "Classify",
     "CrossEntropy",
     "Divergence",
-    "DivisibleLoss",
-    "Expected",
-    "GradedLoss",
+    "ExpectedLoss",
+    "FastCopyLoss",
     "InfoNCE",
-    "JudgedLoss",
     "Labels",
     "Loss",
     "LossFunction",
     "Margin",
-    "Steered",
-    "SteeringLoss",
     "TargetedCrossEntropy",
     "TargetedDLR",
     "TargetedMargin",
     "divergence",
     "dlr",
     "errs",
+    "loss_with_verdicts",
     "margin",
-    "steered",
     "targeted_cross_entropy",
     "targeted_dlr",
     "targeted_margin",
+    "with_fast_copy",
 ]
 
 

@@ -18,8 +18,8 @@ class DLR:
     """-(z_y - max_{j != y} z_j) / (z_(1) - z_(3) + 1e-12), z_(1) >= z_(2) >= ... the logits z(x) in order.
 
     Positive exactly where the network errs, as the margin is, and at least -1. Neither its value nor the
-    direction of its gradient depends on the logits' scale, so it climbs where a saturated cross-entropy has
-    no slope left.
+    direction of its gradient depends on the logits' scale, so it has a usable gradient where a saturated
+    cross-entropy has none.
 
     Source: Croce and Hein, 2003.01690.
 

@@ -1,46 +1,44 @@
-"""The expectation over a network's own randomness: what an attack on a randomised network climbs."""
+"""The expectation of a loss over a network's own randomness, for attacks on randomised networks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from harden.errors import InputError
-from harden.losses.fast_copy_loss import aimable
 from harden.losses.logits import Classify
-from harden.losses.loss import LossFunction, SteeringLoss
+from harden.losses.loss import Loss, LossFunction, loss_with_verdicts
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Expected:
+class ExpectedLoss:
     """E_r[L(x; r)] estimated by the mean of so many draws, r the network's own randomness.
 
     The network errs where it does so in more than half of the draws. The gradient is that of the mean: the
     expectation over transformation of Athalye et al. (1707.07397, 1802.00420).
 
     Args:
-        loss: the loss on one draw; it tells errors.
+        loss: the loss on one draw.
         samples: draws for each value.
     """
 
-    loss: SteeringLoss
+    loss: Loss
     samples: int
 
     @property
     def y(self) -> Tensor:
-        """The labels, int64 (N,).
+        """The labels, int64 (N,)."""
+        return self.loss.y
 
-        Raises:
-            AttributeError: the loss shows none. No error of ours, for `isinstance` looks here too.
-        """
-        loss: Any = self.loss
-        labels: Tensor = loss.y
-        return labels
+    @property
+    def graded(self) -> None:
+        """None: the mean over draws is no function of one batch of logits."""
+        return
 
     def __call__(self, x: Tensor) -> Tensor:
         """The mean loss of each example: (N,)."""
@@ -51,21 +49,21 @@ class Expected:
         values, wrong = zip(*(self.loss.judged(x) for _ in range(self.samples)), strict=True)
         return torch.stack(values).mean(0), torch.stack(wrong).float().mean(0) > 0.5
 
-    def take(self, index: Tensor) -> Expected:
+    def take(self, index: Tensor) -> ExpectedLoss:
         """The same loss on the examples at `index`."""
-        return Expected(self.loss.take(index), self.samples)
+        return ExpectedLoss(self.loss.take(index), self.samples)
 
     def logits(self, x: Tensor) -> Tensor:
         """The network's mean logits (N, K)."""
         return torch.stack([self.loss.logits(x) for _ in range(self.samples)]).mean(0)
 
-    def aimed(self, target: Tensor) -> Expected:
-        """The same of the targeted form of the loss.
+    def aimed(self, target: Tensor) -> ExpectedLoss:
+        """The expectation of the loss's targeted form.
 
         Raises:
             InputError: it has none.
         """
-        return Expected(aimable(self.loss).aimed(target), self.samples)
+        return ExpectedLoss(self.loss.aimed(target), self.samples)
 
 
 @final
@@ -78,7 +76,7 @@ class EOT:
         samples: draws for each value; each costs a pass.
 
     Raises:
-        InputError: samples below 1; when called, a loss that tells no errors.
+        InputError: samples below 1; when called, a loss that is a plain function.
     """
 
     make: Callable[[Classify, Tensor], LossFunction]
@@ -88,13 +86,14 @@ class EOT:
         if self.samples < 1:
             raise InputError(f"{self.samples} samples", "at least one", "write EOT(DLR, samples=20)")
 
-    def __call__(self, classify: Classify, y: Tensor) -> Expected:
+    def __call__(self, classify: Classify, y: Tensor) -> ExpectedLoss:
         """The expectation of the loss on this network and these labels, int64 (N,)."""
-        loss: object = self.make(classify, y)
-        if not isinstance(loss, SteeringLoss):
+        made = self.make(classify, y)
+        loss = loss_with_verdicts(made)
+        if loss is None:
             raise InputError(
-                f"a loss {type(loss).__name__} that tells no errors",
-                "a loss with judged, take and logits",
+                f"a loss {type(made).__name__} that does not judge where the network errs",
+                "a harden.losses.Loss, with y, take, logits, judged, graded and aimed",
                 "write EOT(harden.losses.Margin)",
             )
-        return Expected(loss, self.samples)
+        return ExpectedLoss(loss, self.samples)

@@ -1,4 +1,4 @@
-"""The loss of a classifier that tells its answer and nothing else."""
+"""The loss of a classifier that returns classes and no scores, for decision-based attacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from harden.errors import InputError
-from harden.losses.numpy_loss import Foreign, answered
+from harden.losses.loss import no_targeted_form
+from harden.losses.numpy_loss import NumpyFunction, call_with_array
 
 
 @final
@@ -18,7 +19,7 @@ from harden.losses.numpy_loss import Foreign, answered
 class Labels:
     """1 where the answer is not y, else 0: for a decision-based attack such as `harden.attacks.RayS`.
 
-    It has no slope anywhere, and no attack that follows a gradient or a height finds a way on it.
+    It is piecewise constant: an attack that needs its gradient or its value makes no progress on it.
 
     Args:
         predict: images, a contiguous float32 array (N, C, H, W), to classes, integers (N,), as an array, a
@@ -29,7 +30,7 @@ class Labels:
         InputError: when called, where `predict` gives anything but an integer for each image.
     """
 
-    predict: Foreign
+    predict: NumpyFunction
     y: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ class Labels:
 
     def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of each example (N,), and whether the answer is wrong, bool (N,), from one call."""
-        found = answered(self.predict, x)
+        found = call_with_array(self.predict, x)
         if found.shape != (len(x),) or not np.issubdtype(found.dtype, np.integer):
             raise InputError(
                 f"answers of shape {found.shape} and type {found.dtype} for {len(x)} images",
@@ -51,3 +52,29 @@ class Labels:
     def take(self, index: Tensor) -> Labels:
         """The same loss on the examples at `index`."""
         return Labels(self.predict, self.y[index])
+
+    @property
+    def graded(self) -> None:
+        """None: there is no gradient."""
+        return
+
+    def logits(self, x: Tensor) -> Tensor:
+        """No classifier of this kind has any.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            f"a request for the logits of {len(x)} images from a classifier that returns classes alone",
+            "an attack that needs no scores",
+            "use harden.attacks.RayS, or attack scores: Margin(harden.models.from_numpy(scores), y)",
+        )
+
+    def aimed(self, target: Tensor) -> Labels:
+        """No classifier of this kind can be aimed at the classes `target`.
+
+        Raises:
+            InputError: always.
+        """
+        del target
+        raise no_targeted_form(self)

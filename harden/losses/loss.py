@@ -1,4 +1,4 @@
-"""What an attack may ask of a loss, from a plain callable up."""
+"""The two forms of a loss that an attack maximises: a plain function of images, and `Loss`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,36 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from harden.errors import InputError
 from harden.kernels.loss_grad import LossGrad
 
 LossFunction = Callable[[Tensor], Tensor]
+"""Images (N, C, H, W) to the loss of each example (N,). An attack maximises it and knows of no errors."""
+
+MEMBERS = ("y", "take", "logits", "judged", "graded", "aimed")
+"""What `Loss` has in addition to a plain function."""
 
 
 @runtime_checkable
 class Loss(Protocol):
-    """A per-example loss that can be restricted to some of its examples and that shows its logits.
+    """A per-example loss of a network's logits and the labels y, which also judges where the network errs.
 
-    A plain callable `x -> (N,)` serves as a loss too; an attack then works on whole batches.
+    An attack on such a loss never returns a larger loss in place of an error. It can leave examples out
+    (`take`), where its field `stop_early` says so.
     """
+
+    @property
+    def y(self) -> Tensor:
+        """The labels, int64 (N,)."""
+        ...
+
+    @property
+    def graded(self) -> Callable[[Tensor], LossGrad] | None:
+        """A function of logits (N, K): loss, verdict and the loss's gradient there, in one operation.
+
+        None where the gradient is not known in closed form; an attack then differentiates `judged`.
+        """
+        ...
 
     def __call__(self, x: Tensor) -> Tensor:
         """The loss of each example: (N, ...) -> (N,)."""
@@ -31,82 +50,43 @@ class Loss(Protocol):
         """The network's output that the loss is computed from: (N, K)."""
         ...
 
-
-@runtime_checkable
-class JudgedLoss(Protocol):
-    """A loss that also tells where the network errs: no attack then trades a witness for a larger loss."""
-
     def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of each example (N,), and whether the network errs on it, bool (N,)."""
         ...
 
-
-@runtime_checkable
-class GradedLoss(Protocol):
-    """A loss of a network's logits alone, whose gradient there is known in closed form."""
-
-    def logits(self, x: Tensor) -> Tensor:
-        """The network's output that the loss is computed from: (N, K)."""
-        ...
-
-    def graded(self, logits: Tensor) -> LossGrad:
-        """Loss, verdict and the loss's gradient at logits (N, K), in one operation."""
-        ...
-
-
-@runtime_checkable
-class SteeringLoss(Protocol):
-    """A loss that tells errors, shows its logits and can be restricted to some of its examples."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The loss of each example: (N, ...) -> (N,)."""
-        ...
-
-    def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of each example (N,), and whether the network errs on it, bool (N,)."""
-        ...
-
-    def take(self, index: Tensor) -> SteeringLoss:
-        """The same loss on the examples at `index`."""
-        ...
-
-    def logits(self, x: Tensor) -> Tensor:
-        """The network's output that the loss is computed from: (N, K)."""
-        ...
-
-
-@runtime_checkable
-class AimableLoss(Protocol):
-    """A steering loss of labels that knows its targeted form: what climbs towards one class of choice.
-
-    A `Steered` loss has the methods whatever it is made of; where a part can't be aimed, `aimed` raises
-    `InputError`.
-    """
-
-    @property
-    def y(self) -> Tensor:
-        """The labels, int64 (N,)."""
-        ...
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The loss of each example: (N, ...) -> (N,)."""
-        ...
-
-    def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of each example (N,), and whether the network errs on it, bool (N,)."""
-        ...
-
-    def take(self, index: Tensor) -> AimableLoss:
-        """The same loss on the examples at `index`."""
-        ...
-
-    def logits(self, x: Tensor) -> Tensor:
-        """The network's output that the loss is computed from: (N, K)."""
-        ...
-
-    def aimed(self, target: Tensor) -> SteeringLoss:
+    def aimed(self, target: Tensor) -> Loss:
         """The loss of the same kind that is large where the network answers `target`, int64 (N,).
 
-        What it calls an error stays any answer but y.
+        An error of the network is still any answer but y.
+
+        Raises:
+            InputError: the loss has no targeted form.
         """
         ...
+
+
+def loss_with_verdicts(loss: LossFunction) -> Loss | None:
+    """The loss as a `Loss`; None for a plain function.
+
+    Raises:
+        InputError: it judges errors, yet lacks a member of `Loss`: its verdicts would be ignored in silence.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if not hasattr(loss, "judged"):
+        return None
+    missing = [name for name in MEMBERS if not hasattr(loss, name)]
+    raise InputError(
+        f"a loss {type(loss).__name__} with judged and without {', '.join(missing)}",
+        "a plain function of images, or a loss with " + ", ".join(MEMBERS),
+        "add what is missing: graded = None, and an aimed() that raises, where there is no such form",
+    )
+
+
+def no_targeted_form(loss: object) -> InputError:
+    """The error of a loss that can't be aimed at a class."""
+    return InputError(
+        f"a loss {type(loss).__name__}, which has no targeted form",
+        "a loss that can be aimed at a class: CrossEntropy, Margin or DLR",
+        "write loss=harden.losses.DLR, or use an attack that is not targeted",
+    )

@@ -1,4 +1,4 @@
-"""Calls of functions that know no torch: images go out as an array of their own, answers come back."""
+"""Calls of functions of NumPy arrays: images go out as a copied array, the result comes back as an array."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Foreign = Callable[[NDArray[np.float32]], object]
+NumpyFunction = Callable[[NDArray[np.float32]], object]
 """Images (N, C, H, W), float32, contiguous, to an array, a tensor or nested lists."""
 
 
-def answered(function: Foreign, x: Tensor) -> NDArray[Any]:
-    """What a function answers to the images x (N, C, H, W), as an array.
+def call_with_array(function: NumpyFunction, x: Tensor) -> NDArray[Any]:
+    """The result of a function on the images x (N, C, H, W), as an array.
 
     It gets a copy: a function that normalises its argument in place changes no image.
     """

@@ -1,4 +1,4 @@
-"""Losses towards one class of choice. What they call an error is any answer but the label."""
+"""Losses towards a target class. An error of the network is any answer but the label, as elsewhere."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from harden.kernels.loss_grad import (
     targeted_margin_grad_,
 )
 from harden.losses.logits import Classify, errs, targeted_cross_entropy, targeted_dlr, targeted_margin
+from harden.losses.loss import Loss, no_targeted_form
 
 
 @final
@@ -59,6 +60,15 @@ class TargetedCrossEntropy:
         targeted_cross_entropy_grad_(out, logits, self.y, self.target)
         return out
 
+    def aimed(self, target: Tensor) -> Loss:
+        """The loss has a target already.
+
+        Raises:
+            InputError: always.
+        """
+        del target
+        raise no_targeted_form(self)
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +111,15 @@ class TargetedMargin:
         out = LossGrad.like(logits)
         targeted_margin_grad_(out, logits, self.y, self.target)
         return out
+
+    def aimed(self, target: Tensor) -> Loss:
+        """The loss has a target already.
+
+        Raises:
+            InputError: always.
+        """
+        del target
+        raise no_targeted_form(self)
 
 
 @final
@@ -148,3 +167,12 @@ class TargetedDLR:
         out = LossGrad.like(logits)
         targeted_dlr_grad_(out, logits, self.y, self.target)
         return out
+
+    def aimed(self, target: Tensor) -> Loss:
+        """The loss has a target already.
+
+        Raises:
+            InputError: always.
+        """
+        del target
+        raise no_targeted_form(self)

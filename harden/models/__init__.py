@@ -1,7 +1,7 @@
 """A user's network as harden sees it: pixels in [0, 1] go in, logits and features come out."""
 
 from harden.models.classifier import Classifier
-from harden.models.fast_copy import FastCopy, Prepared, bfloat16_is_native, prepare
+from harden.models.fast_copy import FastCopy, PreparedNetwork, bfloat16_is_native, prepare
 from harden.models.numpy_classifier import from_numpy
 from harden.models.pass_count import PassMeter, counting
 from harden.models.preserving.clean_context import plain
@@ -12,7 +12,7 @@ __all__ = [
     "Classifier",
     "FastCopy",
     "PassMeter",
-    "Prepared",
+    "PreparedNetwork",
     "bfloat16_is_native",
     "copied",
     "counting",

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from harden.errors import InputError
 from harden.models.find_head import find_head
-from harden.models.logits_of_output import binary, selected
+from harden.models.logits_of_output import binary, select_logits
 from harden.models.pass_count import count
-from harden.models.unwrap import part_named, unwrapped
+from harden.models.unwrap import part_named, unwrap
 from harden.models.wrapping_checks import check_network, check_normalisation
 from harden.pixels import check_pixels
 
@@ -50,7 +50,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         check_network(network)
-        if isinstance(plain := unwrapped(network), Classifier):
+        if isinstance(plain := unwrap(network), Classifier):
             seen = "a harden.Classifier in a harden.Classifier"
             raise InputError(seen, "a network", "pass the Classifier as it is, or its .network")
         check_normalisation(mean, std)
@@ -77,7 +77,7 @@ class Classifier(nn.Module):
         """Logits (N, K) without looking at the pixels: for loops whose batches were checked."""
         self._check_channels(x)
         count(len(x))
-        answer = selected(self.network(self.normalise(x)), self.output)
+        answer = select_logits(self.network(self.normalise(x)), self.output)
         if answer.dim() not in (1, 2) or len(answer) != len(x) or 0 in answer.shape[1:]:
             raise InputError(
                 f"the network returned shape {tuple(answer.shape)}",
@@ -88,7 +88,7 @@ class Classifier(nn.Module):
 
     def bare_logits(self, x: Tensor) -> Tensor:
         """Logits in the network's own type, neither checked nor counted: what is exported."""
-        return binary(selected(self.network(self.normalise(x)), self.output))
+        return binary(select_logits(self.network(self.normalise(x)), self.output))
 
     def features(self, x: Tensor) -> Tensor:
         """What the head receives for images (N, C, H, W): features (N, D).

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from harden.errors import InputError
 from harden.models.classifier import Classifier
-from harden.models.fold_batchnorm import Pair, find_pairs, fold_
+from harden.models.fold_batchnorm import FoldablePair, find_pairs, fold_
 from harden.models.out_of_memory import ran_out_of_memory
 from harden.models.pass_count import uncounted
 from harden.models.preserving.clean_context import plain
@@ -44,7 +44,7 @@ class FastCopy:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Form:
+class FastCopyForm:
     """What a fast copy is made of.
 
     Args:
@@ -54,13 +54,13 @@ class Form:
             it, else contiguous, as a forward with `x.view(len(x), -1)` behind a convolution needs.
     """
 
-    pairs: tuple[Pair, ...] = ()
+    pairs: tuple[FoldablePair, ...] = ()
     precision: torch.dtype = torch.float32
     layout: torch.memory_format = torch.contiguous_format
 
 
 @final
-class Prepared:
+class PreparedNetwork:
     """A network in inference mode, frozen, BatchNorms folded, channels last, on request in bfloat16.
 
     Callable: images (N, C, H, W) in [0, 1] to logits (N, K), float32, with a gradient for the images and none
@@ -71,7 +71,7 @@ class Prepared:
         replays: what an attack has captured of this copy, which keeps it.
     """
 
-    def __init__(self, source: Classifier, copy: Classifier, form: Form) -> None:
+    def __init__(self, source: Classifier, copy: Classifier, form: FastCopyForm) -> None:
         self._source, self._copy = source, copy
         self.form = form
         self.replays: dict[object, object] = {}
@@ -95,7 +95,7 @@ class Prepared:
 
     @property
     def folded(self) -> int:
-        """How many BatchNorms are folded."""
+        """Number of BatchNorms are folded."""
         return len(self.form.pairs)
 
     @torch.no_grad()
@@ -116,7 +116,7 @@ class Prepared:
 
 @plain()
 @uncounted()
-def prepare(model: Classifier, example: Tensor, precision: torch.dtype = torch.float32) -> Prepared:
+def prepare(model: Classifier, example: Tensor, precision: torch.dtype = torch.float32) -> PreparedNetwork:
     """Make a fast inference copy of a network.
 
     What can be folded is found by one forward on the example images, and the copy's logits are compared with
@@ -150,12 +150,12 @@ def prepare(model: Classifier, example: Tensor, precision: torch.dtype = torch.f
             expected = still.logits(example)
     # A fold is judged in float32, where a wrong one shows; the precision is judged after it.
     for layout, pairs in product(_LAYOUTS, dict.fromkeys((_foldable(still, example), ()))):
-        found = _prepared(model, still, Form(pairs, torch.float32, layout))
+        found = _prepared(model, still, FastCopyForm(pairs, torch.float32, layout))
         if _agrees(found, example, expected):
             break
         _log.info("a copy answers otherwise than the network, and is not used: %s", found.describe())
     else:
-        return Prepared(model, still, Form())
+        return PreparedNetwork(model, still, FastCopyForm())
     if precision != torch.float32:
         rounded = _prepared(model, still, replace(found.form, precision=precision))
         if _agrees(rounded, example, expected):
@@ -165,7 +165,7 @@ def prepare(model: Classifier, example: Tensor, precision: torch.dtype = torch.f
 
 
 def bfloat16_is_native(device: torch.device | str = "cpu") -> bool:
-    """Whether a device multiplies bfloat16 in hardware; elsewhere bfloat16 is slower than float32."""
+    """Return whether a device multiplies bfloat16 in hardware; elsewhere bfloat16 is slower than float32."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
@@ -179,7 +179,7 @@ def _still(copy: Classifier) -> Classifier:
     return copy.requires_grad_(requires_grad=False)
 
 
-def _foldable(still: Classifier, example: Tensor) -> tuple[Pair, ...]:
+def _foldable(still: Classifier, example: Tensor) -> tuple[FoldablePair, ...]:
     copy = copied(still)
     try:
         return find_pairs(copy, lambda: copy.logits(example.clone().requires_grad_()))
@@ -188,15 +188,15 @@ def _foldable(still: Classifier, example: Tensor) -> tuple[Pair, ...]:
         return ()
 
 
-def _prepared(model: Classifier, still: Classifier, form: Form) -> Prepared:
+def _prepared(model: Classifier, still: Classifier, form: FastCopyForm) -> PreparedNetwork:
     copy = copied(still)
     fold_(copy, still, form.pairs)
     for part in copy.modules():
         _lay_out(part, form)
-    return Prepared(model, copy, form)
+    return PreparedNetwork(model, copy, form)
 
 
-def _lay_out(part: nn.Module, form: Form) -> None:
+def _lay_out(part: nn.Module, form: FastCopyForm) -> None:
     """The memory order for every weight that has it; bfloat16 where autocast would cast it at every call."""
     if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
         part.to(memory_format=form.layout)
@@ -204,8 +204,8 @@ def _lay_out(part: nn.Module, form: Form) -> None:
         part.to(form.precision)
 
 
-def _agrees(found: Prepared, example: Tensor, expected: Tensor) -> bool:
-    """Whether a copy gives the logits that are expected, and a gradient where there is one."""
+def _agrees(found: PreparedNetwork, example: Tensor, expected: Tensor) -> bool:
+    """Return whether a copy gives the logits that are expected, and a gradient where there is one."""
     point = found.lay_out(example.clone()).requires_grad_()
     try:
         with torch.enable_grad():

@@ -8,12 +8,12 @@ from typing import final
 from torch import nn
 
 from harden.errors import InputError
-from harden.models.unwrap import named_parts, unwrapped
+from harden.models.unwrap import named_parts, unwrap
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Head:
+class HeadLocation:
     """Where a network's head is.
 
     Attributes:
@@ -27,7 +27,7 @@ class Head:
     named: bool = False
 
 
-def find_head(network: nn.Module, name: str | None) -> Head:
+def find_head(network: nn.Module, name: str | None) -> HeadLocation:
     """The head that was named, or else what timm says, the last nn.Linear, or the last 1x1 convolution.
 
     A network without any linear layer that classifies with a convolution, as SqueezeNet does, has the last
@@ -38,17 +38,17 @@ def find_head(network: nn.Module, name: str | None) -> Head:
     """
     parts = {path: part for path, part in named_parts(network) if path}
     if name is not None:
-        return Head(_path_of(network, parts, name), "as named", named=True)
+        return HeadLocation(_path_of(network, parts, name), "as named", named=True)
     told = _told_by_timm(network)
     for path, part in parts.items():
         if part is told:
-            return Head(path, "timm's classifier")
+            return HeadLocation(path, "timm's classifier")
     linear = [path for path, part in parts.items() if isinstance(part, nn.Linear)]
     if linear:
-        return Head(linear[-1], "the last linear layer")
+        return HeadLocation(linear[-1], "the last linear layer")
     convolutions = [(path, part) for path, part in parts.items() if isinstance(part, nn.Conv2d)]
     if convolutions and set(convolutions[-1][1].kernel_size) == {1}:
-        return Head(convolutions[-1][0], "the last convolution")
+        return HeadLocation(convolutions[-1][0], "the last convolution")
     raise InputError("a network without a linear layer", "a head", "name it: Classifier(network, head=...)")
 
 
@@ -58,7 +58,7 @@ def _path_of(network: nn.Module, parts: dict[str, nn.Module], name: str) -> str:
     # As the user sees it, with the wrappers' names in the path.
     target = dict(network.named_modules()).get(name) if name else None
     for path, part in parts.items():
-        if target is not None and part is unwrapped(target):
+        if target is not None and part is unwrap(target):
             return path
     linear = [path for path, part in parts.items() if isinstance(part, nn.Linear)]
     instead = f"write one such as {linear[-1]!r}" if linear else f"write one such as {list(parts)[-1:]}"

@@ -18,14 +18,14 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 @final
 @dataclass(frozen=True, slots=True)
-class Pair:
+class FoldablePair:
     """A linear layer and the BatchNorm that its output goes to, by their names in the network."""
 
     layer: str
     norm: str
 
 
-def find_pairs(network: nn.Module, forward: Callable[[], Tensor]) -> tuple[Pair, ...]:
+def find_pairs(network: nn.Module, forward: Callable[[], Tensor]) -> tuple[FoldablePair, ...]:
     """Find what can be folded by watching one forward and its graph, whatever Python runs in between.
 
     A pair is a convolution or linear layer and a BatchNorm with running statistics, in inference mode, that
@@ -40,14 +40,14 @@ def find_pairs(network: nn.Module, forward: Callable[[], Tensor]) -> tuple[Pair,
         answer = forward()
     readers = _readers(answer)
     return tuple(
-        Pair(layer, norm)
+        FoldablePair(layer, norm)
         for layer, norm, node in watch.met
         if watch.runs[layer] == watch.runs[norm] == 1 and readers[node] == 1
     )
 
 
 @torch.no_grad()
-def fold_(target: nn.Module, source: nn.Module, pairs: Sequence[Pair]) -> None:
+def fold_(target: nn.Module, source: nn.Module, pairs: Sequence[FoldablePair]) -> None:
     """Write into the layers of `target` what those of `source` and their BatchNorms compute together.
 
     W' = W g / sqrt(v + e) and b' = (b - m) g / sqrt(v + e) + t, for mean m, variance v, weight g and bias t.
@@ -116,12 +116,12 @@ class _Watch:
 
 
 def _hooked(part: nn.Module) -> bool:
-    """Whether a user's hook would see, or change, what folding takes away."""
+    """Return whether a user's hook would see, or change, what folding takes away."""
     return bool(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks)
 
 
 def _readers(answer: Tensor) -> Counter[Any]:
-    """How many places of the graph read what each of its nodes gave."""
+    """Number of places of the graph read what each of its nodes gave."""
     readers: Counter[Any] = Counter()
     waiting: list[Any] = [answer.grad_fn]
     known = set(waiting)

@@ -13,7 +13,7 @@ Shape = tuple[int, ...]
 
 @final
 @dataclass(frozen=True, slots=True)
-class Arrangement:
+class InputArrangement:
     """From images (N, C, H, W) to inputs (N, *size) that hold the same numbers.
 
     Args:
@@ -27,7 +27,7 @@ class Arrangement:
     channels_last: bool = False
 
     @classmethod
-    def between(cls, image: Shape, size: Shape) -> Arrangement | None:
+    def between(cls, image: Shape, size: Shape) -> InputArrangement | None:
         """How images (C, H, W) become inputs of a size; None where that is not plain.
 
         A row of numbers is plain for one channel alone: with several, it may begin with all of one channel
@@ -50,7 +50,7 @@ class Arrangement:
 
 
 @final
-class Arranged(nn.Module):
+class InputAdapter(nn.Module):
     """A network that takes images in another order.
 
     Args:
@@ -58,7 +58,7 @@ class Arranged(nn.Module):
         arrangement: from images to such inputs.
     """
 
-    def __init__(self, network: nn.Module, arrangement: Arrangement) -> None:
+    def __init__(self, network: nn.Module, arrangement: InputArrangement) -> None:
         super().__init__()
         self.network = network
         self.arrangement = arrangement
@@ -75,7 +75,7 @@ class Arranged(nn.Module):
 
 
 @final
-class Logits(nn.Module):
+class NamedLogits(nn.Module):
     """What a network returns, as a submodule that can be named."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class Logits(nn.Module):
 
 
 @final
-class Opaque(nn.Module):
+class GradientFreeNetwork(nn.Module):
     """A classifier that answers and has no gradients: a runtime, seen as a network.
 
     Args:
@@ -93,7 +93,7 @@ class Opaque(nn.Module):
 
     def __init__(self, classify: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.output = Logits()
+        self.output = NamedLogits()
         self._classify = classify
 
     def forward(self, x: Tensor) -> Tensor:
@@ -105,6 +105,6 @@ class Opaque(nn.Module):
         """What stands for the head: the logits themselves."""
         return self.output
 
-    def __deepcopy__(self, memo: object) -> Opaque:
+    def __deepcopy__(self, memo: object) -> GradientFreeNetwork:
         """Itself: a runtime can't be copied, and has no weights that a copy could change."""
         return self

@@ -13,7 +13,7 @@ from harden.errors import InputError
 LOGITS = "logits"
 
 
-def selected(answer: object, output: str | int | None) -> Tensor:
+def select_logits(answer: object, output: str | int | None) -> Tensor:
     """The logits in a network's answer.
 
     A tensor is taken as it is, so that a network may return more in training than in inference. Of anything

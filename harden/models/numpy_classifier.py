@@ -8,11 +8,11 @@ from torch import Tensor
 
 from harden.errors import InputError
 from harden.losses import Classify
-from harden.losses.numpy_loss import Foreign, answered
+from harden.losses.numpy_loss import NumpyFunction, call_with_array
 from harden.models.pass_count import count
 
 
-def from_numpy(function: Foreign) -> Classify:
+def from_numpy(function: NumpyFunction) -> Classify:
     """Make a classifier, images (N, C, H, W) to logits (N, K), of a function that knows no torch.
 
     For attacks without gradients: `Square(...)(Margin(from_numpy(function), y), x, threat, draws)`. The
@@ -28,7 +28,7 @@ def from_numpy(function: Foreign) -> Classify:
 
     def classify(x: Tensor) -> Tensor:
         count(len(x))
-        found = answered(function, x)
+        found = call_with_array(function, x)
         if found.ndim != 2 or len(found) != len(x) or found.shape[1] < 2:
             raise InputError(
                 f"scores of shape {found.shape} for {len(x)} images",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, contextmanager
 from typing import final
 
 import torch
+
+from harden.system.context_stack import ContextStack
 
 _FULL, _FORWARD_ONLY = 3, 1
 
@@ -31,20 +32,13 @@ class PassMeter:
         self._thirds += images * (_FULL if backward else _FORWARD_ONLY)
 
 
-_meters: ContextVar[tuple[PassMeter, ...]] = ContextVar("meters", default=())
+_meters = ContextStack[PassMeter]("meters")
+_checks = ContextStack[Callable[[], None]]("checks")
 
 
-@contextmanager
-def counting(meter: PassMeter) -> Iterator[PassMeter]:
+def counting(meter: PassMeter) -> AbstractContextManager[PassMeter]:
     """Let every Classifier that runs inside the context, copies included, count into `meter` too."""
-    token = _meters.set((*_meters.get(), meter))
-    try:
-        yield meter
-    finally:
-        _meters.reset(token)
-
-
-_checks: ContextVar[tuple[Callable[[], None], ...]] = ContextVar("checks", default=())
+    return _meters.pushed(meter)
 
 
 @contextmanager
@@ -52,34 +46,27 @@ def interruptible(check: Callable[[], None]) -> Iterator[None]:
     """Call `check` before every forward of a Classifier or a session inside the context: it may end the work.
 
     Args:
-        check: raises what is to end it.
+        check: raises an exception to end the work.
     """
-    token = _checks.set((*_checks.get(), check))
-    try:
+    with _checks.pushed(check):
         yield
-    finally:
-        _checks.reset(token)
 
 
 @contextmanager
 def uncounted() -> Iterator[None]:
-    """Let nothing inside the context count, or be interrupted: work that is no part of what is measured."""
-    meters, checks = _meters.set(()), _checks.set(())
-    try:
+    """Count and interrupt nothing inside the context: work that is no part of the measurement."""
+    with _meters.emptied(), _checks.emptied():
         yield
-    finally:
-        _meters.reset(meters)
-        _checks.reset(checks)
 
 
 def check_interruption() -> None:
     """End the work where a context has it end here; called where a network or a runtime is about to run."""
-    for check in _checks.get():
+    for check in _checks:
         check()
 
 
 def count(images: int) -> None:
     """Count a forward of the network on `images` images; called by Classifier."""
     check_interruption()
-    for meter in _meters.get():
+    for meter in _meters:
         meter.add(images, backward=torch.is_grad_enabled())

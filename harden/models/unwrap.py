@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import nn
 
 
-def unwrapped(module: nn.Module) -> nn.Module:
+def unwrap(module: nn.Module) -> nn.Module:
     """The module inside torch.compile, DataParallel and DistributedDataParallel; the same parameters."""
     while (inner := _inner(module)) is not None:
         module = inner
@@ -19,7 +19,7 @@ def named_parts(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.M
 
     So a part has the same name before and after a wrapper is gone, and a name found here survives `copied`.
     """
-    module = unwrapped(module)
+    module = unwrap(module)
     yield prefix, module
     for name, child in module.named_children():
         yield from named_parts(child, f"{prefix}.{name}" if prefix else name)
@@ -31,9 +31,9 @@ def part_named(module: nn.Module, name: str) -> nn.Module:
     Raises:
         AttributeError: there is none.
     """
-    part = unwrapped(module)
+    part = unwrap(module)
     for atom in filter(None, name.split(".")):
-        part = unwrapped(part.get_submodule(atom))
+        part = unwrap(part.get_submodule(atom))
     return part
 
 

@@ -11,15 +11,16 @@ from torch import Tensor, nn
 from harden.attacks import PGD, Attack
 from harden.data import Batch
 from harden.errors import InputError
-from harden.losses import CrossEntropy, Divergence, divergence
+from harden.losses import Divergence, divergence
 from harden.models import Classifier, FastCopy
-from harden.objectives.attack_state import AttackedState, attacked_state
+from harden.objectives.attack_state import AttackedState, attacked_cross_entropy, attacked_state
 from harden.objectives.class_weighting import ClassWeights, checked_weights, cross_entropy, weighted_mean
 from harden.objectives.objective import Step
 from harden.objectives.supervised import augmented
 from harden.views import View
 
-TRAINING_ATTACK = PGD(steps=10, step_size=0.25, keep_best=False)
+TRAINING_ATTACK = PGD(steps=10, step_size=0.25, keep_best=False, stop_early=True)
+"""Without `keep_best` nothing stops early; the field is as in plans of earlier runs."""
 FAST = FastCopy()
 
 
@@ -59,8 +60,7 @@ class AdversarialTraining:
         attacked = attacked_state(state)
         x = augmented(self.views, batch, step)
         with attacked.still(x) as classify:
-            # A plain function: an attack that could tell errors might stop at the first, and train for less.
-            loss, clean = CrossEntropy(classify, batch.y).__call__, attacked.lay_out(x)
+            loss, clean = attacked_cross_entropy(classify, batch.y), attacked.lay_out(x)
             x_adv = self.attack(loss, clean, step.threat, step.draws(batch.index)).contiguous()
         return cross_entropy(
             attacked.classifier.logits(x_adv), batch.y, self.class_weights, self.label_smoothing

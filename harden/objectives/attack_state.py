@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import final
 
 from torch import Tensor, nn
+from torch.nn import functional
 
-from harden.losses import Classify
-from harden.models import Classifier, FastCopy, Prepared, frozen, prepare
+from harden.losses import Classify, LossFunction
+from harden.models import Classifier, FastCopy, PreparedNetwork, frozen, prepare
 
 _EXAMPLES = 4
 
@@ -27,7 +28,7 @@ class AttackedState(nn.Module):
         super().__init__()
         self.classifier = classifier
         self._how = how
-        self._copy: Prepared | None = None
+        self._copy: PreparedNetwork | None = None
 
     @contextmanager
     def still(self, x: Tensor) -> Iterator[Classify]:
@@ -45,6 +46,18 @@ class AttackedState(nn.Module):
     def lay_out(self, x: Tensor) -> Tensor:
         """The images in the memory order that suits the copy."""
         return x if self._copy is None else self._copy.lay_out(x)
+
+
+def attacked_cross_entropy(classify: Classify, y: Tensor) -> LossFunction:
+    """The cross-entropy (N,) of images as a plain function, which an attack maximises to its last step.
+
+    Training needs the largest loss, and no preference for an error.
+    """
+
+    def loss(x: Tensor) -> Tensor:
+        return functional.cross_entropy(classify(x), y, reduction="none")
+
+    return loss
 
 
 def attacked_state(state: nn.Module) -> AttackedState:

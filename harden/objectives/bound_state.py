@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from harden.bounds import Program
 from harden.bounds.crown.backward import Relaxation
-from harden.bounds.crown.interval_margins import propagated
+from harden.bounds.crown.interval_margins import propagate_intervals
 from harden.errors import InputError
 from harden.graph import Graph
 from harden.graph.live_weights import LiveGraph
@@ -49,7 +49,7 @@ class Seen:
         """Intervals over boxes (N, ...), in float32, with gradients for the weights."""
         count(2 * len(lower))  # centres and radii both go through the network
         program = Program.of(self.graph, self.constants, dtype=lower.dtype, device=lower.device)
-        return propagated(program, lower, upper)
+        return propagate_intervals(program, lower, upper)
 
 
 @final

@@ -12,9 +12,9 @@ from harden.bounds.crown.backward import Relaxation
 from harden.bounds.crown.interval_margins import interval_margins, linear_margins, worst_logits
 from harden.data import Batch
 from harden.errors import InputError
-from harden.losses import CrossEntropy
 from harden.models import Classifier
 from harden.models.pass_count import count
+from harden.objectives.attack_state import attacked_cross_entropy
 from harden.objectives.bound_state import (
     BoundedState,
     Seen,
@@ -30,7 +30,7 @@ from harden.objectives.supervised import augmented
 from harden.threats import Threat
 from harden.views import View
 
-TRAINING_ATTACK: Final = PGD(steps=8, step_size=0.25, keep_best=False)
+TRAINING_ATTACK: Final = PGD(steps=8, step_size=0.25, keep_best=False, stop_early=True)
 
 
 @final
@@ -267,7 +267,7 @@ def _worst(margins: Tensor, y: Tensor, weights: ClassWeights) -> Tensor:
 
 def _attacked(seen: Seen, x: Tensor, batch: Batch, step: Step, attack: Attack, share: float) -> Tensor:
     """Images with a large cross-entropy within a share of eps."""
-    loss = CrossEntropy(seen.still().answer, batch.y).__call__
+    loss = attacked_cross_entropy(seen.still().answer, batch.y)
     return attack(loss, x, step.threat.scaled(share), step.draws(batch.index)).contiguous()
 
 

@@ -8,10 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue, model_validator
 
-from harden.certificate.measurement_records import Count, Hex256, Model, Positive, Proportion, ThreatRecord
+from harden.certificate.measurement_records import (
+    Count,
+    FrozenRecord,
+    Hex256,
+    Positive,
+    ProportionRecord,
+    ThreatRecord,
+)
 from harden.description import JSON
 from harden.regression.packed_bits import packed, unpacked
-from harden.statistics import Proportion as Counted
+from harden.statistics import Proportion
 
 SCHEMA: Final = "urn:harden:robustness-baseline:v1"
 
@@ -20,7 +27,7 @@ Measure = Literal["clean", "robust", "certified"]
 Text = Annotated[str, Field(min_length=1)]
 
 
-class AttackSetting(Model):
+class AttackSetting(FrozenRecord):
     """The suite by its name, and what it came to: each attempt's description.
 
     `steps` and `restarts` are those of `pgd`, and null for a suite that has its own.
@@ -32,7 +39,7 @@ class AttackSetting(Model):
     attempts: Annotated[dict[str, dict[str, JsonValue]], Field(min_length=1)]
 
 
-class DataSetting(Model):
+class DataSetting(FrozenRecord):
     """Which images, in which order, and how they come to the file.
 
     `images`: digest of pixels and labels whatever their order; `order`: in their order, by which seeds and
@@ -47,7 +54,7 @@ class DataSetting(Model):
     preprocessing: Hex256
 
 
-class Setting(Model):
+class Setting(FrozenRecord):
     """All that two results have to share before they may be compared.
 
     `evidence`: A where attacks climbed the file's own gradients, C where they asked it for scores alone.
@@ -61,30 +68,23 @@ class Setting(Model):
     evidence: Literal["A", "C"] = "A"
 
 
-class ModelDigests(Model):
+class ModelDigests(FrozenRecord):
     """The file: `file` its bytes, `graph` what it computes, whatever way it is encoded."""
 
     file: Hex256
     graph: Hex256
 
 
-class Outcome(Model):
+class Outcome(FrozenRecord):
     """One accuracy with its exact interval, and the images it counts; see `harden.regression.packed_bits`."""
 
-    accuracy: Proportion
+    accuracy: ProportionRecord
     correct: Rows
 
     @classmethod
     def of(cls, mask: NDArray[np.bool_]) -> Self:
         """Count and pack a mask (n,)."""
-        found = Counted(int(mask.sum()), len(mask))
-        accuracy = Proportion(
-            value=found.value,
-            count=found.count,
-            n=found.n,
-            interval=found.interval,
-            confidence=found.confidence,
-        )
+        accuracy = ProportionRecord.of(Proportion(int(mask.sum()), len(mask)))
         return cls(accuracy=accuracy, correct=packed(mask))
 
     @property
@@ -99,15 +99,15 @@ class Outcome(Model):
         return self
 
 
-class Accepted(Model):
+class Accepted(FrozenRecord):
     """A step down that somebody took on purpose: why, and the counts before and after."""
 
     reason: Text
-    before: dict[str, Proportion]
-    after: dict[str, Proportion]
+    before: dict[str, ProportionRecord]
+    after: dict[str, ProportionRecord]
 
 
-class Check(Model):
+class Check(FrozenRecord):
     """What was measured on one file under one threat, and what it was measured with.
 
     `label` tells the models of one baseline apart: empty for the one of the command line, a test's name for
@@ -142,7 +142,7 @@ class Check(Model):
         return f"{self.label}: {known}" if self.label else known
 
 
-class Baseline(Model):
+class Baseline(FrozenRecord):
     """The whole file: each check by its name."""
 
     schema_: Literal["urn:harden:robustness-baseline:v1"] = Field(default=SCHEMA, alias="schema")
@@ -156,7 +156,7 @@ class Baseline(Model):
         return self
 
 
-def described(model: Model) -> dict[str, JSON]:
+def described(model: FrozenRecord) -> dict[str, JSON]:
     """A record as JSON."""
     found: dict[str, JSON] = model.model_dump(mode="json", by_alias=True)
     return found

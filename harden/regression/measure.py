@@ -17,7 +17,7 @@ from harden.data.splits.test_sample import evaluated_images
 from harden.deployed.evidence_level import FileAccess, gradient_free
 from harden.deployed.onnx_classifier import NORMALISED, OnnxClassifier
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, Standing, TrustCheck
+from harden.evaluation import Attempt, Evaluation, EvaluationProgress, TrustCheck
 from harden.evaluation.named_suites import RESTARTS, STEPS, suite_named
 from harden.evaluation.proofs.prove import RadiusSearch
 from harden.regression.baseline_records import Check, DataSetting, Setting
@@ -33,7 +33,7 @@ from harden.threats import Threat, from_name
 
 USUAL_BATCH = 256
 
-OnBatch = Callable[[Standing], None]
+OnBatch = Callable[[EvaluationProgress], None]
 
 
 @final

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from harden.errors import InputError
-from harden.system.size_limits import Limit
+from harden.system.size_limits import SizeLimit
 
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
 # Not through a link; no waiting for the other end of a pipe; not for child processes.
@@ -29,7 +29,7 @@ _ALL: Final = 0o666
 """The permissions of a file before the process's umask is taken off, as every program leaves it to it."""
 
 
-def read_bytes(path: str | Path, most: Limit) -> bytes:
+def read_bytes(path: str | Path, most: SizeLimit) -> bytes:
     """Read a regular file: no device, which may never end, and no pipe, which may never begin.
 
     Raises:
@@ -256,7 +256,7 @@ def _no_file(path: Path) -> InputError:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether a path that the user wrote is a device, a pipe, or a link of the system's to whatever it is."""
+    """Return whether a path that the user wrote is a device, a pipe, or a link of the system."""
     if os.path.abspath(path).startswith(_STREAMS):
         return path.exists() and not path.is_dir()
     return os.path.lexists(path) and stat.S_IFMT(path.lstat().st_mode) in (stat.S_IFCHR, stat.S_IFIFO)

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any, Final
 
-from harden.system.size_limits import CONFIG_DEPTH, JSON_DEPTH, JSON_DIGITS, JSON_VALUES, Limit
+from harden.system.size_limits import CONFIG_DEPTH, JSON_DEPTH, JSON_DIGITS, JSON_VALUES, SizeLimit
 
 # Possessive throughout: no word is read twice, and a long one takes no stack.
 _JSON: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]|,|[-+.0-9eE]{2,}+|[^\s"\[\]{},]++', re.DOTALL)
@@ -81,5 +81,5 @@ def check_toml(text: str) -> None:
             raise ValueError(f"nested too deeply: {CONFIG_DEPTH.excess(above[-1] + dots)}")
 
 
-def _too_many(limit: Limit) -> str:
+def _too_many(limit: SizeLimit) -> str:
     return f"more than {limit.value:,} {limit.unit}; {limit.variable} raises the limit"

@@ -1,6 +1,6 @@
 """Training: one loop, an iterator that yields its steps, for every objective."""
 
-from harden.training.budget import Budget, Spent
+from harden.training.budget import Budget, BudgetUse
 from harden.training.checkpointing.run_checkpoints import Checkpoints
 from harden.training.loop import Training, train
 from harden.training.optimisers import SGD, AdamW
@@ -10,8 +10,8 @@ __all__ = [
     "SGD",
     "AdamW",
     "Budget",
+    "BudgetUse",
     "Checkpoints",
-    "Spent",
     "Stage",
     "StepRecord",
     "Training",

@@ -16,7 +16,7 @@ _SECONDS = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0}
 
 @final
 @dataclass(frozen=True, slots=True)
-class Spent:
+class BudgetUse:
     """What was spent so far.
 
     Attributes:
@@ -73,7 +73,7 @@ class Budget:
         """A share of the budget, in (0, 1]."""
         return Budget(self.amount * share, self.unit)
 
-    def progress(self, spent: Spent, n: int) -> float:
+    def progress(self, spent: BudgetUse, n: int) -> float:
         """The share that is spent, in [0, 1], when training on n images."""
         used = {"E": spent.passes / n, "epochs": spent.examples / n, "s": spent.seconds}[self.unit]
         # Sums of thirds and ratios round: a budget that is met but for 1e-9 of it is met.
@@ -82,7 +82,7 @@ class Budget:
 
     @property
     def deterministic(self) -> bool:
-        """Whether the same seed gives the same run on any machine of the same arithmetic."""
+        """Return whether the same seed gives the same run on any machine of the same arithmetic."""
         return self.unit != "s"
 
     def __str__(self) -> str:

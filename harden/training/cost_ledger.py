@@ -9,18 +9,18 @@ from typing import Any, final
 from harden.certificate.schema import HistoryPoint, StageRecord
 from harden.description import describe
 from harden.errors import InputError
-from harden.training.budget import Budget, Spent
+from harden.training.budget import Budget, BudgetUse
 from harden.training.stage import Stage, StepRecord
 
 _HISTORY_POINTS = 100  # of each stage, beside those with a validation
 
 
 @final
-class Account:
+class CostLedger:
     """Adds up what the stages spend and keeps the moments that the page will draw."""
 
     def __init__(self, n: int) -> None:
-        self.n, self.spent = n, Spent()
+        self.n, self.spent = n, BudgetUse()
         self.stages: list[StageRecord] = []
         self.history: list[HistoryPoint] = []
         self._last: StepRecord | None = None
@@ -81,7 +81,7 @@ class Account:
                 seconds=record.seconds,
             )
         )
-        self.spent = Spent(
+        self.spent = BudgetUse(
             self.spent.passes + record.passes * self.n,
             self.spent.examples + record.examples,
             self.spent.seconds + record.seconds,
@@ -100,7 +100,7 @@ class Account:
 
     def restore(self, facts: dict[str, Any]) -> None:
         """Go on from such facts."""
-        self.spent = Spent(**facts["spent"])
+        self.spent = BudgetUse(**facts["spent"])
         self.stages = [StageRecord.model_validate(stage) for stage in facts["stages"]]
         self.history = [HistoryPoint.model_validate(point) for point in facts["history"]]
         self._last = None if facts["last"] is None else StepRecord(**facts["last"])

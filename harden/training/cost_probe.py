@@ -38,7 +38,7 @@ class Resizable(Source, Protocol):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Pace:
+class StageSpeed:
     """What a few steps of a stage took.
 
     Attributes:
@@ -52,7 +52,7 @@ class Pace:
     memory: int
 
 
-def pace(stage: Stage, model: Classifier, source: Source, threat: Threat) -> Pace:
+def measure_speed(stage: Stage, model: Classifier, source: Source, threat: Threat) -> StageSpeed:
     """Measure a stage by a few steps on a copy of the model; the model stays as it is.
 
     The first step, which also sets things up, counts only where there is no second one.
@@ -72,7 +72,7 @@ def pace(stage: Stage, model: Classifier, source: Source, threat: Threat) -> Pac
     passes = (last.passes - (0.0 if whole else first.passes)) * images
     examples = last.examples - (0 if whole else first.examples)
     seconds = last.seconds - (0.0 if whole else first.seconds)
-    return Pace(passes / max(seconds, 1e-9), passes / examples, peak_memory(model.device))
+    return StageSpeed(passes / max(seconds, 1e-9), passes / examples, peak_memory(model.device))
 
 
 def largest_fitting(stages: Sequence[Stage], model: Classifier, source: Resizable, threat: Threat) -> int:

@@ -196,7 +196,7 @@ class _Failures:
         self._turns_left = 2**self.count
 
     def waits(self) -> bool:
-        """Whether this turn is one to leave out."""
+        """Return whether this turn is one to leave out."""
         if not self._turns_left:
             return False
         self._turns_left -= 1

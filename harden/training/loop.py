@@ -11,7 +11,7 @@ from harden.models import Classifier
 from harden.models.tensor_file import Snapshot
 from harden.threats import Threat
 from harden.training.stage import Stage, StepRecord, Validation
-from harden.training.stage_run import How, StageRun
+from harden.training.stage_run import StageOptions, StageRun
 
 
 @final
@@ -21,11 +21,13 @@ class Training:
     See `train`.
     """
 
-    def __init__(self, stage: Stage, model: Classifier, source: Source, threat: Threat, how: How) -> None:
+    def __init__(
+        self, stage: Stage, model: Classifier, source: Source, threat: Threat, options: StageOptions
+    ) -> None:
         # Not an attribute of the generator: a loop that is dropped half-way ends at once, not at the next
         # collection of cycles, and gives the model's flags back.
         self._runs: list[StageRun] = []
-        self._steps = _steps(self._runs, stage, model, source, threat, how)
+        self._steps = _steps(self._runs, stage, model, source, threat, options)
 
     def __iter__(self) -> Iterator[StepRecord]:
         return self
@@ -70,7 +72,7 @@ def train(
     still) stay in it.
 
     Args:
-        stage: what is minimised, how long and how fast.
+        stage: what is minimised, options long and options fast.
         model: trained in place.
         source: the images; the E and epochs of the budget are counted in `stage.images`, or their number.
         threat: at its full eps.
@@ -83,16 +85,21 @@ def train(
         InputError: the source has no batch of two images or more.
         DivergedError: the loss or its gradient is NaN or infinite.
     """
-    return Training(stage, model, source, threat, How(validation, seed, start))
+    return Training(stage, model, source, threat, StageOptions(validation, seed, start))
 
 
 def _steps(
-    runs: list[StageRun], stage: Stage, model: Classifier, source: Source, threat: Threat, how: How
+    runs: list[StageRun],
+    stage: Stage,
+    model: Classifier,
+    source: Source,
+    threat: Threat,
+    options: StageOptions,
 ) -> Generator[StepRecord]:
     # The run is set up at the first step, inside the generator: one that never starts changes nothing.
     flags = [(weight, weight.requires_grad) for weight in model.parameters()]
     try:
-        run = StageRun(stage, model, source, threat, how)
+        run = StageRun(stage, model, source, threat, options)
     except BaseException:
         for weight, flag in flags:
             weight.requires_grad_(flag)

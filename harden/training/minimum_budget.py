@@ -57,7 +57,7 @@ def left_for_training(stage: Stage, images: int, held_out: int, step: float) -> 
 
 
 @final
-class FirstEpoch:
+class FirstEpochCheck:
     """Follows a stage until its budget is known to reach an epoch, or not to.
 
     What a budget in seconds reaches depends on the machine, and what validations take of one in E on the

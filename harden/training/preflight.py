@@ -84,7 +84,7 @@ def check_repeatable(model: Classifier, source: Source) -> None:
     apart = float((first - again).abs().max())
     if apart > _ROUNDING * max(float(first.abs().max()), 1e-30):
         raise InputError(
-            f"a network whose logits differ by {apart:.3g} when it is asked twice",
+            f"a network whose logits differ by {apart:.3g} between two forwards",
             "the same logits for the same images",
             "look for randomness or training-mode layers in the network's forward",
         )

@@ -19,7 +19,7 @@ from harden.training.budget import Budget
 from harden.training.optimisers import AdamW, Optimiser
 
 # The margin, not the cross-entropy, which flatters networks with small logits, pretrained ones above all.
-VALIDATION_ATTEMPTS = (Attempt("pgd-10-margin", PGD(steps=10), Margin),)
+VALIDATION_ATTEMPTS = (Attempt("pgd-10-margin", PGD(steps=10, stop_early=True), Margin),)
 
 
 @final

@@ -17,26 +17,26 @@ from torch import Tensor, nn
 from harden.data import Batch, Source
 from harden.draws import mix
 from harden.errors import DivergedError, InputError
-from harden.evaluation.robust_accuracy import unchecked
+from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.evaluation.time_limit import OutOfTime
 from harden.models import Classifier, PassMeter, counting, plain
 from harden.models.tensor_file import Snapshot, prefixed, put_tensors, tensors_of
 from harden.objectives import Objective, Step, UpdatesWithStep
 from harden.system.single_process import check_alone
 from harden.threats import Threat
-from harden.training.budget import Spent
+from harden.training.budget import BudgetUse
 from harden.training.checkpointing.optimiser_state import optimiser_state, put_optimiser_state
 from harden.training.deadline import no_step, until
 from harden.training.global_rng import seeded
 from harden.training.optimisers import learning_rate
 from harden.training.preflight import no_batch
 from harden.training.stage import Stage, StepRecord, Validation, weighted_share
-from harden.training.weight_averaging import Average, load_weights, weights_like, weights_of
+from harden.training.weight_averaging import WeightAverage, load_weights, weights_like, weights_of
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class How:
+class StageOptions:
     """What a stage is trained with, beside what is trained on what."""
 
     validation: Validation | None
@@ -46,7 +46,7 @@ class How:
 
 @final
 @dataclass(slots=True)
-class Position:
+class StagePosition:
     """Where a stage is: steps, epochs, batches taken of this one, steps before it, passes of validations."""
 
     step: int = 0
@@ -77,10 +77,12 @@ class StageRun:
     """What one call of `train` carries from step to step."""
 
     @plain()
-    def __init__(self, stage: Stage, model: Classifier, source: Source, threat: Threat, how: How) -> None:
+    def __init__(
+        self, stage: Stage, model: Classifier, source: Source, threat: Threat, options: StageOptions
+    ) -> None:
         check_alone()  # one of several processes would wait for the others, below, and hear no signal
         self.stage, self.model, self.source, self.threat = stage, model, source, threat
-        self.validation, self.seed = how.validation, how.seed
+        self.validation, self.seed = options.validation, options.seed
         self.images = stage.images or len(source)
         self.meter, self.started = PassMeter(), time.perf_counter()
         self.flags = [(weight, weight.requires_grad) for weight in model.parameters()]
@@ -102,13 +104,13 @@ class StageRun:
         # Kept from before prepare(): accelerate's own unwrapping may change the module it returns.
         minimised = _Minimised(stage.objective, state)
         self.minimised, self.optimiser = self.accelerator.prepare(minimised, stage.optimiser.build(state))
-        self.average = Average(model, stage.average) if stage.average > 0 else None
+        self.average = WeightAverage(model, stage.average) if stage.average > 0 else None
         self.best: tuple[bool, float, float] | None = None
         self.best_weights: dict[str, Tensor] | None = None
-        self.at = Position()
+        self.at = StagePosition()
         self._validating = self._stepping = 0.0
-        if how.start is not None:
-            self._go_on_from(how.start)
+        if options.start is not None:
+            self._go_on_from(options.start)
 
     def snapshot(self) -> Snapshot:
         """Everything that the next step depends on."""
@@ -139,7 +141,7 @@ class StageRun:
             believed, robust, clean = facts["best"]
             self.best = (believed, robust, clean)
             self.best_weights = weights_like(weights_of(self.model), start.part("best"))
-        self.at = Position(**facts["at"])
+        self.at = StagePosition(**facts["at"])
         self.meter = PassMeter(facts["passes"])
         self.started -= facts["seconds"]
 
@@ -259,7 +261,7 @@ class StageRun:
         average = nullcontext() if self.average is None else self.average.applied(self.model)
         began, passes = self._seconds(), self.meter.passes
         with average, counting(self.meter):
-            found = unchecked(
+            found = evaluate_unchecked(
                 self.model,
                 validation.source,
                 validation.threat,
@@ -288,7 +290,7 @@ class StageRun:
     def _progress(self, examples: int) -> float:
         # Time is kept for the last validation, which better weights lengthen, and for one more step before.
         kept = 1.1 * self._validating + self._stepping if self._validating else 0.0
-        spent = Spent(self.meter.passes, examples, self._seconds() + kept)
+        spent = BudgetUse(self.meter.passes, examples, self._seconds() + kept)
         return self.stage.budget.progress(spent, self.images)
 
     def _seconds(self) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 @final
-class Average:
+class WeightAverage:
     """s <- d s + (1 - d) w after each step, d = min(decay, (1 + t) / (10 + t)), so that short runs warm up.
 
     Floating-point buffers (BatchNorm statistics) are averaged too, other buffers copied.

@@ -1,1 +1,1 @@
-"""Re-checks an artefact from its files with numpy, onnx, onnxruntime and cryptography alone."""
+"""Verification of an artefact from its files with numpy, onnx, onnxruntime and cryptography alone."""

@@ -1,4 +1,4 @@
-"""`python -m harden.verifier DIR`: the same as `harden verify DIR`."""
+"""The command `python -m harden.verifier DIR`, the same as `harden verify DIR`."""
 
 import sys
 

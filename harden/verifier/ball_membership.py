@@ -1,4 +1,4 @@
-"""Whether a witness lies inside the threat model, decided as rational numbers: no tolerance, no rounding."""
+"""Membership of witnesses in the threat model, in exact rational arithmetic."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SCALE = 149
 """Every finite float32 is an integer times 2^-149."""
 
 
-def outside(
+def membership_problems(
     original: Images, witness: Images, threat: dict[str, Any], index: npt.NDArray[np.int64]
 ) -> Iterator[str]:
     """Yields, for arrays (M, C, H, W), each image that is not finite, or not in the box, or not in the ball.
@@ -38,7 +38,7 @@ def outside(
 
 
 def inside_linf(original: Images, witness: Images, eps: Fraction) -> bool:
-    """Whether max |w_i - o_i| <= eps, exactly.
+    """Return whether max |w_i - o_i| <= eps, exactly.
 
     A float64 difference of two float32 is off by at most 2^-53 of itself, so float64 decides all pixels but
     those within 1e-12 of the limit; those are compared as fractions.
@@ -54,7 +54,7 @@ def inside_linf(original: Images, witness: Images, eps: Fraction) -> bool:
 
 
 def inside_l2(original: Images, witness: Images, eps: Fraction) -> bool:
-    """Whether sum (w_i - o_i)^2 <= eps^2, exactly.
+    """Return whether sum (w_i - o_i)^2 <= eps^2, exactly.
 
     Summed in float64 with a relative error below (n + 4) 2^-52; where that does not decide, in integers.
     """
@@ -72,7 +72,7 @@ def inside_l2(original: Images, witness: Images, eps: Fraction) -> bool:
 
 
 def inside_l1(original: Images, witness: Images, eps: Fraction) -> bool:
-    """Whether sum |w_i - o_i| <= eps, exactly; in float64 first, as for L2."""
+    """Return whether sum |w_i - o_i| <= eps, exactly; in float64 first, as for L2."""
     difference = np.abs(witness.astype(np.float64) - original.astype(np.float64))
     total, limit = float(difference.sum()), float(eps)
     slack = (difference.size + 8) * 2.0**-52
@@ -92,7 +92,7 @@ def _whole(value: float) -> int:
 
 
 def distances(original: Images, witness: Images, norm: str) -> npt.NDArray[np.float64]:
-    """The distance of each pair in float64, for arrays (M, C, H, W): what the gallery shows."""
+    """The distance of each pair in float64, for arrays (M, C, H, W), as in the gallery."""
     flat = (witness.astype(np.float64) - original.astype(np.float64)).reshape(len(original), -1)
     found: npt.NDArray[np.float64]
     if norm == "linf":

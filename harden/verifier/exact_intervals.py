@@ -1,4 +1,4 @@
-"""Exact binomial intervals recomputed without scipy, to hold the certificate's against."""
+"""Exact binomial intervals without scipy, to check those of a certificate."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from functools import lru_cache
 
 TOLERANCE = 1e-9
-"""How far, in probability, a stored limit may lie from the exact one."""
+"""Largest difference, in probability, of a stored limit from the exact one."""
 
 
 def interval_agrees(count: int, n: int, low: float, high: float, confidence: float) -> bool:
-    """Whether [low, high] is the Clopper-Pearson interval of `count` of `n`, within 1e-9 at each end.
+    """Return whether [low, high] is the Clopper-Pearson interval of `count` of `n`, within 1e-9 at each end.
 
     With a = (1 - confidence) / 2, low solves P(X >= count | n, low) = a and high solves
     P(X <= count | n, high) = a; low = 0 when count = 0, high = 1 when count = n. Both tails are monotonic in

@@ -1,4 +1,4 @@
-"""What the verifier answers: one finding per check, and whether all of them hold."""
+"""Results of the verifier: one finding per check, and whether all of them hold."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ PAGE: Final = "report.html"
 
 @final
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One check: its name, the file it is about, whether it holds, and what was seen."""
+class CheckFinding:
+    """The result of one check: its name, its file, whether it holds, and a detail."""
 
     name: str
     file: str
@@ -26,26 +26,26 @@ class Finding:
 @final
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """All checks in the order in which they ran; checks after the first broken stage did not run."""
+    """All checks in the order in which they ran; checks after the first failed stage did not run."""
 
-    checks: tuple[Finding, ...]
+    checks: tuple[CheckFinding, ...]
     headline: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether every check ran and holds."""
+        """Return whether every check ran and holds."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
+        """The result as JSON values."""
         checks = [
             {"name": c.name, "file": c.file, "passed": c.passed, "detail": c.detail} for c in self.checks
         ]
         return {"ok": self.ok, "headline": self.headline, "checks": checks}
 
 
-def finding(name: str, file: str, problems: Iterable[str], good: str) -> Finding:
-    """Makes a finding out of a list of problems: it holds when there is none."""
+def finding(name: str, file: str, problems: Iterable[str], good: str) -> CheckFinding:
+    """Makes a finding from a list of problems: the check holds if there is none."""
     seen = list(problems)
     more = f" (and {len(seen) - 3} more)" if len(seen) > 3 else ""
-    return Finding(name, file, not seen, "; ".join(seen[:3]) + more if seen else good)
+    return CheckFinding(name, file, not seen, "; ".join(seen[:3]) + more if seen else good)

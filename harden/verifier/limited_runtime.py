@@ -1,4 +1,4 @@
-"""Runs the file in onnxruntime, in a limited process: a stranger's graph may take memory and time, not us."""
+"""Execution of an untrusted file in onnxruntime, in a process with limits of memory and time."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ ANSWER_SECONDS: Final = 300.0
 """Longer than loading a file, or one batch of CHUNK_BYTES, takes on a slow machine."""
 
 _MODELS, _BATCHES = 8, 16
-"""How many times the file's size, and a batch's, the process may take beyond `limits.PROCESS_BYTES`."""
+"""Memory of the process beyond `size_limits.PROCESS_BYTES`, in multiples of the file's and a batch's size."""
 _CHILD: Final = "from harden.verifier.limited_runtime import serve; serve()"
 
 
 @contextmanager
-def here(model: bytes) -> Iterator[Run]:
-    """Opens a model in this process, for who has set limits already.
+def open_in_process(model: bytes) -> Iterator[Run]:
+    """Opens a model in this process, for callers that have set limits already.
 
     Raises:
         ValueError: its inputs and outputs are not `image` and `logits`; the runtime raises its own.
@@ -40,29 +40,29 @@ def here(model: bytes) -> Iterator[Run]:
 
 
 @contextmanager
-def apart(model: bytes) -> Iterator[Run]:
-    """Opens a model in a process of its own; the function that is given sends it one batch.
+def open_in_child(model: bytes) -> Iterator[Run]:
+    """Opens a model in a child process; the returned function runs it on one batch.
 
     Raises:
-        ValueError: what was wrong there in one line, or how the process ended.
+        ValueError: the error in the process in one line, or how the process ended.
     """
     with child(_CHILD, ANSWER_SECONDS) as process:
-        process.ask(model, 0)
-        yield lambda images: _loaded(process.ask(_saved(images), 2**31))
+        process.request(model, 0)
+        yield lambda images: _loaded(process.request(_saved(images), 2**31))
 
 
 def serve() -> None:
-    """The other end of `apart`: reads a model, then batches, from stdin; answers on stdout."""
+    """The child's side of `open_in_child`: reads a model, then batches, from stdin; responds on stdout."""
     opened: list[Run] = []
     sizes: list[int] = []
 
-    def answer(question: bytes) -> bytes:
+    def answer(request: bytes) -> bytes:
         if not opened:
-            sizes.append(len(question))
-            limit_memory(_MODELS * len(question) + _BATCHES * CHUNK_BYTES)
-            opened.append(_open(question, threads=0))
+            sizes.append(len(request))
+            limit_memory(_MODELS * len(request) + _BATCHES * CHUNK_BYTES)
+            opened.append(_open(request, threads=0))
             return b""
-        images = _loaded(question)
+        images = _loaded(request)
         limit_memory(_MODELS * sizes[0] + _BATCHES * max(CHUNK_BYTES, images.nbytes))
         return _saved(opened[0](images))
 
@@ -70,7 +70,7 @@ def serve() -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
+    """The message of an error, in one line."""
     if isinstance(error, HardenError):
         return error.seen
     lines = str(error).splitlines()
@@ -80,8 +80,8 @@ def first_line(error: Exception) -> str:
 def _open(model: bytes, threads: int) -> Run:
     check_runnable(model)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads  # 0: as many as there are cores
-    options.log_severity_level = 4  # what is wrong is raised, and said once, by us
+    options.intra_op_num_threads = threads  # 0: one per core
+    options.log_severity_level = 4  # errors are raised, and reported once, by harden
     session: Any = onnxruntime.InferenceSession(
         model, options, providers=["CPUExecutionProvider"], enable_fallback=0
     )

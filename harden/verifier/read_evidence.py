@@ -1,4 +1,4 @@
-"""Reads evidence.npz from its bytes and holds it against the certificate's bits and threat model."""
+"""Reading of evidence.npz, and its comparison with the certificate's bits and threat model."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from harden.verifier.ball_membership import Images, distances, outside
-from harden.verifier.findings import CERTIFICATE, EVIDENCE, Finding, finding
-from harden.verifier.recount import Flagged
+from harden.verifier.ball_membership import Images, distances, membership_problems
+from harden.verifier.findings import CERTIFICATE, EVIDENCE, CheckFinding, finding
+from harden.verifier.recount import ImageFlags
 
 _DTYPES: Final = {"index": "int64", "label": "int64", "original": "float32", "witness": "float32"}
 _HEADER: Final = 4096
-"""More bytes than the header of an .npy member takes."""
+"""Upper limit of the bytes of an .npy header."""
 _LARGEST_IMAGE: Final = 2**24
-"""Values of an image: one of 4096 x 4096 pixels, say. It is made in memory, witness or no witness."""
+"""Most values of an image, as of 4096 x 4096 pixels; one is allocated even without a witness."""
 _UNPACKED: Final = 256 * 2**20
 _RATIO: Final = 100
-"""Beyond _UNPACKED bytes, how many may come out of one: deflate gives a thousand out of a byte of zeros."""
+"""Largest compression ratio beyond _UNPACKED bytes; deflate compresses zeros by a thousand."""
 
 
 @final
@@ -79,11 +79,11 @@ def _check_members(data: bytes, expected: dict[str, tuple[str, tuple[int, ...]]]
         raise ValueError(f"{len(data)} bytes would unpack to {unpacked}")
 
 
-def check_evidence(evidence: Evidence, predicate: dict[str, Any], flags: Flagged) -> list[Finding]:
-    """Holds the witnesses against the bits, the classes, the threat model and the gallery."""
+def check_evidence(evidence: Evidence, predicate: dict[str, Any], flags: ImageFlags) -> list[CheckFinding]:
+    """Compares the witnesses with the bits, the classes, the threat model and the gallery."""
     count, threat = len(evidence.index), predicate["threat"]
     ball = f"{count} witnesses are in the box and within {threat['eps']} in {threat['norm']}, exactly"
-    problems = outside(evidence.original, evidence.witness, threat, evidence.index)
+    problems = membership_problems(evidence.original, evidence.witness, threat, evidence.index)
     return [
         finding(
             "witnesses",
@@ -101,7 +101,7 @@ def check_evidence(evidence: Evidence, predicate: dict[str, Any], flags: Flagged
     ]
 
 
-def _coverage(evidence: Evidence, predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
+def _coverage(evidence: Evidence, predicate: dict[str, Any], flags: ImageFlags) -> Iterator[str]:
     broken = set(np.flatnonzero(flags.clean & ~flags.robust).tolist())
     found = evidence.index.tolist()
     if len(set(found)) != len(found):

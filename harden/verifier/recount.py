@@ -1,4 +1,4 @@
-"""Counts every number of a certificate again: from the bits, by sums, by exact intervals."""
+"""Recount of every number of a certificate, from the bits, by sums and exact intervals."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import numpy as np
 import numpy.typing as npt
 
 from harden.verifier.exact_intervals import interval_agrees
-from harden.verifier.findings import CERTIFICATE, Finding, finding
+from harden.verifier.findings import CERTIFICATE, CheckFinding, finding
 
 Flags = npt.NDArray[np.bool_]
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Flagged:
-    """The bits, one per image: predicted right; withstood every attack; proved."""
+class ImageFlags:
+    """The bits, one per image: classified correctly; unbroken by every attack; proved."""
 
     clean: Flags
     robust: Flags
     certified: Flags
 
 
-def unpack(bits: dict[str, Any]) -> Flagged:
+def unpack(bits: dict[str, Any]) -> ImageFlags:
     """Unpacks the certificate's bits.
 
     Raises:
@@ -43,11 +43,11 @@ def unpack(bits: dict[str, Any]) -> Flagged:
         if unpacked[n:].any():
             raise ValueError(f"bits.{name} has bits beyond its {n} images")
         flags.append(unpacked[:n])
-    return Flagged(*flags)
+    return ImageFlags(*flags)
 
 
-def recount(predicate: dict[str, Any], flags: Flagged) -> list[Finding]:
-    """Holds every count, sum and interval of a predicate against each other and against the bits."""
+def recount(predicate: dict[str, Any], flags: ImageFlags) -> list[CheckFinding]:
+    """Compares every count, sum and interval of a predicate with each other and with the bits."""
     shown = f"{len(flags.clean)} images"
     return [
         finding(
@@ -74,22 +74,22 @@ def recount(predicate: dict[str, Any], flags: Flagged) -> list[Finding]:
     ]
 
 
-def _counts(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
+def _counts(predicate: dict[str, Any], flags: ImageFlags) -> Iterator[str]:
     n = predicate["data"]["n"]
     if len(flags.clean) != n:
         yield f"bits cover {len(flags.clean)} images, data.n is {n}"
     if (flags.robust & ~flags.clean).any() or (flags.certified & ~flags.robust).any():
         yield "bits are not nested: certified <= robust_correct <= clean_correct"
     bracket, verdicts = predicate["bracket"], predicate["verdicts"]
-    standing, proved = int(flags.robust.sum()), int(flags.certified.sum())
+    unbroken, proved = int(flags.robust.sum()), int(flags.certified.sum())
     for where, stored, count in (
         ("clean", predicate["clean"], int(flags.clean.sum())),
-        ("bracket.robust", bracket["robust"], standing),
+        ("bracket.robust", bracket["robust"], unbroken),
         ("bracket.certified", bracket["certified"], proved),
     ):
         if (stored["count"], stored["n"]) != (count, n):
             yield f"{where} says {stored['count']} of {stored['n']}, the bits say {count} of {n}"
-    expected = {"certified": proved, "falsified": n - standing, "unknown": standing - proved}
+    expected = {"certified": proved, "falsified": n - unbroken, "unknown": unbroken - proved}
     for name, count in expected.items():
         if verdicts[name] != count:
             yield f"verdicts.{name} says {verdicts[name]}, the bits say {count}"
@@ -103,7 +103,7 @@ def _counts(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
 def _proportions(value: Any, where: str, most: int) -> Iterator[str]:
     if isinstance(value, dict) and {"value", "count", "n", "interval", "confidence"} == value.keys():
         count, n, (low, high) = value["count"], value["n"], value["interval"]
-        if n > most:  # an interval takes the longer the larger n is
+        if n > most:  # the cost of an interval grows with n
             yield f"{where}.n says {n}, there are {most} images"
         elif count > n or value["value"] != count / n:
             yield f"{where}.value says {value['value']}, {count} of {n} is {count / n}"
@@ -118,22 +118,22 @@ def _proportions(value: Any, where: str, most: int) -> Iterator[str]:
             yield from _proportions(item, f"{where}[{position}]", most)
 
 
-def _attacks(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
-    n, standing = len(flags.clean), int(flags.clean.sum())
+def _attacks(predicate: dict[str, Any], flags: ImageFlags) -> Iterator[str]:
+    n, unbroken = len(flags.clean), int(flags.clean.sum())
     for attack in predicate["attacks"]:
         name = attack["name"]
-        # An attempt may meet some of the images alone, and says so in its spec.
-        some = attack["attempted"] < standing and "only_first" in attack["spec"]
-        if not (attack["attempted"] == standing or some) or attack["broken"] > attack["attempted"]:
-            yield f"{name} broke {attack['broken']} of {attack['attempted']}, where {standing} stood"
-        standing -= attack["broken"]
-        if (attack["robust"]["count"], attack["robust"]["n"]) != (standing, n):
-            yield f"{name} leaves {attack['robust']['count']}, by its broken images it is {standing} of {n}"
-    if standing != int(flags.robust.sum()):
-        yield f"the attacks leave {standing} standing, the bits say {int(flags.robust.sum())}"
+        # An attempt may be made on some of the images alone, as its spec states.
+        some = attack["attempted"] < unbroken and "only_first" in attack["spec"]
+        if not (attack["attempted"] == unbroken or some) or attack["broken"] > attack["attempted"]:
+            yield f"{name} broke {attack['broken']} of {attack['attempted']}, where {unbroken} were unbroken"
+        unbroken -= attack["broken"]
+        if (attack["robust"]["count"], attack["robust"]["n"]) != (unbroken, n):
+            yield f"{name} leaves {attack['robust']['count']}, by its broken images it is {unbroken} of {n}"
+    if unbroken != int(flags.robust.sum()):
+        yield f"the attacks leave {unbroken} unbroken, the bits say {int(flags.robust.sum())}"
 
 
-def _classes(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
+def _classes(predicate: dict[str, Any], flags: ImageFlags) -> Iterator[str]:
     names, classes = predicate["data"]["classes"], predicate["classes"]
     labels = [c["label"] for c in classes]
     known = set(labels)
@@ -152,7 +152,7 @@ def _classes(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
         yield f"classes add up to {sum(c['n'] for c in classes)} images of {len(flags.clean)}"
 
 
-def _proof(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
+def _proof(predicate: dict[str, Any], flags: ImageFlags) -> Iterator[str]:
     method, proof = predicate["bracket"]["method"], predicate["proof"]
     own, proved = Fraction(predicate["threat"]["eps"]), int(flags.certified.sum())
     points = {} if proof is None else {Fraction(p["eps"]): p["certified"] for p in proof["points"]}
@@ -167,20 +167,20 @@ def _proof(predicate: dict[str, Any], flags: Flagged) -> Iterator[str]:
     if any(a["count"] < b["count"] for a, b in pairwise(shares)):
         yield "certified accuracy rises with the radius"
     for eps, share in points.items():
-        most = _standing(predicate, eps)
+        most = _unbroken(predicate, eps)
         if share["n"] != len(flags.clean) or share["count"] > most:
-            yield f"{share['count']} of {share['n']} certified at radius {eps}, where {most} stand"
+            yield f"{share['count']} of {share['n']} certified at radius {eps}, where {most} are unbroken"
 
 
-def _standing(predicate: dict[str, Any], eps: Fraction) -> int:
-    """Images that attacks left standing at the largest eps up to this one that the curve tells of."""
+def _unbroken(predicate: dict[str, Any], eps: Fraction) -> int:
+    """Unbroken images at the largest eps of the curve up to this one."""
     points = predicate["curve"]["points"] if predicate["curve"] is not None else []
     counts = [p["robust"]["count"] for p in points if Fraction(p["eps"]) <= eps]
     return int(min([predicate["clean"]["count"], *counts]))
 
 
 def _proved(predicate: dict[str, Any]) -> str:
-    """What is said of proofs where nothing is wrong: they are not done again here."""
+    """The detail on proofs where there is no problem: they are not repeated here."""
     proof = predicate["proof"]
     if proof is None:
         return "nothing is claimed as proved"
@@ -192,7 +192,7 @@ def _proved(predicate: dict[str, Any]) -> str:
     )
 
 
-# The trust checks that version 1 demands.
+# The trust checks that version 1 requires.
 _THRESHOLDS = {
     "ball and box": 0.0,
     "zero gradients": 0.05,
@@ -247,6 +247,6 @@ def _curve(predicate: dict[str, Any]) -> Iterator[str]:
     counts = [point["robust"]["count"] for point in points]
     if any(a < b for a, b in pairwise(counts)):
         yield "curve rises with eps, where a witness at a smaller eps is one at every larger"
-    standing, own = predicate["bracket"]["robust"]["count"], Fraction(predicate["threat"]["eps"])
-    if own not in eps or counts[eps.index(own)] != standing:
-        yield f"curve does not pass through the bracket's {standing} at eps {own}"
+    unbroken, own = predicate["bracket"]["robust"]["count"], Fraction(predicate["threat"]["eps"])
+    if own not in eps or counts[eps.index(own)] != unbroken:
+        yield f"curve does not pass through the bracket's {unbroken} at eps {own}"

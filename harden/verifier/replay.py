@@ -1,4 +1,4 @@
-"""Replays the evidence in the verifier's own onnxruntime, on the CPU: does each witness break the file?"""
+"""Replay of the evidence in the verifier's own onnxruntime, on the CPU."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, Finding, finding
-from harden.verifier.limited_runtime import CHUNK_BYTES, Run, apart, first_line, here
+from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, CheckFinding, finding
+from harden.verifier.limited_runtime import CHUNK_BYTES, Run, first_line, open_in_child, open_in_process
 from harden.verifier.read_evidence import Evidence
 
 Logits = npt.NDArray[np.float32]
 
 _LARGEST_SLACK: Final = 1e-3
-"""A tie is excused up to this share of the largest logit: more than float32 rounding explains."""
+"""A tie is accepted up to this share of the largest logit, which is above float32 rounding."""
 
 
 def replay(
     model: bytes, evidence: Evidence, predicate: dict[str, Any], *, isolated: bool = True
-) -> list[Finding]:
-    """Runs originals and witnesses through the file: the former must be predicted right, the latter not.
+) -> list[CheckFinding]:
+    """Runs originals and witnesses through the file: the former must be classified correctly, the latter not.
 
     Two runtimes may differ by the stored parity tolerance t in each logit, so by 2 t in a margin. A
-    prediction within that margin counts as a tie: it is accepted and their number is said. The file runs in
-    a process of its own unless `isolated` is false.
+    prediction within that margin counts as a tie: it is accepted, and the number of ties is reported. The
+    file runs in a child process unless `isolated` is false.
     """
     names = predicate["data"]["classes"]
     try:
-        with (apart if isolated else here)(model) as run:
+        with (open_in_child if isolated else open_in_process)(model) as run:
             # Without a witness nothing else would show that the file runs at all.
             _logits(run, np.zeros((1, *predicate["data"]["image_shape"]), np.float32), len(names))
             clean = _logits(run, evidence.original, len(names))
             broken = _logits(run, evidence.witness, len(names))
     except Exception as error:  # whatever the runtime raises for a file that it cannot execute
-        return [Finding("replay", MODEL, False, f"the model does not run: {first_line(error)}")]
+        return [CheckFinding("replay", MODEL, False, f"the model does not run: {first_line(error)}")]
     right = _judge(clean, evidence, predicate, sign=1.0)
     wrong = _judge(broken, evidence, predicate, sign=-1.0)
     count, version = len(evidence.index), onnxruntime.__version__
@@ -53,12 +53,12 @@ def replay(
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class _MarginResult:
     problems: tuple[str, ...]
     tied: npt.NDArray[np.bool_]
 
     def ties(self) -> str:
-        """How many ties were excused, in words; nothing when there were none."""
+        """The number of accepted ties as text; empty if there were none."""
         count = int(self.tied.sum())
         return f"; {count} of them by a tie within the parity tolerance" if count else ""
 
@@ -77,7 +77,7 @@ def _logits(run: Run, images: npt.NDArray[np.float32], classes: int) -> Logits:
     return np.concatenate(found)
 
 
-def _judge(logits: Logits, evidence: Evidence, predicate: dict[str, Any], *, sign: float) -> _Judged:
+def _judge(logits: Logits, evidence: Evidence, predicate: dict[str, Any], *, sign: float) -> _MarginResult:
     """Judges margins: sign 1 expects the label to win, sign -1 expects it to lose."""
     rows = np.arange(len(logits))
     others = logits.astype(np.float64)
@@ -89,14 +89,14 @@ def _judge(logits: Logits, evidence: Evidence, predicate: dict[str, Any], *, sig
     slack = np.minimum(2.0 * predicate["parity"]["tolerance"], _LARGEST_SLACK * largest)
     held = margin > 0
     if sign < 0:
-        held |= ~np.isfinite(logits).all(axis=1)  # no answer is no right answer
+        held |= ~np.isfinite(logits).all(axis=1)  # without an answer it is not correct
     tied = ~held & (margin >= -slack)
     expected = "its label" if sign > 0 else "another class"
     problems = [
         f"image {evidence.index[row]}: {expected} should win, but loses by {-margin[row]:.6g}"
         for row in np.flatnonzero(~held & ~tied)  # nan lands here
     ]
-    return _Judged(tuple(problems), tied)
+    return _MarginResult(tuple(problems), tied)
 
 
 def _mismatches(
@@ -104,8 +104,8 @@ def _mismatches(
     broken: Logits,
     evidence: Evidence,
     predicate: dict[str, Any],
-    right: _Judged,
-    wrong: _Judged,
+    right: _MarginResult,
+    wrong: _MarginResult,
 ) -> Iterator[str]:
     names = predicate["data"]["classes"]
     positions = {image: position for position, image in enumerate(evidence.index.tolist())}

@@ -1,6 +1,6 @@
-"""The verifier's own reading of the schema: every field, its type and its range, without pydantic.
+"""Schema of the certificate for the verifier: every field, its type and its range, without pydantic.
 
-A rule takes a value and where it stands and yields what is wrong with it, in words.
+A rule takes a value and its location and yields a message for each violation.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
-Rule = Callable[[Any, str], Iterator[str]]
+FieldRule = Callable[[Any, str], Iterator[str]]
 
 
-def text(pattern: str = r"(?s).*") -> Rule:
+def text(pattern: str = r"(?s).*") -> FieldRule:
     """A string that matches a pattern as a whole."""
 
     def rule(value: Any, where: str) -> Iterator[str]:
@@ -24,8 +24,8 @@ def text(pattern: str = r"(?s).*") -> Rule:
     return rule
 
 
-def whole(least: int, most: int = 2**64) -> Rule:
-    """An integer in [least, most]; true and 3.0 are none."""
+def whole(least: int, most: int = 2**64) -> FieldRule:
+    """An integer in [least, most]; true and 3.0 are not."""
 
     def rule(value: Any, where: str) -> Iterator[str]:
         if type(value) is not int or not least <= value <= most:
@@ -34,7 +34,7 @@ def whole(least: int, most: int = 2**64) -> Rule:
     return rule
 
 
-def number(least: float = -1e300, most: float = 1e300) -> Rule:
+def number(least: float = -1e300, most: float = 1e300) -> FieldRule:
     """A finite number in [least, most]."""
 
     def rule(value: Any, where: str) -> Iterator[str]:
@@ -44,7 +44,7 @@ def number(least: float = -1e300, most: float = 1e300) -> Rule:
     return rule
 
 
-def one_of(*values: Any) -> Rule:
+def one_of(*values: Any) -> FieldRule:
     """Exactly one of some values, of the same type."""
 
     def rule(value: Any, where: str) -> Iterator[str]:
@@ -54,8 +54,8 @@ def one_of(*values: Any) -> Rule:
     return rule
 
 
-def optional(inner: Rule) -> Rule:
-    """None, or what the inner rule asks for."""
+def optional(inner: FieldRule) -> FieldRule:
+    """None, or a value that follows the inner rule."""
 
     def rule(value: Any, where: str) -> Iterator[str]:
         if value is not None:
@@ -64,7 +64,7 @@ def optional(inner: Rule) -> Rule:
     return rule
 
 
-def several(inner: Rule, least: int = 0, most: int | None = None) -> Rule:
+def several(inner: FieldRule, least: int = 0, most: int | None = None) -> FieldRule:
     """A list of least to most values that all follow the inner rule."""
 
     def rule(value: Any, where: str) -> Iterator[str]:
@@ -77,7 +77,7 @@ def several(inner: Rule, least: int = 0, most: int | None = None) -> Rule:
     return rule
 
 
-def record(fields: dict[str, Rule]) -> Rule:
+def record(fields: dict[str, FieldRule]) -> FieldRule:
     """An object with exactly these fields."""
 
     def rule(value: Any, where: str) -> Iterator[str]:
@@ -94,7 +94,7 @@ def record(fields: dict[str, Rule]) -> Rule:
     return rule
 
 
-def mapping(inner: Rule) -> Rule:
+def mapping(inner: FieldRule) -> FieldRule:
     """An object of any names whose values follow the inner rule."""
 
     def rule(value: Any, where: str) -> Iterator[str]:
@@ -229,7 +229,7 @@ _PROOF = record(
     }
 )
 _ARRAY = record({"dtype": _TEXT, "shape": several(_COUNT)})
-PREDICATE: Rule = record(
+PREDICATE: FieldRule = record(
     {
         "status": one_of("ok", "unreliable"),
         "threat": _is_ball,
@@ -271,7 +271,7 @@ PREDICATE: Rule = record(
         "gallery": several(_PAIR),
     }
 )
-CERTIFICATE: Rule = record(
+CERTIFICATE: FieldRule = record(
     {
         "_type": one_of("https://in-toto.io/Statement/v1"),
         "predicateType": one_of("urn:harden:robustness-certificate:v1"),

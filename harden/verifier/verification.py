@@ -1,6 +1,6 @@
-"""The order of the checks: the certificate's seal, the files' digests, then what they say, then what they do.
+"""Verification in stages: the certificate's seal, the files' digests, the counts, the evidence, the replay.
 
-Nothing is parsed before its digest agrees, and every file is read once: what was hashed is what is checked.
+No file is parsed before its digest agrees, and every file is read once: the hashed bytes are checked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from harden.certificate.graph_digest import graph_digest_bytes
 from harden.errors import HardenError, InputError
 from harden.system.atomic_files import read_bytes, refuse_pointer
 from harden.system.size_limits import EVIDENCE_BYTES, JSON_BYTES, MODEL_BYTES
-from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, Finding, Verification, finding
+from harden.verifier.findings import CERTIFICATE, EVIDENCE, MODEL, CheckFinding, Verification, finding
 from harden.verifier.read_evidence import check_evidence, load
 from harden.verifier.recount import recount, unpack
 from harden.verifier.replay import replay
@@ -25,7 +25,7 @@ _MOST: Final = {CERTIFICATE: JSON_BYTES, MODEL: MODEL_BYTES, EVIDENCE: EVIDENCE_
 
 
 _LEAST: Final = 10
-"""Images; of fewer, next to no accuracy can be told from guessing."""
+"""Fewest images; with fewer, an interval excludes guessing for hardly any accuracy."""
 
 
 def verify(folder: str | Path, *, isolated: bool = True) -> Verification:
@@ -35,12 +35,12 @@ def verify(folder: str | Path, *, isolated: bool = True) -> Verification:
     that were sealed, every count and interval follows from the certificate's bits, and every image counted as
     broken has a stored witness inside the threat model that changes this file's answer in this onnxruntime.
 
-    The files may be a stranger's. Nothing in them is unpickled; what is too large for its kind is refused
-    before it is unpacked; the graph runs in a process with a limit of memory and time.
+    The files may be untrusted. Nothing in them is unpickled; content that is too large is refused before it
+    is unpacked; the graph runs in a process with limits of memory and time.
 
     Args:
         folder: where the three files are.
-        isolated: whether the graph runs in a process of its own; False where the caller has limits already.
+        isolated: whether the graph runs in a child process; False where the caller has limits already.
 
     Raises:
         InputError: there is no such folder, no certificate in it, or a file cannot be read.
@@ -54,10 +54,10 @@ def verify(folder: str | Path, *, isolated: bool = True) -> Verification:
         raise InputError(
             f"no {CERTIFICATE} in {place}", "a folder that harden wrote", "pass the artefact's folder"
         )
-    checked: list[Finding] = []
+    checked: list[CheckFinding] = []
     large = JSON_BYTES.excess((place / CERTIFICATE).stat().st_size)
     if large:
-        return Verification((Finding("seal", CERTIFICATE, False, large),))
+        return Verification((CheckFinding("seal", CERTIFICATE, False, large),))
     fields, findings = _open(_read(place / CERTIFICATE))
     for stage in chain([findings], _stages(place, fields, isolated)):
         checked.extend(stage)
@@ -66,8 +66,8 @@ def verify(folder: str | Path, *, isolated: bool = True) -> Verification:
     return Verification(tuple(checked), _headline(fields["predicate"]))
 
 
-def _stages(place: Path, fields: dict[str, Any], isolated: bool) -> Iterator[list[Finding]]:
-    """Yields one stage's findings after another; who stops at a failed one runs none of the rest."""
+def _stages(place: Path, fields: dict[str, Any], isolated: bool) -> Iterator[list[CheckFinding]]:
+    """Yields the findings of one stage after another; a caller that stops at a failed one runs no more."""
     files: dict[str, bytes] = {}
     digests = {subject["name"]: subject["digest"] for subject in fields["subject"]}
     yield [_digest(place, name, digests[name]["sha256"], files) for name in (MODEL, EVIDENCE)]
@@ -76,27 +76,29 @@ def _stages(place: Path, fields: dict[str, Any], isolated: bool) -> Iterator[lis
     try:
         flags = unpack(predicate["bits"])
     except ValueError as error:
-        yield [Finding("counts", CERTIFICATE, False, str(error))]
+        yield [CheckFinding("counts", CERTIFICATE, False, str(error))]
         return
     yield recount(predicate, flags)
     try:
         evidence = load(files[EVIDENCE], predicate)
     except Exception as error:  # zipfile, zlib and numpy each raise their own on content that is not an npz
-        yield [Finding("arrays", EVIDENCE, False, str(error) or type(error).__name__)]
+        yield [CheckFinding("arrays", EVIDENCE, False, str(error) or type(error).__name__)]
         return
     yield check_evidence(evidence, predicate, flags)
     yield replay(files[MODEL], evidence, predicate, isolated=isolated)
 
 
-def _open(data: bytes) -> tuple[Any, list[Finding]]:
+def _open(data: bytes) -> tuple[Any, list[CheckFinding]]:
     try:
         fields = parse_json(data)
         problem = _seal_problem(data, fields)
     except (ValueError, RecursionError) as error:
-        return None, [Finding("seal", CERTIFICATE, False, f"not strict JSON: {error}")]
+        return None, [CheckFinding("seal", CERTIFICATE, False, f"not strict JSON: {error}")]
     if problem:
-        return None, [Finding("seal", CERTIFICATE, False, problem)]
-    seal = Finding("seal", CERTIFICATE, True, "unchanged since it was sealed (a seal is not a signature)")
+        return None, [CheckFinding("seal", CERTIFICATE, False, problem)]
+    seal = CheckFinding(
+        "seal", CERTIFICATE, True, "unchanged since it was sealed (a seal is not a signature)"
+    )
     problems = list(FIELDS(fields, "certificate"))
     if not problems:
         subjects = {subject["name"]: set(subject["digest"]) for subject in fields["subject"]}
@@ -119,26 +121,26 @@ def _seal_problem(data: bytes, fields: Any) -> str:
     return ""
 
 
-def _digest(place: Path, name: str, expected: str, files: dict[str, bytes]) -> Finding:
+def _digest(place: Path, name: str, expected: str, files: dict[str, bytes]) -> CheckFinding:
     if not (place / name).is_file():
-        return Finding("digest", name, False, "the file that the certificate is about is missing")
+        return CheckFinding("digest", name, False, "the file that the certificate is about is missing")
     files[name] = _read(place / name)
     found = sha256_bytes(files[name])
     if found != expected:
-        return Finding("digest", name, False, f"sha256 is {found}, the certificate says {expected}")
-    return Finding("digest", name, True, f"sha256 {found}")
+        return CheckFinding("digest", name, False, f"sha256 is {found}, the certificate says {expected}")
+    return CheckFinding("digest", name, True, f"sha256 {found}")
 
 
-def _graph(data: bytes, expected: str) -> Finding:
+def _graph(data: bytes, expected: str) -> CheckFinding:
     try:
         found = graph_digest_bytes(data)
     except HardenError as error:
-        return Finding("graph", MODEL, False, error.seen)
+        return CheckFinding("graph", MODEL, False, error.seen)
     if found != expected:
-        return Finding(
+        return CheckFinding(
             "graph", MODEL, False, f"the graph has digest {found}, the certificate says {expected}"
         )
-    return Finding("graph", MODEL, True, f"graph digest {found}")
+    return CheckFinding("graph", MODEL, True, f"graph digest {found}")
 
 
 def _read(path: Path) -> bytes:
@@ -171,7 +173,7 @@ def _headline(predicate: dict[str, Any]) -> str:
 
 
 def _caution(predicate: dict[str, Any]) -> str:
-    """What has to be known of a model that is no better than its largest class's share of the images."""
+    """A warning for a model whose accuracy is not above its largest class's share of the images."""
     n, sizes = predicate["data"]["n"], [entry["n"] for entry in predicate["classes"]]
     if n < _LEAST or predicate["clean"]["interval"][0] > max(sizes) / n:
         return ""
@@ -179,7 +181,7 @@ def _caution(predicate: dict[str, Any]) -> str:
 
 
 def _stated(predicate: dict[str, Any]) -> str:
-    """What the certificate says is proved, which is not proved again here."""
+    """The proofs that the certificate states, which are not repeated here."""
     if predicate["proof"] is None:
         return "nothing is proved"
     points = [(p["eps"], p["certified"]) for p in predicate["proof"]["points"]]

@@ -1,4 +1,4 @@
-"""The command `harden verify DIR [--json FILE]`: one line per check, one at the end, and an exit code."""
+"""The command `harden verify DIR [--json FILE]`, with a line per check and an exit code."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from typing import Any
 from harden.errors import HardenError
 from harden.system.atomic_files import write_named
 from harden.terminal import complain, say
-from harden.verifier.findings import PAGE, Finding, Verification
+from harden.verifier.findings import PAGE, CheckFinding, Verification
 from harden.verifier.verification import verify
 
 _FAULT = 70
 
 
-PageCheck = Callable[[Path], Finding | str]
-"""Compares the page of a folder with its certificate: a finding, or why it was not checked."""
+PageCheck = Callable[[Path], CheckFinding | str]
+"""Compares the page of a folder with its certificate: a finding, or the reason why it was not checked."""
 
 
-def _draws_nothing(folder: Path) -> str:
+def _page_unchecked(folder: Path) -> str:
     return "only `harden verify`, with jinja2 and pydantic, draws it again"
 
 
-def main(argv: Sequence[str], check_page: PageCheck = _draws_nothing) -> int:
-    """Re-checks an artefact and prints what was found.
+def main(argv: Sequence[str], check_page: PageCheck = _page_unchecked) -> int:
+    """Verifies an artefact and prints the findings.
 
     Args:
-        argv: what follows `harden verify`: the folder and options.
+        argv: the words after `harden verify`: the folder and options.
         check_page: compares report.html with the certificate, where there is such a file and every claim
             holds.
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str], check_page: PageCheck = _draws_nothing) -> int:
     try:
         with redirect_stderr(usage):  # argparse repeats words as they are
             options = _parser().parse_args(list(argv))
-    except SystemExit as stop:  # argparse leaves by itself: 0 after --help, 2 on wrong usage
+    except SystemExit as stop:  # argparse exits: 0 after --help, 2 on wrong usage
         for line in usage.getvalue().splitlines():
             complain(line)
         return stop.code if isinstance(stop.code, int) else 2
@@ -53,7 +53,9 @@ def main(argv: Sequence[str], check_page: PageCheck = _draws_nothing) -> int:
         verification, unchecked = _with_page(verify(options.folder), Path(options.folder), check_page)
         code = 0 if verification.ok else 1
         answer = {**verification.to_json(), "page_not_checked": unchecked, "exit_code": code}
-        with suppress(BrokenPipeError):  # the reader of the lines has gone: code and file are the answer
+        with suppress(
+            BrokenPipeError
+        ):  # the reader of the lines has closed the pipe: code and file are the answer
             _print(verification, unchecked)
     except HardenError as error:
         code = error.exit_code
@@ -71,7 +73,7 @@ def main(argv: Sequence[str], check_page: PageCheck = _draws_nothing) -> int:
 def _with_page(
     verification: Verification, folder: Path, check_page: PageCheck
 ) -> tuple[Verification, str | None]:
-    """The verification with a finding on the page, or why there is none; None too where there is no page."""
+    """The verification with a finding on the page, and the reason if a page was not checked."""
     if not verification.ok or not os.path.lexists(folder / PAGE):
         return verification, None
     found = check_page(folder)

@@ -17,7 +17,7 @@ from harden.artefact.classifier_to_onnx import _strip, trace
 from harden.artefact.parity.parity_gate import check_parity
 from harden.artefact.runtime.session import Session
 from harden.errors import ExportError
-from harden.graph.exporting.trace import OPSET, deployed
+from harden.graph.exporting.trace import OPSET, export_module
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
 
@@ -169,7 +169,7 @@ def test_the_users_model_is_left_as_it_was(make_classifier: MakeClassifier, rng_
     flags = [weight.requires_grad for weight in model.parameters()]
     state = {name: value.clone() for name, value in model.state_dict().items()}
     trace(model, SHAPE)
-    deployed(model, torch.float64)
+    export_module(model, torch.float64)
     assert [part.training for part in model.modules()] == modes
     assert [weight.requires_grad for weight in model.parameters()] == flags
     assert {weight.grad is None for weight in model.head.parameters()} == {True, False}

@@ -18,7 +18,7 @@ from harden.attacks import APGD, FAB, FGSM, MIFGSM, PGD, Attack, RandomNoise, Ra
 from harden.attacks.attack import NearestAttack
 from harden.draws import Draws
 from harden.kernels import backend
-from harden.losses import DLR, CrossEntropy, LossFunction, Margin, steered
+from harden.losses import DLR, CrossEntropy, LossFunction, Margin, with_fast_copy
 from harden.threats import L1, L2, ChannelLinf, Linf, Threat
 
 RECORD = Path(__file__).parent / "golden.json"
@@ -32,16 +32,16 @@ THREATS: dict[str, Threat] = {
 }
 LOSSES: dict[str, Callable[..., LossFunction]] = {"ce": CrossEntropy, "margin": Margin, "dlr": DLR}
 ATTACKS: dict[str, Attack] = {
-    "pgd": PGD(steps=7, restarts=3),
+    "pgd": PGD(steps=7, restarts=3, stop_early=True),
     "pgd-on": PGD(steps=7, restarts=2, stop_early=False),
     "pgd-last": PGD(steps=5, restarts=2, keep_best=False),
     "fgsm": FGSM(),
-    "mifgsm": MIFGSM(steps=6),
-    "apgd": APGD(steps=12, restarts=2),
+    "mifgsm": MIFGSM(steps=6, stop_early=True),
+    "apgd": APGD(steps=12, restarts=2, stop_early=True),
     "apgd-on": APGD(steps=12, stop_early=False),
-    "targeted": Targeted(APGD(steps=6), classes=3),
+    "targeted": Targeted(APGD(steps=6, stop_early=True), classes=3),
     "fab": FAB(steps=8, restarts=2),
-    "square": Square(queries=40, restarts=2),
+    "square": Square(queries=40, restarts=2, stop_early=True),
     "square-on": Square(queries=40, stop_early=False),
     "noise": RandomNoise(samples=5),
     "rays": RayS(queries=60),
@@ -102,7 +102,7 @@ def _loss(name: str, kind: str, x: Tensor) -> LossFunction:
     y = exact(x).argmax(1)
     y[5] = (y[5] + 1) % 5  # an image that the network gets wrong
     if kind == "steered":
-        return steered(LOSSES[name], _Network(coarse=True), exact, y)
+        return with_fast_copy(LOSSES[name], _Network(coarse=True), exact, y)
     whole = LOSSES[name](exact, y)
     return (lambda x: whole(x)) if kind == "value" else whole
 

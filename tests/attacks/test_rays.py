@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from harden.attacks import PGD, RayS
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.losses import Labels, Margin, Steered
+from harden.losses import FastCopyLoss, Labels, Margin
 from harden.models import Classifier, frozen
 from harden.threats import L1, L2, Linf
+from tests.attacks.own_loss import OwnLoss
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
@@ -26,8 +27,8 @@ BALLS = pytest.mark.parametrize("threat", [Linf("1/10"), L2("1"), L1(6), Linf("1
 SHAPES = [(3, 4, 4), (1, 5, 3), (1, 1, 1), (2, 1, 1), (1, 1, 7)]
 
 
-class Above:
-    """Errs where a sum, pixel by pixel, lies above a limit: the same bits in any batch. It has no height."""
+class Above(OwnLoss):
+    """Errs where a sum, pixel by pixel, lies above a limit: the same bits in any batch. It has no value."""
 
     def __init__(self, w: Tensor, limit: Tensor) -> None:
         self.w, self.limit = w, limit
@@ -41,20 +42,18 @@ class Above:
         wrong = (self.w * x).double().flatten(1).sum(1) > self.limit
         return torch.full((len(x),), math.nan), wrong
 
-
-class Divisible(Above):
-    def take(self, index: Tensor) -> Divisible:
-        part = Divisible(self.w, self.limit[index])
+    def take(self, index: Tensor) -> Above:
+        part = Above(self.w, self.limit[index])
         part.asked = self.asked
         return part
 
 
-def _case(n: int, shape: tuple[int, ...], seed: int, kind: type[Above] = Divisible) -> tuple[Tensor, Above]:
+def _case(n: int, shape: tuple[int, ...], seed: int) -> tuple[Tensor, Above]:
     generator = torch.Generator().manual_seed(seed)
     x = 0.1 + 0.8 * torch.rand(n, *shape, generator=generator)
     w = torch.randn(shape, generator=generator)
     room = torch.rand(n, generator=generator).double() * float(w.abs().sum()) * 0.2
-    return x, kind(w, (w * x).double().flatten(1).sum(1) + room)
+    return x, Above(w, (w * x).double().flatten(1).sum(1) + room)
 
 
 def _draws(x: Tensor) -> Draws:
@@ -164,7 +163,7 @@ def test_a_result_is_an_error_in_ball_and_box_or_the_image(
 
 
 @BALLS
-def test_an_example_takes_the_same_way_in_any_batch_divisible_or_not(threat: Ball) -> None:
+def test_an_example_takes_the_same_way_in_any_batch(threat: Ball) -> None:
     x, loss = _case(40, (3, 4, 4), seed=2)
     attack = RayS(queries=120)
     whole = attack(loss, x, threat, _draws(x))
@@ -174,11 +173,7 @@ def test_an_example_takes_the_same_way_in_any_batch_divisible_or_not(threat: Bal
         assert sum(loss.asked) < 0.95 * 40 * len(loss.asked)
         assert int(loss.judged(whole)[1].sum()) > 3
     for rows in (torch.tensor([4]), torch.tensor([39, 1, 0])):
-        assert isinstance(loss, Divisible)
         assert torch.equal(attack(loss.take(rows), x[rows], threat, _draws(x).take(rows)), whole[rows])
-    undivided = Above(loss.w, loss.limit)
-    assert torch.equal(attack(undivided, x, threat, _draws(x)), whole)
-    assert set(undivided.asked) == {40}
 
 
 def test_classes_alone_break_a_network_that_hides_its_gradient(network: nn.Module, images: Tensor) -> None:
@@ -199,30 +194,20 @@ def test_classes_alone_break_a_network_that_hides_its_gradient(network: nn.Modul
     assert torch.equal(by_rays, by_scores)
 
 
-class Claims(Divisible):
-    """A copy of the network that errs everywhere, or nowhere."""
-
-    def logits(self, x: Tensor) -> Tensor:
-        return torch.zeros(len(x), 2)
-
-    def take(self, index: Tensor) -> Claims:
-        return Claims(self.w, self.limit[index])
-
-
 @pytest.mark.parametrize("threat", [Linf("1/10"), L2("1")], ids=repr)
 def test_a_copy_that_cries_wolf_is_not_believed(threat: Ball) -> None:
     x, loss = _case(10, (3, 4, 4), seed=3)
-    truth = Claims(loss.w, loss.limit)
-    liar, blind, near = (Claims(loss.w, loss.limit + by) for by in (-1e9, 1e9, -0.05))
-    by_liar = RayS(queries=60)(Steered(liar, truth), x, threat, _draws(x))
+    truth = Above(loss.w, loss.limit)
+    liar, blind, near = (Above(loss.w, loss.limit + by) for by in (-1e9, 1e9, -0.05))
+    by_liar = RayS(queries=60)(FastCopyLoss(liar, truth), x, threat, _draws(x))
     right = ~truth.judged(by_liar)[1]
     assert int(right.sum()) > 3
     assert torch.equal(by_liar[right], x[right])
-    assert torch.equal(RayS(queries=60)(Steered(blind, truth), x, threat, _draws(x)), x)
-    found = RayS(queries=200).nearest(Steered(near, truth), x, threat, _draws(x))
+    assert torch.equal(RayS(queries=60)(FastCopyLoss(blind, truth), x, threat, _draws(x)), x)
+    found = RayS(queries=200).nearest(FastCopyLoss(near, truth), x, threat, _draws(x))
     met = found.distance.isfinite()
     assert torch.equal(truth.judged(found.x_adv)[1], met)
-    exact = RayS(queries=200)(Steered(truth, truth), x, threat, _draws(x))
+    exact = RayS(queries=200)(FastCopyLoss(truth, truth), x, threat, _draws(x))
     assert torch.equal(exact, RayS(queries=200)(truth, x, threat, _draws(x)))
 
 
@@ -231,7 +216,7 @@ def test_no_image_and_images_that_are_wrong_already(threat: Ball, images: Tensor
     none = RayS().nearest(Labels(lambda x: x, torch.arange(0)), images[:0], threat, _draws(images[:0]))
     assert none.x_adv.shape == (0, 3, 8, 8)
     assert none.distance.shape == (0,)
-    loss = Divisible(torch.ones(3, 8, 8), torch.full((16,), -1.0).double())
+    loss = Above(torch.ones(3, 8, 8), torch.full((16,), -1.0).double())
     assert torch.equal(RayS()(loss, images, threat, _draws(images)), images)
     assert loss.asked == [16]
     assert RayS().nearest(loss, images, threat, _draws(images)).distance.tolist() == [0.0] * 16
@@ -253,7 +238,7 @@ def test_logits_that_are_no_numbers_are_errors(images: Tensor, labels: Tensor) -
     [
         (lambda: RayS(queries=0), "0 queries and 1 restarts"),
         (lambda: RayS(tolerance=0.0), "tolerance 0.0"),
-        (lambda: RayS()(torch.sum, torch.zeros(2, 3), L2("0.1"), Draws(0, torch.arange(2))), "the loss "),
+        (lambda: RayS()(torch.sum, torch.zeros(2, 3), L2("0.1"), Draws(0, torch.arange(2))), "a loss "),
         (lambda: RayS()(torch.sum, torch.zeros(2, 3), L2("0.1"), Draws(0, torch.arange(3))), "draws for"),
     ],
 )

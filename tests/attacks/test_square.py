@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from harden.attacks import PGD, Square
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.losses import LossFunction, Margin
+from harden.losses import LossFunction, Margin, margin
 from harden.models import Classifier, PassMeter, counting, frozen
 from harden.threats import L1, L2, Linf
+from tests.attacks.own_loss import OwnLoss
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
@@ -159,8 +160,8 @@ def test_it_breaks_a_network_without_slope_where_pgd_does_not(threat: Ball) -> N
 # What it asks for
 
 
-class Counted:
-    """A loss that errs above 0, and may or may not be divisible; it notes what it was asked about."""
+class Counted(OwnLoss):
+    """A loss that errs above 0, and notes the sizes of the batches it is called on."""
 
     def __init__(self, loss: LossFunction, y: Tensor) -> None:
         self.loss, self.y = loss, y
@@ -175,20 +176,18 @@ class Counted:
         value = self.loss(x) - self.y
         return value, value > 0
 
-
-class Divisible(Counted):
-    def take(self, index: Tensor) -> Divisible:
-        part = Divisible(self.loss, self.y[index])
+    def take(self, index: Tensor) -> Counted:
+        part = Counted(self.loss, self.y[index])
         part.asked = self.asked
         return part
 
 
 @BALLS
-def test_broken_images_cost_no_more_and_are_the_same_without_division(threat: Ball) -> None:
+def test_broken_images_cost_no_more_and_are_the_same_without_stopping(threat: Ball) -> None:
     x, loss = _x(30, (3, 8, 8)), _waves((3, 8, 8), 2)
     y = loss(x) + torch.linspace(-1, 12, 30)
-    parts, whole = Divisible(loss, y), Counted(loss, y)
-    found = Square(queries=50)(parts, x, threat, _draws(x))
+    parts, whole = Counted(loss, y), Counted(loss, y)
+    found = Square(queries=50, stop_early=True)(parts, x, threat, _draws(x))
     wrong = parts.judged(found)[1]
     assert 3 < int(wrong.sum()) < 30
     assert torch.equal(found[0], x[0])  # the network erred on the image itself
@@ -201,8 +200,8 @@ def test_broken_images_cost_no_more_and_are_the_same_without_division(threat: Ba
 
 
 def test_where_all_is_wrong_nothing_is_asked_again(images: Tensor) -> None:
-    loss = Divisible(lambda x: x.flatten(1).sum(1), torch.full((16,), -1.0))
-    assert torch.equal(Square()(loss, images, Linf("1/10"), _draws(images)), images)
+    loss = Counted(lambda x: x.flatten(1).sum(1), torch.full((16,), -1.0))
+    assert torch.equal(Square(stop_early=True)(loss, images, Linf("1/10"), _draws(images)), images)
     assert loss.asked == [16]
 
 
@@ -234,7 +233,7 @@ def test_logits_that_are_no_numbers(images: Tensor, labels: Tensor) -> None:
         already = ~classify(images).isfinite().all(1)
         assert bool(loss.judged(found)[1][already].all())
         assert torch.equal(found[already], images[already])
-        alone = Square(queries=20)(loss.__call__, images, threat, _draws(images))
+        alone = Square(queries=20)(lambda x: margin(classify(x), labels), images, threat, _draws(images))
         assert bool(loss(alone)[~already].isfinite().all())
 
 

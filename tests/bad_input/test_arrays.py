@@ -85,7 +85,7 @@ ARRAYS = [
     Row(
         "channels-first-in-an-array",
         lambda _: by_harden((pictures(3).numpy(), classes().numpy()), COLOUR),
-        "x of shape (40, 3, 8, 8), which looks like (N, C, H, W)",
+        "x of shape (40, 3, 8, 8), probably (N, C, H, W)",
         "(N, H, W, C) in numpy arrays",
         "write x.transpose(0, 2, 3, 1)",
     ),

@@ -34,7 +34,7 @@ MEAN = torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
 STD = torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
 UNIT = "pixels in [0, 1]"
 COLOUR = built(lambda: small_cnn(in_channels=3))
-FINITE = "find where they arise: a division by a constant image's deviation is a common cause"
+FINITE = "find their origin: a division by a constant image's deviation is a common cause"
 
 
 def spoilt(value: float) -> Callable[[Tensor], Tensor]:
@@ -106,7 +106,7 @@ SPOILS = [
     Spoil(
         "channels-last",
         lambda x: x.permute(0, 2, 3, 1),
-        "images of shape (…, 8, 8, 3), which looks like (N, H, W, C)",
+        "images of shape (…, 8, 8, 3), probably (N, H, W, C)",
         "(N, C, H, W)",
         "write x.permute(0, 3, 1, 2)",
         ("", "", ""),
@@ -197,7 +197,7 @@ ROUGH = [
     (
         "channels-first",
         lambda x: x[..., 0][:, None],
-        "rough: x_train of shape (40, 1, 8, 8), which looks like (N, C, H, W)",
+        "rough: x_train of shape (40, 1, 8, 8), probably (N, C, H, W)",
         "(N, H, W, C) in numpy arrays",
         "write x.transpose(0, 2, 3, 1)",
     ),

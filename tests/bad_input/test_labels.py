@@ -63,7 +63,7 @@ SPOILS = [
     Spoil(
         "one-hot",
         lambda y: torch.eye(10)[y],
-        "labels of shape (…, 10), which look one-hot",
+        "labels of shape (…, 10), apparently one-hot",
         "class numbers of shape (N,)",
         "write y.argmax(1)",
     ),
@@ -180,7 +180,7 @@ OTHERS = [
     Row(
         "one-hot-array",
         lambda _: by_harden((X.permute(0, 2, 3, 1).numpy(), np.eye(10)[Y.numpy()])),
-        "y of shape (40, 10), which looks one-hot",
+        "y of shape (40, 10), apparently one-hot",
         "class numbers of shape (N,)",
         "write y.argmax(1)",
     ),
@@ -231,7 +231,7 @@ ROUGH = [
     Spoil(
         "one-hot",
         lambda y: np.eye(10, dtype="uint8")[y],
-        "rough: y_train of shape (40, 10), which looks one-hot",
+        "rough: y_train of shape (40, 10), apparently one-hot",
         "class numbers of shape (N,)",
         "write y.argmax(1)",
     ),

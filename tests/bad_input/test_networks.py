@@ -124,7 +124,7 @@ def frozen_network() -> nn.Module:
 EXPORTS = [
     export_of(
         Stochastic,
-        "a network whose logits differ by … when it is asked twice",
+        "a network whose logits differ by … between two forwards",
         "the same logits for the same images",
         RANDOM,
     ),

@@ -117,7 +117,7 @@ THREATS = [
     ),
     Row(
         "threat-by-name-to-evaluate",
-        lambda _: harden.evaluate(built(), DATA, "linf", pgd_suite(1, 1)),  # type: ignore[arg-type]
+        lambda _: harden.evaluate(built(), DATA, "linf", pgd_suite(1, 1)),  # type: ignore[call-overload]
         "a threat 'linf'",
         *A_THREAT,
     ),
@@ -151,7 +151,7 @@ REQUESTS = [
     ),
     Row(
         "network-to-evaluate",
-        lambda _: harden.evaluate(built().network, DATA, harden.Linf("8/255")),  # type: ignore[arg-type]
+        lambda _: harden.evaluate(built().network, DATA, harden.Linf("8/255")),  # type: ignore[call-overload]
         "a Sequential",
         "a harden.Classifier",
         CLASSIFIER,

@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harden.bounds import Climb, Method, Program, Region, certify
+from harden.bounds import Method, Program, Region, SlopeAscent, certify
 from harden.bounds.certification import worst_margins
 from harden.bounds.crown.backward import Relaxation
-from harden.bounds.crown.coefficients import Whole
-from harden.bounds.crown.intermediate_bounds import relaxed
+from harden.bounds.crown.coefficients import DenseCoefficients
+from harden.bounds.crown.intermediate_bounds import relax
 from harden.graph import GraphNetwork, read
 from harden.threats import L1, L2, Linf, Threat
 from tests.bounds.networks import KINDS, LEVELS, runtime
@@ -54,8 +54,8 @@ def _of_logits(found: Relaxation) -> tuple[Array64, Array64]:
     n, program = len(found.region), found.program
     image, lower, upper = torch.arange(n), [], []
     for row in torch.eye(program.classes, dtype=torch.float64):
-        lower.append(found.lower(program.output, Whole(row.expand(n, -1)), image))
-        upper.append(-found.lower(program.output, Whole(-row.expand(n, -1)), image))
+        lower.append(found.lower(program.output, DenseCoefficients(row.expand(n, -1)), image))
+        upper.append(-found.lower(program.output, DenseCoefficients(-row.expand(n, -1)), image))
     return torch.stack(lower, 1).numpy(), torch.stack(upper, 1).numpy()
 
 
@@ -69,7 +69,7 @@ def test_no_value_of_the_runtime_leaves_its_bound(kind: str, threat: Threat) -> 
         program, network = Program.of(graph), GraphNetwork(graph)
         x = _images(built.shape, 3, seed)
         with torch.no_grad():
-            found = relaxed(program, Region.around(x, threat))
+            found = relax(program, Region.around(x, threat))
             lower, upper = _of_logits(found)
         assert (lower <= upper).all()
         for at in range(3):
@@ -88,8 +88,8 @@ def test_every_value_inside_lies_in_its_interval(kind: str) -> None:
     program, network = Program.of(graph), GraphNetwork(graph)
     x, threat = _images(built.shape, 2, 3), Linf("1/10")
     with torch.no_grad():
-        found = relaxed(program, Region.around(x, threat))
-        plain = relaxed(program, Region.around(x, threat), backward=False)
+        found = relax(program, Region.around(x, threat))
+        plain = relax(program, Region.around(x, threat), backward=False)
     for at in range(2):
         points = _points(network, x[at : at + 1], threat, 5).detach()
         values = graph.values(points)
@@ -114,7 +114,7 @@ def test_what_is_certified_is_never_broken(kind: str) -> None:
         run = runtime(model)
         y = torch.from_numpy(run(x.numpy()).argmax(1))
         threat = Linf("1/100")
-        proofs = certify(program, x, y, threat, Method(climb=Climb(steps=5)))
+        proofs = certify(program, x, y, threat, Method(climb=SlopeAscent(steps=5)))
         for at in proofs.certified.nonzero().flatten().tolist():
             points = _points(network, x[at : at + 1], threat, seed).detach().numpy()
             assert (run(points).argmax(1) == int(y[at])).all()
@@ -137,9 +137,9 @@ def test_climbed_slopes_are_never_lower_and_mostly_higher() -> None:
     y = graph.run(x).argmax(1)
     for parallel in (False, True):
         with torch.no_grad():
-            found = relaxed(program, Region.around(x, Linf("1/10")), parallel=parallel)
+            found = relax(program, Region.around(x, Linf("1/10")), parallel=parallel)
             before = worst_margins(found, y)
-            after = worst_margins(found, y, Climb(steps=20))
+            after = worst_margins(found, y, SlopeAscent(steps=20))
         assert bool((after >= before).all())
         open_ = before <= 0
         assert bool((after[open_] > before[open_] + 1e-3).float().mean() > 0.5)
@@ -165,7 +165,7 @@ def test_a_climb_that_is_out_of_time_gives_what_there_was() -> None:
     y = graph.run(x).argmax(1)
     found = [
         certify(program, x, y, Linf("1/10"), Method(climb=climb)).margins
-        for climb in (None, Climb(seconds=0.0), Climb())
+        for climb in (None, SlopeAscent(seconds=0.0), SlopeAscent())
     ]
     torch.testing.assert_close(found[1], found[0])
     assert bool((found[2] >= found[0] - 1e-12).all())

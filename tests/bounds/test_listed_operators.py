@@ -13,10 +13,10 @@ import pytest
 import torch
 from onnx import helper
 
-from harden.bounds import Climb, Method, Program, Region, certify
-from harden.bounds.crown.intermediate_bounds import relaxed
+from harden.bounds import Method, Program, Region, SlopeAscent, certify
+from harden.bounds.crown.intermediate_bounds import relax
 from harden.graph import read
-from harden.graph.converters import CONVERTERS
+from harden.graph.operator_table import OPERATORS
 from harden.threats import Linf
 from tests.bounds.networks import LEVELS, runtime
 from tests.graph.graphs import Given, constant, normal
@@ -179,8 +179,8 @@ def file(nodes: list[onnx.NodeProto], case: Case, named: dict[str, Given], outpu
 
 
 def test_the_page_and_the_code_name_the_same_operators() -> None:
-    assert listed("read, run and differentiated") == set(CONVERTERS)
-    assert listed("bounded") | listed("not bounded") == set(CONVERTERS)
+    assert listed("read, run and differentiated") == set(OPERATORS)
+    assert listed("bounded") | listed("not bounded") == set(OPERATORS)
     assert not listed("bounded") & listed("not bounded")
     assert set(CASES) == listed("bounded")
 
@@ -196,8 +196,8 @@ def test_a_listed_operator_is_bounded_and_the_runtime_stays_inside(kind: str, nu
     runs = [runtime(model, level) for level in LEVELS]
     labels = torch.from_numpy(runs[0](image.numpy()).argmax(1))
     with torch.no_grad():
-        found = relaxed(program, Region.around(image, threat))
-    for method in (Method(climb=None), Method(climb=Climb(steps=2))):
+        found = relax(program, Region.around(image, threat))
+    for method in (Method(climb=None), Method(climb=SlopeAscent(steps=2))):
         margins = certify(program, image, labels, threat, method).margins
         for at in range(len(image)):
             around = image[at].expand(len(noise), *shape).contiguous()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harden.bounds import Program, Region
-from harden.bounds.crown.intermediate_bounds import relaxed
+from harden.bounds.crown.intermediate_bounds import relax
 from harden.errors import InputError
 from harden.graph import read
 from tests.graph.conformance import LEVELS, runtime
@@ -33,7 +33,7 @@ def test_what_the_runtime_computes_at_a_point_is_within_its_bounds(name: str) ->
         seen += 1
         at = torch.from_numpy(x).double()
         with torch.no_grad():
-            lower, upper = relaxed(program, Region(at, at), backward=False).intervals[program.output]
+            lower, upper = relax(program, Region(at, at), backward=False).intervals[program.output]
         for level in LEVELS:
             found = runtime(file, x, level)
             assert found is not None

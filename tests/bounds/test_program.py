@@ -7,8 +7,13 @@ import pytest
 import torch
 
 from harden.bounds import Program, Region, certify
+from harden.bounds.rules import BOUND_RULES, Rectifier
+from harden.bounds.rules.rule_row import of_one_value
+from harden.bounds.rules.rule_table import rules_by_operation
 from harden.errors import InputError
 from harden.graph import read
+from harden.graph.operator_table import BATCH_RULES
+from harden.graph.operators.rectifiers import Relu
 from harden.threats import ChannelLinf, Linf
 from tests.bounds.networks import Builder, dense_net
 
@@ -33,6 +38,31 @@ def test_operations_without_a_rule_are_all_named() -> None:
     said = refusal(net)
     assert all(f"{kind} (" in said for kind in ("Softmax", "Exp", "Mul"))
     assert "evaluate the model by attacks instead" in said
+
+
+def test_the_reason_of_a_refusal_is_the_one_that_holds() -> None:
+    net = Builder((6,))
+    net.dense(6, 4)
+    net.add("Exp")
+    assert "Exp (v1: operation Exp has no bound rule)" in refusal(net)
+    net = Builder((6,))
+    net.dense(6, 4)
+    net.add("Mul", "v0")
+    assert "its bound rule does not hold for these attributes and inputs" in refusal(net)
+    net = Builder((6,))
+    net.dense(6, 4)
+    net.add("Slice", ints(-1), ints(-(2**31)), ints(0), ints(-1))
+    assert "the images of a batch may depend on each other" in refusal(net)
+
+
+def test_two_bound_rules_of_an_operation_are_an_error() -> None:
+    row = of_one_value(Relu, lambda function: Rectifier())
+    with pytest.raises(ValueError, match="two bound rules of the operation Relu"):
+        rules_by_operation([row, row])
+
+
+def test_every_bound_rule_is_of_an_operation_that_keeps_images_apart() -> None:
+    assert all(operation in BATCH_RULES for operation in BOUND_RULES)
 
 
 def test_a_file_that_turns_its_batch_round_is_refused() -> None:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from harden.bounds import Branching, Climb, Method, Program, certify
+from harden.bounds import Branching, Method, Program, SlopeAscent, certify
 from harden.bounds.vnnlib.parse import Property, parse
-from harden.bounds.vnnlib.refute import answers
+from harden.bounds.vnnlib.refute import refute_clauses
 from harden.errors import InputError
 from harden.graph import read
 from harden.threats import Linf
@@ -22,8 +22,8 @@ METHODS = {
     "ibp": Method(climb=None, backward=False),
     "crown": Method(climb=None),
     "parallel": Method(parallel=True, climb=None),
-    "alpha-crown": Method(climb=Climb(5)),
-    "signs": Method(climb=Climb(3), branching=Branching(None, 200, axes=0)),
+    "alpha-crown": Method(climb=SlopeAscent(5)),
+    "signs": Method(climb=SlopeAscent(3), branching=Branching(None, 200, axes=0)),
     "halves": Method(climb=None, branching=Branching(None, 40, axes=100)),
 }
 POINTS = 400
@@ -84,7 +84,7 @@ def property_of(case: Case, outputs: int, seed: int) -> tuple[Property, Tensor, 
 
 
 def check_property(seed: int) -> bool:
-    """One clause by each method that differs in `answers`; whether any refuted it."""
+    """One clause by each method that differs in `refute_clauses`; whether any refuted it."""
     case = random_case(seed)
     try:
         program = Program.of(read(case.model))
@@ -96,7 +96,7 @@ def check_property(seed: int) -> bool:
     outputs = torch.from_numpy(run(points_of(boxes, 0, POINTS, seed).numpy())).double()
     some = False
     for name in ("ibp", "alpha-crown", "signs", "halves"):
-        (answer,) = answers(program, given, METHODS[name])
+        (answer,) = refute_clauses(program, given, METHODS[name])
         if answer.refuted:
             some = True
             assert bool(((outputs * row).sum(1) > limit).all()), (seed, name)

@@ -14,10 +14,10 @@ from harden.certificate import schema as s
 from harden.certificate.certificate import Certificate
 
 
-def proportion(count: int, n: int) -> s.Proportion:
+def proportion(count: int, n: int) -> s.ProportionRecord:
     low = float(beta.ppf(0.025, count, n - count + 1)) if count else 0.0
     high = float(beta.ppf(0.975, count + 1, n - count)) if count < n else 1.0
-    return s.Proportion(value=count / n, count=count, n=n, interval=(low, high))
+    return s.ProportionRecord(value=count / n, count=count, n=n, interval=(low, high), confidence=0.95)
 
 
 def png(seed: int, size: int) -> str:
@@ -100,7 +100,7 @@ def make(
         bracket=s.Bracket(certified=proportion(0, n), robust=proportion(robust, n)),
         clean=proportion(clean, n),
         verdicts=s.Verdicts(certified=0, falsified=n - robust, unknown=robust),
-        comparison=s.Comparison(name="user's CNN", clean=proportion(441, n), robust=proportion(23, n))
+        comparison=s.ComparisonRecord(name="user's CNN", clean=proportion(441, n), robust=proportion(23, n))
         if comparison
         else None,
         attacks=(
@@ -125,7 +125,7 @@ def make(
         ),
         classes=_classes(names, n, clean, robust),
         checks=(
-            s.Check(
+            s.CheckRecord(
                 name="large eps",
                 value=0.43 if fired else 0.0,
                 threshold=0.1,
@@ -134,10 +134,10 @@ def make(
                 action="Look for a gradient that is masked.",
             ),
         ),
-        curve=s.Curve(
+        curve=s.CurveRecord(
             attack="pgd-50-ce",
             points=tuple(
-                s.CurvePoint(eps=e, robust=proportion(k, n))
+                s.CurvePointRecord(eps=e, robust=proportion(k, n))
                 for e, k in (
                     ("0", clean),
                     ("1/40", 418),
@@ -181,14 +181,14 @@ def make(
             ),
             passes=538800,
             seconds=420,
-            backend=s.Backend(name="native", reason="library loaded"),
+            backend=s.BackendRecord(name="native", reason="library loaded"),
             device="cpu",
             deterministic=True,
         ),
         bits=s.Bits(n=n, clean_correct=packed[0], robust_correct=packed[1], certified=packed[2]),
         history=_history(),
         gallery=tuple(
-            s.Pair(
+            s.WitnessPair(
                 index=robust + k,
                 label=names[k % len(names)],
                 clean_prediction=names[k % len(names)],

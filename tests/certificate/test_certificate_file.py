@@ -116,7 +116,7 @@ def test_summary_says_every_number_with_n_and_interval(
     text = str(certificate)
     assert "0.0 % (0 of 450; 95 % interval 0.0 to 0.9 %)  certified accuracy, no proof was attempted" in text
     assert "70.2 % (316 of 450; 95 % interval 65.7 to 74.5 %)  robust accuracy, by attack" in text
-    assert "beside it: user's CNN" in text
+    assert "compared with: user's CNN" in text
     assert text.isprintable() or "\n" in text
     unreliable = str(make_certificate(status="unreliable"))
     assert "UNRELIABLE" in unreliable
@@ -137,7 +137,7 @@ def test_the_schema_refuses_what_contradicts_itself(certificate: Certificate) ->
         {"extra": 1},
     ):
         with pytest.raises(ValidationError):
-            s.Proportion.model_validate({**good, **change})
+            s.ProportionRecord.model_validate({**good, **change})
     for eps in ("0.1", "08/255", "8/0", "-1/10", "8 / 255", "٣/10", ""):
         with pytest.raises(ValidationError):
             s.ThreatRecord(norm="linf", eps=eps)

@@ -10,8 +10,8 @@ from harden.evaluation import pgd_suite, quick, standard, thorough
 from harden.verifier.recount import _THRESHOLDS
 
 
-def check(name: str, value: float, threshold: float = 0.005) -> s.Check:
-    return s.Check(
+def check(name: str, value: float, threshold: float = 0.005) -> s.CheckRecord:
+    return s.CheckRecord(
         name=name,
         value=value,
         threshold=threshold,

@@ -21,7 +21,7 @@ from harden.data import load
 from harden.errors import ExportError
 from harden.models import Classifier
 from harden.system import atomic_files
-from harden.system.size_limits import Limit
+from harden.system.size_limits import SizeLimit
 from tests.cli.conftest import FAST, Harden
 from tests.fitted import fitted
 
@@ -57,7 +57,7 @@ def replaced(
         if request.param == "at the first reading":
             read = atomic_files.read_bytes
 
-            def once(path: Path, most: Limit) -> bytes:
+            def once(path: Path, most: SizeLimit) -> bytes:
                 content = read(path, most)
                 model.write_bytes(contents[1])
                 return content
@@ -202,7 +202,7 @@ def test_an_artefact_loaded_while_its_file_is_replaced_is_the_old_one_or_none(
     expected = sdk.load(folder)(x)
     read = atomic_files.read_bytes
 
-    def once(path: Path, most: Limit) -> bytes:
+    def once(path: Path, most: SizeLimit) -> bytes:
         content = read(path, most)
         (folder / "model.onnx").write_bytes(contents[1])
         return content

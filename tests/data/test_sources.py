@@ -21,7 +21,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset
 from harden.data import Examples, from_loader
 from harden.data.sources.dataloader import LoaderSource
 from harden.data.sources.in_memory import ExamplesSource
-from harden.data.sources.read_batch import Reader
+from harden.data.sources.read_batch import BatchReader
 from harden.data.sources.stream import StreamSource
 from harden.errors import InputError
 
@@ -39,7 +39,7 @@ def own_sources() -> dict[str, Own]:
     return {
         "memory": ExamplesSource(Examples(X, Y, tuple("abc"), "mine"), 7),
         "loader": loader,
-        "stream": StreamSource(batches, Reader("list"), Y, every, 7, 12, tuple("abc")),
+        "stream": StreamSource(batches, BatchReader("list"), Y, every, 7, 12, tuple("abc")),
     }
 
 

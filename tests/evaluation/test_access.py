@@ -11,9 +11,9 @@ from harden.data import Batch, Splits
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, TrustCheck, evaluate
-from harden.evaluation.batch_evaluation import attacked
-from harden.evaluation.gradient_source import Steering
-from harden.evaluation.robust_accuracy import unchecked
+from harden.evaluation.attack_results import attack_and_judge
+from harden.evaluation.gradient_source import GradientSource
+from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.losses import CrossEntropy, Margin
 from harden.models import Classifier
 from harden.threats import Linf
@@ -50,8 +50,8 @@ def test_what_another_network_finds_counts_where_the_evaluated_one_errs(
     plain: Classifier, hardened: Classifier, data: Data
 ) -> None:
     transfer = Attempt("transfer", PGD(steps=20), CrossEntropy, source=plain)
-    found = unchecked(hardened, data, THREAT, [transfer])
-    white = unchecked(hardened, data, THREAT, [Attempt("white", PGD(steps=20), CrossEntropy)])
+    found = evaluate_unchecked(hardened, data, THREAT, [transfer])
+    white = evaluate_unchecked(hardened, data, THREAT, [Attempt("white", PGD(steps=20), CrossEntropy)])
     assert 0 < int(found.broken.sum()) < int(white.broken.sum())
     with torch.no_grad():
         answers = hardened.logits(found.witnesses.witness).argmax(1)
@@ -87,12 +87,12 @@ def test_black_boxes_ask_the_judge_alone(plain: Classifier, data: Data) -> None:
 
     queries = 60
     square = Attempt("square", Square(queries=queries), Margin, black_box=True)
-    found = unchecked(plain, data, THREAT, [square], judge=judge)
+    found = evaluate_unchecked(plain, data, THREAT, [square], judge=judge)
     assert 5 < int(found.broken.sum()) < 80
     assert found.attempts[0].spec["access"] == "scores of the judge"
     # The clean images, the queries of what stood, the verdict.
     assert 80 < sum(asked) <= 80 * (queries + 3)
-    white = unchecked(plain, data, THREAT, [Attempt("square", Square(queries=queries), Margin)])
+    white = evaluate_unchecked(plain, data, THREAT, [Attempt("square", Square(queries=queries), Margin)])
     assert abs(int(white.broken.sum()) - int(found.broken.sum())) <= 2
     # Which query broke each is told.
     assert bool((found.broken_at[found.broken] > 0).all())
@@ -105,7 +105,7 @@ def test_labels_alone_suffice_for_rays(plain: Classifier, data: Data) -> None:
         return nn.functional.one_hot(plain.logits(x).argmax(1), 10).float()
 
     rays = Attempt("rays", RayS(queries=300), Margin, black_box=True)
-    found = unchecked(plain, (data[0][:30], data[1][:30]), THREAT, [rays], judge=judge)
+    found = evaluate_unchecked(plain, (data[0][:30], data[1][:30]), THREAT, [rays], judge=judge)
     assert int(found.broken.sum()) > 5
     assert bool((found.broken_at[found.broken] > 0).all())
 
@@ -124,7 +124,7 @@ def test_a_source_and_a_black_box_exclude_each_other(plain: Classifier) -> None:
 
 def test_the_first_positions_alone_are_attacked_in_any_batches(plain: Classifier, data: Data) -> None:
     few = Attempt("few", APGD(steps=10), Margin, only_first=25)
-    one, other = (unchecked(plain, data, THREAT, [few], batch_size=size) for size in (80, 9))
+    one, other = (evaluate_unchecked(plain, data, THREAT, [few], batch_size=size) for size in (80, 9))
     assert torch.equal(one.broken, other.broken)
     assert not bool(one.broken[25:].any())
     assert bool(one.broken[:25].any())
@@ -134,7 +134,7 @@ def test_the_first_positions_alone_are_attacked_in_any_batches(plain: Classifier
 def test_broken_by_and_at_agree_with_the_records(plain: Classifier, data: Data) -> None:
     first = Attempt("first", PGD(steps=3), CrossEntropy)
     second = Attempt("second", APGD(steps=30), Margin)
-    found = unchecked(plain, data, THREAT, [first, second])
+    found = evaluate_unchecked(plain, data, THREAT, [first, second])
     for place, record in enumerate(found.attempts):
         assert int((found.broken_by == place).sum()) == record.broken > 0
     assert torch.equal(found.broken_by >= 0, found.broken)
@@ -164,15 +164,15 @@ def test_attacks_without_gradients_query_the_network_itself_whatever_steers_the_
             return logits
 
     model = Classifier(Watched())
-    steering = Steering(model, model.logits)
-    steering.meet(plain.logits(data[0][:2]).detach())
+    gradient_source = GradientSource(model, model.logits)
+    gradient_source.inspect(plain.logits(data[0][:2]).detach())
     for attempt in (
         Attempt("a", attack, Margin, torch.bfloat16),
         Attempt("b", PGD(2), Margin, torch.bfloat16),
     ):
         kinds.clear()
         batch = Batch(*data, torch.arange(80))
-        attacked(attempt, steering, THREAT, batch, Draws(0, batch.index))
+        attack_and_judge(attempt, gradient_source, THREAT, batch, Draws(0, batch.index))
         assert (torch.bfloat16 in kinds) is attempt.is_white_box
         expected = "bfloat16" if attempt.is_white_box else "float32"
-        assert steering.as_run(attempt).describe()["precision"] == expected
+        assert gradient_source.as_run(attempt).describe()["precision"] == expected

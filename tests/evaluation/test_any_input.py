@@ -12,7 +12,7 @@ from harden.attacks import APGD, FAB, MIFGSM, PGD, RayS, Square, Targeted
 from harden.data import Splits
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, evaluate, minimal_distances, standard
-from harden.evaluation.robust_accuracy import unchecked
+from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.losses import DLR, EOT, CrossEntropy, Margin
 from harden.models import Classifier
 from harden.threats import L1, L2, Linf, Threat
@@ -115,7 +115,7 @@ def test_a_network_that_needs_contiguous_memory_gets_it_in_every_attack(threat: 
         y = model(x.contiguous()).argmax(1)
     # The other network's images are laid out for itself, and the model confirms what it finds.
     transferred = Attempt("transfer", PGD(steps=2), source=other)
-    found = unchecked(model, (x, y), threat, (*SUITE, transferred))
+    found = evaluate_unchecked(model, (x, y), threat, (*SUITE, transferred))
     assert found.clean.count == len(x)
     adds_up(found)
     nearest = minimal_distances(model, (x, y), threat, FAB(steps=2))
@@ -194,11 +194,11 @@ def test_the_record_is_the_same_for_any_batch_size_and_number_of_threads(
     # Those made where gradients break few look at a batch as a whole.
     assert [one.name for one in short] == [one.name for one in standard() if not one.if_gradients_fail]
     threat = Linf("0.2")
-    runs = [unchecked(hardened, data, threat, short, batch_size=size) for size in (200, 64, 7)]
+    runs = [evaluate_unchecked(hardened, data, threat, short, batch_size=size) for size in (200, 64, 7)]
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        runs.append(unchecked(hardened, data, threat, short, batch_size=200))
+        runs.append(evaluate_unchecked(hardened, data, threat, short, batch_size=200))
     finally:
         torch.set_num_threads(threads)
     assert 20 < int(runs[0].broken.sum()) < 190

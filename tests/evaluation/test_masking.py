@@ -14,7 +14,7 @@ from harden.attacks import APGD, FAB, MIFGSM, PGD, Attack, Targeted
 from harden.data import Splits
 from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite
 from harden.evaluation.attempt import MakeLoss
-from harden.evaluation.robust_accuracy import unchecked
+from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.losses import DLR, EOT, CrossEntropy, Margin
 from harden.models import Classifier
 from harden.threats import L1, L2, Linf, Threat
@@ -153,7 +153,7 @@ def test_a_gradient_that_is_no_number_is_counted_in_every_attack(
     """sqrt at 0 has the slope infinity, and infinity times 0 is none."""
     model = Classifier(Defended(plain.network, after=lambda z: z + (z - z).sqrt()))
     attempts = [Attempt("a", attack, loss)]
-    found = unchecked(model, (digits.test.x[:8], digits.test.y[:8]), threat, attempts)
+    found = evaluate_unchecked(model, (digits.test.x[:8], digits.test.y[:8]), threat, attempts)
     (finite,) = (check for check in found.checks if check.name == "finite gradients")
     assert finite.value == 1.0
     assert found.status == "unreliable"

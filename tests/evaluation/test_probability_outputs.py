@@ -10,7 +10,7 @@ from harden.attacks import PGD
 from harden.data import Splits
 from harden.errors import InputError
 from harden.evaluation import Attempt, evaluate, pgd_suite
-from harden.evaluation.probability_outputs import Output, as_logits, output_of
+from harden.evaluation.probability_outputs import OutputKind, as_logits, output_of
 from harden.losses import DLR, Margin
 from harden.models import Classifier
 from harden.threats import Linf
@@ -40,32 +40,32 @@ class After(nn.Module):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 def test_each_kind_is_told(classes: int, dtype: torch.dtype) -> None:
     logits = rows(classes=classes)
-    assert output_of(logits.to(dtype)) is Output.LOGITS
+    assert output_of(logits.to(dtype)) is OutputKind.LOGITS
     if dtype in (torch.float32, torch.float64):  # half a precision does not sum to one
-        assert output_of(logits.to(dtype).softmax(1)) is Output.PROBABILITIES
-        assert output_of(logits.to(dtype).log_softmax(1)) is Output.LOG_PROBABILITIES
+        assert output_of(logits.to(dtype).softmax(1)) is OutputKind.PROBABILITIES
+        assert output_of(logits.to(dtype).log_softmax(1)) is OutputKind.LOG_PROBABILITIES
 
 
 def test_what_can_not_be_told_counts_as_logits() -> None:
-    assert output_of(torch.zeros(0, 3)) is Output.LOGITS
-    assert output_of(torch.full((4, 3), torch.nan)) is Output.LOGITS
-    assert output_of(torch.zeros(4, 1)) is Output.LOGITS
-    assert output_of(-rows().abs()) is Output.LOGITS
-    assert output_of(rows().sigmoid()) is Output.LOGITS
+    assert output_of(torch.zeros(0, 3)) is OutputKind.LOGITS
+    assert output_of(torch.full((4, 3), torch.nan)) is OutputKind.LOGITS
+    assert output_of(torch.zeros(4, 1)) is OutputKind.LOGITS
+    assert output_of(-rows().abs()) is OutputKind.LOGITS
+    assert output_of(rows().sigmoid()) is OutputKind.LOGITS
 
 
 def test_rows_that_are_not_finite_do_not_hide_the_others() -> None:
     p = rows().softmax(1)
     p[3] = torch.nan
-    assert output_of(p) is Output.PROBABILITIES
+    assert output_of(p) is OutputKind.PROBABILITIES
 
 
 def test_a_softmax_is_undone() -> None:
     logits = rows()
-    undone = as_logits(lambda x: x.softmax(1), Output.PROBABILITIES)(logits)
+    undone = as_logits(lambda x: x.softmax(1), OutputKind.PROBABILITIES)(logits)
     torch.testing.assert_close(undone, logits.log_softmax(1), rtol=1e-4, atol=1e-5)
-    assert as_logits(torch.relu, Output.LOGITS) is torch.relu
-    assert bool(as_logits(lambda x: x, Output.PROBABILITIES)(torch.tensor([[0.0, 1.0]])).isfinite().all())
+    assert as_logits(torch.relu, OutputKind.LOGITS) is torch.relu
+    assert bool(as_logits(lambda x: x, OutputKind.PROBABILITIES)(torch.tensor([[0.0, 1.0]])).isfinite().all())
 
 
 def test_an_evaluation_of_probabilities_is_that_of_the_logits(plain: Classifier, digits: Splits) -> None:
@@ -101,7 +101,7 @@ def test_a_sigmoid_that_was_read_as_a_logit_is_refused() -> None:
 def test_small_logits_of_one_output_are_no_sigmoid() -> None:
     zeros = torch.zeros(30)
     for values in (torch.linspace(0.45, 0.55, 30), torch.linspace(-0.1, 0.9, 30)):
-        assert output_of(torch.stack((zeros, values), 1)) is Output.LOGITS
+        assert output_of(torch.stack((zeros, values), 1)) is OutputKind.LOGITS
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4])
@@ -135,8 +135,8 @@ def test_a_class_that_is_masked_on_every_image_is_named() -> None:
     with pytest.raises(InputError, match=r"-inf for class 2 on all 6 images.*-1e4"):
         output_of(rows)
     rows[0, 2] = 1.0  # on some images alone it is their own matter
-    assert output_of(rows) is Output.LOGITS
-    assert output_of(torch.full((3, 2), -torch.inf)) is Output.LOGITS  # which is no mask
+    assert output_of(rows) is OutputKind.LOGITS
+    assert output_of(torch.full((3, 2), -torch.inf)) is OutputKind.LOGITS  # which is no mask
 
 
 def test_images_without_an_answer_are_counted_and_told(caplog: pytest.LogCaptureFixture) -> None:

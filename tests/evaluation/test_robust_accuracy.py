@@ -13,9 +13,11 @@ from harden.attacks import PGD, Attack
 from harden.data import Splits, from_loader
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.evaluation import Attempt, Evaluation, Standing, pgd_suite
-from harden.evaluation.robust_accuracy import unchecked as evaluate  # closing checks have tests of their own
-from harden.losses import CrossEntropy, LossFunction, Margin, Steered
+from harden.evaluation import Attempt, Evaluation, EvaluationProgress, pgd_suite
+from harden.evaluation.robust_accuracy import (
+    evaluate_unchecked as evaluate,  # closing checks have tests of their own
+)
+from harden.losses import CrossEntropy, FastCopyLoss, LossFunction, Margin
 from harden.models import Classifier, PassMeter, counting
 from harden.threats import L1, L2, Linf, Threat
 
@@ -211,9 +213,9 @@ def test_an_attack_that_writes_on_its_arguments_moves_neither_ball_nor_label(lin
         return x + 0.09
 
     def changes_the_label(loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
-        assert isinstance(loss, Steered)
-        assert isinstance(loss.steering, CrossEntropy)
-        loss.steering.y.copy_(1 - loss.steering.y)
+        assert isinstance(loss, FastCopyLoss)
+        assert isinstance(loss.fast, CrossEntropy)
+        loss.fast.y.copy_(1 - loss.fast.y)
         return x
 
     x, y = GREYS.clone(), LABELS.clone()
@@ -487,7 +489,7 @@ def test_an_attempt_describes_itself_and_a_users_attack_by_name(line: Classifier
 
 
 def test_progress_is_told_after_each_batch(line: Classifier) -> None:
-    told: list[Standing] = []
+    told: list[EvaluationProgress] = []
     found = evaluate(line, (GREYS, LABELS), THREAT, [attempt(darker)], batch_size=4, on_batch=told.append)
     assert [(at.done, at.total) for at in told] == [(4, 6), (6, 6)]
     first = found.robust_correct[:4].float().mean().item()

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite
-from harden.evaluation.time_limit import OutOfTime, Pace
+from harden.evaluation.time_limit import OutOfTime, TimeLimit
 from harden.losses import LossFunction
 from harden.models import Classifier
-from harden.models.input_layout import Opaque
+from harden.models.input_layout import GradientFreeNetwork
 from harden.models.pass_count import count, interruptible, uncounted
 from harden.threats import Linf, Threat
 from tests.clocks import ticking
@@ -159,7 +159,9 @@ def test_a_judge_without_gradients_stops_too(clock: Time, model: Classifier, dat
 
     attempt = Attempt("square", Square(queries=300), Margin, black_box=True)
     began = clock.now
-    found = evaluate(Classifier(Opaque(judge)), data, THREAT, [attempt], judge=judge, minutes=2000 / 60)
+    found = evaluate(
+        Classifier(GradientFreeNetwork(judge)), data, THREAT, [attempt], judge=judge, minutes=2000 / 60
+    )
     assert 0 < len(found.labels) < N
     assert 0.9 * 2000 <= clock.now - began <= 1.1 * 2000
 
@@ -179,7 +181,7 @@ def test_a_journal_of_parts_goes_on_to_the_whole(
 
 
 def test_where_a_first_part_fails_fewer_images_are_tried(clock: Time) -> None:
-    pace = Pace(minutes=10)
+    pace = TimeLimit(minutes=10)
     sizes = []
     for seconds in (301.0, 151.0, 76.0):
         sizes.append(pace.size(64))

@@ -11,7 +11,7 @@ import torch
 from onnx import helper
 
 from harden.graph import mixing, read
-from harden.graph.operations import GatherND
+from harden.graph.operators.indexing import GatherND
 from tests.graph.graphs import constant, model, normal, run
 
 SHAPE = (3, 4, 5)

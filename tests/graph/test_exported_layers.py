@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from harden.artefact.classifier_to_onnx import trace
 from harden.bounds import Program, Region
-from harden.bounds.crown.intermediate_bounds import relaxed
+from harden.bounds.crown.intermediate_bounds import relax
 from harden.errors import ExportError, InputError
 from harden.graph import read
 from harden.models import Classifier
@@ -104,7 +104,7 @@ def test_a_layer_is_bounded_and_the_runtime_stays_inside(name: str) -> None:
     program, threat = Program.of(read(file)), Linf("1/20")
     x = torch.from_numpy(images(1))
     with torch.no_grad():
-        lower, upper = relaxed(program, Region.around(x, threat)).intervals[program.output]
+        lower, upper = relax(program, Region.around(x, threat)).intervals[program.output]
     assert bool(lower.isfinite().all())
     noise = torch.rand(200, *x.shape[1:], generator=torch.Generator().manual_seed(0)) * 2 - 1
     points = x + noise / 20

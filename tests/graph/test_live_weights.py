@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 from harden.errors import InputError
 from harden.graph.live_weights import LiveGraph
-from harden.graph.operations import BatchNormalization
+from harden.graph.operators.affine_layers import BatchNormalization
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
 from harden.models.tensor_file import tensors_of

@@ -17,7 +17,8 @@ from torchvision.ops import Permute
 from harden.artefact.classifier_to_onnx import trace
 from harden.errors import InputError
 from harden.graph import Graph, GraphNetwork, Node, Port, mixing, read
-from harden.graph.operations import Relu, Slice
+from harden.graph.operators.indexing import Slice
+from harden.graph.operators.rectifiers import Relu
 from harden.models import Classifier
 from tests.graph.graphs import Array, constant, model, normal, one, run
 

@@ -9,8 +9,18 @@ from torch import Tensor
 from harden.attacks import PGD, Targeted
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.losses import DLR, EOT, CrossEntropy, Expected, Margin, Steered, TargetedDLR, steered
+from harden.losses import (
+    DLR,
+    EOT,
+    CrossEntropy,
+    ExpectedLoss,
+    FastCopyLoss,
+    Margin,
+    TargetedDLR,
+    with_fast_copy,
+)
 from harden.threats import Linf
+from tests.attacks.own_loss import OwnLoss
 
 Y = torch.tensor([0, 1, 2, 3])
 
@@ -57,9 +67,7 @@ def test_the_mean_of_many_draws_is_steadier_than_one() -> None:
 def test_most_draws_decide_what_is_an_error() -> None:
     answers = iter([[True, True, False, True], [True, False, False, False], [True, False, True, True]])
 
-    class Scripted:
-        y = Y
-
+    class Scripted(OwnLoss):
         def __call__(self, x: Tensor) -> Tensor:
             return torch.zeros(4)
 
@@ -72,15 +80,15 @@ def test_most_draws_decide_what_is_an_error() -> None:
         def logits(self, x: Tensor) -> Tensor:
             return torch.zeros(4, 4)
 
-    assert Expected(Scripted(), 3).judged(images())[1].tolist() == [True, False, False, True]
+    assert ExpectedLoss(Scripted(), 3).judged(images())[1].tolist() == [True, False, False, True]
 
 
-def test_it_is_aimed_and_steered_as_other_losses() -> None:
+def test_it_is_aimed_and_takes_a_fast_copy_as_other_losses() -> None:
     network = Noisy(0.1)
     aimed = EOT(DLR, 2)(network, Y).aimed((Y + 1) % 4)
     assert isinstance(aimed.loss, TargetedDLR)
-    loss = steered(EOT(DLR, 2), network, network, Y)
-    assert isinstance(loss, Steered)
+    loss = with_fast_copy(EOT(DLR, 2), network, network, Y)
+    assert isinstance(loss, FastCopyLoss)
     assert torch.equal(loss.y, Y)
     found = Targeted(PGD(steps=3))(loss, images(), Linf("0.1"), Draws(0, torch.arange(4)))
     assert bool(Linf("0.1").contains(found, images()).all())
@@ -112,8 +120,8 @@ def test_the_mean_gradient_finds_what_a_single_draw_misses() -> None:
 def test_what_it_refuses() -> None:
     with pytest.raises(InputError, match="at least one"):
         EOT(DLR, 0)
-    with pytest.raises(InputError, match="tells no errors"):
+    with pytest.raises(InputError, match="does not judge"):
         EOT(lambda classify, y: lambda x: x.flatten(1).sum(1))(Noisy(0.0), Y)
     loss = EOT(lambda classify, y: TargetedDLR(classify, y, (y + 1) % 4))(Noisy(0.0), Y)
-    with pytest.raises(InputError, match="aimed"):
+    with pytest.raises(InputError, match="no targeted form"):
         loss.aimed(Y)

@@ -16,7 +16,7 @@ from harden.losses import (
     CrossEntropy,
     Divergence,
     InfoNCE,
-    JudgedLoss,
+    Loss,
     Margin,
     TargetedCrossEntropy,
     TargetedDLR,
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("rng_untouched")
 
 MOST, CLASSES = 6, 4
 Targeted = TargetedCrossEntropy | TargetedDLR | TargetedMargin
-Loss = CrossEntropy | Margin | DLR | Targeted | Divergence | InfoNCE
+AnyLoss = CrossEntropy | Margin | DLR | Targeted | Divergence | InfoNCE
 
 
 def _random(*shape: int, seed: int) -> Tensor:
@@ -41,7 +41,7 @@ def _classify(x: Tensor) -> Tensor:
     return torch.stack(rows) if rows else x.new_zeros(0, CLASSES)
 
 
-def _losses(n: int, dtype: torch.dtype) -> dict[str, Loss]:
+def _losses(n: int, dtype: torch.dtype) -> dict[str, AnyLoss]:
     y = torch.arange(n) % CLASSES
     log_target = _random(MOST, CLASSES, seed=3).log_softmax(1)[:n].to(dtype)
     return {
@@ -112,7 +112,7 @@ def test_what_is_judged_is_the_loss_and_the_answer(
 ) -> None:
     x = _random(*shape, seed=seed).to(dtype)
     loss = _losses(shape[0], dtype)[name]
-    assert isinstance(loss, JudgedLoss)
+    assert isinstance(loss, Loss)
     value, wrong = loss.judged(x)
     assert torch.equal(value, loss(x))
     answers = [max(range(CLASSES), key=row.__getitem__) for row in loss.logits(x).tolist()]

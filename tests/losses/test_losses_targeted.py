@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import pytest
 import torch
@@ -14,19 +13,17 @@ from torch import Tensor
 from harden.errors import InputError
 from harden.losses import (
     DLR,
-    AimableLoss,
+    EOT,
     CrossEntropy,
     Divergence,
-    GradedLoss,
-    JudgedLoss,
+    FastCopyLoss,
     Loss,
     Margin,
-    Steered,
-    SteeringLoss,
     TargetedCrossEntropy,
     TargetedDLR,
     TargetedMargin,
     errs,
+    loss_with_verdicts,
 )
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
@@ -106,13 +103,11 @@ def test_a_loss_is_aimed_at_a_class(
 ) -> None:
     logits, y, target = _rows(2, 5)
     loss = plain(_itself, y)
-    assert isinstance(loss, AimableLoss)
-    aimed = loss.aimed(target)
+    aimed: Loss = loss.aimed(target)
     assert type(aimed) is targeted
     assert isinstance(aimed, Loss)
-    assert isinstance(aimed, JudgedLoss)
-    assert isinstance(aimed, GradedLoss)
-    assert not isinstance(aimed, AimableLoss)
+    with pytest.raises(InputError, match="no targeted form"):
+        aimed.aimed(target)
     assert torch.equal(aimed(logits), targeted(_itself, y, target)(logits))
     index = torch.tensor([5, 1])
     assert torch.equal(loss.take(index).aimed(target[index])(logits[index]), aimed(logits)[index])
@@ -120,45 +115,46 @@ def test_a_loss_is_aimed_at_a_class(
 
 
 @every_kind
-def test_a_steered_loss_aims_both_its_parts(
+def test_a_loss_with_a_fast_copy_aims_both_its_parts(
     plain: type[CrossEntropy] | type[Margin] | type[DLR], targeted: Targeted
 ) -> None:
     logits, y, target = _rows(3, 5)
-    loss = Steered(plain(lambda x: x.round(), y), plain(_itself, y))
-    assert isinstance(loss, AimableLoss)
+    loss = FastCopyLoss(plain(lambda x: x.round(), y), plain(_itself, y))
     assert torch.equal(loss.y, y)
     aimed = loss.aimed(target)
-    assert isinstance(aimed, Steered)
+    assert isinstance(aimed, FastCopyLoss)
     assert torch.equal(aimed(logits), targeted(torch.round, y, target)(logits))
     assert torch.equal(aimed.exact(logits), targeted(_itself, y, target)(logits))
     assert torch.equal(aimed.y, y)
-    with pytest.raises(InputError, match="can't be aimed"):
+    with pytest.raises(InputError, match="no targeted form"):
         aimed.aimed(target)
 
 
-@dataclass(frozen=True, eq=False)
-class Own:
-    """A user's loss, which knows of no class."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return x.sum(1)
-
-    def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.sum(1), x.sum(1) > 0
-
-    def take(self, index: Tensor) -> Own:
-        return self
-
-    def logits(self, x: Tensor) -> Tensor:
-        return x
+def test_a_loss_without_targeted_form_is_not_aimed() -> None:
+    own: Loss = EOT(lambda classify, y: TargetedMargin(classify, y, y))(
+        _itself, torch.zeros(1, dtype=torch.int64)
+    )
+    for loss in (own, FastCopyLoss(own, own)):
+        with pytest.raises(InputError, match="no targeted form") as caught:
+            loss.aimed(torch.tensor([0]))
+        assert "CrossEntropy" in caught.value.expected
 
 
-def test_a_loss_without_labels_is_not_aimed() -> None:
-    own: SteeringLoss = Own()
-    assert not isinstance(own, AimableLoss)
-    assert not isinstance(Divergence(_itself, torch.zeros(1, 2)), AimableLoss)
-    loss = Steered(own, own)
-    with pytest.raises(InputError, match="can't be aimed") as caught:
-        loss.aimed(torch.tensor([0]))
-    assert "CrossEntropy" in caught.value.instead
-    assert not hasattr(loss, "y")
+def test_a_plain_function_and_losses_without_labels_have_no_verdicts() -> None:
+    for plain in (_itself, Divergence(_itself, torch.zeros(1, 2)), lambda x: x.sum(1)):
+        assert loss_with_verdicts(plain) is None
+
+
+def test_verdicts_of_an_incomplete_loss_are_not_ignored_in_silence() -> None:
+    """A loss with `judged` alone would be maximised as a plain function, and its errors would not count."""
+
+    class Own:
+        def __call__(self, x: Tensor) -> Tensor:
+            return x.sum(1)
+
+        def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x.sum(1), x.sum(1) > 0
+
+    with pytest.raises(InputError, match="without y, take, logits, graded, aimed") as caught:
+        loss_with_verdicts(Own())
+    assert "graded = None" in caught.value.instead

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from harden.errors import InputError
 from harden.models import Classifier, copied
-from harden.models.unwrap import named_parts, unwrapped
+from harden.models.unwrap import named_parts, unwrap
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
@@ -185,7 +185,7 @@ def test_a_wrapped_network_is_taken_out_and_shares_its_parameters(name: str) -> 
     wrapped = WRAPPERS[name](network)
     model = Classifier(wrapped)
     assert model.network is network
-    assert unwrapped(wrapped) is network
+    assert unwrap(wrapped) is network
     assert model.head_name == "1"
     assert model.head is network[1]
     assert torch.equal(model(X), network(X))

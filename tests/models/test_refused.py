@@ -95,10 +95,10 @@ EXPORT: dict[str, Refusal] = {
         lambda: Own(branching), "can't trace", "without data-dependent control flow", "torch.where"
     ),
     "stochastic": Refusal(
-        lambda: Own(stochastic), "when it is asked twice", "the same logits for the same images", "randomness"
+        lambda: Own(stochastic), "between two forwards", "the same logits for the same images", "randomness"
     ),
     "dropout that is always on": Refusal(
-        lambda: Own(always_dropping), "when it is asked twice", "the same logits", "training-mode layers"
+        lambda: Own(always_dropping), "between two forwards", "the same logits", "training-mode layers"
     ),
     "numpy inside": Refusal(
         lambda: Own(in_numpy), "does not depend on the image", "a differentiable path", "numpy from the model"

@@ -20,7 +20,7 @@ from harden.data import Examples
 from harden.evaluation import evaluate, pgd_suite
 from harden.hardening import Recipe, harden
 from harden.models import Classifier, float32_copy
-from harden.models.unwrap import unwrapped
+from harden.models.unwrap import unwrap
 from harden.objectives import AdversarialTraining
 from harden.threats import Linf
 from harden.training import StepRecord
@@ -74,7 +74,7 @@ def walk(case: Case, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = Classifier(network, case.mean, std, head=head, output=case.output)
     assert model.head_name == case.head
     assert f"head {case.head!r}" in model.describe()
-    assert model.network is unwrapped(network)
+    assert model.network is unwrap(network)
     check_features(model, data.x, case.alone)
 
     measured = evaluate(model, data.take(torch.arange(4)), THREAT, pgd_suite(2, 1))

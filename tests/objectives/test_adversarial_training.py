@@ -12,8 +12,8 @@ from harden.attacks import PGD, Attack
 from harden.data import Batch
 from harden.description import describe, restore
 from harden.draws import Draws
-from harden.losses import CrossEntropy, JudgedLoss, LossFunction
-from harden.models import Classifier, FastCopy
+from harden.losses import CrossEntropy, LossFunction
+from harden.models import Classifier, FastCopy, frozen
 from harden.objectives import TRADES, AdversarialTraining, MoCo, Objective, SimCLR, Step
 from harden.threats import Linf, Threat
 from harden.views import LIGHT, Views
@@ -266,16 +266,22 @@ def test_bfloat16_is_asked_for_and_trains_on_images_of_the_same_ball(
     assert bool(step.threat.contains(watched.found[0], batch.x).all())
 
 
-def test_an_attack_that_could_stop_goes_on_in_training(model: Classifier, batch: Batch, step: Step) -> None:
-    calls: list[bool] = []
-
-    def told(loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
-        calls.append(isinstance(loss, JudgedLoss))
-        return x
-
-    objective = AdversarialTraining(attack=told)
+@pytest.mark.parametrize("attack", [PGD(), PGD(stop_early=True)], ids=["default", "stop_early"])
+def test_training_maximises_the_cross_entropy_to_the_last_step(
+    attack: PGD, model: Classifier, batch: Batch, step: Step
+) -> None:
+    """The network errs on many of these images at once; an attack that stopped there would train for less."""
+    model = without_dropout(model).eval()
+    watched = Watched(model, attack)
+    objective = AdversarialTraining(attack=watched, steering=None)
     objective(objective.start(model, 12), batch, step)
-    assert calls == [False]
+    with frozen(model):
+        loss, draws = CrossEntropy(model.logits, batch.y), step.draws(batch.index)
+        expected = PGD()(lambda x: loss(x), batch.x, step.threat, draws)
+        stopped = PGD(stop_early=True)(loss, batch.x, step.threat, draws)
+    assert torch.equal(watched.found[0], expected)
+    assert bool((loss(watched.found[0]) >= loss(stopped)).all())
+    assert int((loss(watched.found[0]) > loss(stopped)).sum()) > 3
 
 
 def test_the_form_of_the_copy_stands_in_the_recipe() -> None:

@@ -109,7 +109,7 @@ def _robust(fields: Any) -> Any:
 DAMAGES: list[tuple[Callable[[str], str], str]] = [
     (lambda text: "", "Expecting value"),
     (lambda text: text[: len(text) // 2], "line"),
-    (lambda text: text.replace('"seed": 0', '"seed": 0, "seed": 1'), "stands twice"),
+    (lambda text: text.replace('"seed": 0', '"seed": 0, "seed": 1'), "occurs twice"),
     (lambda text: text.replace('"seed": 0', '"seed": NaN'), "not a JSON number"),
     (lambda text: "[]", "valid dictionary"),
     (lambda text: "[" * 5000, "nested"),

@@ -23,7 +23,7 @@ from harden.system.atomic_files import (
     write_named,
     write_text,
 )
-from harden.system.size_limits import MODEL_BYTES, Limit
+from harden.system.size_limits import MODEL_BYTES, SizeLimit
 
 
 def test_it_writes_and_replaces(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_file_system_that_flushes_no_folders_is_no_obstacle(
     assert (tmp_path / "file").read_bytes() == b"whole"
 
 
-ROOM = Limit("ROOM", 5, "bytes", "five fit")
+ROOM = SizeLimit("ROOM", 5, "bytes", "five fit")
 
 
 def test_a_regular_file_is_read_up_to_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,13 @@ import pytest
 
 from harden.errors import InputError
 from harden.system import size_limits
-from harden.system.size_limits import JSON_BYTES, LIMITS, Limit
+from harden.system.size_limits import JSON_BYTES, LIMITS, SizeLimit
 
-ROW = Limit("ROW", 10, "things", "ten fit")
+ROW = SizeLimit("ROW", 10, "things", "ten fit")
 
 
 def test_every_limit_is_in_the_table_once_and_has_a_reason() -> None:
-    defined = [each for each in vars(size_limits).values() if isinstance(each, Limit)]
+    defined = [each for each in vars(size_limits).values() if isinstance(each, SizeLimit)]
     assert sorted(each.name for each in defined) == sorted(each.name for each in LIMITS)
     assert len({each.variable for each in LIMITS}) == len(LIMITS)
     assert all(each.reason and each.unit and each.usual > 0 for each in LIMITS)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harden.errors import InputError
-from harden.training import Budget, Spent
+from harden.training import Budget, BudgetUse
 
 
 @pytest.mark.parametrize(
@@ -60,21 +60,21 @@ def test_a_budget_stays_what_it_is() -> None:
 @pytest.mark.parametrize(
     ("budget", "spent", "share"),
     [
-        (Budget(4, "E"), Spent(passes=100, examples=999, seconds=999), 0.25),
-        (Budget(4, "epochs"), Spent(passes=999, examples=200, seconds=999), 0.5),
-        (Budget(4, "s"), Spent(passes=999, examples=999, seconds=3), 0.75),
-        (Budget(4, "E"), Spent(passes=1000), 1.0),
+        (Budget(4, "E"), BudgetUse(passes=100, examples=999, seconds=999), 0.25),
+        (Budget(4, "epochs"), BudgetUse(passes=999, examples=200, seconds=999), 0.5),
+        (Budget(4, "s"), BudgetUse(passes=999, examples=999, seconds=3), 0.75),
+        (Budget(4, "E"), BudgetUse(passes=1000), 1.0),
     ],
 )
-def test_progress_looks_at_its_own_unit_alone(budget: Budget, spent: Spent, share: float) -> None:
+def test_progress_looks_at_its_own_unit_alone(budget: Budget, spent: BudgetUse, share: float) -> None:
     assert budget.progress(spent, 100) == share
 
 
 def test_a_budget_met_but_for_rounding_is_met() -> None:
     parts = sum([0.1] * 10)
     assert parts < 1
-    assert Budget(1, "E").progress(Spent(passes=parts), 1) == 1.0
-    assert Budget(1, "E").progress(Spent(passes=0.9999), 1) < 1.0
+    assert Budget(1, "E").progress(BudgetUse(passes=parts), 1) == 1.0
+    assert Budget(1, "E").progress(BudgetUse(passes=0.9999), 1) < 1.0
 
 
 @given(st.floats(0.01, 1e6), st.floats(1e-3, 1.0), st.floats(0, 1e7), st.floats(0, 1e7))
@@ -83,5 +83,5 @@ def test_progress_rises_with_what_is_spent_and_a_part_runs_out_sooner(
 ) -> None:
     whole = Budget(amount, "E")
     low, high = sorted((one, other))
-    assert 0 <= whole.progress(Spent(low), 7) <= whole.progress(Spent(high), 7) <= 1
-    assert whole.part(share).progress(Spent(one), 7) >= whole.progress(Spent(one), 7)
+    assert 0 <= whole.progress(BudgetUse(low), 7) <= whole.progress(BudgetUse(high), 7) <= 1
+    assert whole.part(share).progress(BudgetUse(one), 7) >= whole.progress(BudgetUse(one), 7)

@@ -16,7 +16,7 @@ from harden.models.out_of_memory import ran_out_of_memory
 from harden.objectives import TRADES, SimCLR, Standard
 from harden.threats import Linf
 from harden.training import Budget, Stage
-from harden.training.cost_probe import largest_fitting, pace, peak_memory
+from harden.training.cost_probe import largest_fitting, measure_speed, peak_memory
 from harden.views import DIGITS
 
 THREAT = Linf("1/10")
@@ -94,7 +94,7 @@ def test_looking_leaves_the_model_as_it_was() -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.random.get_rng_state()
     largest_fitting([PLAIN], model, source(32), THREAT)
-    pace(PLAIN, model, source(8), THREAT)
+    measure_speed(PLAIN, model, source(8), THREAT)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(weight.grad is None and weight.requires_grad for weight in model.parameters())
     assert not any(part.training for part in model.modules())
@@ -103,19 +103,21 @@ def test_looking_leaves_the_model_as_it_was() -> None:
 
 def test_the_pace_counts_what_the_objective_spends() -> None:
     model = Classifier(Narrow(1000))
-    assert pace(PLAIN, model, source(8), THREAT).passes_per_image == pytest.approx(1.0)
-    trades = pace(replace(PLAIN, objective=TRADES()), model, source(8), THREAT)
+    assert measure_speed(PLAIN, model, source(8), THREAT).passes_per_image == pytest.approx(1.0)
+    trades = measure_speed(replace(PLAIN, objective=TRADES()), model, source(8), THREAT)
     assert trades.passes_per_image == pytest.approx(12 + 1 / 3)
     assert trades.passes > 0
     assert trades.memory == peak_memory(torch.device("cpu")) > 1 << 20
     # E may be counted in other images than those that are looked at.
-    counted = pace(replace(PLAIN, images=10), model, source(8), THREAT)
+    counted = measure_speed(replace(PLAIN, images=10), model, source(8), THREAT)
     assert counted.passes_per_image == pytest.approx(1.0)
 
 
 def test_one_batch_alone_is_measured_whole() -> None:
     stage = replace(PLAIN, budget=Budget(1.0, "epochs"))
-    assert pace(stage, Classifier(Narrow(1000)), source(100), THREAT).passes_per_image == pytest.approx(1.0)
+    assert measure_speed(
+        stage, Classifier(Narrow(1000)), source(100), THREAT
+    ).passes_per_image == pytest.approx(1.0)
 
 
 @pytest.mark.cuda
@@ -134,4 +136,4 @@ def test_a_device_that_is_too_small_is_noticed() -> None:
 
     model = Classifier(Greedy()).to("cuda")
     assert largest_fitting([PLAIN], model, source(64), THREAT) == 8
-    assert pace(PLAIN, model, source(8), THREAT).memory > 0
+    assert measure_speed(PLAIN, model, source(8), THREAT).memory > 0

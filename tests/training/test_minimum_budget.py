@@ -9,7 +9,7 @@ import pytest
 from harden.errors import InputError
 from harden.objectives import Standard
 from harden.training import Budget, Stage, StepRecord
-from harden.training.minimum_budget import FirstEpoch, left_for_training
+from harden.training.minimum_budget import FirstEpochCheck, left_for_training
 
 IMAGES = 1001
 
@@ -22,9 +22,9 @@ def stage(budget: str) -> Stage:
     return Stage("finetune", Standard(), Budget.parse(budget))
 
 
-def follow(budget: str, share: float, examples: int, slow_start: float = 0.0) -> FirstEpoch:
+def follow(budget: str, share: float, examples: int, slow_start: float = 0.0) -> FirstEpochCheck:
     """Steps of so many images and such a share of the budget each, after a first one that took longer."""
-    whole, step = FirstEpoch(stage(budget), IMAGES), 0
+    whole, step = FirstEpochCheck(stage(budget), IMAGES), 0
     while slow_start + step * share < 1.0:
         step += 1
         whole.see(record(step, min(slow_start + step * share, 1.0), step * examples))
@@ -32,7 +32,7 @@ def follow(budget: str, share: float, examples: int, slow_start: float = 0.0) ->
 
 
 def test_a_budget_in_seconds_that_is_far_too_small_is_refused_after_some_steps() -> None:
-    whole = FirstEpoch(stage("100s"), IMAGES)
+    whole = FirstEpochCheck(stage("100s"), IMAGES)
     for step in range(1, 5):
         whole.see(record(step, step / 100, step * 4))
     with pytest.raises(InputError) as refused:
@@ -54,7 +54,7 @@ def test_what_misses_by_less_is_refused_at_the_end() -> None:
 
 
 def test_passes_are_judged_at_the_end_too_since_validations_take_some() -> None:
-    whole = FirstEpoch(stage("5E"), IMAGES)
+    whole = FirstEpochCheck(stage("5E"), IMAGES)
     whole.see(record(1, 0.3, 128))
     with pytest.raises(InputError) as refused:
         whole.end(replace(record(4, 1.0, 512), validating=3.5))
@@ -76,7 +76,7 @@ def test_a_budget_in_passes_is_refused_where_the_rest_can_no_longer_reach_an_epo
         spent = passes + validating
         return replace(record(step, spent / 1.5, examples), passes=spent, validating=validating)
 
-    whole = FirstEpoch(stage("1.5E"), IMAGES)
+    whole = FirstEpochCheck(stage("1.5E"), IMAGES)
     for step in range(1, 7):
         whole.see(seen(step, 50 * step, 1))  # 1.15E would pay for the epoch
     with pytest.raises(InputError, match=r"0\.\d+ of an epoch beside the 0\.7E of validations"):
@@ -107,10 +107,10 @@ def test_what_is_left_for_training_is_never_more_than_the_bound(
 
 def test_epochs_are_what_they_are_called_and_no_step_is_no_answer() -> None:
     follow("3epochs", 0.1, 1).end(record(10, 1.0, 10))
-    FirstEpoch(stage("100s"), IMAGES).end(None)
+    FirstEpochCheck(stage("100s"), IMAGES).end(None)
 
 
 def test_another_process_may_have_made_the_last_step() -> None:
     last = replace(record(50, 1.0, 20), passes=3.0)
     with pytest.raises(InputError, match="at least one epoch"):
-        FirstEpoch(stage("100s"), IMAGES).end(last)
+        FirstEpochCheck(stage("100s"), IMAGES).end(last)

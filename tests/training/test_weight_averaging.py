@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from harden.training.weight_averaging import Average, load_weights, weights_of
+from harden.training.weight_averaging import WeightAverage, load_weights, weights_of
 
 
 def network() -> nn.Sequential:
@@ -26,7 +26,7 @@ def disturb_(module: nn.Module, seed: int) -> None:
 @pytest.mark.parametrize("decay", [0.999, 0.3])
 def test_follows_its_formula_over_weights_and_buffers(decay: float) -> None:
     module = network()
-    average = Average(module, decay)
+    average = WeightAverage(module, decay)
     expected = {name: value.double().clone() for name, value in module.state_dict().items()}
     for t in range(1, 6):
         disturb_(module, t)
@@ -45,7 +45,7 @@ def test_follows_its_formula_over_weights_and_buffers(decay: float) -> None:
 def test_of_weights_that_stand_still_is_those_weights_bit_for_bit() -> None:
     module = network()
     before = weights_of(module)
-    average = Average(module, 0.9)
+    average = WeightAverage(module, 0.9)
     for _ in range(3):
         average.update(module)
     assert all(torch.equal(average.weights[name], value) for name, value in before.items())
@@ -53,7 +53,7 @@ def test_of_weights_that_stand_still_is_those_weights_bit_for_bit() -> None:
 
 def test_holds_no_memory_of_the_module() -> None:
     module = network()
-    average = Average(module, 0.5)
+    average = WeightAverage(module, 0.5)
     before = {name: value.clone() for name, value in average.weights.items()}
     disturb_(module, 1)
     assert all(torch.equal(average.weights[name], before[name]) for name in before)
@@ -62,7 +62,7 @@ def test_holds_no_memory_of_the_module() -> None:
 @pytest.mark.parametrize("fails", [False, True])
 def test_applied_gives_the_modules_own_weights_back(fails: bool) -> None:
     module = network()
-    average = Average(module, 0.5)
+    average = WeightAverage(module, 0.5)
     disturb_(module, 1)
     own = weights_of(module)
     try:
@@ -91,7 +91,7 @@ def test_a_mask_of_infinities_stays_a_mask() -> None:
     """An attention mask is a buffer of 0 and -inf; averaged with itself by differences it would be NaN."""
     module = nn.Linear(2, 2)
     module.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
-    average = Average(module, 0.9)
+    average = WeightAverage(module, 0.9)
     with torch.no_grad():
         module.weight.add_(1)
     average.update(module)

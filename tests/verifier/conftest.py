@@ -59,10 +59,10 @@ def model_proto(seed: int = 0) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-def proportion(count: int, n: int) -> s.Proportion:
+def proportion(count: int, n: int) -> s.ProportionRecord:
     low = float(beta.ppf(0.025, count, n - count + 1)) if count else 0.0
     high = float(beta.ppf(0.975, count + 1, n - count)) if count < n else 1.0
-    return s.Proportion(value=count / n, count=count, n=n, interval=(low, high))
+    return s.ProportionRecord(value=count / n, count=count, n=n, interval=(low, high), confidence=0.95)
 
 
 def nudge(original: npt.NDArray[np.float32], direction: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -79,7 +79,7 @@ def predicate(
     robust: npt.NDArray[np.bool_],
     y: npt.NDArray[np.int64],
     image_shape: tuple[int, int, int] = SHAPE,
-    gallery: tuple[s.Pair, ...] = (),
+    gallery: tuple[s.WitnessPair, ...] = (),
 ) -> s.Predicate:
     n, lost = len(y), int(clean.sum() - robust.sum())
     hexed = [np.packbits(b).tobytes().hex() for b in (clean, robust, np.zeros(n, bool))]
@@ -103,7 +103,7 @@ def predicate(
         bracket=s.Bracket(certified=proportion(0, n), robust=proportion(int(robust.sum()), n)),
         clean=proportion(int(clean.sum()), n),
         verdicts=s.Verdicts(certified=0, falsified=n - int(robust.sum()), unknown=int(robust.sum())),
-        comparison=s.Comparison(name="before", clean=proportion(n, n), robust=proportion(0, n)),
+        comparison=s.ComparisonRecord(name="before", clean=proportion(n, n), robust=proportion(0, n)),
         attacks=(
             s.AttackRecord(
                 name="one-step",
@@ -116,7 +116,7 @@ def predicate(
             ),
         ),
         checks=tuple(
-            s.Check(name=name, value=0.0, threshold=limit, passed=True, meaning="none", action="none")
+            s.CheckRecord(name=name, value=0.0, threshold=limit, passed=True, meaning="none", action="none")
             for name, limit in CHECKS.items()
         ),
         classes=tuple(
@@ -129,11 +129,11 @@ def predicate(
             for k, name in enumerate(NAMES)
             if (y == k).any()
         ),
-        curve=s.Curve(
+        curve=s.CurveRecord(
             attack="one-step",
             points=(
-                s.CurvePoint(eps="0", robust=proportion(int(clean.sum()), n)),
-                s.CurvePoint(eps="1/10", robust=proportion(int(robust.sum()), n)),
+                s.CurvePointRecord(eps="0", robust=proportion(int(clean.sum()), n)),
+                s.CurvePointRecord(eps="1/10", robust=proportion(int(robust.sum()), n)),
             ),
         ),
         parity=s.ParityRecord(tolerance=1e-5, max_error=1e-6, batches=(1, 3)),
@@ -146,7 +146,7 @@ def predicate(
             stages=(),
             passes=0,
             seconds=1e-5,
-            backend=s.Backend(name="plain", reason="test"),
+            backend=s.BackendRecord(name="plain", reason="test"),
             device="cpu",
             deterministic=True,
         ),
@@ -184,7 +184,7 @@ def build(folder: Path) -> Path:
     index = np.flatnonzero(clean & ~robust).astype(np.int64)
     np.savez(folder / "evidence.npz", index=index, label=y[index], original=x[index], witness=witness[index])
     first = int(index[0])
-    pair = s.Pair(
+    pair = s.WitnessPair(
         index=first,
         label=NAMES[y[first]],
         clean_prediction=NAMES[y[first]],

@@ -1,4 +1,4 @@
-"""What a graph is compared with: the network in float64, or, where it can't run so, in float32."""
+"""Reference logits for the parity gate: of the network in float64, or else in float32."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from harden.graph.exporting.trace import Deployed, deployed
+from harden.graph.exporting.trace import ExportModule, export_module
 from harden.models import Classifier
 from harden.models.out_of_memory import ran_out_of_memory
 
@@ -27,13 +27,13 @@ _DRAWS: Final = 8
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Reference:
-    """The network's logits on some images, and how far its float32 execution may be from them.
+class ReferenceLogits:
+    """The network's logits on some images, and the error of its float32 execution.
 
     Attributes:
         logits: float64 (N, K).
         own: the largest difference of a float32 execution, in logits.
-        precision: what the logits were computed in.
+        precision: of the computation of the logits.
     """
 
     logits: NDArray[np.float64]
@@ -47,14 +47,14 @@ class Reference:
 
 
 @torch.no_grad()
-def reference(model: Classifier, network: Deployed, image: Tensor) -> Reference:
-    """Compute what a graph of a network is compared with on images (N, C, H, W), float32.
+def reference(model: Classifier, network: ExportModule, image: Tensor) -> ReferenceLogits:
+    """Compute the reference logits of a network on images (N, C, H, W), float32.
 
     In float64, a copy of the network is run in which casts to float32 and tensors that the forward makes in
     float32 are float64 too; `own` is max |y32 - y64|. Where that fails, as in code that is written for
     float32 alone, the reference is the network in float32, and `own` is the largest difference from it among
     other float32 executions of it: one image at a time, without oneDNN, in channels last, and eight times
-    with the last bit of every weight and pixel moved at random, which is what rounding does inside.
+    with the last bit of every weight and pixel moved at random, which models rounding inside the network.
 
     Args:
         model: the network.
@@ -63,17 +63,17 @@ def reference(model: Classifier, network: Deployed, image: Tensor) -> Reference:
     """
     single = _run(network, image)
     try:
-        double = deployed(model, torch.float64)
+        double = export_module(model, torch.float64)
         with _in_float64():
             exact = _run(double, image.double())
     except Exception as error:  # a user's forward may raise anything where tensors are of another type
         if ran_out_of_memory(error):
             raise
-        return Reference(single, _spread(model, network, image, single), "float32")
-    return Reference(exact, float(np.abs(single - exact).max()), "float64")
+        return ReferenceLogits(single, _spread(model, network, image, single), "float32")
+    return ReferenceLogits(exact, float(np.abs(single - exact).max()), "float64")
 
 
-def _spread(model: Classifier, network: Deployed, image: Tensor, first: NDArray[np.float64]) -> float:
+def _spread(model: Classifier, network: ExportModule, image: Tensor, first: NDArray[np.float64]) -> float:
     """The largest difference among float32 executions of a network."""
 
     def alone() -> Iterator[NDArray[np.float64]]:
@@ -84,13 +84,13 @@ def _spread(model: Classifier, network: Deployed, image: Tensor, first: NDArray[
             yield _run(network, image)
 
     def channels_last() -> Iterator[NDArray[np.float64]]:
-        last = deployed(model).to(memory_format=torch.channels_last)
+        last = export_module(model).to(memory_format=torch.channels_last)
         yield _run(last, image.contiguous(memory_format=torch.channels_last))
 
     def moved() -> Iterator[NDArray[np.float64]]:
         draws = torch.Generator().manual_seed(0)
         for _ in range(_DRAWS):
-            other = deployed(model)
+            other = export_module(model)
             for weight in (*other.parameters(), *other.buffers()):
                 _move_(weight, draws)
             x = image.clone()
@@ -109,7 +109,7 @@ def _spread(model: Classifier, network: Deployed, image: Tensor, first: NDArray[
     return max(each for each in apart if np.isfinite(each))
 
 
-def _run(network: Deployed, image: Tensor) -> NDArray[np.float64]:
+def _run(network: ExportModule, image: Tensor) -> NDArray[np.float64]:
     logits: Tensor = network(image)
     return logits.double().numpy()
 
@@ -134,19 +134,19 @@ def _onednn_off() -> Iterator[None]:
 
 @contextmanager
 def _in_float64() -> Iterator[None]:
-    """Compute in float64 what a forward asks to be float32."""
+    """Compute in float64 where a forward specifies float32."""
     kind = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with _Doubled():  # type: ignore[no-untyped-call]  # its __init__ is torch's, without annotations
+        with _Float64Mode():  # type: ignore[no-untyped-call]  # its __init__ is torch's, without annotations
             yield
     finally:
         torch.set_default_dtype(kind)
 
 
 @final
-class _Doubled(TorchDispatchMode):  # type: ignore[no-untyped-call]  # __init_subclass__ has no annotations
-    """Gives every operation float64 for float32, tensors and types alike; half precision stays what it is."""
+class _Float64Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # __init_subclass__ has no annotations
+    """Replaces float32 tensors and types by float64 in every operation; half precision is kept."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""The parity gate: a graph passes when it computes what the network computes, up to float32 rounding."""
+"""The parity gate: comparison of a graph with its network, up to float32 rounding."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harden.artefact.parity.float64_reference import Precision, Reference, reference
+from harden.artefact.parity.float64_reference import Precision, ReferenceLogits, reference
 from harden.errors import ExportError, HardenError
-from harden.graph.exporting.trace import deployed
+from harden.graph.exporting.trace import export_module
 from harden.models import Classifier
 from harden.models.out_of_memory import ran_out_of_memory
 
@@ -29,13 +29,13 @@ _BATCH_ADVICE = "write x.shape[0] instead of a number in the network's forward"
 @final
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """What the gate saw: max_error <= tolerance in logits, over batches of these sizes.
+    """The result of the gate: max_error <= tolerance in logits, over batches of these sizes.
 
     Attributes:
         tolerance: in logits.
         max_error: in logits.
         batches: their sizes.
-        reference: what the network was computed in, float64 or float32.
+        reference: precision in which the network was computed, float64 or float32.
     """
 
     tolerance: float
@@ -44,8 +44,8 @@ class Parity:
     reference: Precision = "float64"
 
 
-class Runtime(Protocol):
-    """A graph as it is executed."""
+class GraphRuntime(Protocol):
+    """An executable graph."""
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -58,18 +58,18 @@ class Runtime(Protocol):
 
 
 @torch.no_grad()
-def check_parity(model: Classifier, session: Runtime, x: Tensor) -> Parity:
+def check_parity(model: Classifier, session: GraphRuntime, x: Tensor) -> Parity:
     """Compare a graph with the network it was traced from, on images x (N, C, H, W), clean and adversarial.
 
     With y64 from a float64 copy of the network and y32 from a float32 one, the graph's logits z must satisfy
     max |z - y64| <= tol = max(8 max|y32 - y64|, 64 eps32 max|y64|), eps32 = 2^-23; and a changed label counts
     where the float64 margin exceeds 2 tol. A network that can't run in float64 is compared with itself in
     float32, and max|y32 - y64| is estimated from other float32 executions; see `reference`. Batches of 1, 3
-    and 5 show that the batch size is free. The network itself must answer the same when asked twice, and in
-    float32 nearly as in the reference.
+    and 5 show that the batch size is free. The network itself must be deterministic, and in float32 close to
+    the reference.
 
     Raises:
-        ExportError: the graph computes something else, or the network does not compute one thing.
+        ExportError: the graph computes other logits, or the network is not deterministic.
     """
     image = x.detach().cpu().float()
     found = _reference(model, image)
@@ -90,15 +90,15 @@ def check_parity(model: Classifier, session: Runtime, x: Tensor) -> Parity:
     return Parity(tolerance, worst, BATCHES, found.precision)
 
 
-def _reference(model: Classifier, image: Tensor) -> Reference:
-    """What the graph is compared with, of a network that computes one thing."""
-    single = deployed(model)
+def _reference(model: Classifier, image: Tensor) -> ReferenceLogits:
+    """The reference logits, after a check that the network is deterministic."""
+    single = export_module(model)
     try:
         y32, again = single(image).numpy(), single(image).numpy()
         _check_finite(y32)
         apart = float(np.abs(again - y32).max())
         if apart > _ROUNDING * 2.0**-23 * float(np.abs(y32).max()):
-            seen = f"a network whose logits differ by {apart:.3g} when it is asked twice"
+            seen = f"a network whose logits differ by {apart:.3g} between two forwards"
             raise ExportError(seen, "the same logits for the same images", _ADVICE)
         found = reference(model, single, image)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -114,7 +114,7 @@ def _reference(model: Classifier, image: Tensor) -> Reference:
 
 
 def _check_finite(logits: NDArray[np.floating[Any]]) -> None:
-    """Refuse logits (N, K) that are no numbers; classes that are masked with -inf are named."""
+    """Refuse logits (N, K) that are not finite; classes that are masked with -inf are named."""
     finite = np.isfinite(logits)
     if finite.all():
         return
@@ -129,7 +129,7 @@ def _check_finite(logits: NDArray[np.floating[Any]]) -> None:
     )
 
 
-def _answer(session: Runtime, image: Tensor, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _answer(session: GraphRuntime, image: Tensor, shape: tuple[int, ...]) -> NDArray[np.float32]:
     try:
         answer = session(image.numpy())
     except HardenError as error:

@@ -1,4 +1,4 @@
-"""A model as a graph that passed the parity gate."""
+"""Export of a model to a graph that passed the parity gate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harden.certificate.optimisation_levels import DEFAULT, LEVELS
 from harden.data import Source
 from harden.draws import Draws
 from harden.errors import ExportError, InputError
-from harden.graph.exporting.trace import deployed
+from harden.graph.exporting.trace import export_module
 from harden.losses import CrossEntropy
 from harden.models import Classifier, ordinary, untouched
 from harden.models.pass_count import check_interruption
@@ -24,7 +24,7 @@ from harden.threats import Threat
 
 PARITY_IMAGES = 15  # whole batches of 1, 3 and 5
 _MIXED = 1e-4
-"""Share of the largest logit; other batches are added up in another order, which is far less."""
+"""Share of the largest logit, far above the effect of another order of summation in other batches."""
 
 
 def exported(model: Classifier, x: Tensor, y: Tensor, threat: Threat) -> tuple[bytes, Session, Parity]:
@@ -45,14 +45,14 @@ def exported(model: Classifier, x: Tensor, y: Tensor, threat: Threat) -> tuple[b
         device = model.device
         loss = CrossEntropy(model.logits, y.to(device))
         draws = Draws(0, torch.arange(len(x), device=device))
-        x_adv = PGD(steps=10)(loss, x.to(device), threat, draws)
+        x_adv = PGD(steps=10, stop_early=True)(loss, x.to(device), threat, draws)
     parity = check_parity(model, session, torch.cat((x, x_adv.cpu())))
     _check_levels(content, session, x, parity)
     return content, session, parity
 
 
 def _session(content: bytes, level: str = DEFAULT) -> Session:
-    """A graph of ours as a session; one that onnxruntime refuses is the network's fault, and said as such."""
+    """A session of an exported graph; where onnxruntime refuses it, the error names the network."""
     try:
         return Session(content, level=level)
     except InputError as error:
@@ -64,7 +64,7 @@ def _session(content: bytes, level: str = DEFAULT) -> Session:
 
 
 def _check_parity(model: Classifier, session: Session, x: Tensor) -> None:
-    """As `check_parity`, and where that fails because images of a batch mix, with that reason."""
+    """As `check_parity`, with the reason where it fails because images of a batch are mixed."""
     try:
         check_parity(model, session, x)
     except ExportError:
@@ -80,22 +80,22 @@ def _check_parity(model: Classifier, session: Session, x: Tensor) -> None:
 
 @torch.no_grad()
 def _mixed(model: Classifier, x: Tensor) -> float | None:
-    """How far a network's logits for single images are from those for all; None where that is rounding.
+    """The difference of a network's logits for single images from those for a batch; None if it is rounding.
 
-    None, too, where the logits are not the same twice: that is another trouble.
+    None, too, where the logits are not deterministic, which is another error.
     """
-    module = deployed(model)
+    module = export_module(model)
     try:
         together, again = module(x), module(x)
         alone = torch.cat([module(image.unsqueeze(0)) for image in x])
-    except Exception:  # a user's forward may raise anything, which the gate has words for
+    except Exception:  # a user's forward may raise anything, which the gate reports
         return None
     apart, scale = float((together - alone).abs().max()), float(together.abs().max())
     return apart if apart > _MIXED * scale and torch.equal(together, again) else None
 
 
 def _check_levels(content: bytes, session: Session, x: Tensor, parity: Parity) -> None:
-    """Compare what onnxruntime computes at other levels of graph optimisation: users choose their own.
+    """Compare the logits at other levels of onnxruntime's graph optimisation, which users may choose.
 
     Raises:
         ExportError: at one of them the file does not load, or its logits leave the tolerance.
@@ -110,7 +110,7 @@ def _check_levels(content: bytes, session: Session, x: Tensor, parity: Parity) -
             raise ExportError(
                 f"a graph whose logits differ by {apart:.3g} at onnxruntime's optimisation level {level!r}",
                 f"at most {2 * parity.tolerance:.3g} between any two levels",
-                "install another onnxruntime, or leave out the layer that it computes otherwise",
+                "install another onnxruntime, or leave out the layer that it computes differently",
             )
 
 
@@ -125,7 +125,7 @@ def judge_of(session: Session) -> Callable[[Tensor], Tensor]:
 
 
 def first_images(source: Source) -> tuple[Tensor, Tensor]:
-    """The images (N, C, H, W) and labels (N,) that the gate looks at."""
+    """The images (N, C, H, W) and labels (N,) for the gate."""
     images, labels, count = [], [], 0
     for batch in source.epoch(None):
         images.append(batch.x.float().cpu())

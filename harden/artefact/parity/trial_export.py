@@ -1,4 +1,4 @@
-"""Whether a network can be exported at all: found with the weights that it has, before any are trained."""
+"""Trial export of a network before training, through the whole parity gate."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _passed: OrderedDict[Hashable, Parity] = OrderedDict()
 @final
 @dataclass(frozen=True, slots=True)
 class Exportability:
-    """What a trial export saw.
+    """Result of a trial export.
 
     Attributes:
-        parity: how far the graph's logits are from the network's.
-        seconds: what it took; next to none where the same network passed in this process before.
+        parity: difference of the graph's logits from the network's.
+        seconds: duration; near zero where the same network passed in this process before.
     """
 
     parity: Parity
@@ -43,22 +43,22 @@ class Exportability:
 def check_exportable(
     model: Classifier, x: Tensor, y: Tensor, threat: Threat, *, proofs: bool = False
 ) -> Exportability:
-    """Export a classifier as `Hardened.export` will, through the whole gate, and throw the file away.
+    """Export a classifier as `Hardened.export` does, through the whole gate, and discard the file.
 
-    A classifier of the same code and shapes that passed in this process is not tried again: what is looked
-    for depends on these, and not on the weights. The model is left as it was; nothing is written.
+    A classifier of the same code and shapes that passed in this process is not tried again: the result
+    depends on these, and not on the weights. The model is left unchanged; nothing is written.
 
     Args:
         model: trained or not.
         x: some images (N, C, H, W), of the size that the file will take.
         y: their labels (N,).
-        threat: what images are attacked by, since the gate compares adversarial ones too.
+        threat: the threat model, since the gate compares adversarial images too.
         proofs: whether the graphs that onnxruntime executes for the file are read for proofs too.
 
     Raises:
         InputError: the graph's logits do not fit the labels.
-        ExportError: the network can't be traced or translated, or the graph computes something else; or an
-            operation has no rule for bounds, where proofs are wanted.
+        ExportError: the network can't be traced or translated, or the graph computes other logits; or an
+            operation has no rule for bounds, with proofs=True.
     """
     began = time.monotonic()
     structure = structure_of(model)
@@ -78,7 +78,7 @@ def check_exportable(
 
 
 def _check_provable(content: bytes) -> None:
-    """Read a file's graphs as proofs do, and refuse what has no rule for bounds."""
+    """Read a file's graphs as proofs do, and refuse operations without a rule for bounds."""
     try:
         executions(content)
     except InputError as error:

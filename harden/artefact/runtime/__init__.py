@@ -1,1 +1,1 @@
-"""onnxruntime sessions: their memory, and the graphs that they execute."""
+"""Sessions of onnxruntime: their memory, and the graphs that they execute."""

@@ -1,4 +1,4 @@
-"""Sizes of an input that a file leaves open, taken from the images that it will get."""
+"""Dynamic sizes of an input, resolved from the shape of the images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Shape = tuple[int, ...]
 
 
 def filled(size: Sequence[int | None], image: Shape) -> Shape | None:
-    """An input's size, None where the file leaves it open, with the numbers of images (C, H, W).
+    """An input's size with dynamic dimensions, given as None, from the shape of images (C, H, W).
 
     Channels come first where both orders fit; images of one channel may be a row. Inputs of another rank have
     one order. None where no order fits.

@@ -1,4 +1,4 @@
-"""What onnxruntime executes for a file, at every level of its graph optimisation: what proofs are about."""
+"""Graphs that onnxruntime executes for a file, at every level of its optimisation, for proofs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from harden.errors import InputError
 from harden.evaluation.proofs.runtime_agreement import Execution, Runtime
 from harden.graph import Graph, UnreadableError, read
 from harden.graph.executed.optimised_graphs import runtime_graphs
-from harden.graph.foreign_classifier import classifying, of_size
+from harden.graph.foreign_classifier import as_classifier, with_image_size
 from harden.system.atomic_files import read_bytes
 from harden.system.size_limits import MODEL_BYTES
 
 THREADS: Final = (1, 2)
-"""Of each operator, in the sessions that bounds are compared with."""
+"""Threads of each operator, in the sessions that bounds are compared with."""
 BUILD: Final = f"onnxruntime {onnxruntime.__version__}, CPUExecutionProvider"
 
 
@@ -40,9 +40,9 @@ def executions(
 
     Args:
         model: the file, or its bytes.
-        image_shape: of one image as the file takes it, for sizes that the file leaves open.
-        classifier: whether the output is taken for logits (N, K), K >= 2 (`classification.classifying`), and
-            not as it is.
+        image_shape: of one image in the file's layout, for dynamic sizes.
+        classifier: whether the output is interpreted as logits (N, K), K >= 2
+            (`foreign_classifier.classifying`), or used as it is.
         device: of the bounds; the runtime is on the CPU.
 
     Raises:
@@ -53,8 +53,8 @@ def executions(
     try:
         graphs = runtime_graphs(model, image_shape)
     except UnreadableError:
-        # An operation of the file as it is written that has no rule is the cause, whatever becomes of it.
-        sized = model if image_shape is None else of_size(model, image_shape)
+        # An operation of the original file without a rule is the cause, whatever the optimisation does.
+        sized = model if image_shape is None else with_image_size(model, image_shape)
         Program.of(_as(classifier, read(sized)), device=device)
         raise
     found = []
@@ -71,28 +71,28 @@ def executions(
         for level in each.levels:
             for count in THREADS:
                 name = f"{level}, {count} thread{'s' if count > 1 else ''}"
-                runtimes[name] = _Lazy(model, level, count, image_shape, classifier)
+                runtimes[name] = _LazySession(model, level, count, image_shape, classifier)
         found.append(Execution(program, each.levels, runtimes, BUILD, graph))
     return tuple(found)
 
 
 def _check_affordable(model: str | Path | bytes, image_shape: tuple[int, ...] | None) -> None:
-    """Refuse a file that can't be loaded within limits: at each level onnxruntime computes its constants."""
+    """Refuse a file that can't be loaded within limits: onnxruntime computes constants at each level."""
     if isinstance(model, bytes):
         check_affordable(model, "the graph", image_shape)
         return
-    with suppress(OSError):  # which reading the graph says
+    with suppress(OSError):  # which reading the graph reports
         check_affordable(read_bytes(model, MODEL_BYTES), str(model), image_shape)
 
 
 def _as(classifier: bool, graph: Graph) -> Graph:
-    return classifying(graph) if classifier else graph
+    return as_classifier(graph) if classifier else graph
 
 
 @final
 @dataclass
-class _Lazy:
-    """A session that is made when it is first needed: most files prove nothing at most levels."""
+class _LazySession:
+    """A session that is created on first use: most files prove nothing at most levels."""
 
     model: str | Path | bytes
     level: str
@@ -107,7 +107,7 @@ class _Lazy:
         )
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Outputs (N, K) of inputs as the file takes them; a classifier's one logit z becomes (0, z)."""
+        """Outputs (N, K) of inputs in the file's layout; a classifier's one logit z becomes (0, z)."""
         found = self.session(x)
         if found.shape[1] > 1 or not self.classifier:
             return found

@@ -1,4 +1,4 @@
-"""An ONNX file as onnxruntime executes it: what decides every claim."""
+"""Session of an ONNX file in onnxruntime, which decides every claim."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ class Session:
 
     A file that harden did not export may take images of other layouts, (batch, ...).
 
-    What the runtime is given is what was looked at first: no other files, no loops, no endless functions
-    (`harden.certificate.untrusted.onnx_limits`), and of a file from elsewhere one that has answered an image
-    in a limited process (`harden.certificate.untrusted.trial_load`).
+    The file is checked before the runtime gets it: no external files, no loops, no recursive functions
+    (`harden.certificate.untrusted.onnx_limits`); a file from elsewhere also has to run on an image in a
+    limited process (`harden.certificate.untrusted.trial_load`).
 
     Args:
         model: the file, or its bytes.
         threads: of each operator; 1 by default, so that a result does not depend on the machine's cores.
         level: of graph optimisation, a name of `certificate.optimisation_levels.LEVELS`; a session's default.
         exported: whether harden exported it: then input and output are `image` and `logits`, and the batch
-            is free. Another's file may have any names, and one batch size: it gets so many images at a time.
-        image_shape: (C, H, W) of the images that it will get, for sizes that another's file leaves open.
+            is dynamic. Another file may have any names, and one batch size: it gets that many images at a
+            time.
+        image_shape: (C, H, W) of the images, for dynamic sizes of another file.
         name: of the file in messages, where its bytes are given.
-        tried: whether one that harden exported has to answer an image in a limited process first as well:
-            wherever it was not exported by this process.
+        tried: whether an exported file, too, has to run on an image in a limited process first: true unless
+            this process exported it.
 
     Attributes:
-        classes: how many numbers the file gives for an image.
-        answer_shape: in which shape it gives them: (K,), or another of as many.
-        takes_any_size: whether sizes that the file leaves open are those of the images.
+        classes: number of outputs per image.
+        answer_shape: their shape: (K,), or another one of K values.
+        takes_any_size: whether dynamic sizes were resolved from the images.
 
     Raises:
         InputError: it is no such graph, exceeds a limit of memory or time, or the file cannot be read.
@@ -67,7 +68,7 @@ class Session:
         options.graph_optimization_level = LEVELS[level]
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what is wrong is raised, and said once, by us
+        options.log_severity_level = 4  # errors are raised, and reported once, by harden
         self._name = name if isinstance(model, bytes) else str(model)
         content = model if isinstance(model, bytes) else read_model(Path(model))
         try:
@@ -83,7 +84,7 @@ class Session:
             self._session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
-        except Exception as error:  # onnxruntime raises a class of its own for every kind of trouble
+        except Exception as error:  # onnxruntime has a class for every kind of error
             raise InputError(
                 f"{self._name} does not load ({reason_of(error)})", "an ONNX model", "export it again"
             ) from error
@@ -101,7 +102,7 @@ class Session:
         return self._image_shape
 
     def _ports(self) -> tuple[tuple[int, ...], int]:
-        """(C, H, W) and K, from the one input and the one output that there may be."""
+        """(C, H, W) and K, from the only input and the only output."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         try:
             names = [port.name for port in (*inputs, *outputs)]
@@ -132,7 +133,7 @@ class Session:
         return known[:-1], known[-1]
 
     def _foreign_sizes(self, image: _Sizes, logits: _Sizes) -> tuple[tuple[int, ...], int] | None:
-        """Sizes that the file leaves open are those of the images; so is the count of logits, by a look."""
+        """Dynamic sizes are those of the images; a dynamic number of logits is that of one run."""
         if len(image) < 2:
             return None
         size = _known(image[1:])
@@ -143,11 +144,11 @@ class Session:
         if size is None:
             return None
         self._batch = image[0] if type(image[0]) is int and image[0] > 0 else None
-        self.answer_shape = (_known(logits[1:]) if logits else None) or self._looked_at(size)
+        self.answer_shape = (_known(logits[1:]) if logits else None) or self._probed_shape(size)
         return size, math.prod(self.answer_shape)
 
-    def _looked_at(self, size: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of what an image gets, where the file does not say."""
+    def _probed_shape(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the output for an image, where the file does not declare it."""
         images = np.zeros((self._batch or 1, *size), dtype=np.float32)
         found = self._answer(images)
         if not found.ndim or len(found) != len(images) or not found.size:
@@ -172,10 +173,10 @@ class Session:
         return logits.reshape(len(x), self.classes)
 
     def _answer(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the runtime returns, in whatever shape."""
+        """The output of the runtime, in any shape."""
         try:
             found: Any = self._session.run([self._names[1]], {self._names[0]: image})[0]
-        except Exception as error:  # onnxruntime again: a class for every kind of trouble
+        except Exception as error:  # as above, a class for every kind of error
             seen = f"{self._name} does not run ({reason_of(error)})"
             if is_limited() and "vailable memory of" in str(error):
                 raise InputError(
@@ -195,7 +196,7 @@ class Session:
         )
 
     def _in_batches(self, x: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-        """So many images at a time; the last one again where they do not fill a batch."""
+        """Logits in batches of a fixed size; the last image is repeated to fill the last batch."""
         if not len(x):
             return np.zeros((0, self.classes), dtype=np.float32)
         missing = -len(x) % size
@@ -209,7 +210,7 @@ _FLOAT = "tensor(float)"
 
 
 def read_model(path: Path) -> bytes:
-    """Read a file, once for all that is done with it: what is digested is what is parsed, run and attacked.
+    """Read a file once: the same bytes are digested, parsed, run and attacked.
 
     Raises:
         InputError: it can't be read, or is no file.
@@ -225,6 +226,6 @@ def read_model(path: Path) -> bytes:
 
 
 def _known(sizes: Sequence[object]) -> tuple[int, ...] | None:
-    """The sizes, or None where one of them is open."""
+    """The sizes, or None where one of them is dynamic."""
     found = tuple(size for size in sizes if type(size) is int and size > 0)
     return found if len(found) == len(sizes) else None

@@ -1,4 +1,4 @@
-"""The memory that onnxruntime's sessions take for tensors, all together, under one limit."""
+"""Common memory limit for the tensors of all onnxruntime sessions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from harden.system.size_limits import RUNTIME_BYTES
 _log = logging.getLogger("harden")
 
 SHARED: Final = ("session.use_env_allocators", "1")
-"""What a session is configured with, to take its tensors from the process's allocator."""
+"""The configuration of a session that takes its tensors from the process's allocator."""
 
 
 @cache
 def limit_arena() -> None:
-    """Give this process one allocator for the sessions that are `SHARED`, of `RUNTIME_BYTES` at most.
+    """Register one allocator of at most `RUNTIME_BYTES` for the `SHARED` sessions of this process.
 
-    A graph's tensors may be as large as numbers in the images say: no look at a file tells, and no trial with
-    other images. It is for programs that are run on strangers' files, for a process has one such allocator.
-    Where onnxruntime makes none, sessions stay without this limit, and a warning says so.
+    The size of a graph's tensors may depend on pixel values, so neither a check of the file nor a trial with
+    other images bounds it. This is for programs that run untrusted files, since a process has one such
+    allocator. Where onnxruntime creates none, sessions have no such limit, and a warning is logged.
     """
     memory = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
@@ -37,7 +37,7 @@ def limit_arena() -> None:
 
 
 def is_limited() -> bool:
-    """Whether `limit_arena` has made the process's allocator."""
+    """Return whether `limit_arena` has registered the process's allocator."""
     return bool(_made)
 
 

@@ -1,4 +1,4 @@
-"""Where an attack is, and which of two points is the better find."""
+"""The best point of each example: an error of the network first, then the larger loss."""
 
 from __future__ import annotations
 
@@ -32,22 +32,31 @@ class Point:
         nothing = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         return cls(x.clone(), x.new_full((len(x),), -torch.inf), nothing)
 
-    def take_over_(self, other: Point, among: Tensor | None = None) -> Tensor:
-        """Take the other point where it is better and `among`, bool (N,), is true; say where, bool (N,).
+    def take_over_(self, other: Point, rows: Tensor | None = None, among: Tensor | None = None) -> Tensor:
+        """Take the other point where it is better; return where, bool (M,).
 
         Better is a point on which the network errs; of two such or none such, that of larger loss: the
         largest cross-entropy need not be an error, for three classes may nearly tie with the label ahead.
-        """
-        wins = (other.wrong & ~self.wrong) | ((other.wrong == self.wrong) & (other.value > self.value))
-        wins = wins if among is None else wins & among
-        self.put_(wins, other)
-        return wins
 
-    def put_(self, where: Tensor, other: Point) -> None:
-        """Take the other point's examples where `where`, bool (N,), is true."""
-        copy_rows_(self.x, other.x, where)
-        torch.where(where, other.value, self.value, out=self.value)
-        torch.where(where, other.wrong, self.wrong, out=self.wrong)
+        Args:
+            other: a point of M examples.
+            rows: their positions here, int64 (M,); None where they are all N in order.
+            among: examples that may change, bool (M,); all by default.
+        """
+        value, wrong = (self.value, self.wrong) if rows is None else (self.value[rows], self.wrong[rows])
+        better = (other.wrong & ~wrong) | ((other.wrong == wrong) & (other.value > value))
+        better = better if among is None else better & among
+        self.put_(better, other, rows)
+        return better
+
+    def put_(self, where: Tensor, other: Point, rows: Tensor | None = None) -> None:
+        """Take the other point's examples where `where`, bool (M,), is true; `rows` as in `take_over_`."""
+        own = self if rows is None else self.rows(rows)
+        copy_rows_(own.x, other.x, where)
+        torch.where(where, other.value, own.value, out=own.value)
+        torch.where(where, other.wrong, own.wrong, out=own.wrong)
+        if rows is not None:
+            self.set_rows_(rows, own)
 
     def rows(self, index: Tensor) -> Point:
         """The examples at these positions, int64 (M,)."""

@@ -1,4 +1,4 @@
-"""Which examples of a batch go on where some are settled."""
+"""Compaction of a batch: examples that are settled leave it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 FULL_ENOUGH = 0.9
-"""A batch goes on whole while so many of its examples stand: a batch of another size costs a set-up below."""
+"""A batch stays whole while more than this share remains: another size costs a set-up of the backend."""
 
 BUCKETS = 8
 """On CUDA a batch shrinks to multiples of one eighth, for each of which a graph is captured once."""
 
 CUDA_STRIDE = 4
-"""On CUDA examples are sorted out at every fourth step: to ask how many stand is to wait for the device."""
+"""On CUDA a batch is compacted at every fourth step: to count what remains synchronises the device."""
 
 
-def going_on(settled: Tensor, whole: int) -> Tensor | None:
-    """Positions of the examples that go on, int64 (M,); None where all of them go on.
+def remaining_positions(settled: Tensor, whole: int) -> Tensor | None:
+    """Positions of the examples that stay in the batch, int64 (M,); None where all of them do.
 
     Args:
         settled: bool (N,), of the examples that are still in the batch.
@@ -29,7 +29,7 @@ def going_on(settled: Tensor, whole: int) -> Tensor | None:
 
 
 def filled_up(keep: Tensor, settled: Tensor, unit: int) -> Tensor | None:
-    """Those that stand, filled up with settled ones to a multiple of `unit`; None where that is all."""
+    """The positions `keep`, filled up with settled ones to a multiple of `unit`; None where that is all."""
     size = -(-len(keep) // unit) * unit
     if size >= len(settled):
         return None

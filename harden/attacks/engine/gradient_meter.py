@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
 from typing import final
 
 from torch import Tensor
 
 from harden.kernels import not_finite
+from harden.system.context_stack import ContextStack
 
 
 @final
@@ -38,30 +37,20 @@ class GradientMeter:
         self._not_finite = found if self._not_finite is None else self._not_finite + found
 
 
-_meters: ContextVar[tuple[GradientMeter, ...]] = ContextVar("gradient_meters", default=())
+_meters = ContextStack[GradientMeter]("gradient_meters")
 
 
-@contextmanager
-def metering(meter: GradientMeter) -> Iterator[GradientMeter]:
+def metering(meter: GradientMeter) -> AbstractContextManager[GradientMeter]:
     """Let every attack inside the context count its gradients into `meter` too."""
-    token = _meters.set((*_meters.get(), meter))
-    try:
-        yield meter
-    finally:
-        _meters.reset(token)
+    return _meters.pushed(meter)
 
 
-@contextmanager
-def unmetered() -> Iterator[None]:
+def unmetered() -> AbstractContextManager[None]:
     """Let no attack inside the context count: its gradients are no part of what is reported."""
-    token = _meters.set(())
-    try:
-        yield
-    finally:
-        _meters.reset(token)
+    return _meters.emptied()
 
 
 def count_gradients(gradient: Tensor) -> None:
     """Count the gradients of one step; called where attacks get them."""
-    for meter in _meters.get():
+    for meter in _meters:
         meter.add(gradient)

@@ -1,4 +1,4 @@
-"""A loss as a search watches it: value and gradient, where the network errs, whether that is certain."""
+"""One interface to a plain function, a `Loss` and a loss on a fast copy: value, verdict, gradient."""
 
 from __future__ import annotations
 
@@ -7,90 +7,88 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.attacks.attack import graded_gradient, loss_and_gradient
+from harden.attacks.attack import closed_form_gradient, loss_and_gradient
 from harden.attacks.engine.best_point import Point
 from harden.attacks.engine.cuda_graph import replayed
 from harden.attacks.engine.gradient_meter import count_gradients
-from harden.losses import DivisibleLoss, GradedLoss, JudgedLoss, LossFunction, Steered
+from harden.losses import FastCopyLoss, Loss, LossFunction, loss_with_verdicts
 
 
 @final
-class Watched:
-    """A loss, whatever it can tell.
+class LossAdapter:
+    """A loss of either form as attacks compute it.
 
     Args:
-        loss: any per-example loss; one without `judged` knows of no error.
+        loss: any per-example loss; a plain function judges no errors.
+        gradient: whether gradients are needed.
+
+    Attributes:
+        judges: whether the loss judges errors and can be restricted to some of its examples.
+        on_fast_copy: whether values and gradients are a fast copy's, and the network itself confirms errors.
+
+    Raises:
+        InputError: a loss that judges errors lacks a member of `harden.losses.Loss`.
     """
 
-    def __init__(self, loss: LossFunction) -> None:
-        self._loss = loss
+    __slots__ = ("_exact", "_fast", "_gradient", "_loss", "_plain", "judges", "on_fast_copy")
 
-    @property
-    def steered(self) -> bool:
-        """Whether a fast copy of the network gives the values: the network itself has to confirm errors."""
-        return isinstance(self._loss, Steered)
+    def __init__(self, loss: LossFunction, *, gradient: bool = True) -> None:
+        self._plain, self._gradient = loss, gradient
+        self._loss = self._fast = self._exact = loss_with_verdicts(loss)
+        self.judges, self.on_fast_copy = self._loss is not None, isinstance(loss, FastCopyLoss)
+        if isinstance(loss, FastCopyLoss):
+            self._fast, self._exact = loss.fast, loss.exact
 
-    @property
-    def stoppable(self) -> bool:
-        """Whether errors are told, and the loss can go on with some of its examples."""
-        return self.tells and self.divisible
+    def point_and_gradient(self, x: Tensor) -> tuple[Point, Tensor]:
+        """The point x with its loss, and the gradient there, zeros where none is needed.
 
-    @property
-    def tells(self) -> bool:
-        """Whether errors are told."""
-        return isinstance(self._loss, JudgedLoss)
-
-    @property
-    def divisible(self) -> bool:
-        """Whether the loss can go on with some of its examples."""
-        return isinstance(self._loss, DivisibleLoss)
-
-    def climb(self, x: Tensor) -> tuple[Point, Tensor]:
-        """The point x with its loss, and the loss's gradient there; results hold until the next call."""
-        found = replayed(self._loss.steering, x, _climbed) if isinstance(self._loss, Steered) else None
-        point, gradient = _climbed(self._loss, x) if found is None else found
+        Results hold until the next call.
+        """
+        if not self._gradient:
+            return self.look(x), x.new_zeros(1).expand(len(x))
+        if self._fast is None:
+            value, gradient = loss_and_gradient(self._plain, x)
+            point = Point(x, value, _no_errors(x))
+        else:
+            found = replayed(self._fast, x, judged_gradient) if self.on_fast_copy else None
+            point, gradient = judged_gradient(self._fast, x) if found is None else found
         count_gradients(gradient)
         return point, gradient
 
-    @torch.no_grad()
     def exactly(self, x: Tensor) -> Point:
-        """The point x as the network itself judges it."""
-        value, wrong = _judged(self._loss.exact if isinstance(self._loss, Steered) else self._loss, x)
-        return Point(x, value, wrong)
+        """The point x with its loss, as the network itself judges it."""
+        return self._judged(self._exact, x)
 
-    @torch.no_grad()
     def look(self, x: Tensor) -> Point:
         """The point x with its loss, by the fast copy where there is one."""
-        value, wrong = _judged(self._loss, x)
-        return Point(x, value, wrong)
+        return self._judged(self._fast, x)
 
-    def take(self, index: Tensor) -> Watched:
-        """The same for the examples at index, int64 (M,)."""
-        if not isinstance(self._loss, DivisibleLoss):
-            return self
-        return Watched(self._loss.take(index))
+    def take(self, index: Tensor) -> LossAdapter:
+        """The same for the examples at index, int64 (M,); for all where the loss is a plain function."""
+        return self if self._loss is None else LossAdapter(self._loss.take(index), gradient=self._gradient)
+
+    @torch.no_grad()
+    def _judged(self, loss: Loss | None, x: Tensor) -> Point:
+        if loss is None:
+            return Point(x, self._plain(x), _no_errors(x))
+        return Point(x, *loss.judged(x))
 
 
-def _climbed(loss: LossFunction, x: Tensor) -> tuple[Point, Tensor]:
-    climbed: LossFunction = loss.steering if isinstance(loss, Steered) else loss
-    graded: object = climbed
-    if isinstance(graded, GradedLoss):
-        found = graded_gradient(graded, x)
-        if found is not None:
-            out, gradient = found
-            return Point(x, out.loss, out.wrong), gradient
-    wrong = torch.zeros(0, dtype=torch.bool)
+def judged_gradient(loss: Loss, x: Tensor) -> tuple[Point, Tensor]:
+    """The point x with its loss and verdict, and the loss's gradient there."""
+    known = closed_form_gradient(loss, x)
+    if known is not None:
+        return Point(x, known[0].loss, known[0].wrong), known[1]
+    wrong = _no_errors(x)
 
-    def valued(x: Tensor) -> Tensor:
+    def value_of(x: Tensor) -> Tensor:
         nonlocal wrong
-        value, wrong = _judged(climbed, x)
+        value, wrong = loss.judged(x)
         return value
 
-    value, gradient = loss_and_gradient(valued, x)
+    value, gradient = loss_and_gradient(value_of, x)
     return Point(x, value, wrong), gradient
 
 
-def _judged(loss: LossFunction, x: Tensor) -> tuple[Tensor, Tensor]:
-    if isinstance(loss, JudgedLoss):
-        return loss.judged(x)
-    return loss(x), torch.zeros(len(x), dtype=torch.bool, device=x.device)
+def _no_errors(x: Tensor) -> Tensor:
+    return torch.zeros(len(x), dtype=torch.bool, device=x.device)

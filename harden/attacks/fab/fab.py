@@ -10,9 +10,9 @@ from torch import Tensor
 from harden.attacks.attack import searching
 from harden.attacks.engine.argument_checks import check_counts, check_draws
 from harden.attacks.engine.nearest_error import Nearest
-from harden.attacks.fab.boundary_walk import Pace, Walk
+from harden.attacks.fab.boundary_walk import BoundaryWalk, WalkSettings
 from harden.attacks.fab.hyperplane_projection import NORMS, check_norm
-from harden.attacks.fab.walk_state import Hunt
+from harden.attacks.fab.walk_state import WalkState
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.losses import LossFunction
@@ -36,9 +36,9 @@ class FAB:
     linearises the margin to every class and goes to the nearest plane, for as many gradients as there are
     classes, this takes the class that leads. The paper ends with three cuts by interpolation.
 
-    A step costs a gradient and a forward, 4/3 passes. Of a loss that a fast copy steers, both are the copy's;
-    the network itself is asked about each error that counts: in `nearest` where it is nearer than those
-    before, as an attack where it lies in the ball.
+    A step costs a gradient and a forward, 4/3 passes. With a fast copy both are the copy's, and the network
+    itself confirms each error that counts: in `nearest` one that is nearer than those before, as an attack
+    one in the ball.
 
     Guarantee: the result lies in the box, called as an attack also in the ball, as rational numbers; the
     network errs there; more restarts never find a greater distance nor lose a witness (with a loss that
@@ -52,9 +52,9 @@ class FAB:
         alpha_max: how far a step is drawn to the image at most, a share.
         eta: how far a step goes beyond the plane, a factor.
         beta: what is left of a change on which the network errs, before the next step; a share.
-        stop_early: as an attack, leave an example alone once an error is found in the ball, if the loss tells
-            errors and can be restricted; otherwise go on to the nearest.
-        patience: as an attack that stops early: after how many steps of a run an example is left alone whose
+        stop_early: as an attack on a `harden.losses.Loss`, end work on an example at its first error in the
+            ball; otherwise go on to the nearest.
+        patience: as an attack that stops early: the steps of a run after which work ends on an example whose
             nearest error is further away than so many times eps; (step, factor) pairs, none by default.
 
     Raises:
@@ -99,47 +99,47 @@ class FAB:
         if len(x) == 0:
             return x.detach().clone()
         with searching(x) as clean:
-            hunt = Hunt(loss, clean, threat, stop_early=self.stop_early)
-            self._run(hunt, threat, draws)
-            return hunt.inside.x_adv
+            state = WalkState(loss, clean, threat, stop_early=self.stop_early)
+            self._run(state, threat, draws)
+            return state.inside.x_adv
 
     def nearest(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Nearest:
         """Find the point nearest to each image x (N, C, H, W), float32, on which the network errs.
 
-        The threat gives norm and box; its eps bounds nothing but the random starts. `stop_early` is not
-        looked at.
+        The threat gives norm and box; its eps bounds nothing but the random starts. `stop_early` has no
+        effect.
 
         Raises:
-            InputError: as `__call__`.
+            InputError: as when called.
         """
         _check(threat, draws, x)
         if len(x) == 0:
             return Nearest.none(x.detach())
         with searching(x) as clean:
-            hunt = Hunt(loss, clean, threat, stop_early=False)
-            self._run(hunt, threat, draws)
-            return hunt.nearest
+            state = WalkState(loss, clean, threat, stop_early=False)
+            self._run(state, threat, draws)
+            return state.nearest
 
-    def _run(self, hunt: Hunt, threat: Threat, draws: Draws) -> None:
-        pace, patience = Pace(self.alpha_max, self.eta, self.beta), dict(self.patience)
+    def _run(self, state: WalkState, threat: Threat, draws: Draws) -> None:
+        settings, patience = WalkSettings(self.alpha_max, self.eta, self.beta), dict(self.patience)
         for restart in range(self.restarts):
-            rows = hunt.standing()
+            rows = state.remaining()
             if len(rows) == 0:
                 return
-            walk = hunt.walk(rows)
+            walk = state.walk(rows)
             if restart:
-                radius = hunt.nearest.distance[rows].clamp_max(float(threat.eps)) / 2
+                radius = state.nearest.distance[rows].clamp_max(float(threat.eps)) / 2
                 walk.start_(_direction(threat, walk, draws.fold(restart).take(rows)), radius)
             for step in range(1, self.steps + 1):
-                walk.step_(pace)
-                hunt.give_up(walk, patience.get(step))
-                walk = hunt.thinned(walk, step)
+                walk.step_(settings)
+                state.give_up(walk, patience.get(step))
+                walk = state.compacted(walk, step)
                 if len(walk.rows) == 0:
-                    hunt.ended(step)
+                    state.ended(step)
                     break
             else:
-                walk.refine_(pace)
-                hunt.end(walk, self.steps)
+                walk.refine_(settings)
+                state.end(walk, self.steps)
 
 
 def _check(threat: Threat, draws: Draws, x: Tensor) -> None:
@@ -147,7 +147,7 @@ def _check(threat: Threat, draws: Draws, x: Tensor) -> None:
     check_draws(draws, x)
 
 
-def _direction(threat: Threat, walk: Walk, draws: Draws) -> Tensor:
+def _direction(threat: Threat, walk: BoundaryWalk, draws: Draws) -> Tensor:
     """Random directions: uniform in the cube in L-inf, else normal; their lengths do not matter."""
     shape = tuple(walk.x.shape[1:])
     drawn = draws.uniform(shape).mul_(2.0).sub_(1.0) if threat.name == "linf" else draws.normal(shape)

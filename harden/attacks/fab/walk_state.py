@@ -1,4 +1,4 @@
-"""What several walks share: the images, what was found so far, and who is left alone (of `FAB`)."""
+"""The state of FAB over several walks: images, nearest errors so far, settled examples."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.attacks.engine.compaction import CUDA_STRIDE, going_on
+from harden.attacks.engine.compaction import CUDA_STRIDE, remaining_positions
 from harden.attacks.engine.nearest_error import Nearest
 from harden.attacks.engine.success_steps import current_record
-from harden.attacks.fab.boundary_walk import Signed, Walk
+from harden.attacks.fab.boundary_walk import BoundaryWalk, SignedLoss
 from harden.losses import LossFunction
 from harden.threats import Threat
 
@@ -19,14 +19,14 @@ ABOUT = 1.0 + 1e-6
 
 
 @final
-class Hunt:
-    """A hunt for the nearest errors of a network, and for such inside the ball.
+class WalkState:
+    """The nearest errors of a network found so far, anywhere and inside the ball.
 
     Args:
         loss: its sign says where the network errs.
         x: clean images (N, C, H, W), float32.
         threat: norm, ball and box.
-        stop_early: leave an example alone once a point of the ball is found on which the network errs.
+        stop_early: end work on an example at the first point of the ball on which the network errs.
 
     Attributes:
         nearest: the nearest points found.
@@ -34,8 +34,8 @@ class Hunt:
     """
 
     def __init__(self, loss: LossFunction, x: Tensor, threat: Threat, *, stop_early: bool) -> None:
-        self._loss, self._x, self._threat = Signed(loss), x, threat
-        self._parts, self._stop = self._loss.watched.stoppable, stop_early
+        self._loss, self._x, self._threat = SignedLoss.of(loss), x, threat
+        self._parts, self._stop = self._loss.adapter.judges, stop_early
         self._settled = self._loss.wrong_at_first(x)
         self.nearest, self.inside = Nearest.none(x), Nearest.none(x)
         for found in (self.nearest, self.inside):
@@ -43,37 +43,39 @@ class Hunt:
         self._stride = CUDA_STRIDE if x.is_cuda else 1
         self._record, self._taken = current_record(len(x)), 0
 
-    def standing(self) -> Tensor:
-        """Positions of the examples that the next walk has to look at, int64 (M,)."""
-        standing = (~self._settled).nonzero().squeeze(1)
-        if len(standing) == 0 or self._parts:
-            return standing
+    def remaining(self) -> Tensor:
+        """Positions of the examples of the next walk, int64 (M,)."""
+        remaining = (~self._settled).nonzero().squeeze(1)
+        if len(remaining) == 0 or self._parts:
+            return remaining
         return torch.arange(len(self._x)).to(self._x.device)
 
-    def walk(self, rows: Tensor) -> Walk:
+    def walk(self, rows: Tensor) -> BoundaryWalk:
         """A walk of these examples that begins at their images."""
         x = self._x[rows]
-        # Who stops looks for points of the ball alone, and shows each of them to the network.
+        # An attack that stops early needs points of the ball alone, and the network judges each of them.
         trusting = self._stop and self._parts
-        return Walk(rows, x, x.clone(), self._loss.take(rows), self._threat, Nearest.none(x), trusting)
+        return BoundaryWalk(
+            rows, x, x.clone(), self._loss.take(rows), self._threat, Nearest.none(x), trusting
+        )
 
-    def thinned(self, walk: Walk, step: int) -> Walk:
-        """The walk without the examples that may be left alone after this step."""
+    def compacted(self, walk: BoundaryWalk, step: int) -> BoundaryWalk:
+        """The walk without the examples that are settled after this step."""
         if not (self._stop and self._parts) or step % self._stride:
             return walk
         self._confirm(walk, walk.found.distance <= ABOUT * float(self._threat.eps), step)
-        keep = going_on(self._settled[walk.rows], len(self._x))
+        keep = remaining_positions(self._settled[walk.rows], len(self._x))
         return walk if keep is None else walk.take(keep)
 
-    def give_up(self, walk: Walk, factor: float | None) -> None:
-        """Leave examples alone whose nearest error is further away than factor times eps; None: nobody."""
+    def give_up(self, walk: BoundaryWalk, factor: float | None) -> None:
+        """Settle examples whose nearest error is further away than factor times eps; none if it is None."""
         if factor is None or not (self._stop and self._parts):
             return
         far = walk.found.distance.isfinite() & (walk.found.distance > factor * float(self._threat.eps))
         self._settled[walk.rows[far]] = True
 
-    def end(self, walk: Walk, steps: int) -> None:
-        """Take over what a walk of so many steps has found; what lies outside the ball may lead inside."""
+    def end(self, walk: BoundaryWalk, steps: int) -> None:
+        """Take over what a walk of so many steps found; a point outside the ball may lead to one inside."""
         self.nearest.take_over_rows_(walk.rows, walk.found)
         self._confirm(walk, walk.found.distance.isfinite(), steps)
         self.ended(steps)
@@ -84,7 +86,7 @@ class Hunt:
         if self._record is not None:
             self._record.total = self._taken
 
-    def _confirm(self, walk: Walk, claimed: Tensor, step: int) -> None:
+    def _confirm(self, walk: BoundaryWalk, claimed: Tensor, step: int) -> None:
         """Project points onto the ball and judge them there: rounding may lose an error, or the ball."""
         if self._stop:
             claimed = claimed & ~self._settled[walk.rows]
@@ -96,7 +98,7 @@ class Hunt:
         point, x, rows = walk.found.x_adv[index], walk.x[index], walk.rows[index]
         self._threat.project_(point, x)
         wrong = walk.loss.take(index).wrong(point)
-        if walk.trusting:  # a claim that does not hold must not stand before those that would
+        if walk.trusting:  # a denied candidate must not displace later ones
             walk.found.distance[index[~wrong]] = torch.inf
         distance = torch.where(wrong, self._threat.size(point.double() - x), torch.inf)
         self.inside.take_over_rows_(rows, Nearest(point, distance))

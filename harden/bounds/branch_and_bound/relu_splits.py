@@ -1,4 +1,4 @@
-"""Parts by the signs of what rectifiers read, bounded with Lagrange multipliers."""
+"""Splits by the signs of rectifiers' inputs, bounded with Lagrange multipliers (beta-CROWN)."""
 
 from __future__ import annotations
 
@@ -10,61 +10,61 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.bounds.branch_and_bound.splits import Bounded, Questions, State
+from harden.bounds.branch_and_bound.splits import SubproblemBounds, SubproblemState, VerificationQueries
 from harden.bounds.crown.backward import Relaxation
-from harden.bounds.crown.coefficients import Whole, per_image
-from harden.bounds.crown.intermediate_bounds import narrowed
+from harden.bounds.crown.coefficients import DenseCoefficients, per_image
+from harden.bounds.crown.intermediate_bounds import narrow
 from harden.bounds.float_rounding import LARGEST_32
 from harden.bounds.rules import Rectifier
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Signs:
+class SignSplit:
     """Parts in which values that rectifiers read are at least 0, or at most 0, as float32 has them.
 
     A file's own float32 value has a sign, so nothing is lost between both halves. A part's signs are part of
     its bound as intervals and as Lagrange multipliers (Wang et al., beta-CROWN, arXiv 2103.06624), which are
-    climbed by Adam together with the slopes of the rectifiers that are left.
+    optimised by Adam together with the slopes of the rectifiers that are left.
 
     State: signs (n, U) of all U values, 0 where open; (n, R, U), for each row the lower slope of an open
     value, and the multiplier of one whose sign was chosen.
 
     Args:
         found: all intervals of the N regions.
-        asked: what is to be bounded.
+        queries: what is to be bounded.
         steps: of Adam, for each part.
         rate: of Adam.
         values: those that rectifiers read, and their places among all U.
     """
 
     found: Relaxation
-    asked: Questions
+    queries: VerificationQueries
     steps: int
     rate: float
     values: dict[str, slice] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", rectified(self.found))
+        object.__setattr__(self, "values", rectifier_inputs(self.found))
 
     @property
     def again(self) -> bool:
-        """Yes: the climb goes on where it ended."""
+        """Yes: gradient ascent continues where it ended."""
         return True
 
-    def first(self, question: Tensor) -> State:
+    def first(self, query: Tensor) -> SubproblemState:
         """No sign is chosen; the slopes are the relaxation's."""
-        image, rows = self.asked.image[question], self.asked.rows.shape[1]
-        slopes = torch.zeros(len(question), _total(self.values))
+        image, rows = self.queries.image[query], self.queries.rows.shape[1]
+        slopes = torch.zeros(len(query), _total(self.values))
         for step in self.found.program.steps:
             if isinstance(step.rule, Rectifier) and step.inputs[0] in self.values:
                 slopes[:, self.values[step.inputs[0]]] = per_image(self.found.below_slope(step)[image]).to(
                     slopes.dtype
                 )
-        signs = torch.zeros(len(question), slopes.shape[1], dtype=torch.int8)
+        signs = torch.zeros(len(query), slopes.shape[1], dtype=torch.int8)
         return signs, slopes[:, None].repeat(1, rows, 1)
 
-    def halves(self, state: State, place: Tensor) -> State:
+    def halves(self, state: SubproblemState, place: Tensor) -> SubproblemState:
         """At least 0 at the place, and at most 0; multipliers begin with 0."""
         n = torch.arange(len(place))
         signs, free = state[0].repeat(2, 1), state[1].repeat(2, 1, 1)
@@ -72,24 +72,24 @@ class Signs:
         free[torch.cat([n, len(n) + n]), :, torch.cat([place, place])] = 0
         return signs, free
 
-    def bounded(self, question: Tensor, state: State, until: float = math.inf) -> Bounded:
-        """The best bounds of a climb, and where the relaxation that it ends with loses most."""
+    def bounded(self, query: Tensor, state: SubproblemState, until: float = math.inf) -> SubproblemBounds:
+        """The best bounds of gradient ascent, and where the relaxation that it ends with loses most."""
         signs, free = state
-        image, limits = self.asked.image[question], self.asked.limits[question].flatten()
-        part = narrowed(self.found, image, self._named(signs))
+        image, limits = self.queries.image[query], self.queries.limits[query].flatten()
+        part = narrow(self.found, image, self._named(signs))
         empty = torch.zeros(len(signs), dtype=torch.bool)
         for lower, upper in part.intervals.values():
             empty |= per_image(lower > upper).any(1)
-        rows = self.asked.rows[question].flatten(0, 1)
-        tuned = _Tuned(part, rows, limits, signs, self.values)
-        best, free, seen = tuned.climbed(free.to(torch.float64), self.steps, self.rate, until)
+        rows = self.queries.rows[query].flatten(0, 1)
+        ascent = _MultiplierAscent(part, rows, limits, signs, self.values)
+        best, free, seen = ascent.maximise(free.to(torch.float64), self.steps, self.rate, until)
         bounds, row = best.reshape(len(signs), -1).max(1)
         worst = torch.arange(len(signs)) * limits.shape[0] // len(signs) + row
         coefficients = seen[part.program.input][worst]
         points = part.region.lowest(coefficients, torch.arange(len(signs)))
         place = self._place(part, {name: each[worst] for name, each in seen.items()}, free[worst])
         free = free.reshape(len(signs), -1, signs.shape[1]).to(torch.float32)
-        return Bounded(torch.where(empty, torch.inf, bounds), place, (signs, free), points)
+        return SubproblemBounds(torch.where(empty, torch.inf, bounds), place, (signs, free), points)
 
     def _named(self, signs: Tensor) -> dict[str, Tensor]:
         intervals = self.found.intervals
@@ -119,8 +119,8 @@ class Signs:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class _Tuned:
-    """The climb over slopes and multipliers of n parts with R rows each."""
+class _MultiplierAscent:
+    """Gradient ascent over slopes and multipliers of n parts with R rows each."""
 
     part: Relaxation
     rows: Tensor
@@ -128,7 +128,7 @@ class _Tuned:
     signs: Tensor
     values: dict[str, slice]
 
-    def climbed(
+    def maximise(
         self, free: Tensor, steps: int, rate: float, until: float
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The best bounds (n R,) less their limits, where it ends (n R, U), the coefficients met there."""
@@ -176,7 +176,7 @@ class _Tuned:
                 slopes[step.name] = free[:, at].reshape(shape)
                 pulls[step.inputs[0]] = (-signs[:, at] * free[:, at]).reshape(shape)
         image = torch.arange(len(self.signs)).repeat_interleave(len(free) // len(self.signs))
-        start = Whole(self.rows.reshape(-1, *program.logits))
+        start = DenseCoefficients(self.rows.reshape(-1, *program.logits))
         return self.part.lower(program.output, start, image, slopes, pulls, seen) - self.limits
 
 
@@ -186,7 +186,7 @@ def _within(free: Tensor, signs: Tensor, flattest: Tensor) -> Tensor:
     return torch.where(signs == 0, slopes, free.clamp(0, LARGEST_32))
 
 
-def rectified(found: Relaxation) -> dict[str, slice]:
+def rectifier_inputs(found: Relaxation) -> dict[str, slice]:
     """The values that rectifiers read and steps give, and their places among all of them."""
     steps = {step.name: step for step in found.program.steps}
     places: dict[str, slice] = {}

@@ -1,4 +1,4 @@
-"""How a question about a region is cut into parts; and the plainest way, by halves of the input's box.
+"""Splits of a verification query into parts: their protocol, and the split of the input's box.
 
 A part is known by tensors, its state; many parts are bounded together. Every execution of the file in the
 region lies in at least one of a part's two halves, so that what is proved of both is proved of the part.
@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 from harden.bounds.crown.backward import Relaxation
-from harden.bounds.crown.coefficients import Whole
-from harden.bounds.crown.intermediate_bounds import relaxed
+from harden.bounds.crown.coefficients import DenseCoefficients
+from harden.bounds.crown.intermediate_bounds import relax
 from harden.bounds.region import Region
 
-State = tuple[Tensor, ...]
+SubproblemState = tuple[Tensor, ...]
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Questions:
-    """Whether over a region always some row . logits > limit, Q times.
+class VerificationQueries:
+    """Q queries: does some row . logits > limit hold at each input of a region?
 
     Args:
         image: (Q,), which region each is about.
@@ -39,8 +39,8 @@ class Questions:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Bounded:
-    """What is known of n parts.
+class SubproblemBounds:
+    """Bounds of n parts, and where to split them.
 
     Args:
         bounds: (n,), of the largest row . logits - limit; infinite where the part is empty.
@@ -51,31 +51,31 @@ class Bounded:
 
     bounds: Tensor
     place: Tensor
-    state: State
+    state: SubproblemState
     points: Tensor
 
 
 class Split(Protocol):
-    """How parts are made and bounded."""
+    """A way to make parts of a query and to bound them."""
 
     @property
     def again(self) -> bool:
-        """Whether a part that has no place left can be bounded better a second time."""
+        """True if a part that has no place left can be bounded better a second time."""
         ...
 
-    def first(self, question: Tensor) -> State:
-        """The part that is all of each question's region."""
+    def first(self, query: Tensor) -> SubproblemState:
+        """The part that is all of each query's region."""
         ...
 
-    def halves(self, state: State, place: Tensor) -> State:
+    def halves(self, state: SubproblemState, place: Tensor) -> SubproblemState:
         """Both halves of n parts, first all of one side: 2 n."""
         ...
 
-    def bounded(self, question: Tensor, state: State, until: float = math.inf) -> Bounded:
-        """Bounds of n parts of the questions, each about its own.
+    def bounded(self, query: Tensor, state: SubproblemState, until: float = math.inf) -> SubproblemBounds:
+        """Bounds of n parts of the queries, each about its own.
 
         Args:
-            question: (n,), which one each part is of.
+            query: (n,), which one each part is of.
             state: of the parts.
             until: by `time.monotonic`, when no further step is made towards better ones.
         """
@@ -84,7 +84,7 @@ class Split(Protocol):
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Boxes:
+class InputSplit:
     """Parts of the input's box, cut in the middle of the axis that counts most in the bound.
 
     Both halves hold their common face, so they hold every input. All values are bounded anew in each part.
@@ -92,23 +92,23 @@ class Boxes:
 
     Args:
         found: what it was made with, and the N regions.
-        asked: what is to be bounded.
+        queries: what is to be bounded.
     """
 
     found: Relaxation
-    asked: Questions
+    queries: VerificationQueries
 
     @property
     def again(self) -> bool:
         """No: no float64 lies between the ends of its box."""
         return False
 
-    def first(self, question: Tensor) -> State:
+    def first(self, query: Tensor) -> SubproblemState:
         """The regions' boxes."""
-        region = self.found.region.take(self.asked.image[question])
+        region = self.found.region.take(self.queries.image[query])
         return region.lower, region.upper
 
-    def halves(self, state: State, place: Tensor) -> State:
+    def halves(self, state: SubproblemState, place: Tensor) -> SubproblemState:
         """Below the middle, and above."""
         shape, n = state[0].shape, torch.arange(len(place))
         lower, upper = (end.flatten(1).repeat(2, 1) for end in state)
@@ -116,17 +116,17 @@ class Boxes:
         upper[n, place], lower[len(n) + n, place] = middle, middle
         return lower.reshape(-1, *shape[1:]), upper.reshape(-1, *shape[1:])
 
-    def bounded(self, question: Tensor, state: State, until: float = math.inf) -> Bounded:
+    def bounded(self, query: Tensor, state: SubproblemState, until: float = math.inf) -> SubproblemBounds:
         """CROWN, value by value."""
         lower, upper = state
         every, found = self.found.region, self.found
-        image = self.asked.image[question]
+        image = self.queries.image[query]
         centre = None if every.centre is None else every.centre[image]
         region = Region(lower, upper, centre, every.eps, every.dual)
-        part = relaxed(found.program, region, parallel=found.parallel, rounding=found.rounding, until=until)
-        rows, limits = self.asked.rows[question], self.asked.limits[question]
+        part = relax(found.program, region, parallel=found.parallel, rounding=found.rounding, until=until)
+        rows, limits = self.queries.rows[query], self.queries.limits[query]
         own, seen = torch.arange(len(lower)), dict[str, Tensor]()
-        start = Whole(rows.reshape(-1, *found.program.logits))
+        start = DenseCoefficients(rows.reshape(-1, *found.program.logits))
         best = part.lower(found.program.output, start, own.repeat_interleave(rows.shape[1]), None, None, seen)
         best = torch.where(best.isnan(), -torch.inf, best).reshape(limits.shape) - limits
         bounds, row = best.max(1)
@@ -141,7 +141,7 @@ class Boxes:
         gain = torch.where((lower.flatten(1) < middle) & (middle < upper.flatten(1)), gain, -1.0)
         most, place = gain.max(1)
         place = torch.where(most > 0, place, -1)
-        return Bounded(bounds, place, state, region.lowest(coefficients, own))
+        return SubproblemBounds(bounds, place, state, region.lowest(coefficients, own))
 
 
 def _shares(width: Tensor) -> Tensor:

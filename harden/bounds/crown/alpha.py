@@ -1,7 +1,7 @@
-"""Lower lines whose slopes are climbed: each bound gets the slopes that serve it best.
+"""Gradient ascent over the slopes of lower bounds, for each bound by itself (alpha-CROWN).
 
-Any slope between a rectifier's two parts gives a true bound, so a search over them can only help, and what it
-returns needs no proof of its own (Xu et al., alpha-CROWN, arXiv 2011.13824).
+Any slope between a rectifier's two parts gives a sound bound, so that gradient ascent over them cannot make a
+bound wrong (Xu et al., alpha-CROWN, arXiv 2011.13824).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from harden.bounds.rules import Rectifier
 
 @final
 @dataclass(frozen=True, slots=True)
-class Climb:
+class SlopeAscent:
     """Adam on the slopes, from those of the relaxation itself.
 
     Args:
         steps: at most so many.
-        rate: of Adam, falling to a tenth over the climb.
+        rate: of Adam, falling to a tenth over the steps.
         seconds: at most so long for one call; None for no limit.
     """
 
@@ -44,7 +44,7 @@ class Climb:
     ) -> Tensor:
         """Lower bounds (P,) as `Relaxation.lower` gives them, none lower than with its own slopes.
 
-        A bound that is above its goal, (P,), by default 0, is left alone: nothing more is asked of it.
+        A bound that is above its goal, (P,), by default 0, is not raised further.
         """
         image = image.expand(len(coefficients.each))
         best = found.lower(start, coefficients, image)
@@ -83,7 +83,7 @@ class Climb:
                 best[left] = torch.fmax(best[left], found.lower(start, coefficients, image[left], slopes))
         return best
 
-    def before(self, until: float) -> Climb:
+    def before(self, until: float) -> SlopeAscent:
         """The same that has ended by a time of `time.monotonic`, up to one step."""
         if until == math.inf:
             return self

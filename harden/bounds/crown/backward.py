@@ -1,4 +1,4 @@
-"""Linear bounds carried back from any value of a network to its images: CROWN.
+"""Backward propagation of linear bounds from any value of a network to its images (CROWN).
 
 Zhang et al., Efficient neural network robustness certification with general activation functions, arXiv
 1811.00866; the transposed view is that of Xu et al., arXiv 2002.12920. What is bounded here is what float32
@@ -15,11 +15,17 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.bounds.crown.coefficients import Coefficients, Whole, Window, added, dot
+from harden.bounds.crown.coefficients import (
+    Coefficients,
+    DenseCoefficients,
+    WindowCoefficients,
+    add_coefficients,
+    dot,
+)
 from harden.bounds.float_rounding import SMALLEST_32, UNIT_64, gamma
-from harden.bounds.program import Program, Step
+from harden.bounds.program import Program, ProgramStep
 from harden.bounds.region import Region
-from harden.bounds.rules import Affine, Interval, Lines, Pooling, Rectifier, Winners
+from harden.bounds.rules import Affine, Interval, LinearBounds, MaximumBounds, Pooling, Rectifier
 
 Slopes = Mapping[str, Tensor]
 """By a rectifier's name, slopes of its lower lines, (P, *size): one set for each bound."""
@@ -30,12 +36,12 @@ Pulls = Mapping[str, Tensor]
 @final
 @dataclass(slots=True, eq=False)
 class Relaxation:
-    """What is known so far of the values of N images: intervals, and the lines and charges that follow.
+    """Bounds of the values of N images: intervals, and the linear bounds and rounding charges that follow.
 
     Args:
         program: the network.
         region: the inputs.
-        intervals: bounds of each value by name; one is set before anything that builds on it is asked for.
+        intervals: bounds of each value by name; one is set before anything that depends on it is computed.
         parallel: whether a rectifier's lower line has its upper line's slope (Wong & Kolter, 1711.00851)
             rather than the one that leaves less area (CROWN).
         rounding: whether what float32 and float64 round is included; without it bounds are about real
@@ -47,7 +53,7 @@ class Relaxation:
     intervals: dict[str, Interval]
     parallel: bool = False
     rounding: bool = True
-    _lines: dict[str, Lines | Winners] = field(default_factory=dict)
+    _lines: dict[str, LinearBounds | MaximumBounds] = field(default_factory=dict)
     _charges: dict[str, Tensor] = field(default_factory=dict)
 
     def lower(
@@ -81,7 +87,7 @@ class Relaxation:
                 continue
             if pulls is not None and step.name in pulls:
                 pull = self._allowed(step.name, pulls[step.name], image)
-                of_output = Whole(of_output.whole().each + pull)
+                of_output = DenseCoefficients(of_output.whole().each + pull)
             if seen is not None and isinstance(step.rule, Rectifier):
                 seen[step.name] = of_output.whole().each
             below = None if slopes is None else slopes.get(step.name)
@@ -92,7 +98,7 @@ class Relaxation:
                 more = more - lost * (1 + 2.0**-20)
             total = total + more
             for name, each in zip(step.inputs, of_inputs, strict=True):
-                pending[name] = added(pending[name], each) if name in pending else each
+                pending[name] = add_coefficients(pending[name], each) if name in pending else each
         last = pending.get(self.program.input)
         if last is not None:
             if seen is not None:
@@ -103,32 +109,32 @@ class Relaxation:
             return total
         return total - gamma(4 * len(self.program.steps) + 16, UNIT_64) * size
 
-    def below_slope(self, step: Step) -> Tensor:
+    def below_slope(self, step: ProgramStep) -> Tensor:
         """Slopes (N, *size) of a rectifier's lower lines, as `parallel` says."""
         lines = self._line(step)
-        if isinstance(lines, Winners):
+        if isinstance(lines, MaximumBounds):
             raise TypeError(step.name)
         return lines.below_slope
 
     def _allowed(self, name: str, pull: Tensor, image: Tensor) -> Tensor:
-        """What of a pull has the sign that the value's interval asks for."""
+        """The part of a multiplier that has the sign which the value's interval allows."""
         lower, upper = (end if len(end) == 1 else end[image] for end in self.intervals[name])
         # Not by clamp, which has no slope at 0, where every multiplier begins.
         right = ((lower >= 0) & (pull <= 0)) | ((upper <= 0) & (pull >= 0))
         return torch.where(right, pull, 0.0)
 
     def _back(
-        self, step: Step, of_output: Coefficients, image: Tensor, below: Tensor | None
+        self, step: ProgramStep, of_output: Coefficients, image: Tensor, below: Tensor | None
     ) -> tuple[tuple[Coefficients, ...], Tensor]:
         """Coefficients of a step's inputs, and what the step adds to the bound, (P,)."""
         rule = step.rule
         if isinstance(rule, Affine):
             more = dot(of_output.each, of_output.seen(rule.offset, image))
-            if isinstance(of_output, Window) and rule.through is not None:
+            if isinstance(of_output, WindowCoefficients) and rule.through is not None:
                 return rule.through(of_output), more
-            return tuple(Whole(each) for each in rule.transpose(of_output.whole().each)), more
+            return tuple(DenseCoefficients(each) for each in rule.transpose(of_output.whole().each)), more
         lines = self._line(step)
-        if isinstance(lines, Winners):
+        if isinstance(lines, MaximumBounds):
             carried, more = lines.carried_back(of_output, image)
             return (carried,), more
         if below is not None:
@@ -143,7 +149,7 @@ class Relaxation:
         more = more + dot(high, of_output.seen(lines.above_offset, image))
         return (of_output.with_(bent),), more
 
-    def _line(self, step: Step) -> Lines | Winners:
+    def _line(self, step: ProgramStep) -> LinearBounds | MaximumBounds:
         if step.name not in self._lines:
             lower, upper = self.intervals[step.inputs[0]]
             rule = step.rule
@@ -155,8 +161,8 @@ class Relaxation:
                 self._lines[step.name] = rule.lines(lower, upper)
         return self._lines[step.name]
 
-    def charge(self, step: Step) -> Tensor:
-        """What |coefficient| of a step's output costs a bound, (N, *size): all that is rounded there."""
+    def charge(self, step: ProgramStep) -> Tensor:
+        """The loss of a bound per |coefficient| of a step's output, (N, *size): all that is rounded there."""
         if step.name not in self._charges:
             inputs = [self.intervals[name] for name in step.inputs]
             if isinstance(step.rule, Affine):
@@ -165,14 +171,14 @@ class Relaxation:
                 self._charges[step.name] = self._own_rounding(step, *inputs[0])
         return self._charges[step.name]
 
-    def _own_rounding(self, step: Step, lower: Tensor, upper: Tensor) -> Tensor:
-        """What float64 loses in carrying coefficients back through lines, and in summing what they add.
+    def _own_rounding(self, step: ProgramStep, lower: Tensor, upper: Tensor) -> Tensor:
+        """The error of float64 in propagating coefficients through linear bounds, and in sums of offsets.
 
         And what a processor that flushes denormals makes of a result that is one.
         """
         largest = torch.maximum(lower.abs(), upper.abs())
         lines = self._line(step)
-        if isinstance(lines, Winners):
+        if isinstance(lines, MaximumBounds):
             # A sum over at most all windows; the most that a window holds bounds every part.
             most = largest.flatten(1).amax(1).reshape(-1, *(1,) * len(step.size))
             own = 4 * gamma(math.prod(lines.pooled) + 16, UNIT_64) * most

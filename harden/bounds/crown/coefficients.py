@@ -18,7 +18,7 @@ Size = tuple[int, ...]
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Whole:
+class DenseCoefficients:
     """Coefficients of every element: `each` is (P, *size)."""
 
     each: Tensor
@@ -27,18 +27,18 @@ class Whole:
         """Values (N, *size) as each bound's coefficients meet them, (P, *size); (1, *size) serves all."""
         return values if len(values) == 1 else values[image]
 
-    def whole(self) -> Whole:
+    def whole(self) -> DenseCoefficients:
         """Itself."""
         return self
 
-    def with_(self, each: Tensor) -> Whole:
+    def with_(self, each: Tensor) -> DenseCoefficients:
         """Other coefficients in the same places."""
-        return Whole(each)
+        return DenseCoefficients(each)
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Window:
+class WindowCoefficients:
     """Coefficients of a window of a map (C, H, W), 0 elsewhere.
 
     Args:
@@ -54,7 +54,7 @@ class Window:
     size: Size
 
     @classmethod
-    def unit(cls, places: Tensor, size: Size, like: Tensor) -> Window:
+    def unit(cls, places: Tensor, size: Size, like: Tensor) -> WindowCoefficients:
         """A coefficient of 1 at each of P places, numbered through the map."""
         _, height, width = size
         each = like.new_zeros(len(places), size[0], 1, 1)
@@ -74,7 +74,7 @@ class Window:
         found = flat.index_select(0, at.flatten())
         return found.reshape(*at.shape, channels).permute(0, 3, 1, 2)
 
-    def whole(self) -> Whole:
+    def whole(self) -> DenseCoefficients:
         """The same as coefficients of the whole map."""
         channels, height, width = self.size
         rows, columns = self._places()
@@ -83,21 +83,21 @@ class Window:
         at = torch.where(outside, height * width, at).flatten(1)  # one place more, that is cut off
         found = self.each.new_zeros(len(self.each), channels, height * width + 1)
         found.scatter_(2, at[:, None].expand(-1, channels, -1), self.each.flatten(2))
-        return Whole(found[:, :, :-1].reshape(-1, *self.size))
+        return DenseCoefficients(found[:, :, :-1].reshape(-1, *self.size))
 
-    def with_(self, each: Tensor) -> Window:
+    def with_(self, each: Tensor) -> WindowCoefficients:
         """Other coefficients in the same places."""
-        return Window(each, self.row, self.column, self.size)
+        return WindowCoefficients(each, self.row, self.column, self.size)
 
     def through(
         self, weight: Tensor, strides: Size, pads: Size, dilations: Size, group: int, size: Size
-    ) -> Window:
+    ) -> WindowCoefficients:
         """Coefficients of a two-dimensional convolution's input, a map of `size`."""
         each = torch.conv_transpose2d(self.each, weight, None, strides, 0, 0, group, dilations)
         row, column = self.row * strides[0] - pads[0], self.column * strides[1] - pads[1]
-        return Window(each, row, column, size)._within()
+        return WindowCoefficients(each, row, column, size)._within()
 
-    def _within(self) -> Window:
+    def _within(self) -> WindowCoefficients:
         """The same without what meets padding."""
         _, height, width = self.size
         rows, columns = self._places()
@@ -112,30 +112,30 @@ class Window:
         return rows, self.column[:, None] + torch.arange(width, device=device)
 
 
-Coefficients = Whole | Window
+Coefficients = DenseCoefficients | WindowCoefficients
 
 
-def added(one: Coefficients, other: Coefficients) -> Coefficients:
+def add_coefficients(one: Coefficients, other: Coefficients) -> Coefficients:
     """The sum of both, of two windows around the same places as the smallest window that holds both."""
-    if isinstance(one, Window) and isinstance(other, Window) and len(one.row):
+    if isinstance(one, WindowCoefficients) and isinstance(other, WindowCoefficients) and len(one.row):
         row, column = int((one.row - other.row)[0]), int((one.column - other.column)[0])
         if bool((one.row - other.row == row).all()) and bool((one.column - other.column == column).all()):
             return _united(one, other, row, column)
-    return Whole(one.whole().each + other.whole().each)
+    return DenseCoefficients(one.whole().each + other.whole().each)
 
 
-def _united(one: Window, other: Window, row: int, column: int) -> Window:
+def _united(one: WindowCoefficients, other: WindowCoefficients, row: int, column: int) -> WindowCoefficients:
     """Both in one frame; `one` begins so many rows and columns after `other`."""
     top, left = max(row, 0), max(column, 0)
     height = max(one.each.shape[2] + top, other.each.shape[2] + top - row)
     width = max(one.each.shape[3] + left, other.each.shape[3] + left - column)
 
-    def framed(window: Window, above: int, before: int) -> Tensor:
+    def framed(window: WindowCoefficients, above: int, before: int) -> Tensor:
         high, wide = window.each.shape[2:]
         return functional.pad(window.each, (before, width - wide - before, above, height - high - above))
 
     each = framed(one, top, left) + framed(other, top - row, left - column)
-    return Window(each, one.row - top, one.column - left, one.size)
+    return WindowCoefficients(each, one.row - top, one.column - left, one.size)
 
 
 def per_image(values: Tensor) -> Tensor:

@@ -11,21 +11,27 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from harden.bounds.crown.alpha import Climb
+from harden.bounds.crown.alpha import SlopeAscent
 from harden.bounds.crown.backward import Relaxation
-from harden.bounds.crown.coefficients import Coefficients, Size, Whole, Window, per_image
+from harden.bounds.crown.coefficients import (
+    Coefficients,
+    DenseCoefficients,
+    Size,
+    WindowCoefficients,
+    per_image,
+)
 from harden.bounds.float_rounding import SMALLEST_32
-from harden.bounds.program import Program, Step
+from harden.bounds.program import Program, ProgramStep
 from harden.bounds.region import Region
 from harden.bounds.rules import Affine, Interval, Pooling, Rectifier
 
 MEMORY = 2**25
 """Bytes of coefficients that one pass may carry at the widest value: more leaves the caches, and is slow."""
 ALONE = 32
-"""Bounds an image from which on its own pass is cheaper."""
+"""Bounds an image from which on its own pass is faster."""
 
 
-def relaxed(
+def relax(
     program: Program,
     region: Region,
     *,
@@ -37,7 +43,7 @@ def relaxed(
     """Bound every value of the network, from the images to the logits.
 
     Interval arithmetic bounds all of them; what goes into a function that is not affine, and can be on both
-    sides of its kink, is bounded by CROWN besides, and the tighter of both is kept.
+    sides of its kink, is also bounded by CROWN, and the tighter of both is kept.
 
     Args:
         program: the network.
@@ -53,15 +59,15 @@ def relaxed(
     for step in program.steps:
         lower, upper = _interval(found, step)
         if backward and step.name in worth:
-            lower, upper = refined(found, step, (lower, upper), step.name in wanted, until=until)
+            lower, upper = refine(found, step, (lower, upper), step.name in wanted, until=until)
         found.intervals[step.name] = lower, upper
     return found
 
 
-def narrowed(found: Relaxation, image: Tensor, signs: Mapping[str, Tensor]) -> Relaxation:
-    """What is known of some images again, where values are known to have some sign besides.
+def narrow(found: Relaxation, image: Tensor, signs: Mapping[str, Tensor]) -> Relaxation:
+    """The intervals of some images where, in addition, values are known to have some sign.
 
-    Interval arithmetic carries the signs on; no interval is wider than before. One that is empty, its lower
+    Interval arithmetic propagates the signs; no interval is wider than before. One that is empty, its lower
     end above its upper, says that nothing has these signs.
 
     Args:
@@ -84,12 +90,12 @@ def narrowed(found: Relaxation, image: Tensor, signs: Mapping[str, Tensor]) -> R
     return again
 
 
-def sharpened(found: Relaxation, climb: Climb, until: float | None = None) -> Relaxation:
-    """All intervals again, with slopes climbed for each value whose sign is open; none is wider than before.
+def sharpen(found: Relaxation, ascent: SlopeAscent, until: float | None = None) -> Relaxation:
+    """All intervals again, with gradient ascent over the slopes of each value whose sign is open.
 
     Args:
         found: with all its intervals.
-        climb: over the slopes.
+        ascent: over the slopes.
         until: by `time.monotonic`, when no more is begun.
     """
     program, region = found.program, found.region
@@ -103,13 +109,13 @@ def sharpened(found: Relaxation, climb: Climb, until: float | None = None) -> Re
         last = math.inf if until is None else until
         left = last - time.monotonic()
         if step.name in worth & wanted and left > 0:
-            hurried = climb if until is None else replace(climb, seconds=left / (2 * len(region)))
-            interval = refined(again, step, again.intervals[step.name], True, hurried, last)
+            hurried = ascent if until is None else replace(ascent, seconds=left / (2 * len(region)))
+            interval = refine(again, step, again.intervals[step.name], True, hurried, last)
             again.intervals[step.name] = interval
     return again
 
 
-def _interval(found: Relaxation, step: Step) -> Interval:
+def _interval(found: Relaxation, step: ProgramStep) -> Interval:
     rule, inputs = step.rule, [found.intervals[name] for name in step.inputs]
     if isinstance(rule, Affine):
         lower, upper = rule.interval(*inputs)
@@ -120,12 +126,12 @@ def _interval(found: Relaxation, step: Step) -> Interval:
     return lower - lost, upper + lost
 
 
-def refined(
+def refine(
     found: Relaxation,
-    step: Step,
+    step: ProgramStep,
     interval: Interval,
     sign_alone: bool = False,
-    climb: Climb | None = None,
+    ascent: SlopeAscent | None = None,
     until: float = math.inf,
 ) -> Interval:
     """The interval, and that of CROWN where it can matter, whichever end is tighter.
@@ -135,11 +141,11 @@ def refined(
         step: whose value is bounded.
         interval: what is known of it, (N, *size) each.
         sign_alone: whether values on both sides of 0 alone can matter.
-        climb: the search for better slopes; None for none.
+        ascent: over the slopes; None for none.
         until: by `time.monotonic`, when no further bounds are begun: the others keep what is known.
     """
-    bound = found.lower if climb is None else partial(climb, found)
-    memory = MEMORY if climb is None else MEMORY // 4  # a climb holds slopes and gradients besides
+    bound = found.lower if ascent is None else partial(ascent, found)
+    memory = MEMORY if ascent is None else MEMORY // 4  # it also holds slopes and gradients
     lower, upper = (per_image(each).clone() for each in interval)
     open_ = (lower < 0) & (upper > 0) if sign_alone else lower < upper
     for of, at in _rounds(open_, found.program, memory):
@@ -172,7 +178,7 @@ def _rounds(wanted: Tensor, program: Program, memory: int) -> Iterator[tuple[Ten
 
 
 def at_once(program: Program, memory: int = MEMORY) -> int:
-    """How many bounds' coefficients fit into so many bytes at the widest value."""
+    """The number of bounds whose coefficients fit into so many bytes at the widest value."""
     widest = max(math.prod(size) for size in (program.size, *(step.size for step in program.steps)))
     return max(1, memory // (8 * widest))
 
@@ -180,10 +186,10 @@ def at_once(program: Program, memory: int = MEMORY) -> int:
 def _unit(places: Tensor, size: Size, like: Tensor) -> Coefficients:
     """Coefficients that single out one element each."""
     if len(size) == 3:
-        return Window.unit(places, size, like)
+        return WindowCoefficients.unit(places, size, like)
     each = like.new_zeros(len(places), math.prod(size))
     each[torch.arange(len(places), device=like.device), places] = 1
-    return Whole(each.reshape(len(places), *size))
+    return DenseCoefficients(each.reshape(len(places), *size))
 
 
 def _worth_refining(program: Program, *, box: bool) -> frozenset[str]:
@@ -205,7 +211,7 @@ def _worth_refining(program: Program, *, box: bool) -> frozenset[str]:
 
 def _needed_signs(program: Program) -> frozenset[str]:
     """Values that only rectifiers read: once their sign is settled, tighter bounds change nothing."""
-    readers: dict[str, list[Step]] = {}
+    readers: dict[str, list[ProgramStep]] = {}
     for step in program.steps:
         for name in step.inputs:
             readers.setdefault(name, []).append(step)

@@ -1,4 +1,4 @@
-"""Intervals and lower bounds of all margins, cheap and differentiable: what certified training minimises.
+"""Differentiable intervals and lower bounds of all margins: the quantities that certified training minimises.
 
 The difference of two logits is itself affine in what the last layer reads. Bounded directly, it does not pay
 twice for what both logits have in common (Gowal et al., arXiv 1810.12715, section 3).
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harden.bounds.certification import margin_rows
 from harden.bounds.crown.backward import Relaxation
-from harden.bounds.crown.coefficients import Whole
+from harden.bounds.crown.coefficients import DenseCoefficients
 from harden.bounds.program import Program
 from harden.bounds.region import Region
 from harden.bounds.rules import Affine, Interval
@@ -43,7 +43,9 @@ def interval_margins(found: Relaxation, labels: Tensor) -> Tensor:
 def linear_margins(found: Relaxation, labels: Tensor) -> Tensor:
     """Lower bounds (N, K - 1) of the same by lines carried back to the images (CROWN), on these intervals."""
     rows, image = margin_rows(labels, found.program.classes, found.region.lower)
-    bounds = found.lower(found.program.output, Whole(rows.reshape(-1, *found.program.logits)), image)
+    bounds = found.lower(
+        found.program.output, DenseCoefficients(rows.reshape(-1, *found.program.logits)), image
+    )
     return bounds.reshape(len(labels), -1)
 
 
@@ -64,7 +66,7 @@ def affine_end(program: Program) -> tuple[list[Affine], str]:
     return rules, name
 
 
-def propagated(program: Program, lower: Tensor, upper: Tensor) -> Relaxation:
+def propagate_intervals(program: Program, lower: Tensor, upper: Tensor) -> Relaxation:
     """Interval arithmetic alone, without rounding, over boxes (N, ...): differentiable, in their dtype.
 
     The same bounds as `relaxed(..., rounding=False, backward=False)`, in less time: between two functions

@@ -1,4 +1,4 @@
-"""Affine operations: what they add, how they spread a radius, and their transpose."""
+"""Affine maps: offset, magnitudes of the weights, transpose, and float32 rounding."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from harden.bounds.crown.coefficients import Size, Window, per_image
+from harden.bounds.crown.coefficients import Size, WindowCoefficients, per_image
 from harden.bounds.float_rounding import UNIT_64, envelope, gamma
 
-Map = Callable[..., Tensor]
+LinearMap = Callable[..., Tensor]
 
 
 @final
@@ -36,8 +36,8 @@ class Affine:
         transposed: the transpose of L, (M, *size) to one (M, *sizes) for each input; by default autograd's.
     """
 
-    linear: Map
-    spread: Map
+    linear: LinearMap
+    spread: LinearMap
     offset: Tensor
     offset_magnitude: Tensor
     terms: int
@@ -45,7 +45,7 @@ class Affine:
     sizes: tuple[Size, ...]
     size: Size
     transposed: Callable[[Tensor], tuple[Tensor, ...]] | None = None
-    through: Callable[[Window], tuple[Window, ...]] | None = None
+    through: Callable[[WindowCoefficients], tuple[WindowCoefficients, ...]] | None = None
     factor: float = 1.0
 
     def interval(self, *inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -55,7 +55,7 @@ class Affine:
         return centre - radius, centre + radius
 
     def charge(self, *inputs: tuple[Tensor, Tensor]) -> Tensor:
-        """How far the float32 output can be from what `interval` and `transpose` say of it: (N, *size).
+        """A bound of the distance of the float32 output from that of `interval` and `transpose`, (N, *size).
 
         Its parts: what float32 rounds; what float64 rounds in `interval`; and what it loses where
         coefficients are carried back through this operation and summed up. Each of those sums has at most as

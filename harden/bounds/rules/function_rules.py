@@ -1,29 +1,28 @@
-"""The rule of each function of one value, and how exactly onnxruntime computes it."""
+"""The rules of functions of one value, with the rounding error of onnxruntime's implementations."""
 
 from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn.functional import celu, elu, mish
 
-from harden.bounds.rules.piecewise_linear import Kinked, Rectifier
+from harden.bounds.rules.piecewise_linear import PiecewiseLinear, Rectifier
+from harden.bounds.rules.prelu import PReluBounds
 from harden.bounds.rules.rule import Pointwise
-from harden.bounds.rules.smooth_functions import Smooth
-from harden.graph.operations import (
-    Abs,
+from harden.bounds.rules.rule_row import AnyBoundRule, BoundRule, OperationInputs, of_one_value
+from harden.bounds.rules.smooth_functions import SmoothFunction
+from harden.graph.operators.arithmetic import Abs, Erf
+from harden.graph.operators.rectifiers import Clip, HardSigmoid, LeakyRelu, PRelu, Relu
+from harden.graph.operators.smooth_activations import (
     Celu,
-    Clip,
     Elu,
-    Erf,
     Gelu,
-    HardSigmoid,
     HardSwish,
-    LeakyRelu,
     Mish,
-    Relu,
     Selu,
     Sigmoid,
     Softplus,
@@ -38,73 +37,112 @@ _STEEPEST = 2.0**10
 _PEAK = 1 / math.sqrt(2 * math.pi)
 
 
-def pointwise(operation: object) -> Pointwise | None:
-    """The rule; None where there is none."""
-    match operation:
-        case Relu():
-            return Rectifier()
-        case LeakyRelu(alpha) if 0 <= alpha < 1:
-            return Rectifier(alpha)
-        case Clip(low, high) if low is not None or high is not None:
-            return clip(low, high)
-        case HardSigmoid(alpha, beta) if alpha > 0:
-            return Kinked((-beta / alpha, (1 - beta) / alpha), (0.0, 1.0), 0.0, 0.0, terms=2)
-        case Abs():
-            return Kinked((0.0,), (0.0,), -1.0, 1.0)
-        case Sigmoid():
-            return Smooth(torch.sigmoid, _sigmoid_slope, 0.0963, 0.0, (ABSOLUTE, 0.0))
-        case Tanh():
-            return Smooth(torch.tanh, lambda x: 1 - torch.tanh(x) ** 2, 0.7699, 0.0, (ABSOLUTE, 0.0))
-        case Erf():
-            return Smooth(torch.erf, _erf_slope, 0.9679, 0.0, (ABSOLUTE, 0.0))
-        case Gelu("none"):
-            return Smooth(torch.nn.functional.gelu, _gelu_slope, 2 * _PEAK, 0.0, (ABSOLUTE, RELATIVE))
-        case HardSwish():
-            rule = torch.nn.functional.hardswish
-            return Smooth(rule, _hardswish_slope, 1 / 3, 1.0, (ABSOLUTE, RELATIVE))
-    return exponential(operation)
+def _leaky_relu(function: LeakyRelu) -> Pointwise | None:
+    return Rectifier(function.alpha) if 0 <= function.alpha < 1 else None
 
 
-def exponential(operation: object) -> Pointwise | None:
-    """The rules of what is made of an exponential, or looks like it; None for others.
+def _clip(function: Clip) -> Pointwise | None:
+    if function.low is None and function.high is None:
+        return None
+    return clip(function.low, function.high)
 
-    The largest |f''|: alpha of ELU, 1 / alpha of CELU, 1/4 of softplus, 2 of softsign, below 0.65 of Mish.
-    """
-    match operation:
-        case Elu(alpha) if 0 <= alpha <= _STEEPEST:
-            value, size = partial(elu, alpha=alpha), max(alpha, 1.0)
-            return Smooth(value, partial(_elu_slope, alpha), alpha, abs(1 - alpha), (ABSOLUTE * size, 0.0))
-        case Selu(alpha, gamma) if 0 <= alpha <= _STEEPEST and 0 <= gamma <= _STEEPEST:
-            size = gamma * max(alpha, 1.0)
-            return Smooth(
-                lambda x: gamma * elu(x, alpha),
-                lambda x: gamma * _elu_slope(alpha, x),
-                gamma * alpha,
-                gamma * abs(1 - alpha),
-                (ABSOLUTE * size, RELATIVE * gamma),
-            )
-        case Celu(alpha) if 1 / _STEEPEST <= alpha <= _STEEPEST:
-            value, size = partial(celu, alpha=alpha), max(alpha, 1.0)
-            return Smooth(value, partial(_celu_slope, alpha), 1 / alpha, 0.0, (ABSOLUTE * size, 0.0))
-        case Softplus():
-            return Smooth(Softplus(), torch.sigmoid, 0.25, 0.0, (ABSOLUTE, RELATIVE))
-        case Softsign():
-            return Smooth(Softsign(), lambda x: (1 + x.abs()) ** -2, 2.0, 0.0, (ABSOLUTE, 0.0))
-        case Mish():
-            return Smooth(mish, _mish_slope, 0.65, 0.0, (ABSOLUTE, RELATIVE))
-    return None
+
+def _hard_sigmoid(function: HardSigmoid) -> Pointwise | None:
+    alpha, beta = function.alpha, function.beta
+    if alpha <= 0:
+        return None
+    return PiecewiseLinear((-beta / alpha, (1 - beta) / alpha), (0.0, 1.0), 0.0, 0.0, terms=2)
+
+
+def _abs(function: Abs) -> Pointwise:
+    return PiecewiseLinear((0.0,), (0.0,), -1.0, 1.0)
+
+
+def _sigmoid(function: Sigmoid) -> Pointwise:
+    return SmoothFunction(torch.sigmoid, _sigmoid_slope, 0.0963, 0.0, (ABSOLUTE, 0.0))
+
+
+def _tanh(function: Tanh) -> Pointwise:
+    return SmoothFunction(torch.tanh, lambda x: 1 - torch.tanh(x) ** 2, 0.7699, 0.0, (ABSOLUTE, 0.0))
+
+
+def _erf(function: Erf) -> Pointwise:
+    return SmoothFunction(torch.erf, _erf_slope, 0.9679, 0.0, (ABSOLUTE, 0.0))
+
+
+def _gelu(function: Gelu) -> Pointwise | None:
+    if function.approximate != "none":
+        return None
+    return SmoothFunction(torch.nn.functional.gelu, _gelu_slope, 2 * _PEAK, 0.0, (ABSOLUTE, RELATIVE))
+
+
+def _hard_swish(function: HardSwish) -> Pointwise:
+    return SmoothFunction(torch.nn.functional.hardswish, _hardswish_slope, 1 / 3, 1.0, (ABSOLUTE, RELATIVE))
+
+
+def _elu(function: Elu) -> Pointwise | None:
+    """With |f''| <= alpha."""
+    alpha = function.alpha
+    if not 0 <= alpha <= _STEEPEST:
+        return None
+    value, size = partial(elu, alpha=alpha), max(alpha, 1.0)
+    return SmoothFunction(value, partial(_elu_slope, alpha), alpha, abs(1 - alpha), (ABSOLUTE * size, 0.0))
+
+
+def _selu(function: Selu) -> Pointwise | None:
+    """With |f''| <= gamma alpha."""
+    alpha, gamma = function.alpha, function.gamma
+    if not (0 <= alpha <= _STEEPEST and 0 <= gamma <= _STEEPEST):
+        return None
+    size = gamma * max(alpha, 1.0)
+    return SmoothFunction(
+        lambda x: gamma * elu(x, alpha),
+        lambda x: gamma * _elu_slope(alpha, x),
+        gamma * alpha,
+        gamma * abs(1 - alpha),
+        (ABSOLUTE * size, RELATIVE * gamma),
+    )
+
+
+def _celu(function: Celu) -> Pointwise | None:
+    """With |f''| <= 1 / alpha."""
+    alpha = function.alpha
+    if not 1 / _STEEPEST <= alpha <= _STEEPEST:
+        return None
+    value, size = partial(celu, alpha=alpha), max(alpha, 1.0)
+    return SmoothFunction(value, partial(_celu_slope, alpha), 1 / alpha, 0.0, (ABSOLUTE * size, 0.0))
+
+
+def _softplus(function: Softplus) -> Pointwise:
+    """With |f''| <= 1/4."""
+    return SmoothFunction(function, torch.sigmoid, 0.25, 0.0, (ABSOLUTE, RELATIVE))
+
+
+def _softsign(function: Softsign) -> Pointwise:
+    """With |f''| <= 2."""
+    return SmoothFunction(function, lambda x: (1 + x.abs()) ** -2, 2.0, 0.0, (ABSOLUTE, 0.0))
+
+
+def _mish(function: Mish) -> Pointwise:
+    """With |f''| < 0.65."""
+    return SmoothFunction(mish, _mish_slope, 0.65, 0.0, (ABSOLUTE, RELATIVE))
+
+
+def _prelu(operation: PRelu, inputs: OperationInputs) -> Pointwise | None:
+    x, slopes = inputs.constants
+    return PReluBounds.of(slopes, inputs.size) if x is None else None
 
 
 def clip(low: float | None, high: float | None) -> Pointwise:
     """The line x between two ends, one of which may be open."""
     if low is None and high is not None:
-        return Kinked((high,), (high,), 1.0, 0.0)
+        return PiecewiseLinear((high,), (high,), 1.0, 0.0)
     if high is None and low is not None:
-        return Kinked((low,), (low,), 0.0, 1.0)
+        return PiecewiseLinear((low,), (low,), 0.0, 1.0)
     if low is None or high is None or high <= low:  # ONNX: the upper end wins
         end = 0.0 if high is None else high
-        return Kinked((end,), (end,), 0.0, 0.0)
-    return Kinked((low, high), (low, high), 0.0, 0.0)
+        return PiecewiseLinear((end,), (end,), 0.0, 0.0)
+    return PiecewiseLinear((low, high), (low, high), 0.0, 0.0)
 
 
 def _sigmoid_slope(x: Tensor) -> Tensor:
@@ -135,3 +173,24 @@ def _celu_slope(alpha: float, x: Tensor) -> Tensor:
 def _mish_slope(x: Tensor) -> Tensor:
     inner = torch.tanh(Softplus()(x))
     return inner + x * (1 - inner**2) * torch.sigmoid(x)
+
+
+ROWS: Final[tuple[AnyBoundRule, ...]] = (
+    of_one_value(Abs, _abs),
+    of_one_value(Celu, _celu),
+    of_one_value(Clip, _clip),
+    of_one_value(Elu, _elu),
+    of_one_value(Erf, _erf),
+    of_one_value(Gelu, _gelu),
+    of_one_value(HardSigmoid, _hard_sigmoid),
+    of_one_value(HardSwish, _hard_swish),
+    of_one_value(LeakyRelu, _leaky_relu),
+    of_one_value(Mish, _mish),
+    BoundRule(PRelu, _prelu),
+    of_one_value(Relu, lambda function: Rectifier()),
+    of_one_value(Selu, _selu),
+    of_one_value(Sigmoid, _sigmoid),
+    of_one_value(Softplus, _softplus),
+    of_one_value(Softsign, _softsign),
+    of_one_value(Tanh, _tanh),
+)

@@ -1,4 +1,4 @@
-"""Sums of what layers with weights give and of other values, as one sum of all their products.
+"""Sums of the outputs of weighted layers and of other values, as one sum of all their products.
 
 A runtime may fuse a layer and the sum that follows it: then the other value is added to partial sums of the
 layer's products, is rounded as often as these are, and may overflow with them where the layer's result and
@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from harden.bounds.crown.coefficients import Size, Window
+from harden.bounds.crown.coefficients import Size, WindowCoefficients
 from harden.bounds.rules.affine_rules import Affine
 
 
@@ -39,7 +39,7 @@ def one_sum(parts: Sequence[Affine | None], sizes: tuple[Size, ...], size: Size)
     def transposed(flat: Tensor) -> tuple[Tensor, ...]:
         return tuple(flat if part is None else part.transpose(flat)[0] for part in parts)
 
-    def through(window: Window) -> tuple[Window, ...]:
+    def through(window: WindowCoefficients) -> tuple[WindowCoefficients, ...]:
         return tuple(window if part is None else _through(part, window) for part in parts)
 
     alike = all(part is not None or given == size for part, given in zip(parts, sizes, strict=True))
@@ -75,7 +75,7 @@ def with_offset(layer: Affine, offset: Tensor) -> Affine:
     )
 
 
-def _through(part: Affine, window: Window) -> Window:
+def _through(part: Affine, window: WindowCoefficients) -> WindowCoefficients:
     if part.through is None:
         raise TypeError("a layer that is not carried back in windows")
     (found,) = part.through(window)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from harden.bounds.crown.coefficients import Size, Window
+from harden.bounds.crown.coefficients import Size, WindowCoefficients
 from harden.bounds.float_rounding import LARGEST_32, SMALLEST_32
 from harden.bounds.rules.affine_rules import Affine
-from harden.graph.operations import BatchNormalization, Conv, Gemm
-
-Given = tuple[Tensor | None, ...]
-"""The constants among an operation's inputs; None where a value comes in."""
+from harden.bounds.rules.rule_row import AnyBoundRule, BoundRule, OperationInputs
+from harden.graph.operators.affine_layers import BatchNormalization, Conv, ConvTranspose, Gemm, MatMul
 
 
-def gemm(operation: Gemm, given: Given, size_in: Size, size: Size) -> Affine | None:
+def _gemm(operation: Gemm, inputs: OperationInputs) -> Affine | None:
     """Gemm with constant W and b; None where another input varies."""
+    given, size = inputs.constants, inputs.size
     weight = given[1]
     if given[0] is not None or weight is None or operation.trans_a or None in given[2:]:
         return None
@@ -28,21 +28,21 @@ def gemm(operation: Gemm, given: Given, size_in: Size, size: Size) -> Affine | N
     matrix = weight.mT if operation.trans_b else weight
     bias = given[2] if len(given) > 2 else None
     offset = matrix.new_zeros(1, *size) if bias is None else operation.beta * bias.expand(1, *size)
-    found = product(operation.alpha * matrix, offset, size_in, size)
+    found = _product(operation.alpha * matrix, offset, inputs)
     # beta is a factor of the bias alone, which may be a number that becomes 0.
     largest = torch.as_tensor(_largest(matrix)).clamp_min(abs(operation.beta))
     return replace(found, factor=abs(operation.alpha), largest_weight=largest)
 
 
-def matmul(given: Given, size_in: Size, size: Size) -> Affine | None:
+def _matmul(operation: MatMul, inputs: OperationInputs) -> Affine | None:
     """MatMul by a constant matrix; None where it is anything else."""
-    matrix = given[1]
-    if given[0] is not None or matrix is None or matrix.dim() != 2:
+    x, matrix = inputs.constants
+    if x is not None or matrix is None or matrix.dim() != 2:
         return None
-    return product(matrix, matrix.new_zeros(1, *size), size_in, size)
+    return _product(matrix, matrix.new_zeros(1, *inputs.size), inputs)
 
 
-def product(matrix: Tensor, offset: Tensor, size_in: Size, size: Size) -> Affine:
+def _product(matrix: Tensor, offset: Tensor, inputs: OperationInputs) -> Affine:
     """A matrix on the last dimension, and an offset."""
     return Affine(
         linear=lambda x: x @ matrix,
@@ -51,14 +51,15 @@ def product(matrix: Tensor, offset: Tensor, size_in: Size, size: Size) -> Affine
         offset_magnitude=offset.abs(),
         terms=len(matrix),
         largest_weight=_largest(matrix),
-        sizes=(size_in,),
-        size=size,
+        sizes=inputs.sizes[:1],
+        size=inputs.size,
         transposed=lambda flat: (flat @ matrix.mT,),
     )
 
 
-def conv(operation: Conv, given: Given, size_in: Size, size: Size) -> Affine | None:
+def _conv(operation: Conv, inputs: OperationInputs) -> Affine | None:
     """A convolution with constant weights; None where they vary."""
+    given, size_in, size = inputs.constants, inputs.sizes[0], inputs.size
     weight = given[1]
     if given[0] is not None or weight is None or None in given[2:]:
         return None
@@ -79,7 +80,9 @@ def conv(operation: Conv, given: Given, size_in: Size, size: Size) -> Affine | N
     )
 
 
-def _through(operation: Conv, weight: Tensor, size_in: Size, window: Window) -> tuple[Window]:
+def _through(
+    operation: Conv, weight: Tensor, size_in: Size, window: WindowCoefficients
+) -> tuple[WindowCoefficients]:
     settings = (operation.strides, operation.pads, operation.dilations, operation.group)
     return (window.through(weight, *settings, size_in),)
 
@@ -114,8 +117,33 @@ def _carried_back(operation: Conv, weight: Tensor, size_in: Size, flat: Tensor) 
     return (torch.nn.functional.pad(found, cut),)
 
 
-def batch_normalization(operation: BatchNormalization, given: Given, size: Size) -> Affine | None:
+def _conv_transpose(operation: ConvTranspose, inputs: OperationInputs) -> Affine | None:
+    """A transposed convolution with constant weights; None where they vary.
+
+    An output sums at most one product for each input channel of its group and place of the kernel.
+    """
+    given, size_in, size = inputs.constants, inputs.sizes[0], inputs.size
+    weight = given[1]
+    if given[0] is not None or weight is None or None in given[2:]:
+        return None
+    bias = given[2] if len(given) > 2 else None
+    shaped = (1, -1, *(1,) * (len(size) - 1))
+    offset = weight.new_zeros(1, *size) if bias is None else bias.reshape(shaped).expand(1, *size)
+    return Affine(
+        linear=lambda x: operation(x, weight),
+        spread=lambda x: operation(x, weight.abs()),
+        offset=offset,
+        offset_magnitude=offset.abs(),
+        terms=weight.shape[0] // operation.group * math.prod(weight.shape[2:]),
+        largest_weight=_largest(weight),
+        sizes=(size_in,),
+        size=size,
+    )
+
+
+def _batch_normalization(operation: BatchNormalization, inputs: OperationInputs) -> Affine | None:
     """A BatchNorm with stored statistics; None where its weights vary."""
+    given, size = inputs.constants, inputs.size
     scale, bias, mean, variance = given[1:]
     if given[0] is not None or scale is None or bias is None or mean is None or variance is None:
         return None
@@ -153,10 +181,19 @@ def scaled(slope: Tensor, offset: Tensor, offset_magnitude: Tensor, size_in: Siz
     )
 
 
-def _stretched(slope: Tensor, window: Window) -> tuple[Window]:
+def _stretched(slope: Tensor, window: WindowCoefficients) -> tuple[WindowCoefficients]:
     return (window.with_(window.each * window.seen(slope, torch.zeros(1, dtype=torch.int64))),)
 
 
 def _largest(weight: Tensor) -> float | Tensor:
-    # Not a number: to read it would hold up a device at each step of training, which asks for no charges.
+    # A tensor: reading the number would synchronise a device at each step of training, for no use there.
     return weight.detach().abs().max() if weight.numel() else 0.0
+
+
+ROWS: Final[tuple[AnyBoundRule, ...]] = (
+    BoundRule(BatchNormalization, _batch_normalization),
+    BoundRule(Conv, _conv),
+    BoundRule(ConvTranspose, _conv_transpose),
+    BoundRule(Gemm, _gemm),
+    BoundRule(MatMul, _matmul),
+)

@@ -1,4 +1,4 @@
-"""The maximum over windows: at least its likeliest winner, at most that if it is certain, or a constant."""
+"""Linear bounds of the maximum over windows: below one input of each, above that input or a constant."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harden.bounds.crown.coefficients import Coefficients, Size, Whole, Window
+from harden.bounds.crown.coefficients import Coefficients, DenseCoefficients, Size, WindowCoefficients
 from harden.bounds.rules.rule import Interval
-from harden.graph.operations import MaxPool
+from harden.graph.operators.pooling import MaxPool
 
 Frame = tuple[Size, Size, Size]
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Winners:
-    """Linear bounds of the maxima: the input that stands for each window, whether it must win, what else may.
+class MaximumBounds:
+    """Linear bounds of the maxima: the input that bounds each window from below, and the bound above.
 
     Args:
         places: (N, C, windows) of the input with the largest lower bound, among all of its channel.
@@ -45,12 +45,14 @@ class Winners:
             coefficients: of P lower bounds.
             image: (P,), which of the N images each bound is about.
         """
-        if isinstance(coefficients, Window) and self.frame is not None:
+        if isinstance(coefficients, WindowCoefficients) and self.frame is not None:
             return self._in_window(coefficients, self.frame, image)
         found, added = self._in_whole(coefficients.whole().each, image)
-        return Whole(found), added
+        return DenseCoefficients(found), added
 
-    def _in_window(self, window: Window, frame: Frame, image: Tensor) -> tuple[Window, Tensor]:
+    def _in_window(
+        self, window: WindowCoefficients, frame: Frame, image: Tensor
+    ) -> tuple[WindowCoefficients, Tensor]:
         certain = window.seen(self._shaped(self.certain), image)
         most = window.seen(self._shaped(self.most), image)
         places = window.seen(self._shaped(self.places), image)
@@ -71,7 +73,7 @@ class Winners:
         found = window.each.new_zeros(*window.each.shape[:2], high * wide)
         found.scatter_add_(2, (down * wide + right).flatten(2), (below + above * certain).flatten(2))
         each = found.reshape(*found.shape[:2], high, wide)
-        return Window(each, row, column, self.size), added
+        return WindowCoefficients(each, row, column, self.size), added
 
     def _shaped(self, values: Tensor) -> Tensor:
         return values.reshape(len(values), *self.pooled)
@@ -95,7 +97,7 @@ class Pooling:
         windows: (windows, places in one), positions in a channel's image; -1 where padding lies.
         size_in: (C, *image) of the input.
         size: (C, *image) of the output.
-        frame: see `Winners`.
+        frame: see `MaximumBounds`.
     """
 
     windows: Tensor
@@ -135,7 +137,7 @@ class Pooling:
         shape = (len(lower), *self.size)
         return self._seen(lower).amax(3).reshape(shape), self._seen(upper).amax(3).reshape(shape)
 
-    def winners(self, lower: Tensor, upper: Tensor) -> Winners:
+    def winners(self, lower: Tensor, upper: Tensor) -> MaximumBounds:
         """Linear bounds over a box."""
         low, high = self._seen(lower), self._seen(upper)
         # Of those whose lower bound is the largest (often 0, after a ReLU) the one that reaches furthest.
@@ -144,7 +146,7 @@ class Pooling:
         others = high.scatter(3, best, -math.inf).amax(3)
         certain = low.gather(3, best)[..., 0] >= others
         places = self.windows.expand(*low.shape).gather(3, best)[..., 0]
-        return Winners(places, certain, high.amax(3), self.size_in, self.size, self.frame)
+        return MaximumBounds(places, certain, high.amax(3), self.size_in, self.size, self.frame)
 
     def _seen(self, x: Tensor) -> Tensor:
         """(N, C, windows, places in one); padding is minus infinity."""

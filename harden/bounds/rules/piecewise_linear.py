@@ -1,4 +1,4 @@
-"""Functions with kinks, straight between them: a line bounds one everywhere if it does at the kinks."""
+"""Bounds of piecewise linear functions: a line bounds one everywhere if it does at the kinks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harden.bounds.float_rounding import UNIT_64, envelope
-from harden.bounds.rules.rule import Interval, Lines
+from harden.bounds.rules.rule import Interval, LinearBounds
 
 SLACK = 16 * UNIT_64
 """Of the numbers that a line is computed from: what float64 rounds there."""
@@ -34,13 +34,13 @@ class Rectifier:
         error = self._error(lower)
         return self._value(lower) - error, self._value(upper) + error
 
-    def lines(self, lower: Tensor, upper: Tensor) -> Lines:
+    def lines(self, lower: Tensor, upper: Tensor) -> LinearBounds:
         """The secant, and the steeper or the flatter part, whichever leaves less area."""
         secant = self.secant(lower, upper)
         below = torch.where(upper > -lower, 1.0, self.alpha).to(secant.dtype)
         return self.lines_with(lower, upper, below)
 
-    def lines_with(self, lower: Tensor, upper: Tensor, below: Tensor) -> Lines:
+    def lines_with(self, lower: Tensor, upper: Tensor, below: Tensor) -> LinearBounds:
         """The secant, and the line through 0 of a slope that is used where the sign is not settled."""
         on, off = lower >= 0, upper <= 0
         secant = self.secant(lower, upper)
@@ -50,7 +50,7 @@ class Rectifier:
         # The secant through (lower, alpha lower), lifted by what rounding can have taken from it.
         lift = (self.alpha - secant) * lower + SLACK * (upper - lower)
         offset = torch.where(on | off, 0.0, lift)
-        return Lines(slope, -error, secant, offset + error)
+        return LinearBounds(slope, -error, secant, offset + error)
 
     def secant(self, lower: Tensor, upper: Tensor) -> Tensor:
         """The slope between both ends, (u - alpha l) / (u - l) where they differ in sign."""
@@ -71,7 +71,7 @@ class Rectifier:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Kinked:
+class PiecewiseLinear:
     """A continuous function, straight between its kinks and beyond them.
 
     Args:
@@ -94,7 +94,7 @@ class Kinked:
         error = self._error(lower, upper)
         return values.amin(0) - error, values.amax(0) + error
 
-    def lines(self, lower: Tensor, upper: Tensor) -> Lines:
+    def lines(self, lower: Tensor, upper: Tensor) -> LinearBounds:
         """Of the slopes between corners, those whose line has the least area above, and below."""
         places, values = self._at_corners(lower, upper)
         wide = upper - lower > 0
@@ -119,7 +119,7 @@ class Kinked:
                         torch.where(better, offset, old[1]),
                     )
         (up, up_offset), (down, down_offset) = best["above"], best["below"]
-        return Lines(down, -(down_offset + error), up, up_offset + error)
+        return LinearBounds(down, -(down_offset + error), up, up_offset + error)
 
     def _at_corners(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Both ends and the kinks between them, and the function there: (corners, N, ...) each."""

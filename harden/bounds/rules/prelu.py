@@ -1,4 +1,4 @@
-"""A slope below 0 for each channel, of any sign and size."""
+"""Bounds of PReLU: slopes for negative values of any sign and size, by channel."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 from harden.bounds.crown.coefficients import Size
 from harden.bounds.float_rounding import envelope
 from harden.bounds.rules.piecewise_linear import SLACK
-from harden.bounds.rules.rule import Interval, Lines
+from harden.bounds.rules.rule import Interval, LinearBounds
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Leaky:
+class PReluBounds:
     """f(x) = x for x >= 0 and a x below: convex where a <= 1, concave where a >= 1.
 
     Over an interval with 0 inside the secant bounds f on one side. On the other does any line through 0 whose
@@ -29,7 +29,7 @@ class Leaky:
     slopes: Tensor
 
     @classmethod
-    def of(cls, slopes: Tensor | None, size: Size) -> Leaky | None:
+    def of(cls, slopes: Tensor | None, size: Size) -> PReluBounds | None:
         """Constant slopes that broadcast to a value without its batch; None where they vary."""
         if slopes is None or slopes.dim() > len(size) + 1:
             return None
@@ -41,7 +41,7 @@ class Leaky:
         error = self._error(lower)
         return ends.amin(0) - error, ends.amax(0) + error
 
-    def lines(self, lower: Tensor, upper: Tensor) -> Lines:
+    def lines(self, lower: Tensor, upper: Tensor) -> LinearBounds:
         """The secant, and a line through 0."""
         a = self.slopes
         on, off = lower >= 0, upper <= 0
@@ -53,7 +53,7 @@ class Leaky:
         lift = torch.where(on | off, 0.0, (a - secant) * lower)
         slack, error = torch.where(on | off, 0.0, SLACK * largest), self._error(lower)
         convex = a <= 1
-        return Lines(
+        return LinearBounds(
             torch.where(convex, through, secant),
             torch.where(convex, 0.0, lift - slack) - error,
             torch.where(convex, secant, through),

@@ -1,4 +1,4 @@
-"""What bounds need to know of an operation, apart from its value."""
+"""Intervals and linear bounds of functions of one value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Interval = tuple[Tensor, Tensor]
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Lines:
+class LinearBounds:
     """Two affine functions of one value, below and above it everywhere in its interval.
 
     below_slope x + below_offset <= f(x) <= above_slope x + above_offset.
@@ -33,6 +33,6 @@ class Pointwise(Protocol):
         """Bounds of f over [lower, upper]."""
         ...
 
-    def lines(self, lower: Tensor, upper: Tensor) -> Lines:
+    def lines(self, lower: Tensor, upper: Tensor) -> LinearBounds:
         """Affine bounds of f over [lower, upper]."""
         ...

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from harden.bounds.float_rounding import LARGEST_32, UNIT_64
-from harden.bounds.rules.rule import Interval, Lines
+from harden.bounds.rules.rule import Interval, LinearBounds
 
 PLACES = 65
 MOST = LARGEST_32 / 8
@@ -24,7 +24,7 @@ MOST = LARGEST_32 / 8
 
 @final
 @dataclass(frozen=True, slots=True)
-class Smooth:
+class SmoothFunction:
     """A function with a bounded second derivative.
 
     Args:
@@ -48,7 +48,7 @@ class Smooth:
         slack = between + self._rounding(lower, upper, values)
         return values.amin(0) - slack, values.amax(0) + slack
 
-    def lines(self, lower: Tensor, upper: Tensor) -> Lines:
+    def lines(self, lower: Tensor, upper: Tensor) -> LinearBounds:
         """Above and below, the best of the secant and of the tangents' slopes at the ends and the middle."""
         places, values, between = self._on_grid(lower, upper)
         slack = between + self._rounding(lower, upper, values)
@@ -69,7 +69,7 @@ class Smooth:
             up, up_offset = torch.where(better, slope, up), torch.where(better, high, up_offset)
             better = slope * middle + low > down * middle + down_offset
             down, down_offset = torch.where(better, slope, down), torch.where(better, low, down_offset)
-        return Lines(down, down_offset, up, up_offset)
+        return LinearBounds(down, down_offset, up, up_offset)
 
     def _on_grid(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Places (PLACES, N, ...), values there, and the most that may lie between two of them."""

@@ -1,4 +1,4 @@
-"""Whether an input and the output that a runtime gave it satisfy a VNN-LIB property, exactly.
+"""Exact check that an input and its output in a runtime satisfy a VNN-LIB property.
 
 It goes by the assertions as they were written, and not by the clauses that bounds and attacks work on: strict
 comparisons are strict here.
@@ -15,8 +15,8 @@ from harden.bounds.vnnlib.s_expressions import Expression
 from harden.errors import InputError
 
 
-def satisfied(given: Property, x: Iterable[float], y: Iterable[float]) -> bool:
-    """Whether every assertion holds of X = x and Y = y, as rational numbers.
+def satisfies(given: Property, x: Iterable[float], y: Iterable[float]) -> bool:
+    """True if every assertion holds of X = x and Y = y, as rational numbers.
 
     Args:
         given: the property.

@@ -1,4 +1,4 @@
-"""Reads VNN-LIB 1.0: what an input and its output have to satisfy for a property to be broken.
+"""A parser of VNN-LIB 1.0: the conditions on input and output under which a property is violated.
 
 The format of the neural network verification competitions: variables X_i and Y_j, and assertions that are
 linear comparisons, joined by `and` and `or`. An assignment that satisfies all of them is a counterexample.
@@ -51,7 +51,7 @@ class Property:
     Args:
         inputs: how many X there are.
         outputs: how many Y.
-        clauses: in disjunction; strict comparisons stand in them with their edge.
+        clauses: in disjunction; strict comparisons include their edge.
         asserted: the assertions as they were written, evaluated by
             `harden.bounds.vnnlib.check_counterexample`.
     """

@@ -1,4 +1,4 @@
-"""Which clauses of a VNN-LIB property no input can satisfy: if it is all of them, the property holds."""
+"""Refutation of the clauses of a VNN-LIB property by bounds: where all are refuted, the property holds."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from harden.bounds.branch_and_bound.prove_regions import Branching
 from harden.bounds.branch_and_bound.search import PartSearch
-from harden.bounds.branch_and_bound.splits import Questions
+from harden.bounds.branch_and_bound.splits import VerificationQueries
 from harden.bounds.certification import Method, shared
 from harden.bounds.crown.backward import Relaxation
-from harden.bounds.crown.coefficients import Whole
-from harden.bounds.crown.intermediate_bounds import relaxed
+from harden.bounds.crown.coefficients import DenseCoefficients
+from harden.bounds.crown.intermediate_bounds import relax
 from harden.bounds.program import Program
 from harden.bounds.region import Region
 from harden.bounds.vnnlib.parse import Clause, Property
@@ -27,8 +27,8 @@ from harden.errors import InputError
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """What is known of one clause.
+class ClauseResult:
+    """The result of one clause.
 
     Args:
         refuted: it is proved that no input satisfies it.
@@ -43,7 +43,7 @@ class Answer:
 
 
 Probe = Callable[[int, Tensor], bool]
-"""Looks for a counterexample of a clause near a point; whether it found one."""
+"""Searches for a counterexample of a clause near a point; True if it found one."""
 LARGEST_64: Final = 1.7976931348623157e308
 TURNS: Final = 4
 """A turn is this part of an open clause's share of the time that is left."""
@@ -51,24 +51,24 @@ SHORTEST: Final = 0.25
 """Seconds of a turn at least."""
 
 
-def refuted(
+def refuted_clauses(
     program: Program | Sequence[Program], given: Property, method: Method | None = None
 ) -> tuple[bool, ...]:
-    """Say of each clause whether it is proved that no input of its box satisfies it, as `answers` does."""
-    return tuple(answer.refuted for answer in answers(program, given, method))
+    """For each clause, True if it is proved that no input of its box satisfies it."""
+    return tuple(answer.refuted for answer in refute_clauses(program, given, method))
 
 
-def answers(
+def refute_clauses(
     program: Program | Sequence[Program],
     given: Property,
     method: Method | None = None,
     *,
     until: float = math.inf,
     probe: Probe | None = None,
-) -> tuple[Answer, ...]:
+) -> tuple[ClauseResult, ...]:
     """Say of each clause whether it is proved that no input of its box satisfies it.
 
-    A clause asks for an output with a . Y <= b in every row; it is refuted when in one row the lower bound of
+    A clause requires an output with a . Y <= b in every row; it is refuted when in one row the lower bound of
     a . Y over the box is above b. Branch and bound may take another row in each part; with a time limit all
     open clauses are searched in turn, each for a share of what is left. Guarantee: as
     `harden.bounds.certify`, for what the file computes in float32. What is not refuted is open.
@@ -88,7 +88,7 @@ def answers(
     """
     method = method or Method()
     programs = (program,) if isinstance(program, Program) else tuple(program)
-    found = [Answer(True) for _ in given.clauses]
+    found = [ClauseResult(True) for _ in given.clauses]
     for number, each in enumerate(programs):
         left = [at for at, answer in enumerate(found) if answer.refuted]
         some = replace(given, clauses=tuple(given.clauses[at] for at in left))
@@ -106,10 +106,10 @@ def _of(places: list[int], probe: Probe) -> Probe:
 
 def _answers(
     program: Program, given: Property, method: Method, until: float, probe: Probe | None
-) -> list[Answer]:
-    """What is known of each clause for one program."""
+) -> list[ClauseResult]:
+    """The results of each clause for one program."""
     check_fits(program, given)
-    known = _Known(program, method, until)
+    known = _BoxRelaxations(program, method, until)
     with torch.no_grad():
         found = [known.refuted(clause) for clause in given.clauses]
         left = [at for at, answer in enumerate(found) if not answer.refuted and given.clauses[at].rows]
@@ -120,13 +120,13 @@ def _answers(
 
 
 def _branched(
-    known: _Known, given: Property, left: list[int], branching: Branching, probe: Probe | None
-) -> Iterator[tuple[int, Answer]]:
+    known: _BoxRelaxations, given: Property, left: list[int], branching: Branching, probe: Probe | None
+) -> Iterator[tuple[int, ClauseResult]]:
     """Search clauses in turn until each is answered, or time is up: what is known of one after each turn."""
     until = math.inf if branching.seconds is None else time.monotonic() + branching.seconds
     searches: dict[int, PartSearch] = {}
     for at in left:
-        yield at, Answer(False, stopped=True)
+        yield at, ClauseResult(False, stopped=True)
     while left and time.monotonic() < until:
         for at in tuple(left):
             end = until
@@ -139,7 +139,7 @@ def _branched(
             searches[at].run(end)
             said = searches[at].answers()
             is_refuted = bool(said.bounds[0] > 0)
-            answer = Answer(is_refuted, None if is_refuted else said.points[0], bool(said.stopped[0]))
+            answer = ClauseResult(is_refuted, None if is_refuted else said.points[0], bool(said.stopped[0]))
             yield at, answer
             if answer.candidate is not None and probe is not None and probe(at, answer.candidate):
                 return
@@ -181,7 +181,7 @@ def check_boxes(given: Property) -> None:
         raise InputError(
             "an empty box: an input whose lower bound is above its upper one",
             "a box that holds an input",
-            "look at the bounds of X in the specification",
+            "check the bounds of X in the specification",
         )
 
 
@@ -199,49 +199,49 @@ def _is_empty(clause: Clause) -> bool:
 
 
 @final
-class _Known:
-    """Relaxations of the box that was asked about last: the clauses of a disjunction mostly share one."""
+class _BoxRelaxations:
+    """Relaxations of the latest box: the clauses of a disjunction mostly share one."""
 
     def __init__(self, program: Program, method: Method, until: float) -> None:
         self._program, self._method, self._until = program, method, until
         self._box: tuple[object, object] | None = None
         self._found: dict[bool, Relaxation] = {}
 
-    def refuted(self, clause: Clause) -> Answer:
-        """Whether one relaxation proves that nothing satisfies a clause, the cheapest first."""
+    def refuted(self, clause: Clause) -> ClauseResult:
+        """The result of one relaxation of a clause, by the fastest method first."""
         if _is_empty(clause):
-            return Answer(True)
+            return ClauseResult(True)
         if not clause.rows:
-            return Answer(False)
-        rows, limits = _asked(clause)
+            return ClauseResult(False)
+        rows, limits = _rows_and_limits(clause)
         image, start = (
             torch.zeros(len(rows), dtype=torch.int64),
-            Whole(rows.reshape(-1, *self._program.logits)),
+            DenseCoefficients(rows.reshape(-1, *self._program.logits)),
         )
         for backward in (False, True)[: 1 + self._method.backward]:
             if time.monotonic() >= self._until:
-                return Answer(False, stopped=True)
-            found, climb = self._relaxed(clause, backward, self._until), self._method.climb
-            if backward and climb is not None:
-                climb = climb.before(self._until)
-                bounds = climb(found, self._program.output, start, image, limits)
+                return ClauseResult(False, stopped=True)
+            found, ascent = self._relaxed(clause, backward, self._until), self._method.climb
+            if backward and ascent is not None:
+                ascent = ascent.before(self._until)
+                bounds = ascent(found, self._program.output, start, image, limits)
             else:
                 bounds = found.lower(self._program.output, start, image)
             if bool((bounds > limits).any()):
-                return Answer(True)
-        return Answer(False, stopped=time.monotonic() >= self._until)
+                return ClauseResult(True)
+        return ClauseResult(False, stopped=time.monotonic() >= self._until)
 
     def search(self, clause: Clause, branching: Branching, until: float) -> PartSearch:
         """Branch and bound on a clause, before its first part."""
-        rows, limits = _asked(clause)
-        asked = Questions(torch.zeros(1, dtype=torch.int64), rows[None], limits[None])
-        return branching.search(self._relaxed(clause, True, until), asked, until)
+        rows, limits = _rows_and_limits(clause)
+        queries = VerificationQueries(torch.zeros(1, dtype=torch.int64), rows[None], limits[None])
+        return branching.search(self._relaxed(clause, True, until), queries, until)
 
     def _relaxed(self, clause: Clause, backward: bool, until: float) -> Relaxation:
         if self._box != (clause.lower, clause.upper):
             self._box, self._found = (clause.lower, clause.upper), {}
         if backward not in self._found:
-            self._found[backward] = relaxed(
+            self._found[backward] = relax(
                 self._program,
                 Region(*box_of(clause, self._program.size)),
                 parallel=self._method.parallel,
@@ -252,7 +252,7 @@ class _Known:
         return self._found[backward]
 
 
-def _asked(clause: Clause) -> tuple[Tensor, Tensor]:
+def _rows_and_limits(clause: Clause) -> tuple[Tensor, Tensor]:
     """Coefficients (R, K) of a clause's rows, and limits (R,), rounded up."""
     rows = torch.tensor([[_held(number) for number in row] for row, _ in clause.rows], dtype=torch.float64)
     return rows, torch.tensor([_rounded(limit, up=True) for _, limit in clause.rows], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Which charts a certificate gives: accuracy over eps, and each stage's loss and validation accuracy."""
+"""Charts of a certificate: accuracy over eps, and each training stage's loss and validation accuracy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from harden.certificate.certificate import Certificate
 from harden.certificate.page.charts import PERCENT, Axis, Series, axis, line_chart
-from harden.certificate.schema import Curve, HistoryPoint, ProofRecord
+from harden.certificate.schema import CurveRecord, HistoryPoint, ProofRecord
 
 T = TypeVar("T")
 
@@ -21,8 +21,8 @@ _LINE: Final = 240
 
 @final
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """One stage of training as charts, with the rows of its table; `thinned` says how many there were."""
+class StageCharts:
+    """One stage of training: charts, the rows of its table, and in `thinned` the number before thinning."""
 
     name: str
     charts: tuple[Markup, ...]
@@ -30,8 +30,8 @@ class Stage:
     thinned: int | None
 
 
-def curve_chart(curve: Curve, eps: str, proof: ProofRecord | None = None) -> Markup:
-    """Draws robust accuracy over eps with its intervals, what is proved, and a line at the threat's eps."""
+def curve_chart(curve: CurveRecord, eps: str, proof: ProofRecord | None = None) -> Markup:
+    """Draws robust and certified accuracy over eps with intervals, and a line at the threat's eps."""
     points = sorted(curve.points, key=lambda p: Fraction(p.eps))
     places = [float(Fraction(p.eps)) for p in points]
     budget = float(Fraction(eps))
@@ -60,14 +60,14 @@ def _proved(proof: ProofRecord) -> Series:
     )
 
 
-def stages(certificate: Certificate) -> list[Stage]:
-    """Draws the history stage by stage, since losses of different objectives share no scale."""
+def stages(certificate: Certificate) -> list[StageCharts]:
+    """Draws the history stage by stage, since losses of different objectives have no common scale."""
     history = certificate.predicate.history
     names = dict.fromkeys(point.stage for point in history)
     return [_stage(name, [point for point in history if point.stage == name]) for name in names]
 
 
-def _stage(name: str, points: Sequence[HistoryPoint]) -> Stage:
+def _stage(name: str, points: Sequence[HistoryPoint]) -> StageCharts:
     x = axis("passes per training image (E)", [p.passes for p in points])
     charts = []
     lines = []
@@ -81,10 +81,10 @@ def _stage(name: str, points: Sequence[HistoryPoint]) -> Stage:
     loss = Series("loss", "loss", [(p.passes, p.loss) for p in shown])
     scale = axis("", [p.loss for p in points], zero=True)
     charts.append(line_chart(f"Training loss during {name}", f"{len(points)} points", x, scale, [loss]))
-    # The table keeps every row that holds an accuracy, if those fit, before rows of loss alone.
+    # Rows with an accuracy take precedence over rows of loss alone.
     measured = [p for p in points if p.clean is not None or p.robust is not None]
     rows = thin(measured if len(measured) >= 2 and len(points) > _ROWS else points, _ROWS)
-    return Stage(name, tuple(charts), tuple(rows), len(points) if len(rows) < len(points) else None)
+    return StageCharts(name, tuple(charts), tuple(rows), len(points) if len(rows) < len(points) else None)
 
 
 def thin(items: Sequence[T], most: int) -> list[T]:

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: no script, no style attribute, no colour but through classes of the page's style."""
+"""Charts as inline SVG, without script or style attributes, coloured by classes of the page's style."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def line_chart(
 
     Args:
         name: the chart's accessible title.
-        description: what it shows, for those who do not see it.
+        description: of its content, for screen readers.
         x: the horizontal axis.
         y: the vertical axis.
         series: the lines, in drawing order.
@@ -114,7 +114,7 @@ def _grid(x: Axis, y: Axis) -> str:
     for value, text in x.ticks:
         at = _x(x, value)
         parts.append(f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{bottom:g}" y2="{bottom + 4:g}"/>')
-        if at - last < 8 + 6 * len(text):  # a label that would touch the one before is left to the table
+        if at - last < 8 + 6 * len(text):  # a label that would overlap the one before is in the table alone
             continue
         last = at
         parts.append(
@@ -155,14 +155,14 @@ def _y(axis: Axis, value: float) -> float:
 
 
 def _share(axis: Axis, value: float) -> float:
-    """How far along an axis a value lies, from 0 to 1; of halves where the whole is beyond float64."""
+    """The position of a value on an axis, from 0 to 1; from halves where the difference overflows float64."""
     if math.isfinite(axis.high - axis.low):
         return (value - axis.low) / (axis.high - axis.low)
     return (value / 2 - axis.low / 2) / (axis.high / 2 - axis.low / 2)
 
 
 def verdict_bar(certified: int, unknown: int, falsified: int) -> Markup:
-    """Draws the verdicts as shares of one bar, whose height does not scale with its width."""
+    """Draws the verdicts as shares of one bar of fixed height."""
     n = certified + unknown + falsified
     label = f"Of {n} images: {certified} certified, {unknown} unknown, {falsified} falsified"
     parts, start = [], 0.0
@@ -178,7 +178,7 @@ def verdict_bar(certified: int, unknown: int, falsified: int) -> Markup:
 
 
 def class_bar(clean: float, robust: float) -> Markup:
-    """Draws one class: robust accuracy inside clean inside the whole; the numbers stand beside it."""
+    """Draws the robust and clean accuracy of one class as nested bars; the table contains the numbers."""
     return Markup(  # noqa: S704  # safe: numbers only
         '<svg class="share" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
         '<rect class="whole" x="0" y="0" width="100" height="10"/>'

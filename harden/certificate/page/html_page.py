@@ -1,4 +1,4 @@
-"""The page: one HTML file drawn from the certificate alone, which loads nothing and runs nothing."""
+"""HTML page of a certificate: one static file, without script or external resources."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from harden.certificate.certificate import Certificate
 from harden.certificate.chance_level import caution_of
 from harden.certificate.page import charts
 from harden.certificate.page.chart_data import curve_chart, stages
-from harden.certificate.schema import ClassRecord, Pair, Predicate
+from harden.certificate.schema import ClassRecord, WitnessPair
 from harden.certificate.unreliable_reasons import reason
 from harden.printable_text import one_line
 
 LARGEST: Final = 200_000
-"""Bytes that the page stays below; pairs of the gallery are dropped until it does."""
+"""Upper limit of the page's bytes; pairs of the gallery are dropped until it holds."""
 
 _MOST_CLASSES: Final = 100
 _MOST_RECIPE: Final = 6000
 
 
 def render(certificate: Certificate) -> str:
-    """Draws a certificate as one self-contained HTML page below 200 kB, without script or outside reference.
+    """Renders a certificate as one self-contained HTML page below 200 kB, without script or external links.
 
-    Pairs of the gallery are left out, from the end, until the page fits, and the page says how many.
+    Pairs of the gallery are left out, from the end, until the page fits; their number is on the page.
     """
     shown = list(certificate.predicate.gallery)
     page = _render(certificate, shown)
@@ -44,7 +44,7 @@ def render(certificate: Certificate) -> str:
     return page
 
 
-def _render(certificate: Certificate, gallery: list[Pair]) -> str:
+def _render(certificate: Certificate, gallery: list[WitnessPair]) -> str:
     style = _file("page.css")
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
     predicate = certificate.predicate
@@ -81,7 +81,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         loader=FunctionLoader(_file),
-        finalize=_shown,
+        finalize=_printable,
     )
     filters: dict[str, Any] = {
         "percent": formatting.percent,
@@ -96,8 +96,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _shown(value: Any) -> Any:
-    """What does not print, escaped, before it is escaped for HTML; the lines of a recipe stay lines."""
+def _printable(value: Any) -> Any:
+    """Text with unprintable characters escaped, before it is escaped for HTML; line ends are kept."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return "\n".join(one_line(line) for line in value.split("\n"))
@@ -117,9 +117,3 @@ def _compact(spec: dict[str, Any]) -> str:
 @cache
 def _file(name: str) -> str:
     return (resources.files("harden.certificate") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _curve(predicate: Predicate) -> Markup | None:
-    if predicate.curve is None:
-        return None
-    return curve_chart(predicate.curve, predicate.threat.eps, predicate.proof)

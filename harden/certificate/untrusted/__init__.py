@@ -1,1 +1,1 @@
-"""Limits on ONNX files from strangers: size, memory, time."""
+"""Limits of size, memory and time for untrusted ONNX files."""

@@ -1,7 +1,7 @@
-"""A process of its own, with a limit of memory and time, for what a stranger's graph may take of both.
+"""Child process with limits of memory and time, in which untrusted graphs are executed.
 
-What a graph costs can't be told from the file alone: one node can ask for any amount of memory. The process
-ends where it exceeds a limit, and its end, whatever it is, is an answer.
+The cost of a graph can't be determined from the file alone: one node can allocate any amount of memory. The
+process ends where it exceeds a limit, and every way in which it ends is reported.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from harden.system.size_limits import PROCESS_BYTES
 
 
 @final
-class Child:
-    """The other process: one question, one answer at a time.
+class LimitedProcess:
+    """A child process with limits: one request, one response at a time.
 
     Args:
         process: with pipes.
-        seconds: for each answer.
+        seconds: time limit of each response.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         self._process, self._seconds = process, seconds
 
-    def ask(self, question: bytes, most: int) -> bytes:
-        """Send a question and wait for its answer, no longer than there are seconds for it.
+    def request(self, content: bytes, most: int) -> bytes:
+        """Send a request and return its response, within the time limit.
 
         Args:
-            question: any bytes.
-            most: bytes of the answer.
+            content: any bytes.
+            most: bytes of the response.
 
         Raises:
-            ValueError: what was wrong there in one line, or how the process ended.
+            ValueError: the error in the process in one line, or how the process ended.
         """
         child, late = self._process, threading.Event()
 
@@ -51,7 +51,7 @@ class Child:
         try:
             if child.stdin is None or child.stdout is None:
                 raise ValueError("the runtime's process has no pipes")
-            _send(child.stdin, question)
+            _send(child.stdin, content)
             answer = _receive(child.stdout, most + 4096)
         except (EOFError, OSError) as error:
             code = child.wait()
@@ -65,15 +65,15 @@ class Child:
 
 
 @contextmanager
-def child(code: str, seconds: float) -> Iterator[Child]:
-    """Start a process, and end it with the block.
+def child(code: str, seconds: float) -> Iterator[LimitedProcess]:
+    """Start a process that is killed at the end of the block.
 
     Args:
-        code: what it runs; it ends in `serve`.
-        seconds: for each answer.
+        code: that it runs; it ends in `serve`.
+        seconds: time limit of each response.
     """
     process = subprocess.Popen(  # noqa: S603  # this interpreter and text of ours; the file goes through a pipe
-        # -P: without it `-c` looks for modules in the working folder first, which may be the stranger's.
+        # -P: without it `-c` imports from the working folder first, which may be untrusted.
         [sys.executable, "-P", *(["-S"] if sys.flags.no_site else []), "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -81,32 +81,32 @@ def child(code: str, seconds: float) -> Iterator[Child]:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(_trusted_path())},
     )
     try:
-        yield Child(process, seconds)
+        yield LimitedProcess(process, seconds)
     finally:
         process.kill()
         process.communicate()
 
 
-def serve(answer: Callable[[bytes], bytes], told: Callable[[Exception], str]) -> None:
-    """The other end: answer questions from stdin on stdout until there are no more, or one fails.
+def serve(answer: Callable[[bytes], bytes], message: Callable[[Exception], str]) -> None:
+    """The child's side: respond to requests from stdin on stdout until there are no more, or one fails.
 
     Args:
-        answer: of a question.
-        told: what an error says, in one line.
+        answer: the response to a request.
+        message: of an error, in one line.
     """
     source, target = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what the runtime prints is no answer
+    os.dup2(2, 1)  # output of the runtime is no response
     try:
         while True:
             _send(target, b"+" + answer(_receive(source, 2**62)))
     except EOFError:
         return
     except Exception as error:  # whatever the runtime raises for a file that it cannot execute
-        _send(target, b"-" + told(error).encode("utf-8", "replace"))
+        _send(target, b"-" + message(error).encode("utf-8", "replace"))
 
 
 def limit_memory(extra: int) -> None:
-    """Let this process take so many bytes and `PROCESS_BYTES` beyond what it took at the first call."""
+    """Limit this process to `extra` bytes and `PROCESS_BYTES` beyond its address space at the first call."""
     try:
         import resource
         from pathlib import Path
@@ -122,11 +122,11 @@ def limit_memory(extra: int) -> None:
 
 
 _limits: list[int] = []
-"""The address space that the process took before the model came."""
+"""The address space of the process before the model was loaded."""
 
 
 def _trusted_path() -> list[str]:
-    """Where this process found its modules, but for a working folder that it looks in."""
+    """The module search path of this process, without the working folder."""
     here = os.path.realpath(os.curdir)
     installed = os.path.realpath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
     return [

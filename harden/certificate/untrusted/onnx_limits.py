@@ -1,7 +1,7 @@
-"""What an ONNX file must be before a runtime is given it: a stranger's file can cost more than an answer.
+"""Checks of an untrusted ONNX file before it is given to a runtime.
 
-onnxruntime copies functions into the graph as often as they are called, runs loops as long as they say, reads
-the files that a tensor names and brings operators of its own. An image classifier needs none of it.
+onnxruntime inlines functions as often as they are called, runs loops without limit, reads external files that
+a tensor names and has operators of its own. An image classifier needs none of these.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from harden.errors import InputError
 
 MOST_NODES: Final = 20_000
 MOST_COPIES: Final = 4_000
-"""Nodes that functions are copied in as; onnxruntime takes seconds to load so many."""
+"""Most nodes of inlined functions; onnxruntime takes seconds to load so many."""
 
 _MOST_LEVELS: Final = 64
 _LOOPS: Final = frozenset({"Loop", "Scan", "SequenceMap"})
 _ALL_GIVEN: Final = frozenset({"If", "Split"})
-"""Of any number of outputs, none of which may be left out: onnxruntime 1.31 loads one and then crashes."""
+"""Operators with any number of outputs, none of which may be omitted: onnxruntime 1.31 then crashes."""
 _ONNX: Final = ("", "ai.onnx")
 
 _Key = tuple[str, str, str]
 
 
 def check_runnable(data: bytes) -> None:
-    """Refuses the bytes of an ONNX file that a runtime should not be given.
+    """Refuses the bytes of an ONNX file that is unsafe for a runtime.
 
-    Guarantee for what passes: it names no other file, has no sparse tensor, leaves out no output of a Split,
-    uses ONNX's own operators and functions in the file alone, runs each node at most once, and has at most
-    MOST_NODES of them, of which at most MOST_COPIES come out of functions.
+    Guarantee for a file that passes: it names no other file, has no sparse tensor, leaves out no output of a
+    Split, uses ONNX's own operators and functions in the file alone, runs each node at most once, and has at
+    most MOST_NODES of them, of which at most MOST_COPIES come out of functions.
 
     Raises:
         InputError: the bytes are not an ONNX model, or not such a one.
@@ -61,18 +61,18 @@ def check_runnable_model(model: onnx.ModelProto) -> None:
 
 @final
 class _Inspection:
-    """Goes through a model once and counts its nodes as they are after functions are copied in."""
+    """Visits a model once and counts its nodes after functions are inlined."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._functions = {(_domain(one.domain), one.name, one.overload): one for one in model.functions}
         self._sizes: dict[_Key, int] = {}
         self._levels: dict[_Key, int] = {}
         self.copies = 0
-        for function in model.functions:  # one that nobody calls is read by the runtime all the same
+        for function in model.functions:  # the runtime reads also those that are never called
             self._function((_domain(function.domain), function.name, function.overload), ())
 
     def nodes(self, graph: onnx.GraphProto, above: tuple[_Key, ...]) -> int:
-        """How many nodes a graph stands for, those of its inner graphs and functions included."""
+        """The number of nodes of a graph, with those of its inner graphs and functions."""
         if graph.sparse_initializer:
             raise _refusal("a graph with a sparse tensor")
         for tensor in graph.initializer:

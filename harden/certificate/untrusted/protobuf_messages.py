@@ -1,4 +1,4 @@
-"""How many messages an ONNX file has, counted on its bytes: parsed, one of two bytes takes hundreds."""
+"""Number of protobuf messages in an ONNX file, counted before parsing, which takes hundreds of bytes each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST: Final = 10
 
 
 def check_messages(data: bytes) -> None:
-    """Refuse content of more messages than `MODEL_MESSAGES`; whether it is ONNX is for protobuf to say.
+    """Refuse content of more messages than `MODEL_MESSAGES`; protobuf decides whether it is ONNX.
 
     Raises:
         InputError: there are more.
@@ -53,7 +53,7 @@ def check_messages(data: bytes) -> None:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number and the place behind it; one without end is 0 and the end of the content."""
+    """A number and the offset after it; an unterminated one is 0 and the end of the content."""
     value = shift = 0
     for place in range(at, min(at + _LONGEST, len(data))):
         byte = data[place]

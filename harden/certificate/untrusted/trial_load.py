@@ -1,8 +1,8 @@
-"""A model's first load and first answer, in a limited process: what ends there is not tried in this one.
+"""Trial load of an untrusted model and a forward of one image, in a limited process.
 
-onnxruntime computes constants while it loads a file, whatever they take, and a node of a few bytes can ask
-for any amount of memory. So a stranger's file is loaded elsewhere first, as it is written and as it is
-optimised, and answers one image there.
+onnxruntime computes constants while it loads a file, without limit, and a node of a few bytes can allocate
+any amount of memory. So an untrusted file is first loaded in another process, unoptimised and optimised, and
+run there on one image.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from harden.errors import HardenError, InputError
 from harden.system.size_limits import PROCESS_BYTES, TRIAL_SECONDS
 
 _MODELS: Final = 8
-"""How many times the file's size the process may take beyond `limits.PROCESS_BYTES`."""
+"""Memory of the process beyond `size_limits.PROCESS_BYTES`, in multiples of the file's size."""
 _PIECE: Final = 2**28
-"""Bytes of a model for each of which `limits.TRIAL_SECONDS` are given; for fewer, once."""
+"""Bytes of a model per `size_limits.TRIAL_SECONDS`."""
 _IMAGES: Final = 1024
-"""Likewise the size of its one image."""
+"""Likewise in multiples of the size of its image."""
 _CHILD: Final = "from harden.certificate.untrusted.trial_load import serve; serve()"
 _PLACE: Final = re.compile(r"/onnxruntime_src/\S+:\d+ .*\) (?=[A-Z])")
 _MEMORY: Final = re.compile(r"alloc|memory", re.IGNORECASE)
 _REMEMBERED: Final = 256
 
 _passed: dict[tuple[str, tuple[int, ...] | None], None] = {}
-"""What has been tried in this process; the oldest are forgotten."""
+"""Models that passed in this process; the oldest are dropped."""
 
 
 def check_affordable(model: bytes, name: str, image_shape: tuple[int, ...] | None = None) -> None:
-    """Refuse a file that does not load, or not answer one image, within the limits of memory and time.
+    """Refuse a file that does not load and run on one image within the limits of memory and time.
 
     Args:
         model: its bytes.
-        name: what it is called in an error.
-        image_shape: of one image, for sizes that the file leaves open; without them it is loaded alone.
+        name: of the file, for messages.
+        image_shape: of one image, for dynamic sizes of the file; without it such a file is only loaded.
 
     Raises:
-        InputError: it does not load, or exceeds `limits.PROCESS_BYTES` or `limits.TRIAL_SECONDS`.
+        InputError: it does not load, or exceeds `size_limits.PROCESS_BYTES` or `size_limits.TRIAL_SECONDS`.
     """
     known = (hashlib.sha256(model).hexdigest(), image_shape)
     if known in _passed:
@@ -55,8 +55,8 @@ def check_affordable(model: bytes, name: str, image_shape: tuple[int, ...] | Non
     seconds = math.ceil(TRIAL_SECONDS.value * max(1.0, len(model) / _PIECE))
     try:
         with child(_CHILD, seconds) as process:
-            process.ask(json.dumps(image_shape).encode(), 0)
-            process.ask(model, 0)
+            process.request(json.dumps(image_shape).encode(), 0)
+            process.request(model, 0)
     except ValueError as error:
         raise _refusal(name, str(error), seconds) from error
     while len(_passed) >= _REMEMBERED:
@@ -65,20 +65,20 @@ def check_affordable(model: bytes, name: str, image_shape: tuple[int, ...] | Non
 
 
 def reason_of(error: Exception) -> str:
-    """What onnxruntime says, in one line, without the place in its own source that would be most of it."""
+    """The message of onnxruntime in one line, without the location in its source."""
     lines = str(error).splitlines()
     return _PLACE.sub("", lines[0])[:300] if lines else type(error).__name__
 
 
 def serve() -> None:
-    """The other end of `check_affordable`: the image's shape, then the model; the answers are empty."""
+    """The child's side of `check_affordable`: receives the image's shape, then the model."""
     shapes: list[Any] = []
 
-    def answer(question: bytes) -> bytes:
+    def answer(request: bytes) -> bytes:
         if not shapes:
-            shapes.append(json.loads(question))
+            shapes.append(json.loads(request))
         else:
-            _try(question, shapes[0])
+            _try(request, shapes[0])
         return b""
 
     serve_questions(answer, lambda error: error.seen if isinstance(error, HardenError) else reason_of(error))
@@ -87,7 +87,7 @@ def serve() -> None:
 def _try(model: bytes, image_shape: list[int] | None) -> None:
     limit_memory(_MODELS * len(model) + _IMAGES * 4 * int(np.prod(image_shape or [0])))
     check_runnable(model)
-    # As it is optimised last: a file that does not load at all is one that a session does not load.
+    # The optimised graph last: sessions use it, so its error is the one that counts.
     for level in ("disabled", "all"):
         try:
             session = _session(model, level)
@@ -106,7 +106,7 @@ def _session(model: bytes, level: str) -> Any:
 
 
 def _answer(session: Any, image_shape: list[int] | None) -> None:
-    """One image through the session; what fails for another reason than memory is for the caller to meet."""
+    """Run one image through the session; only failures for lack of memory are raised."""
     ports = session.get_inputs()
     if len(ports) != 1 or ports[0].type != "tensor(float)":
         return

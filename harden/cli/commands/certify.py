@@ -21,7 +21,7 @@ from harden.errors import InputError
 from harden.evaluation.named_suites import RESTARTS, STEPS, suite_of
 from harden.evaluation.proofs.methods import method_named
 from harden.evaluation.proofs.proof_report import ProofReport
-from harden.evaluation.proofs.prove import Proved, RadiusSearch
+from harden.evaluation.proofs.prove import ProofResult, RadiusSearch
 from harden.models.devices import check_device
 from harden.threats import from_name
 
@@ -70,7 +70,7 @@ def _certify_images(options: CertifyOptions) -> int:
     return GOOD  # proofs hold whether or not attacks are trusted
 
 
-def _show(proved: Proved, splits: Splits, path: Path) -> None:
+def _show(proved: ProofResult, splits: Splits, path: Path) -> None:
     """Print the bracket, the verdicts and the radii."""
     found = proved.found
     low, high = found.threat.bounds
@@ -94,7 +94,7 @@ def _show(proved: Proved, splits: Splits, path: Path) -> None:
     _show_time(proved)
 
 
-def _show_radii(proved: Proved) -> None:
+def _show_radii(proved: ProofResult) -> None:
     if not proved.search.steps:
         return
     every = max(1, proved.top // 4)
@@ -102,7 +102,7 @@ def _show_radii(proved: Proved) -> None:
     say_table(("radius", "certified, at least"), rows, title="certified accuracy over the radius")
 
 
-def _show_time(proved: Proved) -> None:
+def _show_time(proved: ProofResult) -> None:
     """Print what time did not suffice for."""
     if proved.complete:
         return

@@ -11,10 +11,10 @@ from harden.errors import HardenError
 from harden.system.atomic_files import read_bytes
 from harden.system.package_metadata import VERSION
 from harden.system.size_limits import JSON_BYTES
-from harden.verifier.findings import PAGE, Finding
+from harden.verifier.findings import PAGE, CheckFinding
 
 
-def check_page(folder: Path) -> Finding | str:
+def check_page(folder: Path) -> CheckFinding | str:
     """Compare report.html with what the certificate beside it is drawn as, byte by byte.
 
     Returns:
@@ -31,11 +31,11 @@ def check_page(folder: Path) -> Finding | str:
     except HardenError as error:
         return f"it can't be drawn again ({error.seen})"
     if _content(folder / PAGE) == drawn:
-        return Finding("page", PAGE, True, "it is what certificate.json is drawn as")
+        return CheckFinding("page", PAGE, True, "it is what certificate.json is drawn as")
     made_by = certificate.predicate.provenance.versions.get("harden", "another version")
     if made_by != VERSION:
         return f"it differs from what harden {VERSION} draws, and the certificate is of harden {made_by}"
-    return Finding(
+    return CheckFinding(
         "page", PAGE, False, "it is not what certificate.json says; `harden report` draws it again"
     )
 

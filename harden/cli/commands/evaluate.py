@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harden.artefact.measured_prefix import finished_part
-from harden.certificate.unreliable_reasons import Step
+from harden.certificate.unreliable_reasons import NextCommand
 from harden.cli.loading.evaluated_model import EvaluatedModel, check_spec, evaluated_model
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.options.command_clock import finished, minutes_left, within
@@ -30,7 +30,7 @@ from harden.evaluation import Attempt, Evaluation, Phase, robustness_curve
 from harden.evaluation import evaluate as measure
 from harden.evaluation.named_suites import SuiteChoice, chosen, suite_of
 from harden.evaluation.natural.extra_measures import ExtraMeasures, MeasuredModel, as_decided, measured
-from harden.evaluation.results.evaluation_report import Report, curve_points
+from harden.evaluation.results.evaluation_report import EvaluationReport, curve_points
 from harden.hardening.model_spec import ModelSpec
 from harden.losses import Classify
 from harden.models import FastCopy
@@ -82,7 +82,7 @@ def evaluate(options: EvaluateOptions) -> int:
     if options.certificate is not None:
         _write_certificate(options, subject, found, images)
     more_fields = {"evidence": setup.level, **_as_whole(curve, step), **more.as_json()}
-    report = Report.of(found, setup.decided_by, splits.test.classes, options.seed, **more_fields)
+    report = EvaluationReport.of(found, setup.decided_by, splits.test.classes, options.seed, **more_fields)
     write_json(options.json_file, report.model_dump(mode="json", exclude_unset=True))
     return exit_code(report.status)
 
@@ -166,7 +166,7 @@ def _say_why(
     suite: SuiteChoice,
     extra: ExtraMeasures,
     curve: tuple[Evaluation, ...],
-) -> Step | None:
+) -> NextCommand | None:
     """Print the reasons of each eps, and return the command to run next."""
     words = evaluate_words(spec.words(), options.data, options.norm, options.eps)
     words += [*_option_words(options), *extra.words()]
@@ -178,7 +178,7 @@ def _say_why(
     return step
 
 
-def _as_whole(curve: tuple[Evaluation, ...], step: Step | None) -> dict[str, Any]:
+def _as_whole(curve: tuple[Evaluation, ...], step: NextCommand | None) -> dict[str, Any]:
     """The JSON fields about all eps together: without trust in one of them there is no headline."""
     whole: dict[str, Any] = {"next": None if step is None else step.command}
     if len(curve) > 1:
@@ -229,7 +229,7 @@ def _measured(
 
 @contextmanager
 def fitting(batch_size: int) -> Iterator[None]:
-    """Report that batches are too large where memory runs out.
+    """EvaluationReport that batches are too large where memory runs out.
 
     Raises:
         InputError: it did.

@@ -17,7 +17,7 @@ from harden.data.splits.test_sample import evaluated_images
 from harden.errors import InputError
 from harden.evaluation.named_suites import chosen, suite_of
 from harden.evaluation.proofs.methods import search_named
-from harden.evaluation.time_limit import Pace
+from harden.evaluation.time_limit import TimeLimit
 from harden.hardening.model_spec import ModelSpec
 from harden.hardening.output_folder import check_apart, check_replaceable
 from harden.threats import Threat, from_name
@@ -40,7 +40,7 @@ def export(options: ExportOptions) -> int:
             "leave --bfloat16 out",
         )
     check_spec(spec)
-    Pace(options.evaluate_minutes)  # refused before anything is loaded
+    TimeLimit(options.evaluate_minutes)  # refused before anything is loaded
     suite = chosen(options.attacks, options.steps, options.restarts)
     attempts = suite_of(suite.attacks, suite.steps, suite.restarts)
     threat = _threat(options)
@@ -64,7 +64,7 @@ def export(options: ExportOptions) -> int:
     )
     with Watch() as watch:
         artefact = export_model(
-            model, options.out, test, claim, beside=write_checkpoint, on_phase=watch.phase
+            model, options.out, test, claim, write_extra=write_checkpoint, on_phase=watch.phase
         )
     rerun = RerunOptions(options.data, suite, options.test_images)
     print_artefact(artefact, rerun)

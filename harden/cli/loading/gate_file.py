@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harden.certificate.unreliable_reasons import Step
+from harden.certificate.unreliable_reasons import NextCommand
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.output.console import Watch, print_warning
 from harden.cli.output.unreliable_exit import step_after
@@ -50,7 +50,7 @@ def measure_visibly(
 
 def next_step(
     measurer: FileMeasurer, data: str, spec: CheckSpec, command: Sequence[str], more: Sequence[str] = ()
-) -> Step | None:
+) -> NextCommand | None:
     """Give the command to run after the last measurement; None where no trust check fired.
 
     Args:

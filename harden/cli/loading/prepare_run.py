@@ -13,7 +13,7 @@ from harden.data.splits.test_sample import evaluated_images
 from harden.errors import InputError
 from harden.evaluation.named_suites import suite_of
 from harden.evaluation.proofs.methods import search_named
-from harden.evaluation.time_limit import Pace
+from harden.evaluation.time_limit import TimeLimit
 from harden.hardening.model_spec import ModelSpec
 from harden.hardening.named_recipes import check_class_weights, class_weights, recipe
 from harden.hardening.output_folder import check_apart, check_replaceable
@@ -55,7 +55,7 @@ def read_settings(options: RunOptions) -> RunSettings:
         auto_batch=options.auto_batch,
         seed=options.seed,
     )
-    Pace(options.evaluate_minutes)
+    TimeLimit(options.evaluate_minutes)
     check_class_weights(options.class_weights)
     made = recipe(options.pretrain, options.finetune, 1, beta=options.beta, lr=options.lr)
     if threat.eps == 0:

@@ -9,8 +9,8 @@ from typing import Any, final
 from harden.artefact.artefact import Artefact
 from harden.artefact.measure_file import TIME_WAS_UP
 from harden.certificate.chance_level import caution_of
-from harden.certificate.schema import ClassRecord, Proportion
-from harden.certificate.unreliable_reasons import Step, reasons
+from harden.certificate.schema import ClassRecord, ProportionRecord
+from harden.certificate.unreliable_reasons import NextCommand, reasons
 from harden.cli.output import unreliable_exit
 from harden.cli.output.console import print_warning, say, say_table
 from harden.evaluation.named_suites import DEFAULT_SUITE, SuiteChoice
@@ -33,7 +33,7 @@ class RerunOptions:
     test_images: int = 0
 
 
-def next_step(artefact: Artefact, rerun: RerunOptions) -> Step | None:
+def next_step(artefact: Artefact, rerun: RerunOptions) -> NextCommand | None:
     """The command to run next where a trust check fired: `harden evaluate` on the folder."""
     predicate = artefact.certificate.predicate
     threat = predicate.threat
@@ -124,10 +124,10 @@ def _worst_class(artefact: Artefact) -> ClassRecord | None:
     return min(predicate.classes, key=lambda each: each.robust.value)
 
 
-def _whole(share: Proportion) -> str:
+def _whole(share: ProportionRecord) -> str:
     return str(Measured(share.count, share.n, share.confidence))
 
 
-def _cell(share: Proportion) -> str:
+def _cell(share: ProportionRecord) -> str:
     # The same words as everywhere, less the n that the title has; intervals are rounded outwards.
     return str(Measured(share.count, share.n, share.confidence)).partition(" (n =")[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from harden.certificate.unreliable_reasons import Check, Step, next_step, reasons
+from harden.certificate.unreliable_reasons import CheckResult, NextCommand, next_step, reasons
 from harden.cli.output.console import say
 from harden.cli.output.exit_codes import BAD, GOOD
 from harden.evaluation.named_suites import DEFAULT, RESTARTS, STEPS
@@ -17,8 +17,12 @@ def exit_code(*statuses: str) -> int:
 
 
 def step_after(
-    words: Sequence[str], checks: Iterable[Check], suite: str, steps: int = STEPS, restarts: int = RESTARTS
-) -> Step | None:
+    words: Sequence[str],
+    checks: Iterable[CheckResult],
+    suite: str,
+    steps: int = STEPS,
+    restarts: int = RESTARTS,
+) -> NextCommand | None:
     """What to run next after an evaluation with these checks; None where none fired.
 
     Args:
@@ -42,7 +46,7 @@ def evaluate_words(model: Sequence[str], data: str, norm: str, eps: str) -> list
     return ["evaluate", *model, "--data", data, "--norm", norm, "--eps", eps]
 
 
-def say_why(checks: Iterable[Check], step: Step | None, at: str = "") -> None:
+def say_why(checks: Iterable[CheckResult], step: NextCommand | None, at: str = "") -> None:
     """Print which checks fired, on what numbers, and what to run next.
 
     Args:

@@ -1,1 +1,1 @@
-"""Data formats that are read."""
+"""Readers of data formats."""

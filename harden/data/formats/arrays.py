@@ -1,4 +1,4 @@
-"""From arrays as people store them to Examples."""
+"""Conversion of stored arrays to labelled examples."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harden.data.examples import Examples
-from harden.data.formats.channel_axis import Layout, check_channels_last, layout_named
+from harden.data.formats.channel_axis import ImageLayout, check_channels_last, parse_layout
 from harden.data.formats.label_values import check_label_array, numbered_classes
-from harden.data.formats.pixel_ranges import conversion
+from harden.data.formats.pixel_ranges import conversion_advice
 from harden.data.image_checks import UNLABELLED
 from harden.data.splits.groups import group_numbers
 from harden.data.splits.split import Splits
@@ -42,12 +42,12 @@ def from_arrays(
             there, `train` is the test part, without groups.
         name: the data set's name.
         classes: names in the order of the labels; "0", "1", ... where None.
-        layout: "NHWC" or "NCHW", of numpy arrays with four axes; told by the shapes where None.
+        layout: "NHWC" or "NCHW", of numpy arrays with four axes; inferred from the shapes where None.
 
     Raises:
-        InputError: as Examples and Splits, with the array's name in front.
+        InputError: as Examples and Splits; the message begins with the array's name.
     """
-    order = layout_named(layout, name)
+    order = parse_layout(layout, name)
     found = [part for part in ("train", "test") if f"x_{part}" in parts]
     y = {part: labels(parts[f"y_{part}"], f"{name}: y_{part}") for part in found}
     for part in found:
@@ -82,13 +82,13 @@ def _check_order(x: object, y: Tensor, name: str) -> None:
     shape = tuple(getattr(x, "shape", ()))
     if len(shape) > 2 and y.ndim == 1 and shape[0] != len(y) == shape[-1]:
         raise InputError(
-            f"{name} of shape {shape} with {len(y):,} labels, which looks like (H, W, C, N)",
+            f"{name} of shape {shape} with {len(y):,} labels, probably (H, W, C, N)",
             "images along the first axis",
             f"write x.transpose({', '.join(map(str, (len(shape) - 1, *range(len(shape) - 1))))})",
         )
 
 
-def without_labels(x: object, name: str, layout: Layout | None = None) -> Examples:
+def without_labels(x: object, name: str, layout: ImageLayout | None = None) -> Examples:
     """Build a set of images without labels, for pretraining.
 
     Raises:
@@ -104,8 +104,8 @@ def _groups(parts: Mapping[str, object], name: str) -> dict[str, Tensor]:
     return dict(zip(given, numbers, strict=True))
 
 
-def images(value: object, name: str, layout: Layout | None = None) -> Tensor:
-    """Bring images to a tensor (N, C, H, W) of their own type; a tensor comes back as it is, detached.
+def images(value: object, name: str, layout: ImageLayout | None = None) -> Tensor:
+    """Convert images to a tensor (N, C, H, W) of their own type; a tensor is detached and else unchanged.
 
     Raises:
         InputError: not an array, a type that holds no pixels, or channels that are not last.
@@ -120,7 +120,7 @@ def images(value: object, name: str, layout: Layout | None = None) -> Tensor:
         raise InputError(
             f"{name} of type {array.dtype}",
             "float32 in [0, 1], uint8 or uint16" if floats else "uint8, uint16 or float32",
-            conversion(array),
+            conversion_advice(array),
         )
     if array.ndim == 3:
         array = array[..., None]
@@ -143,7 +143,7 @@ def _stacked(parts: Sequence[Tensor], name: str) -> Tensor:
 
 
 def labels(value: object, name: str) -> Tensor:
-    """Bring integer labels of any width to int64 (N,); a column (N, 1) of a numpy array is flattened.
+    """Convert integer labels of any width to int64 (N,); a column (N, 1) of a numpy array is flattened.
 
     Raises:
         InputError: not an array, or not integers.
@@ -169,5 +169,5 @@ def _array(value: object, name: str) -> _Array:
         array = np.asarray(value)
     except ValueError:
         raise InputError(f"{name} of different shapes", "one shape", "bring images to one size") from None
-    # A file from a machine of the other byte order: torch takes the native one only.
+    # torch accepts the native byte order only.
     return array.astype(array.dtype.newbyteorder("=")) if not array.dtype.isnative else array

@@ -1,4 +1,4 @@
-"""The demo set: scikit-learn's handwritten digits, which come with the package."""
+"""Loader of scikit-learn's handwritten digits, the data of the demo."""
 
 from __future__ import annotations
 

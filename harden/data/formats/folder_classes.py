@@ -1,4 +1,4 @@
-"""The classes of folders: their names, in the order of the labels."""
+"""Names of the classes of an image folder, in the order of the labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harden.data.formats.folder_parts import LAYOUT, is_unlabelled
-from harden.data.formats.folder_tree import PassedOver, inside
+from harden.data.formats.folder_tree import SkippedFiles, list_folder
 from harden.errors import InputError
 
 CLASSES_FILE = "classes.txt"
@@ -17,14 +17,14 @@ _MOST_BYTES = 1 << 24
 _log = logging.getLogger("harden")
 
 
-def class_folders(root: Path, passed: PassedOver) -> dict[str, Path]:
-    """Give the folders of classes by name, sorted by name; names are in Unicode's composed form (NFC).
+def class_folders(root: Path, skipped: SkippedFiles) -> dict[str, Path]:
+    """Return the folders of classes by name, sorted by name; names are in Unicode's composed form (NFC).
 
     Raises:
-        InputError: two names are one in this form.
+        InputError: two names are equal in this form.
     """
-    listed = inside(root, passed)
-    passed.beside += len(listed.images)
+    listed = list_folder(root, skipped)
+    skipped.unclassified += len(listed.images)
     found: dict[str, Path] = {}
     for name in listed.folders:
         if is_unlabelled(name):
@@ -47,7 +47,7 @@ def class_folders(root: Path, passed: PassedOver) -> dict[str, Path]:
 
 
 def listed_classes(root: Path) -> tuple[str, ...] | None:
-    """Give the names in DIR/classes.txt, one a line, in the order of the labels; None without such a file.
+    """Return the names in DIR/classes.txt, one a line, in the order of the labels; None without such a file.
 
     Raises:
         InputError: it can't be read, or a name occurs twice.
@@ -71,10 +71,10 @@ def listed_classes(root: Path) -> tuple[str, ...] | None:
 
 
 def check_two(root: Path, names: Sequence[str]) -> None:
-    """Raise InputError unless there are two classes at least."""
+    """Raise InputError unless there are at least two classes."""
     if len(names) > 1:
         return
-    below = inside(root / names[0]).folders if names and (root / names[0]).is_dir() else ()
+    below = list_folder(root / names[0]).folders if names and (root / names[0]).is_dir() else ()
     raise InputError(
         f"{root}: {len(names)} folders",
         "one folder for each of at least two classes",
@@ -83,7 +83,7 @@ def check_two(root: Path, names: Sequence[str]) -> None:
 
 
 def check_known(root: Path, names: Sequence[str], known: Sequence[str], by: str) -> None:
-    """Raise InputError where a folder is of no known class."""
+    """Raise InputError where the name of a folder is no known class."""
     unknown = [name for name in names if name not in set(known)]
     if not unknown:
         return
@@ -97,14 +97,14 @@ def check_known(root: Path, names: Sequence[str], known: Sequence[str], by: str)
 
 
 def order_remark(names: Sequence[str]) -> str:
-    """Say what is easily taken otherwise: numbers that are sorted as text, and names that differ in case."""
+    """Return a remark on class names that are numbers sorted as text, "" for others."""
     if all(name.isdecimal() for name in names) and list(names) != sorted(names, key=int):
         return f"classes are in the order of their names as text: {', '.join(names[:4])}, ..."
     return ""
 
 
 def warn_of_case(root: Path, folders: Mapping[str, Path]) -> None:
-    """Warn where names of classes differ in upper and lower case alone."""
+    """Log a warning where names of classes differ in upper and lower case alone."""
     first: dict[str, str] = {}
     for name in folders:
         other = first.setdefault(name.casefold(), name)

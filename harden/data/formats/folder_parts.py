@@ -1,4 +1,4 @@
-"""Which folders are the parts of a data set, and which are its classes."""
+"""Recognition of training, test and unlabelled parts among the folders of a data set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from harden.data.formats.folder_tree import Inside, PassedOver, images_below, inside
+from harden.data.formats.folder_tree import FolderListing, SkippedFiles, images_below, list_folder
 from harden.errors import InputError
 
 LAYOUT = "lay files out as DIR/train/CLASS/*.png and DIR/test/CLASS/*.png, or DIR/CLASS/*.png"
@@ -24,14 +24,14 @@ _UNLABELLED = frozenset({"unlabelled", "unlabeled"})
 
 @final
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """Where a data set's parts lie.
+class FolderParts:
+    """The folders of a data set's parts.
 
     Attributes:
         train: the folder of the training part, or None.
         test: that of the test part, or None; with neither, the folder itself holds the classes.
         unlabelled: that of images without labels, or None.
-        remarks: what should be known of the choice, a phrase each.
+        remarks: remarks on the choice, a phrase each.
     """
 
     train: Path | None
@@ -41,28 +41,28 @@ class Parts:
 
 
 def is_unlabelled(name: str) -> bool:
-    """Whether a folder's name says that its images have no labels."""
+    """Return whether a folder's name is one of those for images without labels."""
     return name.casefold() in _UNLABELLED
 
 
-def parts_of(root: Path) -> Parts:
-    """Tell the parts by their names, in any case, and by what lies in them: a part holds folders of classes.
+def parts_of(root: Path) -> FolderParts:
+    """Find the parts by their names, in any case, and by their content: a part holds folders of classes.
 
     A training part and a held-out one are parts where both hold folders and no images of their own. The part
     named test is the test part; without one it is the one named val, validation, valid, dev or eval. A folder
-    with such a name that holds images itself, beside other folders of images, is a class.
+    with such a name that holds images itself, next to other folders of images, is a class.
 
     Raises:
         InputError: one of them is missing, there are several, or names and content disagree.
     """
-    listed = inside(root)
+    listed = list_folder(root)
     bare = [name for name in listed.folders if is_unlabelled(name)]
     names = [name for name in listed.folders if name not in bare]
     if len(bare) > 1:
         raise _several(root, bare, "images without labels")
-    found = _Found.of(root, names)
+    found = _PartCandidates.of(root, names)
     train, test, remarks = found.chosen()
-    return Parts(
+    return FolderParts(
         None if train is None else root / train,
         None if test is None else root / test,
         root / bare[0] if bare else None,
@@ -72,16 +72,16 @@ def parts_of(root: Path) -> Parts:
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _PartCandidates:
     root: Path
-    inside: dict[str, Inside]
+    inside: dict[str, FolderListing]
     train: tuple[str, ...]
     test: tuple[str, ...]
     validation: tuple[str, ...]
 
     @classmethod
-    def of(cls, root: Path, names: Sequence[str]) -> _Found:
-        listed = {name: inside(root / name) for name in names}
+    def of(cls, root: Path, names: Sequence[str]) -> _PartCandidates:
+        listed = {name: list_folder(root / name) for name in names}
         kinds = {name: _role(name, listed[name]) for name in names}
         by_role = [tuple(name for name in names if kinds[name] is role) for role in _ROLES]
         return cls(root, listed, *by_role)
@@ -95,12 +95,12 @@ class _Found:
         return tuple(name for name in self.inside if name not in (*self.train, *self.held_out))
 
     def nested(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Those that hold folders as parts do: without images of their own, or with a few beside several."""
+        """The names of folders that hold one folder and no images, or at least two folders."""
         listed = ((name, self.inside[name]) for name in names)
         return tuple(name for name, one in listed if len(one.folders) > (1 if one.images else 0))
 
     def chosen(self) -> tuple[str | None, str | None, tuple[str, ...]]:
-        """The training part and the test part, None for what is none, and remarks."""
+        """Choose the training part and the test part, None where there is none, with remarks."""
         train, held_out = self.nested(self.train), self.nested(self.held_out)
         if train and held_out:
             return self._both(train)
@@ -118,7 +118,7 @@ class _Found:
                 self._check_classes(names[0], missing)
         named = (*self.train, *self.held_out)
         listed_others = ", ".join(self.others[:3]) + (", ..." if len(self.others) > 3 else "")
-        remarks = tuple(f"{name!r} is taken for a class, as {listed_others} are" for name in named)
+        remarks = tuple(f"{name!r} is read as a class, as {listed_others} are" for name in named)
         return None, None, remarks
 
     def _both(self, train: tuple[str, ...]) -> tuple[str, str, tuple[str, ...]]:
@@ -143,9 +143,9 @@ class _Found:
         return test, (*(() if test in self.test else (f"{test!r} is the test part",)), *passed)
 
     def _check_below(self) -> None:
-        """Refuse folders that hold parts themselves, images/train and images/val, for instance."""
+        """Raise InputError where a folder holds parts itself, for instance images/train and images/val."""
         for name in self.others:
-            roles = {_role(each, Inside((), ())): each for each in self.inside[name].folders}
+            roles = {_role(each, FolderListing((), ())): each for each in self.inside[name].folders}
             held_out = roles.get("test") or roles.get("validation")
             if "train" in roles and held_out:
                 raise InputError(
@@ -155,10 +155,10 @@ class _Found:
                 )
 
     def _check_classes(self, name: str, missing: str) -> None:
-        """Refuse a folder with the name of a part that may be one, where its counterpart is missing."""
+        """Raise InputError where a folder may be a part, by its name, and its counterpart is missing."""
         own = set(self.inside[name].folders)
         alike = [other for other in self.others if own & set(self.inside[other].folders)]
-        filled = [other for other in self.others if images_below(self.root / other, PassedOver())]
+        filled = [other for other in self.others if images_below(self.root / other, SkippedFiles())]
         flat = [other for other in filled if self.inside[other].images]
         if filled and not alike and not flat:
             return
@@ -181,8 +181,8 @@ _NO_CLASSES = "it holds no folders of classes"
 _ROLES = ("train", "test", "validation")
 
 
-def _role(name: str, listed: Inside) -> str | None:
-    """The part that a name stands for; of a longer name (train2017, seg_train) where folders lie below."""
+def _role(name: str, listed: FolderListing) -> str | None:
+    """The part that a name denotes; a longer name (train2017, seg_train) counts where it holds folders."""
     words = re.findall(r"[a-z]+", unicodedata.normalize("NFKC", name).casefold())
     bare = [re.sub(r"(?<=.)(set|data|images|imgs)$", "", word) for word in words]
     found = {

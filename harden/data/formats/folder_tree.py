@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and what else lies there."""
+"""Listing of the image files in a folder tree, with counts of the files that are skipped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import final
 from harden.data.formats.image_files import image_suffixes
 from harden.errors import InputError
 
-# What systems and programs leave beside images; all names with a dot in front are hidden as well.
+# Files that systems and programs leave in folders of images; names that begin with a dot are hidden as well.
 _LEFT_BEHIND = frozenset(
     {
         "__macosx",
@@ -32,53 +32,53 @@ _LEFT_BEHIND = frozenset(
 
 @final
 @dataclass(slots=True)
-class PassedOver:
-    """Count what was met and not read.
+class SkippedFiles:
+    """Counts of files that were found and not read.
 
     Attributes:
-        hidden: names with a dot in front, and what systems leave behind; a folder counts as one.
-        suffixes: files that are no images, by suffix.
-        beside: images that lie beside the folders of classes, in none of them.
+        hidden: names that begin with a dot, and files that systems leave behind; a folder counts as one.
+        suffixes: files without an image's suffix, by suffix.
+        unclassified: images next to the folders of classes, in none of them.
         irregular: pipes, sockets and devices.
     """
 
     hidden: int = 0
     suffixes: Counter[str] = field(default_factory=Counter)
-    beside: int = 0
+    unclassified: int = 0
     irregular: int = 0
 
-    def add(self, other: PassedOver) -> None:
-        """Count what was met elsewhere too."""
+    def add(self, other: SkippedFiles) -> None:
+        """Add the counts of another part."""
         self.hidden += other.hidden
         self.suffixes += other.suffixes
-        self.beside += other.beside
+        self.unclassified += other.unclassified
         self.irregular += other.irregular
 
     def describe(self) -> str:
-        """Say it in one phrase; nothing where nothing was passed over."""
-        said = []
+        """Describe the counts in one phrase; "" where no file was skipped."""
+        parts = []
         if self.hidden:
-            said.append(f"{self.hidden:,} hidden")
+            parts.append(f"{self.hidden:,} hidden")
         if self.suffixes:
             named = ", ".join(
                 f"{name or 'no suffix'} {count:,}" for name, count in self.suffixes.most_common(5)
             )
             more = ", ..." if len(self.suffixes) > 5 else ""
-            said.append(f"{self.suffixes.total():,} without an image's suffix ({named}{more})")
-        if self.beside:
-            said.append(f"{self.beside:,} images beside the folders of classes")
+            parts.append(f"{self.suffixes.total():,} without an image's suffix ({named}{more})")
+        if self.unclassified:
+            parts.append(f"{self.unclassified:,} images in no folder of a class")
         if self.irregular:
-            said.append(f"{self.irregular:,} that are no regular files")
-        return f"passed over: {', '.join(said)}" if said else ""
+            parts.append(f"{self.irregular:,} that are no regular files")
+        return f"passed over: {', '.join(parts)}" if parts else ""
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Inside:
-    """What lies directly in a folder, without what is hidden.
+class FolderListing:
+    """The folders and images directly in a folder, without hidden ones.
 
     Attributes:
-        folders: their names, sorted.
+        folders: names of the folders, sorted.
         images: files with an image's suffix, sorted.
     """
 
@@ -86,13 +86,13 @@ class Inside:
     images: tuple[Path, ...]
 
 
-def inside(folder: Path, passed: PassedOver | None = None) -> Inside:
-    """List a folder; links are followed.
+def list_folder(folder: Path, skipped: SkippedFiles | None = None) -> FolderListing:
+    """List the folders and images in a folder; links are followed.
 
     Raises:
         InputError: it can't be listed, or a link to an image leads nowhere.
     """
-    passed = PassedOver() if passed is None else passed
+    skipped = SkippedFiles() if skipped is None else skipped
     folders, images = [], []
     try:
         with os.scandir(folder) as found:
@@ -104,11 +104,11 @@ def inside(folder: Path, passed: PassedOver | None = None) -> Inside:
     for entry in entries:
         path, suffix = folder / entry.name, Path(entry.name).suffix.lower()
         if entry.name.startswith(".") or entry.name.lower() in _LEFT_BEHIND:
-            passed.hidden += 1
+            skipped.hidden += 1
         elif entry.is_dir():
             folders.append(entry.name)
         elif suffix not in image_suffixes():
-            passed.suffixes[suffix] += 1
+            skipped.suffixes[suffix] += 1
         elif entry.is_file():
             images.append(path)
         elif entry.is_symlink() and not path.exists():
@@ -118,26 +118,26 @@ def inside(folder: Path, passed: PassedOver | None = None) -> Inside:
                 "bring what it points to (`git annex get`, `dvc pull`), or remove it",
             )
         else:
-            passed.irregular += 1
-    return Inside(tuple(folders), tuple(images))
+            skipped.irregular += 1
+    return FolderListing(tuple(folders), tuple(images))
 
 
-def images_below(folder: Path, passed: PassedOver) -> list[Path]:
-    """Give all images in a folder and in the folders below it, sorted; links are followed.
+def images_below(folder: Path, skipped: SkippedFiles) -> list[Path]:
+    """List all images in a folder and in the folders below it, sorted; links are followed.
 
     Raises:
-        InputError: as `inside`, or a link leads to a folder above.
+        InputError: as `list_folder`, or a link leads to a folder above.
     """
     found: list[Path] = []
-    _collect(folder, passed, found, set())
+    _collect(folder, skipped, found, set())
     return sorted(found)
 
 
-def _collect(folder: Path, passed: PassedOver, found: list[Path], above: set[str]) -> None:
+def _collect(folder: Path, skipped: SkippedFiles, found: list[Path], above: set[str]) -> None:
     here = os.path.realpath(folder)
     if here in above:
         raise InputError(f"{folder}: a link to a folder above", "folders that end", "remove the link")
-    listed = inside(folder, passed)
+    listed = list_folder(folder, skipped)
     found += listed.images
     for name in listed.folders:
-        _collect(folder / name, passed, found, above | {here})
+        _collect(folder / name, skipped, found, above | {here})

@@ -1,4 +1,4 @@
-"""Image files: which are opened, what their headers say, and their pixels."""
+"""Reader of image files: accepted formats, headers and pixels."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from harden.data.image_checks import RATIO
-from harden.data.image_completeness import missing, uncovered
+from harden.data.image_completeness import missing_pixels, missing_strips
 from harden.data.image_depth import is_deep
 from harden.errors import InputError
 from harden.system.atomic_files import refuse_pointer_at
 
 Pixels = NDArray[Any]  # (C, H, W), uint8 or uint16
 
-# Every other reader of Pillow's stays shut: that of PostScript starts a program.
+# No other reader of Pillow's is used: that of PostScript starts a program.
 _FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "DIB", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")
-_WITHOUT_SIGNATURE = ("TGA", "PCX")  # would take other files for theirs, so the suffix has to say it
+_WITHOUT_SIGNATURE = ("TGA", "PCX")  # they accept files of other formats, so the suffix is required
 
 _GREY = frozenset({"1", "L", "LA", "La"})
 # What converts to RGB without loss of range; 32-bit integers and floats would be cut to 0..255.
@@ -35,7 +35,7 @@ _BY_FORMULA = frozenset({"CMYK", "YCbCr", "HSV", "LAB"})
 _PHOTOMETRIC, _ORIENTATION = 262, 274
 _MOST_COUNTED = 1000
 _PIXELS = 2**24
-"""In a file of any size; a photograph has three pixels in a byte, and a flat picture a thousand."""
+"""Pixels allowed in a file of any size: a photograph has three a byte, a flat picture a thousand."""
 _CONTENTS = {
     b"%!": "PostScript",
     b"\xc5\xd0\xd3\xc6": "PostScript",
@@ -48,8 +48,8 @@ _CONTENTS = {
 
 @final
 @dataclass(frozen=True, slots=True)
-class Header:
-    """What a file says of its picture before it is decoded.
+class ImageHeader:
+    """Size and type of a file's image, before it is decoded.
 
     Attributes:
         width: in pixels.
@@ -66,13 +66,13 @@ class Header:
 
 @cache
 def image_suffixes() -> dict[str, str]:
-    """Give the suffixes of image files, in lower case, and Pillow's name of the format of each."""
+    """Return the suffixes of image files, in lower case, and Pillow's name of the format of each."""
     known = (*_FORMATS, *_WITHOUT_SIGNATURE)
     return {suffix: kind for suffix, kind in Image.registered_extensions().items() if kind in known}
 
 
-def read_header(file: Path, seen: Counter[str]) -> Header:
-    """Look at a file without decoding it, and count what should be known of it in `seen`.
+def read_header(file: Path, seen: Counter[str]) -> ImageHeader:
+    """Read the header of a file without decoding it, and count remarkable properties in `seen`.
 
     Raises:
         InputError: it can't be read, holds several pictures, is larger than Pillow's limit, or its pixels
@@ -90,7 +90,7 @@ def read_header(file: Path, seen: Counter[str]) -> Header:
                 "write the pixels into an npz file as uint16 (npz:FILE), or convert the files to 8 bits",
             )
         _check_proportion(image, file)
-        if lacking := uncovered(image):
+        if lacking := missing_strips(image):
             raise _incomplete(file, lacking)
         _count_pictures(image, file, seen)
         kind = image_suffixes().get(file.suffix.lower(), "")
@@ -101,26 +101,26 @@ def read_header(file: Path, seen: Counter[str]) -> Header:
         sixteen = mode.startswith("I;16")
         width, height = image.size
         channels = 1 if sixteen or mode in _GREY else 3
-        return Header(width, height, channels, np.dtype(np.uint16 if sixteen else np.uint8))
+        return ImageHeader(width, height, channels, np.dtype(np.uint16 if sixteen else np.uint8))
 
 
 def read_pixels(file: Path, seen: Counter[str]) -> Pixels:
-    """Decode one image (C, H, W), uint8 or uint16, and count in `seen` what was left out.
+    """Decode one image (C, H, W), uint8 or uint16, and count in `seen` the properties that are ignored.
 
     Raises:
         InputError: it can't be read, or is transparent.
     """
     with _opened(file) as image:
-        promised = image.size
+        declared = image.size
         image.load()
-        if image.size != promised:  # Pillow turns a TIFF file's picture, and of a damaged tag twice
+        if image.size != declared:  # Pillow rotates a TIFF file's picture, twice where the tag is damaged
             raise InputError(
-                f"{file}: {promised[0]}x{promised[1]} pixels in its header and "
+                f"{file}: {declared[0]}x{declared[1]} pixels in its header and "
                 f"{image.width}x{image.height} in the picture",
                 "one size",
                 "write it again without an orientation tag",
             )
-        if lacking := missing(image, file):
+        if lacking := missing_pixels(image, file):
             raise _incomplete(file, lacking)
         if image.getexif().get(_ORIENTATION, 1) not in (0, 1):
             seen["with a camera's orientation tag, which is not applied"] += 1
@@ -133,25 +133,25 @@ def read_pixels(file: Path, seen: Counter[str]) -> Pixels:
         if image.mode.startswith("I;16"):
             return np.asarray(image).astype(np.uint16)[np.newaxis]
         wanted = "L" if image.mode in _GREY else "RGB"
-        # Pillow would make a copy of what is of this mode already, and each takes 4 bytes a pixel.
+        # Pillow would copy an image that has this mode already; a copy takes 4 bytes a pixel.
         pixels = np.asarray(image if image.mode == wanted else image.convert(wanted))
         return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def _is_transparent(image: Image.Image) -> bool:
-    if image.mode.startswith("I;16"):  # a PNG file's one value that stands for nothing; Pillow keeps it
+    if image.mode.startswith("I;16"):  # a PNG file's one transparent value; Pillow keeps it
         return bool((np.asarray(image) == image.info["transparency"]).any())
     return bool(image.convert("RGBA").getchannel("A").getextrema() != (255, 255))
 
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Image.Image]:
-    """Open a regular file as one of the known formats; what goes wrong inside is an InputError."""
+    """Open a regular file as one of the known formats; errors inside are raised as InputError."""
     try:
         if not file.is_file():
             raise InputError(f"{file}: no regular file", "an image file", "replace or remove it")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata; what matters is looked at here
+            warnings.simplefilter("ignore")  # of unusual metadata; relevant properties are checked here
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=_formats(file)) as image:
                 yield image
@@ -200,7 +200,7 @@ def _unreadable(file: Path, error: Exception) -> InputError:
 
 
 def _count_pictures(image: Image.Image, file: Path, seen: Counter[str]) -> None:
-    """Refuse a file of several pictures; of a camera's, whose others are previews, the first is taken."""
+    """Raise InputError for several pictures in a file; of a camera's file the first is read."""
     pictures = _pictures(image)
     if pictures < 2:
         return
@@ -215,7 +215,7 @@ def _count_pictures(image: Image.Image, file: Path, seen: Counter[str]) -> None:
 
 
 def _check_proportion(image: Image.Image, file: Path) -> None:
-    """Refuse a small file of a large picture: before its pixels are given memory, and decoders their time."""
+    """Raise InputError for a small file of a large picture, before memory is allocated for its pixels."""
     pixels, size = image.width * image.height, file.stat().st_size
     if pixels > max(_PIXELS, RATIO * size):
         raise InputError(
@@ -226,7 +226,7 @@ def _check_proportion(image: Image.Image, file: Path) -> None:
 
 
 def _pictures(image: Image.Image) -> int:
-    """How many there are, of a TIFF file _MOST_COUNTED at most: Pillow takes their square to count them."""
+    """Count the pictures, of a TIFF file up to _MOST_COUNTED, since Pillow's time is quadratic."""
     if image.format != "TIFF":
         return int(getattr(image, "n_frames", 1))
     count = 1

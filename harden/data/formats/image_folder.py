@@ -1,4 +1,4 @@
-"""Data in folders of image files, one folder a class."""
+"""Loader of folders of image files, one folder for each class."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from harden.data.formats.folder_classes import (
     order_remark,
     warn_of_case,
 )
-from harden.data.formats.folder_parts import LAYOUT, Parts, parts_of
-from harden.data.formats.folder_tree import PassedOver, images_below, inside
-from harden.data.formats.image_files import Header, read_header, read_pixels
+from harden.data.formats.folder_parts import LAYOUT, FolderParts, parts_of
+from harden.data.formats.folder_tree import SkippedFiles, images_below, list_folder
+from harden.data.formats.image_files import ImageHeader, read_header, read_pixels
 from harden.data.image_checks import RATIO, UNLABELLED, UNPACKED
 from harden.data.splits.groups import group_numbers
 from harden.data.splits.split import Splits, split
@@ -38,23 +38,23 @@ _log = logging.getLogger("harden")
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Account:
-    """What is found on the way, for `Splits.remarks`."""
+class _LoadLog:
+    """Remarks that are collected while a folder is read, for `Splits.remarks`."""
 
     root: Path
-    passed: PassedOver = field(default_factory=PassedOver)
+    skipped: SkippedFiles = field(default_factory=SkippedFiles)
     seen: Counter[str] = field(default_factory=Counter)
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def remarks(self) -> tuple[str, ...]:
         files = (f"{count:,} images {what}" for what, count in self.seen.items())
-        return tuple(remark for remark in (*self.said, *files, self.passed.describe()) if remark)
+        return tuple(remark for remark in (*self.notes, *files, self.skipped.describe()) if remark)
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """A part's files, and the label of each."""
+class _LabelledFiles:
+    """The files of a part, with labels and groups."""
 
     root: Path
     files: list[Path]
@@ -65,11 +65,11 @@ class _Part:
 def load_folder(path: str, *, needs_train: bool = True) -> Splits:
     """Load the parts of DIR, or DIR alone with a stratified third (seed 0) for test.
 
-    Parts are recognised by their names, see `harden.data.formats.folder_parts`. The class of an image is its
-    folder, at any depth; labels follow the sorted names, or the order in DIR/classes.txt. What is hidden and
-    what has no image's suffix is passed over and counted in `Splits.remarks`. Grey images become (1, H, W),
-    others (3, H, W); where both occur all become (3, H, W). 16-bit grey stays 16-bit. A camera's orientation
-    tag is not applied (Pillow applies that of a TIFF file).
+    FolderParts are recognised by their names, see `harden.data.formats.folder_parts`. The class of an image
+    is its folder, at any depth; labels follow the sorted names, or the order in DIR/classes.txt. What is
+    hidden and what has no image's suffix is passed over and counted in `Splits.remarks`. Grey images become
+    (1, H, W), others (3, H, W); where both occur all become (3, H, W). 16-bit grey stays 16-bit. A camera's
+    orientation tag is not applied (Pillow applies that of a TIFF file).
 
     Where every image of a part lies in a subfolder of its class's folder, the subfolder's name is its group
     (patient, track), the same in all classes; one and the same name for all images is no group.
@@ -77,7 +77,7 @@ def load_folder(path: str, *, needs_train: bool = True) -> Splits:
 
     Args:
         path: the folder DIR.
-        needs_train: whether a training part has to be there; where it is missing and may be, `train` is the
+        needs_train: whether a training part is required; where it is optional and missing, `train` is the
             test part.
 
     Raises:
@@ -86,22 +86,22 @@ def load_folder(path: str, *, needs_train: bool = True) -> Splits:
             or a group in both.
     """
     root = Path(path) if Path(path).name else Path(path).absolute()  # folder:. has the working folder's name
-    account = _Account(root)
+    log = _LoadLog(root)
     if not root.is_dir():
         raise InputError(f"folder:{path}: no such folder", "a folder of folders", LAYOUT)
     parts = parts_of(root)
-    account.said.extend(parts.remarks)
-    extra = None if parts.unlabelled is None else _without_labels(parts.unlabelled, root.name, account)
+    log.notes.extend(parts.remarks)
+    extra = None if parts.unlabelled is None else _without_labels(parts.unlabelled, root.name, log)
     if parts.test is None:
-        (whole,) = _read([root], _classes(root, root, account), account)
-        account.said.append("a stratified third is the test part")
-        return Splits(*split(whole, 1 / 3, seed=0), root.name, extra, account.remarks())
-    account.passed.beside += len(inside(root, account.passed).images)
-    train, test = _both(root, parts, account, needs_train)
-    return Splits(train, test, root.name, extra, account.remarks())
+        (whole,) = _read([root], _classes(root, root, log), log)
+        log.notes.append("a stratified third is the test part")
+        return Splits(*split(whole, 1 / 3, seed=0), root.name, extra, log.remarks())
+    log.skipped.unclassified += len(list_folder(root, log.skipped).images)
+    train, test = _both(root, parts, log, needs_train)
+    return Splits(train, test, root.name, extra, log.remarks())
 
 
-def _both(root: Path, parts: Parts, account: _Account, needs_train: bool) -> tuple[Examples, Examples]:
+def _both(root: Path, parts: FolderParts, log: _LoadLog, needs_train: bool) -> tuple[Examples, Examples]:
     if parts.train is None or parts.test is None:
         test_root = parts.test or root
         if needs_train:
@@ -110,40 +110,40 @@ def _both(root: Path, parts: Parts, account: _Account, needs_train: bool) -> tup
                 "a part to train on",
                 f"add {root / 'train'}, or write folder:{test_root} to split it",
             )
-        (test,) = _read([test_root], _classes(root, test_root, account, two=False), account, test_root)
+        (test,) = _read([test_root], _classes(root, test_root, log, two=False), log, test_root)
         return replace(test, groups=None), test
-    classes = _classes(root, parts.train, account)
-    found = class_folders(parts.test, PassedOver())
+    classes = _classes(root, parts.train, log)
+    found = class_folders(parts.test, SkippedFiles())
     check_known(parts.test, list(found), list(classes), parts.train.name)
-    train, test = _read([parts.train, parts.test], classes, account, parts.test)
+    train, test = _read([parts.train, parts.test], classes, log, parts.test)
     present = set(test.y.tolist())
     missing = [name for label, name in enumerate(classes) if label not in present]
     if missing:
         more = ", ..." if len(missing) > 5 else ""
-        account.said.append(f"no test images of {', '.join(missing[:5])}{more}")
+        log.notes.append(f"no test images of {', '.join(missing[:5])}{more}")
     return train, test
 
 
-def _classes(root: Path, part: Path, account: _Account, *, two: bool = True) -> tuple[str, ...]:
-    """The names of the classes: those of classes.txt, or of the part's folders."""
-    found = class_folders(part, PassedOver())
+def _classes(root: Path, part: Path, log: _LoadLog, *, two: bool = True) -> tuple[str, ...]:
+    """Return the names of the classes, from classes.txt or from the part's folders."""
+    found = class_folders(part, SkippedFiles())
     listed = listed_classes(root)
     if listed is not None:
         check_known(part, list(found), listed, CLASSES_FILE)
-        account.said.append(f"classes as in {CLASSES_FILE}")
+        log.notes.append(f"classes as in {CLASSES_FILE}")
         return listed
     if two:
         check_two(part, list(found))
     warn_of_case(part, found)
-    account.said.append(order_remark(list(found)))
+    log.notes.append(order_remark(list(found)))
     return tuple(found)
 
 
 def _read(
-    roots: list[Path], classes: tuple[str, ...], account: _Account, test: Path | None = None
+    roots: list[Path], classes: tuple[str, ...], log: _LoadLog, test: Path | None = None
 ) -> list[Examples]:
     """Read folders of classes, of which `test` may lack some; groups are known by their names in all."""
-    parts = [_listed(root, classes, account, root == test) for root in roots]
+    parts = [_listed(root, classes, log, root == test) for root in roots]
     empty = next((part.root for part in parts if not part.files), None)
     if empty is not None:
         raise InputError(f"{empty}: no image files", "at least one image a class", LAYOUT)
@@ -152,21 +152,21 @@ def _read(
     several = len(set().union(*(groups for _, groups in known))) > 1
     numbers = iter(group_numbers([groups for _, groups in known], [name for name, _ in known]))
     if several:
-        account.said.append("groups are the subfolders of the classes")
+        log.notes.append("groups are the subfolders of the classes")
     return [
         Examples(
-            _stacked(part.files, account.seen),
+            _stacked(part.files, log.seen),
             torch.tensor(part.labels),
             classes,
-            part.root.name if part.root == account.root else f"{account.root.name} {part.root.name}",
+            part.root.name if part.root == log.root else f"{log.root.name} {part.root.name}",
             next(numbers) if several and part.groups is not None else None,
         )
         for part in parts
     ]
 
 
-def _listed(root: Path, classes: tuple[str, ...], account: _Account, may_lack: bool) -> _Part:
-    folders = class_folders(root, account.passed)
+def _listed(root: Path, classes: tuple[str, ...], log: _LoadLog, may_lack: bool) -> _LabelledFiles:
+    folders = class_folders(root, log.skipped)
     files: list[Path] = []
     labels: list[int] = []
     groups: list[str] = []
@@ -175,28 +175,28 @@ def _listed(root: Path, classes: tuple[str, ...], account: _Account, may_lack: b
             if may_lack:
                 continue
             raise InputError(f"{root}: no folder {name}", "a folder for each class", f"add {root / name}")
-        passed = PassedOver()
-        found = images_below(folders[name], passed)
-        if not found and (passed.suffixes or not may_lack):
-            kinds = ", ".join(passed.suffixes)
+        skipped = SkippedFiles()
+        found = images_below(folders[name], skipped)
+        if not found and (skipped.suffixes or not may_lack):
+            kinds = ", ".join(skipped.suffixes)
             raise InputError(
                 f"{folders[name]}: no image files" + (f", only {kinds}" if kinds else ""),
                 "at least one image a class",
                 f"convert them to PNG; {LAYOUT}" if kinds else LAYOUT,
             )
-        account.passed.add(passed)
+        log.skipped.add(skipped)
         files += found
         labels += [label] * len(found)
         groups += [group for file in found for group in file.relative_to(folders[name]).parts[:-1][:1]]
     if len(groups) == len(files):
         _warn_of_classes_as_groups(root, folders, groups, labels)
-    return _Part(root, files, labels, groups if len(groups) == len(files) else None)
+    return _LabelledFiles(root, files, labels, groups if len(groups) == len(files) else None)
 
 
 def _warn_of_classes_as_groups(
     root: Path, folders: Mapping[str, Path], groups: list[str], labels: list[int]
 ) -> None:
-    """Warn where every class has the same few subfolders: they may be the classes, and the folders parts."""
+    """Log a warning where every class has the same few subfolders, which may be the classes themselves."""
     of_class: dict[int, set[str]] = {}
     for group, label in zip(groups, labels, strict=True):
         of_class.setdefault(label, set()).add(group)
@@ -204,24 +204,24 @@ def _warn_of_classes_as_groups(
     names = sorted(next(iter(alike))) if len(alike) == 1 else []
     if len(of_class) > 1 and 1 < len(names) <= len(groups) // 4:
         _log.warning(
-            "%s: %s are taken for classes and their subfolders %s for groups; where it is the other way"
-            " round, rename the folders to train and test",
+            "%s: %s are read as classes and their subfolders %s as groups; if the subfolders are the classes,"
+            " rename the folders to train and test",
             root,
             ", ".join(list(folders)[:3]),
             ", ".join(names[:3]),
         )
 
 
-def _without_labels(root: Path, name: str, account: _Account) -> Examples:
-    files = images_below(root, account.passed)
+def _without_labels(root: Path, name: str, log: _LoadLog) -> Examples:
+    files = images_below(root, log.skipped)
     if not files:
         raise InputError(f"{root}: no image files", "images without labels", "remove the empty folder")
     y = torch.full((len(files),), UNLABELLED)
-    return Examples(_stacked(files, account.seen), y, (), f"{name} unlabelled")
+    return Examples(_stacked(files, log.seen), y, (), f"{name} unlabelled")
 
 
 def _stacked(files: list[Path], seen: Counter[str]) -> Tensor:
-    """Read images of one size and depth (N, C, H, W), uint8 or uint16; each is decoded to its place."""
+    """Read images of one size and depth (N, C, H, W), uint8 or uint16, each decoded in place."""
     first = header = read_header(files[0], seen)
     channels = first.channels
     for file in files[1:]:
@@ -249,10 +249,10 @@ def _stacked(files: list[Path], seen: Counter[str]) -> Tensor:
 
 
 def _check_proportion(files: list[Path], unpacked: int) -> None:
-    """Refuse small files that would unpack to much, as `npz` does: before memory is taken for it."""
+    """Raise InputError for small files that would unpack to much, before memory is allocated."""
     packed = 0
     for file in files:
-        with suppress(OSError):  # which reading its pixels says
+        with suppress(OSError):  # reported when its pixels are read
             packed += file.stat().st_size
     if unpacked > max(UNPACKED, RATIO * packed):
         raise InputError(
@@ -262,7 +262,7 @@ def _check_proportion(files: list[Path], unpacked: int) -> None:
         )
 
 
-def _check_alike(first: Header, header: Header, file: Path) -> None:
+def _check_alike(first: ImageHeader, header: ImageHeader, file: Path) -> None:
     if (header.width, header.height) != (first.width, first.height):
         raise InputError(
             f"{file}: {header.width}x{header.height} pixels where the first image has "

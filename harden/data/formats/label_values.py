@@ -1,4 +1,4 @@
-"""Labels that are no class numbers, and class numbers that are most likely something else."""
+"""Checks of label values: class numbers, and what is most likely something else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_label_array(array: NDArray[Any], name: str) -> None:
             f"{name} of shape {array.shape}", f"{_FLAT}: masks are not covered", "pass one class an image"
         )
     if array.ndim == 2 and array.shape[1] > 1:
-        raise rows_refused(array, name)
+        raise label_rows_error(array, name)
     if array.dtype.kind in "USOMmV":
         raise InputError(
             f"{name} of type {array.dtype}",
@@ -41,8 +41,8 @@ def check_label_array(array: NDArray[Any], name: str) -> None:
         )
 
 
-def rows_refused(array: NDArray[Any], name: str) -> InputError:
-    """Say what rows (N, K) of labels are: one-hot, several classes an image, or shares of classes."""
+def label_rows_error(array: NDArray[Any], name: str) -> InputError:
+    """Make the error for rows (N, K) of labels: one-hot, several classes an image, or shares of classes."""
     seen = f"{name} of shape {array.shape}"
     if array.dtype.kind not in "iufb":
         return InputError(seen, _FLAT, "pass one class an image")
@@ -50,8 +50,7 @@ def rows_refused(array: NDArray[Any], name: str) -> InputError:
     ones = (values == 1).sum(1)
     if bool(((values == 0) | (values == 1)).all()):
         if bool((ones == 1).all()):
-            looks = "look" if name.endswith("labels") else "looks"
-            return InputError(f"{seen}, which {looks} one-hot", _FLAT, "write y.argmax(1)")
+            return InputError(f"{seen}, apparently one-hot", _FLAT, "write y.argmax(1)")
         row = int((ones != 1).argmax())
         several = f"{seen}, in which row {row} has {int(ones[row])} classes"
         return InputError(
@@ -73,10 +72,11 @@ def numbered_classes(y: Tensor, name: str, trained: Tensor | None = None) -> tup
     Args:
         y: labels of all parts.
         name: of the data set.
-        trained: labels of the training part, which should have every class: others are warned of.
+        trained: labels of the training part; a warning is logged where it lacks classes.
 
     Raises:
-        InputError: the highest is out of proportion, or no part has a label 0 where there is training.
+        InputError: the highest label is out of proportion, or no part has a label 0 where there is a training
+            part.
     """
     labels = np.unique(y.cpu().numpy())
     low, high = int(labels[0]), int(labels[-1])
@@ -101,7 +101,7 @@ def numbered_classes(y: Tensor, name: str, trained: Tensor | None = None) -> tup
 
 
 def check_proportion(high: int, different: int, name: str) -> None:
-    """Raise InputError where the highest label is far above the number of different ones: an id, no class."""
+    """Raise InputError where the highest label is far above the number of labels, as of identifiers."""
     if high > 10 * different + _MANY:
         raise InputError(
             f"{name}: labels up to {high:,}, {different:,} different ones",

@@ -1,4 +1,4 @@
-"""Data in one npz file."""
+"""Loader of npz files."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _RECIPE = "write it with np.savez(FILE, x_train=..., y_train=..., x_test=..., y_
 
 
 def load_npz(path: str, *, needs_train: bool = True) -> Splits:
-    """Load x_train, y_train, x_test, y_test from an npz file and, where they are there, some more.
+    """Load x_train, y_train, x_test, y_test and optional arrays from an npz file.
 
-    Images are (N, H, W, C) or (N, H, W): uint8, uint16, or float32 in [0, 1]. Nothing is unpickled. More:
+    Images are (N, H, W, C) or (N, H, W): uint8, uint16, or float32 in [0, 1]. Nothing is unpickled. Optional:
     classes (names), layout ("NHWC" or "NCHW"), group_train and group_test (integers or strings),
     x_unlabelled (images).
 
     Args:
-        path: of the file.
-        needs_train: whether x_train and y_train have to be there; see `from_arrays`.
+        path: path of the file.
+        needs_train: whether x_train and y_train are required; see `from_arrays`.
 
     Raises:
         InputError: the file is missing, damaged, no npz, holds objects, or lacks an array; or as Examples.
@@ -41,9 +41,7 @@ def load_npz(path: str, *, needs_train: bool = True) -> Splits:
         raise InputError(f"npz:{path}: {what}", "an npz file", _RECIPE)
     try:
         stored = _read(file, needed)
-    except (
-        Exception
-    ) as error:  # zipfile, its codecs, tokenize and numpy each raise their own on damaged files
+    except Exception as error:  # zipfile, its codecs, tokenize and numpy each raise their own classes
         refuse_pointer_at(file)
         raise InputError(
             f"npz:{path}: unreadable ({_short(str(error)) or type(error).__name__})",
@@ -70,7 +68,7 @@ def _read(file: Path, needed: Sequence[str]) -> dict[str, NDArray[np.generic]]:
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         wanted = [key for key in archive.files if key in (*KEYS, *OPTIONAL, *ABOUT)]
         if not set(needed) <= set(wanted):
-            # Others are named in the error, not read: they may be large or hold objects.
+            # The error names the other arrays without reading them: they may be large or hold objects.
             return dict.fromkeys(archive.files, np.empty(0))
         _check_sizes(archive.zip, wanted, file.stat().st_size)
         stored = {key: archive[key] for key in wanted}
@@ -81,7 +79,7 @@ def _read(file: Path, needed: Sequence[str]) -> dict[str, NDArray[np.generic]]:
 
 
 def _check_text(key: str, array: NDArray[np.generic]) -> None:
-    """Raise ValueError where numpy would make a string that Python has none of, and can't print."""
+    """Raise ValueError where text holds code points that are no Unicode characters."""
     native = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("="))
     codes = np.frombuffer(native.tobytes(), np.uint32)
     if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any():
@@ -89,7 +87,7 @@ def _check_text(key: str, array: NDArray[np.generic]) -> None:
 
 
 def _check_sizes(archive: zipfile.ZipFile, wanted: list[str], size: int) -> None:
-    """Raise ValueError where a small file claims to hold much: before memory is taken for it."""
+    """Raise ValueError where a small file declares large arrays, before memory is allocated for them."""
     names = set(archive.namelist())
     members = [archive.getinfo(f"{key}.npy" if f"{key}.npy" in names else key) for key in wanted]
     unpacked = sum(member.file_size for member in members)
@@ -113,7 +111,7 @@ def _read_long_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtyp
 
 
 def _short(text: str) -> str:
-    """One line of what a file says of itself."""
+    """Shorten a text from a file to one line."""
     return " ".join(text.split())[:300]
 
 

@@ -1,4 +1,4 @@
-"""How much of their range stored pixels use: where it is a small part, eps is another than is meant."""
+"""Checks of the range of stored pixels, since eps is a share of that range."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from harden.errors import InputError
 
 _log = logging.getLogger("harden")
 
-# Up to which value all pixels together are a scale of their own, and not dark images.
+# Up to these values the maximum of a set is taken for the end of another scale, not for dark images.
 _SMALL = {torch.uint8: 63, torch.uint16: 16_383}
 
 
 def extent(parts: Iterable[Tensor]) -> tuple[float, float]:
-    """Give the smallest and the largest stored pixel of some sets of images."""
+    """Return the smallest and the largest stored pixel of some sets of images."""
     ends = [(float(x.min()), float(x.max())) for x in (part.detach().cpu().numpy() for part in parts)]
     return min(low for low, _ in ends), max(high for _, high in ends)
 
 
 def check_extent(x: Tensor, low: float, high: float, name: str) -> None:
-    """Look at the range that all pixels of a set use; x tells their type.
+    """Check the range of all pixels of a set of the type of x.
 
-    Warns where they use a small part of it, as 12-bit scans in uint16 do.
+    A warning is logged where they use a small part of their type's range, as 12-bit scans in uint16 do.
 
     Raises:
-        InputError: it is so small that it is another range: 0 and 1 in integers, 0 to 1/255 in float32.
+        InputError: the range is certainly another one: 0 and 1 in integers, 0 to 1/255 in float32.
     """
     if high <= 0:
         return
@@ -44,7 +44,7 @@ def check_extent(x: Tensor, low: float, high: float, name: str) -> None:
             "write x.astype('float32') (x.float() for a tensor): 0 and 1 stay black and white",
         )
     if x.dtype == torch.float32 and high <= 1 / 255 + 1e-9:
-        raise InputError(seen, "pixels in [0, 1]", "look for a second division by 255")
+        raise InputError(seen, "pixels in [0, 1]", "remove the second division by 255")
     if high <= _SMALL.get(x.dtype, 0.25):
         floats = x.dtype.is_floating_point
         whole = "1" if floats else f"{np.iinfo(kind).max}"
@@ -52,8 +52,8 @@ def check_extent(x: Tensor, low: float, high: float, name: str) -> None:
         _log.warning("%s: eps is a share of %s; if white is %s, pass float32 x / %s", seen, whole, top, top)
 
 
-def conversion(array: NDArray[Any]) -> str:
-    """Say how to bring an array to a type that holds pixels, by what it holds."""
+def conversion_advice(array: NDArray[Any]) -> str:
+    """Return an instruction that converts an array to a type that holds pixels, chosen by its values."""
     kind = array.dtype.kind
     if kind == "b":
         return "write x.astype('float32'): False is black, True white"

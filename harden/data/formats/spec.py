@@ -1,4 +1,4 @@
-"""Data named by a line of text, as the command line takes it."""
+"""Loading of data by a spec, a line of text as on the command line."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ def load(spec: str, *, needs_train: bool = True) -> Splits:
     `digits` (scikit-learn's, for demonstrations) · `npz:FILE` (x_train, y_train, x_test, y_test) ·
     `folder:DIR` (one folder a class) · `torchvision:NAME:ROOT` (on disk already) · `module:function`.
 
-    `Splits.remarks` say what was read: shape, type and range of the pixels, and what was passed over.
+    `Splits.remarks` describe the data: shape, type and range of the pixels, and files that were skipped.
 
     Args:
         spec: the line of text.
-        needs_train: whether a training part has to be there. Where it need not be and is not, `train` is the
-            test part: for evaluations, which look at the test part alone.
+        needs_train: whether a training part is required. Where it is optional and missing, `train` is the
+            test
+            part: for evaluations, which use the test part alone.
 
     Raises:
-        InputError: no such kind of spec, or the data it names is missing, damaged or not what data has to be.
+        InputError: no such kind of spec, or the data it names is missing, damaged or invalid.
     """
     splits = _found(spec, needs_train)
     sets = [one for one in (splits.train, splits.test, splits.unlabelled) if one is not None]

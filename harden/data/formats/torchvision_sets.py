@@ -1,4 +1,4 @@
-"""Data sets that torchvision reads and that are already on disk; nothing is downloaded."""
+"""Loader of data sets that torchvision reads and that are already on disk; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _open(name: str, root: str, first: bool) -> Any:
 
 
 def _stored(dataset: Any) -> tuple[object, object]:
-    """Give images and labels as from_arrays takes them: arrays have channels last, tensors first."""
+    """Return images and labels as from_arrays takes them: arrays have channels last, tensors first."""
     images = dataset.data
     if isinstance(images, Tensor):
         images = images.numpy()

@@ -1,4 +1,4 @@
-"""Data from a user's own function."""
+"""Loader of data that a user's function returns."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from harden.errors import HardenError, InputError
 
 
 def load_function(module: str, function: str, *, needs_train: bool = True) -> Splits:
-    """Call module.function() and take what it returns as data.
+    """Call module.function() and convert its result to Splits.
 
-    The module is looked for in the working folder first, then where Python looks. The function returns
+    The module is searched in the working folder first, then on Python's path. The function returns
     Splits, or (x_train, y_train, x_test, y_test), or a dict with these keys and, if wanted, classes, layout,
-    group_train, group_test and x_unlabelled. The tuple may go on with group_train and group_test, and then
-    with x_unlabelled. Numpy arrays hold images as (N, H, W, C) or (N, H, W), tensors as (N, C, H, W). What
-    it raises is not caught.
+    group_train, group_test and x_unlabelled. The tuple may be longer by group_train and group_test, and then
+    by x_unlabelled. Numpy arrays hold images as (N, H, W, C) or (N, H, W), tensors as (N, C, H, W).
+    Exceptions of the function are not caught.
 
     Args:
-        module: where the function is.
-        function: its name.
-        needs_train: whether x_train and y_train have to be there; (x_test, y_test) is enough where not.
+        module: dotted name of the module.
+        function: name of the function.
+        needs_train: whether x_train and y_train are required; otherwise (x_test, y_test) is enough.
 
     Raises:
         InputError: there is no such module or function, or it returns something else.
@@ -37,7 +37,7 @@ def load_function(module: str, function: str, *, needs_train: bool = True) -> Sp
             found = importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-                raise  # the module is there; what it imports is not
+                raise  # the module exists, and a module that it imports does not
             raise InputError(
                 f"{spec}: no module {error.name!r}",
                 "a module in the working folder or installed",
@@ -63,7 +63,7 @@ def _takes_nothing(call: Callable[..., object]) -> bool:
         inspect.signature(call).bind()
     except TypeError:
         return False
-    except ValueError:  # some compiled functions don't tell
+    except ValueError:  # some compiled functions have no signature
         return True
     return True
 
@@ -88,19 +88,19 @@ def _as_splits(returned: object, spec: str, name: str, needed: tuple[str, ...]) 
 
 @contextmanager
 def _named(spec: str) -> Iterator[None]:
-    """Let what the user's code raises go on as it is, with a note on whose it is."""
+    """Add a note that names the spec to exceptions of the user's code."""
     try:
         yield
     except HardenError:
         raise
-    except Exception as error:  # a user's function may raise anything: it goes on, with a note
+    except Exception as error:  # a user's function may raise anything; it is raised again
         error.add_note(f"raised by {spec}")
         raise
 
 
 @contextmanager
 def _working_folder_first() -> Iterator[None]:
-    """Look for modules in the working folder first, as `python -m` does and an installed command does not."""
+    """Search modules in the working folder first, as `python -m` does and an installed command does not."""
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
     try:

@@ -1,4 +1,4 @@
-"""Which parts of a loader's batch are the images and the labels."""
+"""Selection of images and labels from the batches of a loader."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def check_fields(fields: Fields | None) -> None:
 
 
 def image_and_label(item: object, fields: Fields | None, name: str) -> tuple[object, object]:
-    """Pick images and labels out of a batch: by fields, as a pair, or by their well-known names.
+    """Select images and labels from a batch: by fields, as a pair, or by their well-known names.
 
     Raises:
-        InputError: a field is not there, or nothing says which parts are meant.
+        InputError: a field is missing, or the parts are ambiguous.
     """
     if fields is not None:
         return _field(item, fields[0], name), _field(item, fields[1], name)
@@ -51,10 +51,10 @@ def image_and_label(item: object, fields: Fields | None, name: str) -> tuple[obj
 
 
 def image_alone(item: object, field: Field | None, name: str) -> object:
-    """Pick the images out of a batch whose labels, if it has any, don't matter.
+    """Select the images from a batch whose labels, if it has any, are ignored.
 
     Raises:
-        InputError: the field is not there, or nothing says which part is meant.
+        InputError: the field is missing, or the part is ambiguous.
     """
     if field is not None:
         return _field(item, field, name)
@@ -67,14 +67,14 @@ def image_alone(item: object, field: Field | None, name: str) -> object:
     if isinstance(item, tuple | list) and len(item) in (1, 2):
         return item[0]
     raise InputError(
-        f"{name}: a batch of {holds(item)}",
+        f"{name}: a batch of {describe_batch(item)}",
         "images, (x,), (x, y), or one part named " + " or ".join(IMAGE_NAMES),
         f"write harden.data.unlabelled(loader, field={_guess(item)[0]!r})",
     )
 
 
 def named_parts(item: object) -> Mapping[str, object] | None:
-    """Give the parts of a batch that have names: of a mapping, a named tuple or an object."""
+    """Return the parts of a batch that have names: of a mapping, a named tuple or an object."""
     if isinstance(item, Mapping):
         return {key: part for key, part in item.items() if isinstance(key, str)}
     keys = getattr(item, "_fields", None)
@@ -87,8 +87,8 @@ def named_parts(item: object) -> Mapping[str, object] | None:
     return getattr(item, "__dict__", None)
 
 
-def holds(item: object) -> str:
-    """Say in a few words what a batch is made of."""
+def describe_batch(item: object) -> str:
+    """Describe the structure of a batch in a few words."""
     named = named_parts(item)
     if named is None:
         return f"{len(item)} things" if isinstance(item, tuple | list) else f"a {type(item).__name__}"
@@ -109,12 +109,12 @@ def _field(item: object, field: Field, name: str) -> object:
         if not plain and hasattr(item, field):
             return getattr(item, field)
     raise InputError(
-        f"{name}: a batch of {holds(item)}", f"the field {field!r} in it", f"write {_call(item)}"
+        f"{name}: a batch of {describe_batch(item)}", f"the field {field!r} in it", f"write {_call(item)}"
     )
 
 
 def _known(named: Mapping[str, object], names: tuple[str, ...]) -> str | None:
-    """Give the one well-known name that occurs; None where none does, or several."""
+    """Return the well-known name that occurs; None where none or several do."""
     found = [name for name in names if name in named]
     return found[0] if len(found) == 1 else None
 
@@ -123,7 +123,7 @@ def _unclear(item: object, name: str) -> InputError:
     several = isinstance(item, tuple | list) and len(item) > 2
     known = several or named_parts(item)
     return InputError(
-        f"{name}: a batch of {holds(item)}",
+        f"{name}: a batch of {describe_batch(item)}",
         "a pair (x, y), or one part each with a usual name for images and labels, such as image and label",
         f"write {_call(item)}" if known else "give the DataLoader a collate_fn that returns (x, y)",
     )
@@ -135,7 +135,7 @@ def _call(item: object) -> str:
 
 
 def _guess(item: object) -> tuple[Field, Field]:
-    """Give what are most likely the fields of images and labels, by shape; only for a message."""
+    """Guess the fields of images and labels by shape, for a message."""
     named = named_parts(item)
     parts: dict[Field, object] = {}
     parts.update(named or {})

@@ -1,4 +1,4 @@
-"""A source of batches over a user's DataLoader, with each example's position beside it."""
+"""A source of batches over a user's DataLoader, with the position of each example."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 from harden.data.batch import Batch
 from harden.data.image_checks import UNLABELLED
 from harden.data.sources.dataset_metadata import dataset_name, stored_classes, stored_groups, stored_labels
-from harden.data.sources.in_memory import check_batch_size, epoch_indices, no_labels
-from harden.data.sources.read_batch import Reader, annotated
-from harden.data.sources.transform_rng import drawn_seed, privately_seeded
+from harden.data.sources.in_memory import check_batch_size, epoch_indices, no_labels_error
+from harden.data.sources.read_batch import BatchReader, annotate_errors
+from harden.data.sources.transform_rng import draw_seed, with_private_rng
 from harden.data.splits.groups import check_groups, group_numbers
 from harden.data.splits.split import split_indices
 from harden.errors import InputError
 
-_LOOKED_AT = 32
+_COMPARED_IMAGES = 32
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class LoaderSource:
-    """Give batches of some positions of a map-style dataset, fetched as a user's DataLoader fetches them.
+    """Batches of some positions of a map-style dataset, fetched as a user's DataLoader fetches them.
 
     Args:
         loader: the user's loader; its dataset, workers and collate_fn are used, its order is not.
-        positions: which of the dataset's examples, int64 (N,).
+        positions: positions of the examples in the dataset, int64 (N,).
         batch_size: examples in a batch.
         drop_last: whether a shuffled epoch leaves out an incomplete last batch.
-        reader: how to read what the loader yields.
-        groups: what belongs together, int64 (N,), or None.
+        reader: reader of the loader's batches.
+        groups: group number of each example, int64 (N,), or None.
 
     Raises:
         InputError: batch_size is below 1.
@@ -44,7 +44,7 @@ class LoaderSource:
     positions: Tensor
     batch_size: int
     drop_last: bool
-    reader: Reader
+    reader: BatchReader
     groups: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -54,27 +54,27 @@ class LoaderSource:
         return len(self.positions)
 
     def epoch(self, generator: torch.Generator | None) -> Iterator[Batch]:
-        """Go through all examples once: shuffled by the generator, in order when it is None.
+        """Iterate over all examples once: shuffled by the generator, in order when it is None.
 
         Workers, and transforms that run in this process, are seeded from the generator too; the global random
         states of torch, numpy and Python are left as found.
         """
         order = epoch_indices(len(self), self.batch_size, generator, self.drop_last and generator is not None)
-        # The loader keeps the order of its batch sampler, so that positions need no way through the workers.
-        items = self._fetch(order, drawn_seed(generator))
+        # The loader keeps the order of its batch sampler, so positions need not pass through the workers.
+        items = self._fetch(order, draw_seed(generator))
         return (self.reader.batch(item, index) for index, item in zip(order, items, strict=True))
 
     def hold_out(self, fraction: float, seed: int) -> tuple[LoaderSource, LoaderSource]:
         """Split into (rest, held_out), stratified by label; each counts positions anew from 0.
 
         Labels come from the dataset's `targets` or `labels`; where it has none, each example is read once.
-        No group is parted. The held-out part goes through the same transforms as the rest.
+        No group is divided. The held-out part goes through the same transforms as the rest.
 
         Raises:
             InputError: the images have no labels, or a part would be empty.
         """
         if not self.reader.labelled:
-            raise no_labels(self.name)
+            raise no_labels_error(self.name)
         rest, held_out = split_indices(self.labels(), fraction, seed, self.groups)
         return self.take(rest), self.take(held_out)
 
@@ -84,11 +84,11 @@ class LoaderSource:
         return replace(self, positions=self.positions[index], groups=groups)
 
     def resized(self, batch_size: int) -> LoaderSource:
-        """Give the same examples in batches of another size."""
+        """Return the same examples in batches of another size."""
         return replace(self, batch_size=batch_size)
 
     def describe(self) -> str:
-        """Say in one line what the data is."""
+        """Describe the data in one line."""
         return (
             f"{self.name}: {len(self):,} examples, batches of {self.batch_size}, "
             f"{self.loader.num_workers} workers"
@@ -96,7 +96,7 @@ class LoaderSource:
 
     @property
     def name(self) -> str:
-        """What to call the data: by the type of the dataset."""
+        """The data's name, after the type of the dataset."""
         return self.reader.name
 
     @property
@@ -105,26 +105,26 @@ class LoaderSource:
         return stored_classes(self.loader.dataset) if self.reader.labelled else None
 
     def repeats(self) -> bool:
-        """Whether the first images come out the same under other random numbers: no random transforms."""
-        first = [torch.arange(len(self))[: min(self.batch_size, _LOOKED_AT)]]
+        """Return whether the first images are equal under other random numbers: no random transforms."""
+        first = [torch.arange(len(self))[: min(self.batch_size, _COMPARED_IMAGES)]]
         one, other = (self.reader.pair(next(self._fetch(first, seed)))[0] for seed in (0, 1))
         return torch.equal(one, other)
 
     def labels(self) -> Tensor:
-        """Give all labels, int64 (N,), without reading images where the dataset stores its labels."""
+        """Return all labels, int64 (N,), without reading images where the dataset stores its labels."""
         stored = self.known_labels()
         return torch.cat([batch.y for batch in self.epoch(None)]) if stored is None else stored
 
     def known_labels(self) -> Tensor | None:
-        """Give all labels, int64 (N,), where that needs no image to be read; None elsewhere."""
+        """Return all labels, int64 (N,), where no image has to be read for them; None elsewhere."""
         if not self.reader.labelled:
             return torch.full((len(self),), UNLABELLED)
         stored = stored_labels(self.loader.dataset, self.reader.fields)
         return None if stored is None else stored[self.positions]
 
     def _fetch(self, order: list[Tensor], seed: int) -> Iterator[Any]:
-        # Workers begin anew each epoch, also where the loader says persistent_workers: a worker's random
-        # state is set when it starts, and has to follow from the epoch's seed, or no run could be repeated.
+        # Workers are started anew each epoch, also under persistent_workers: a worker's random state is set
+        # when it starts and has to follow from the epoch's seed, or no run could be repeated.
         old = self.loader
         loader: DataLoader[Any] = DataLoader(
             old.dataset,
@@ -138,25 +138,25 @@ class LoaderSource:
             generator=torch.Generator().manual_seed(seed),
             prefetch_factor=old.prefetch_factor,
         )
-        items = annotated(loader, self.name)
-        return items if old.num_workers else privately_seeded(items, seed)
+        items = annotate_errors(loader, self.name)
+        return items if old.num_workers else with_private_rng(items, seed)
 
 
 def loader_name(loader: DataLoader[Any]) -> str:
-    """What to call a DataLoader in messages and reports."""
+    """Return the name of a DataLoader for messages and reports."""
     return f"DataLoader over {dataset_name(loader.dataset)}"
 
 
-def from_data_loader(loader: DataLoader[Any], reader: Reader, groups: object = None) -> LoaderSource:
+def from_data_loader(loader: DataLoader[Any], reader: BatchReader, groups: object = None) -> LoaderSource:
     """Adapt a DataLoader over a map-style dataset.
 
     Args:
-        loader: the user's.
-        reader: how to read what it yields.
+        loader: the user's loader.
+        reader: reader of its batches.
         groups: one for each example of the dataset; the dataset's own `groups` where None.
 
     Raises:
-        InputError: the dataset is empty or has no length, a sampler decides on more than the order, or groups
+        InputError: the dataset is empty or has no length, a sampler chooses or repeats examples, or groups
             are not one for each example.
     """
     if not isinstance(loader.dataset, Sized):
@@ -198,5 +198,5 @@ def _refused(sampler: object) -> InputError:
     return InputError(
         f"a DataLoader with a {type(sampler).__name__} that chooses or repeats examples",
         "one that takes each example once, in order or shuffled, or a SubsetRandomSampler",
-        "pass a torch.utils.data.Subset for a part, or iter(loader) to keep one pass of it as it comes",
+        "pass a torch.utils.data.Subset for a part, or iter(loader) to keep one pass of it in its order",
     )

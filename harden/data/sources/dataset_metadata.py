@@ -1,4 +1,4 @@
-"""What a dataset tells about its examples without reading one: labels, groups, names of classes."""
+"""Metadata of datasets that needs no example to be read: labels, groups, names of classes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _Array = NDArray[Any]
 
 
 def stored_labels(dataset: object, fields: Fields | None = None) -> Tensor | None:
-    """Give a dataset's labels, int64 (N,), where they can be had without reading images.
+    """Return a dataset's labels, int64 (N,), where no image has to be read for them; None elsewhere.
 
-    Where fields choose the labels, `targets` need not be what they choose: only tensors are taken then.
+    Where fields choose the labels, `targets` may hold others, and only a TensorDataset's tensors are used.
     """
     if isinstance(dataset, Subset):
         inner = stored_labels(dataset.dataset, fields)
@@ -31,7 +31,7 @@ def stored_labels(dataset: object, fields: Fields | None = None) -> Tensor | Non
         known = [part for part in parts if part is not None]
         return torch.cat(known) if len(known) == len(parts) else None
     if getattr(dataset, "target_transform", None) is not None:
-        return None  # what is stored is not what comes out
+        return None  # stored labels differ from those of the batches
     stored = None
     if fields is None:
         stored = getattr(dataset, "targets", getattr(dataset, "labels", None))
@@ -48,7 +48,7 @@ def stored_labels(dataset: object, fields: Fields | None = None) -> Tensor | Non
 
 
 def stored_groups(dataset: object, name: str) -> _Array | None:
-    """Give a dataset's `groups` (N,), as `group_column` reads them, or None where it has none.
+    """Return a dataset's `groups` (N,), as `group_column` reads them, or None where it has none.
 
     Raises:
         InputError: it has `groups`, or a part of it has, and they are not one group for each example.
@@ -65,7 +65,7 @@ def stored_groups(dataset: object, name: str) -> _Array | None:
                 "groups in all of them or in none",
                 "pass from_loader(loader, groups=...), one for each example of all parts",
             )
-        # As objects, so that numpy makes no string of a number: 1 and "1" in two parts are refused.
+        # As objects, so that numpy converts no number to a string: 1 and "1" in two parts are refused.
         return group_column(np.concatenate([part.astype(object) for part in known]), name) if known else None
     groups = getattr(dataset, "groups", None)
     if groups is None:
@@ -77,7 +77,7 @@ def stored_groups(dataset: object, name: str) -> _Array | None:
 
 
 def stored_classes(dataset: object) -> tuple[str, ...] | None:
-    """Give the names of a dataset's classes, in the order of the labels, or None where it has none."""
+    """Return the names of a dataset's classes, in the order of the labels, or None where it has none."""
     if isinstance(dataset, Subset):
         return stored_classes(dataset.dataset)
     if isinstance(dataset, ConcatDataset):
@@ -92,7 +92,7 @@ def stored_classes(dataset: object) -> tuple[str, ...] | None:
 
 
 def dataset_name(dataset: object) -> str:
-    """Give the name of a dataset's type, of the whole where it is a part."""
+    """Return the name of a dataset's type, of the whole where it is a part."""
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
     return type(dataset).__name__
@@ -103,7 +103,7 @@ def _indices(subset: Subset[Any]) -> Tensor:
 
 
 def _column(stored: object, dataset: object) -> _Array | None:
-    """Give what is stored as an array if it has one entry for each example."""
+    """Return stored values as an array if there is one for each example."""
     if not isinstance(stored, Tensor | np.ndarray | list | tuple) or not isinstance(dataset, Sized):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a run remembers of its data, so that going on with other data is noticed."""
+"""Identity of a run's data, by which a resumed run detects other data."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ from harden.data.sources.stream import StreamSource
 from harden.data.splits.duplicates import image_keys
 from harden.description import JSON
 
-LOOKED_AT = 256
-"""How many images stand for a set that is not in memory."""
+HASHED_IMAGES = 256
+"""Number of images that are hashed of a set that is not in memory."""
 
 
 def identity(source: Source) -> dict[str, JSON]:
-    """Give what two runs on the same data agree on, whatever the process and the batch size.
+    """Return values that are equal for two runs on the same data, independent of process and batch size.
 
     `n` examples; `labels` and `groups`, a sha256 of them in their order, where no image has to be read for
     them; `positions`, of a part of a loader's dataset or of a stream; `drop_last`, whether a loader leaves an
-    incomplete batch out; `images`, a sha256 of images and labels in their order, since splits and attacks go
-    by position: of all images in memory, of some first 256 of a loader or a stream, of the first batch of a
-    Source of your own. Images beyond may differ unseen.
+    incomplete batch out; `images`, a sha256 of images and labels in their order, since splits and attacks
+    depend on positions: of all images in memory, of about the first 256 of a loader or a stream, of the first
+    batch of a user's own Source. A difference in later images is not detected.
     """
     labels = groups = positions = None
     if isinstance(source, ExamplesSource):
-        labels, groups, looked_at = source.labels(), source.examples.groups, source.resized(1024).epoch(None)
+        labels, groups, hashed = source.labels(), source.examples.groups, source.resized(1024).epoch(None)
     elif isinstance(source, LoaderSource):
         labels, groups, positions = source.known_labels(), source.groups, source.positions
-        looked_at = _first(source.resized(64))
+        hashed = _first(source.resized(64))
     elif isinstance(source, StreamSource):
         labels, groups, positions = source.labels(), source.groups, source.chosen.nonzero()
-        looked_at = _first(source.resized(64))
+        hashed = _first(source.resized(64))
     else:
-        looked_at = _first(source, 1)
+        hashed = _first(source, 1)
     parts = {"labels": labels, "groups": groups, "positions": positions}
     return {
         "n": len(source),
         **{key: _sha256(part) for key, part in parts.items()},
         "drop_last": isinstance(source, LoaderSource) and source.drop_last,
-        "images": _in_order(looked_at),
+        "images": _in_order(hashed),
     }
 
 
 def _in_order(batches: Iterator[Batch]) -> str:
-    """Hash images and labels as they come, wherever batches begin and end."""
-    hashed = hashlib.sha256()
+    """Hash images and labels in their order, independent of the batch size."""
+    digest = hashlib.sha256()
     for batch in batches:
         keys = image_keys([batch]).astype("<u8")
         labels = batch.y.cpu().numpy().astype("<i8")
         for key, label in zip(keys, labels, strict=True):
-            hashed.update(key.tobytes() + label.tobytes())
-    return hashed.hexdigest()
+            digest.update(key.tobytes() + label.tobytes())
+    return digest.hexdigest()
 
 
-def _first(source: Source, images: int = LOOKED_AT) -> Iterator[Batch]:
-    """Give the first batches, in order, until they hold so many images."""
+def _first(source: Source, images: int = HASHED_IMAGES) -> Iterator[Batch]:
+    """Return the first batches, in order, until they hold `images` images."""
     seen = 0
     for batch in source.epoch(None):
         yield batch

@@ -18,7 +18,7 @@ from harden.errors import InputError
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class ExamplesSource:
-    """Give batches of examples in memory.
+    """Batches of examples in memory.
 
     Args:
         examples: the set.
@@ -38,20 +38,20 @@ class ExamplesSource:
         return len(self.examples)
 
     def epoch(self, generator: torch.Generator | None) -> Iterator[Batch]:
-        """Go through all examples once: shuffled by the generator, in order when it is None."""
+        """Iterate over all examples once: shuffled by the generator, in order when it is None."""
         order = epoch_indices(len(self), self.batch_size, generator)
         return (self.examples.batch(index) for index in order)
 
     def hold_out(self, fraction: float, seed: int) -> tuple[ExamplesSource, ExamplesSource]:
         """Split into (rest, held_out), stratified by label; each counts positions anew from 0.
 
-        No group is parted, and no two images with the same pixels; see `harden.data.split`.
+        No group is divided, nor are images with the same pixels; see `harden.data.split`.
 
         Raises:
             InputError: the images have no labels, or a part would be empty.
         """
         if not self.examples.classes:
-            raise no_labels(self.name)
+            raise no_labels_error(self.name)
         rest, held_out = split(self.examples, fraction, seed)
         return ExamplesSource(rest, self.batch_size), ExamplesSource(held_out, self.batch_size)
 
@@ -60,16 +60,16 @@ class ExamplesSource:
         return ExamplesSource(self.examples.take(index), self.batch_size)
 
     def resized(self, batch_size: int) -> ExamplesSource:
-        """Give the same examples in batches of another size."""
+        """Return the same examples in batches of another size."""
         return ExamplesSource(self.examples, batch_size)
 
     def labels(self) -> Tensor:
-        """Give all labels, int64 (N,)."""
+        """Return all labels, int64 (N,)."""
         return self.examples.y
 
     @property
     def name(self) -> str:
-        """What to call the data."""
+        """The data's name."""
         return self.examples.name
 
     @property
@@ -78,7 +78,7 @@ class ExamplesSource:
         return self.examples.classes or None
 
     def describe(self) -> str:
-        """Say in one line what the data is."""
+        """Describe the data in one line."""
         channels, height, width = self.examples.image_shape
         classes = f"{len(self.examples.classes)} classes" if self.examples.classes else "no labels"
         return f"{self.name}: {len(self):,} images {channels}x{height}x{width}, {classes}, in memory"
@@ -90,19 +90,19 @@ def check_batch_size(size: int) -> None:
         raise InputError(f"a batch size of {size}", "at least 1", "pass a positive batch size")
 
 
-def no_labels(name: str) -> InputError:
-    """Say why nothing can be held out from images without labels."""
+def no_labels_error(name: str) -> InputError:
+    """Make the error for holding out from images without labels."""
     return InputError(
         f"{name}: a part to hold out from images without labels",
         "labels, of which a share is held out",
-        "pass them as unlabelled=..., beside training data with labels",
+        "pass them as unlabelled=..., in addition to training data with labels",
     )
 
 
 def epoch_indices(
     n: int, size: int, generator: torch.Generator | None, drop_last: bool = False
 ) -> list[Tensor]:
-    """Cut an epoch into batches as `batch_indices` does, but with no lone example at a shuffled epoch's end.
+    """Cut an epoch into batches as `batch_indices` does, without a last batch of one in a shuffled epoch.
 
     Batch normalisation and contrastive losses are undefined on one example; it joins the batch before.
     """

@@ -1,4 +1,4 @@
-"""Adapt what users pass as data into one thing that training can go through, epoch after epoch."""
+"""Conversion of users' loaders, datasets and arrays to sources of batches."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from harden.data.sources.batch_fields import Fields, check_fields
 from harden.data.sources.dataloader import from_data_loader, loader_name
 from harden.data.sources.dataset_metadata import stored_classes, stored_groups
 from harden.data.sources.in_memory import ExamplesSource
-from harden.data.sources.read_batch import Reader, annotated
+from harden.data.sources.read_batch import BatchReader, annotate_errors
 from harden.data.sources.source import Source
 from harden.data.sources.stream import StreamSource
-from harden.data.sources.stream_order import Places
-from harden.data.sources.transform_rng import privately_seeded
+from harden.data.sources.stream_order import FirstPassSample
+from harden.data.sources.transform_rng import with_private_rng
 from harden.data.splits.groups import check_groups, group_numbers
 from harden.data.splits.split import Splits
 from harden.errors import InputError
@@ -31,31 +31,31 @@ from harden.errors import InputError
 _log = logging.getLogger("harden")
 
 MEMORY_LIMIT = 2 * 2**30
-"""Bytes of images that `from_loader` keeps of a loader without random access."""
+"""Bytes of images up to which `from_loader` keeps a loader without random access in memory."""
 
 SHUFFLE_SHARE = 8
-"""A stream is mixed in a buffer of this part of MEMORY_LIMIT; mixing takes twice of it for a moment."""
+"""A stream is shuffled in a buffer of MEMORY_LIMIT over this number; twice the buffer is needed briefly."""
 
 
 def from_loader(
     loader: object, batch_size: int = 128, *, fields: Fields | None = None, groups: object = None
 ) -> Source:
-    """Adapt what a user passes as training data.
+    """Convert a user's training data to a source.
 
     Args:
-        loader: a Source (comes back as it is) · Examples · a pair (x, y) of tensors, images (N, C, H, W), or
+        loader: a Source (returned unchanged) · Examples · a pair (x, y) of tensors, images (N, C, H, W), or
             of numpy arrays, images (N, H, W, C) · a DataLoader over a map-style dataset, whose batch size,
             workers and collate_fn are kept, and whose order is replaced · such a dataset itself · any
             iterable of batches, which is read once and kept in memory, up to `MEMORY_LIMIT`; beyond it, one
-            that can be gone through again is read again in each epoch, and an iterator is refused.
-        batch_size: for what has no batch size of its own.
+            that can be iterated again is read again in each epoch, and an iterator is refused.
+        batch_size: for data without a batch size of its own.
         fields: keys, attributes or positions of images and labels in a batch, ("image", "label") or (0, 2);
-            without it a pair is taken as (x, y), and well-known names are found where they are unambiguous.
-        groups: what belongs together (a patient, a track), integers or strings, one for each example of the
-            dataset; a dataset's own `groups` otherwise. No group is parted when examples are held out.
+            by default a pair is (x, y), and well-known names are used where they are unambiguous.
+        groups: group of each example of the dataset (a patient, a track), integers or strings; a dataset's
+            own `groups` by default. No group is divided when examples are held out.
 
     Raises:
-        InputError: none of these, empty, too large to keep, or with images or labels that data can't have.
+        InputError: none of these, empty, too large to keep, or with invalid images or labels.
     """
     check_fields(fields)
     if isinstance(loader, Splits):
@@ -65,13 +65,13 @@ def from_loader(
         examples = loader if isinstance(loader, Examples) else _in_memory(*_pair(loader), "(x, y)")
         return ExamplesSource(_grouped(examples, groups), batch_size)
     if is_source(loader):
-        _check_unused(fields=fields, groups=groups, what="a source that is made already")
+        _check_unused(fields=fields, groups=groups, what="a source")
         return loader
-    return adapted(loader, batch_size, Reader("", fields), groups)
+    return adapt(loader, batch_size, BatchReader("", fields), groups)
 
 
-def adapted(loader: object, batch_size: int, reader: Reader, groups: object = None) -> Source:
-    """Adapt a dataset, a DataLoader or an iterable of batches, read as the reader reads them.
+def adapt(loader: object, batch_size: int, reader: BatchReader, groups: object = None) -> Source:
+    """Convert a dataset, a DataLoader or an iterable of batches, read by the reader.
 
     Raises:
         InputError: as `from_loader`.
@@ -98,7 +98,7 @@ def adapted(loader: object, batch_size: int, reader: Reader, groups: object = No
 
 
 def is_source(value: object) -> TypeGuard[Source]:
-    """Whether something is a Source, harden's own or a user's."""
+    """Return whether a value is a Source, harden's own or a user's."""
     return all(callable(getattr(value, name, None)) for name in ("epoch", "hold_out", "describe", "__len__"))
 
 
@@ -107,7 +107,7 @@ def _check_unused(*, what: str, fields: object = None, groups: object = None) ->
         if value is not None:
             raise InputError(
                 f"{name} for {what}",
-                "a loader that is yet to be read",
+                "a loader or dataset",
                 f"leave {name} out, or give the loader",
             )
 
@@ -120,14 +120,14 @@ def _is_pair(value: object) -> bool:
 
 
 def _are_images(x: object, y: object) -> bool:
-    """Whether x is a list of single images (three axes each) with as many labels."""
+    """Return whether x is a list of single images (three axes each) with as many labels."""
     if not isinstance(x, tuple | list) or not x or not isinstance(y, Sized) or len(y) != len(x):
         return False
     return all(is_array(image) and getattr(image, "ndim", 0) == 3 for image in x)
 
 
 def is_array(value: object) -> bool:
-    """Whether something is an array or a tensor."""
+    """Return whether a value is an array or a tensor."""
     return hasattr(value, "dtype") and hasattr(value, "shape")
 
 
@@ -149,7 +149,7 @@ def _own_groups(loader: object, name: str) -> object:
     over = getattr(loader, "dataset", loader)
     if isinstance(over, Subset | ConcatDataset):
         return stored_groups(over, name)
-    return getattr(over, "groups", None)  # one for each example that came; its length may count batches
+    return getattr(over, "groups", None)  # one for each example read; the loader's length may count batches
 
 
 def _numbers(groups: object, n: int, name: str) -> Tensor | None:
@@ -171,25 +171,25 @@ def _in_memory(x: Tensor, y: Tensor, name: str, classes: tuple[str, ...] | None 
     return examples
 
 
-def _one_pass(loader: Iterable[Any], reader: Reader) -> ExamplesSource | StreamSource:
-    """Go through a loader once: its images are kept, or, where they are too many, its labels alone."""
+def _one_pass(loader: Iterable[Any], reader: BatchReader) -> ExamplesSource | StreamSource:
+    """Read a loader once and keep its images, or, where they are too many, its labels alone."""
     classes = stored_classes(getattr(loader, "dataset", loader)) if reader.labelled else ()
     kept: list[Tensor] = []
     labels_seen: list[Tensor] = []
     forms: set[tuple[str, tuple[int, ...]]] = set()
     held = size = image_bytes = 0
-    told = MEMORY_LIMIT
-    # Nothing is held out from images without labels, so that their order may change.
-    places = Places() if reader.labelled and not isinstance(loader, Iterator) else None
-    # As in an epoch: what transforms draw comes from no global state, and leaves none changed.
-    for item in privately_seeded(annotated(loader, reader.name), 0):
+    reported = MEMORY_LIMIT
+    # Nothing is held out from images without labels, so their order may change.
+    sample = FirstPassSample() if reader.labelled and not isinstance(loader, Iterator) else None
+    # As in an epoch, transforms neither read nor change the global random states.
+    for item in with_private_rng(annotate_errors(loader, reader.name), 0):
         x, y = reader.pair(item)
         size, image_bytes = size or len(x), max(image_bytes, x[0].numel() * x.element_size())
         held += x.numel() * x.element_size()
         forms.add((str(x.dtype), tuple(x.shape[1:])))
-        if places is not None:
-            places.note(x)
-        # A loader may give the same memory again with other content.
+        if sample is not None:
+            sample.add(x)
+        # A loader may yield the same memory again with other content.
         labels_seen.append(y.detach().clone())
         if held <= MEMORY_LIMIT:
             kept.append(x.detach().clone())
@@ -197,11 +197,13 @@ def _one_pass(loader: Iterable[Any], reader: Reader) -> ExamplesSource | StreamS
             raise _too_large(reader.name)
         else:
             kept = []
-            if held > told:  # at 2, 4, 8, ... GiB: one that never ends can't be told from a long one
-                told *= 2
+            if (
+                held > reported
+            ):  # at 2, 4, 8, ... GiB: an endless loader can't be distinguished from a long one
+                reported *= 2
                 count = sum(len(part) for part in labels_seen)
                 _log.info(
-                    "%s: %d images so far, and no end: the first pass counts them, so it has to end",
+                    "%s: %d images so far; the first pass counts them all, so the loader has to end",
                     reader.name,
                     count,
                 )
@@ -217,7 +219,7 @@ def _one_pass(loader: Iterable[Any], reader: Reader) -> ExamplesSource | StreamS
         return ExamplesSource(_in_memory(torch.cat(kept), y, reader.name, classes), size)
     buffer = max(2 * size, MEMORY_LIMIT // SHUFFLE_SHARE // image_bytes)
     every = torch.ones(len(y), dtype=torch.bool)
-    return StreamSource(loader, reader, y, every, size, buffer, classes or None, places=places)
+    return StreamSource(loader, reader, y, every, size, buffer, classes or None, sample=sample)
 
 
 def _too_large(name: str) -> InputError:

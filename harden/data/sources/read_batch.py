@@ -1,4 +1,4 @@
-"""What a loader yields, read as images and labels."""
+"""Reader of images and labels from the batches of a loader."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from harden.errors import InputError
 
 @final
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """Read what a loader yields.
+class BatchReader:
+    """Reader of a loader's batches.
 
     Args:
-        name: what to call the loader in messages.
+        name: the loader's name in messages.
         fields: keys, attributes or positions of images and labels; pairs and well-known names where None.
         labelled: whether labels are read; all are -1 otherwise.
     """
@@ -36,7 +36,7 @@ class Reader:
         """Read one batch as (x (B, C, H, W) of its own type, y int64 (B,)), checked.
 
         Raises:
-            InputError: images or labels can't be told, or are not what they have to be.
+            InputError: images or labels are ambiguous or invalid.
         """
         if not self.labelled:
             field = None if self.fields is None else self.fields[0]
@@ -76,18 +76,19 @@ class Reader:
         return x
 
 
-def annotated(items: Iterable[Any], name: str) -> Iterator[Any]:
-    """Pass items through; what the loader raises goes on as it is, with a note on where it happened."""
+def annotate_errors(items: Iterable[Any], name: str) -> Iterator[Any]:
+    """Yield items unchanged; add a note with the batch number to exceptions of the loader."""
     position = 0
     iterator: Iterator[Any] | None = None
     while True:
         try:
-            # Begun here, so that what beginning raises gets its note, and what it draws is drawn here.
+            # iter() is called here, so that its exceptions get a note and its random draws happen in this
+            # generator.
             iterator = iter(items) if iterator is None else iterator
             item = next(iterator)
         except StopIteration:
             return
-        except Exception as error:  # a user's loader may raise anything: it goes on, with a note
+        except Exception as error:  # a user's loader may raise anything; it is raised again
             error.add_note(
                 f"raised by the data loader ({name}) while it made batch {position}, counted from 0"
             )

@@ -1,4 +1,4 @@
-"""What training and evaluation go through: batches of a set whose positions stay the same."""
+"""Protocol of data for training and evaluation: batches of a set with fixed positions."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from harden.data.batch import Batch
 
 
 class Source(Protocol):
-    """Give batches of a set of examples whose positions stay the same from epoch to epoch.
+    """Batches of a set of examples whose positions are the same in every epoch.
 
     harden's own sources also have `name`, `classes` (names or None), `labels()`, `take(index)` and
-    `resized(batch_size)`; a source of your own may do without.
+    `resized(batch_size)`; a user's own source may lack them.
     """
 
     @property
     def batch_size(self) -> int:
-        """How many examples a batch has; the last of an epoch may differ."""
+        """Examples in a batch; the last of an epoch may differ."""
         ...
 
     def __len__(self) -> int:
-        """Count the examples; Batch.index is in 0..len - 1."""
+        """The number of examples; Batch.index is in 0..len - 1."""
         ...
 
     def epoch(self, generator: torch.Generator | None) -> Iterator[Batch]:
-        """Go through all examples once: shuffled by the generator, in order when it is None.
+        """Iterate over all examples once: shuffled by the generator, in order when it is None.
 
-        The generator is used at the call and never after it, so that a caller may go on drawing from it, and
-        so that the order does not depend on how far workers have read ahead.
+        The generator is used at the call and never after it, so a caller may continue to draw from it, and
+        the order does not depend on how far workers have read ahead.
         """
         ...
 
@@ -39,5 +39,5 @@ class Source(Protocol):
         ...
 
     def describe(self) -> str:
-        """Say in one line what the data is."""
+        """Describe the data in one line."""
         ...

@@ -1,4 +1,4 @@
-"""Whether a stream gives the images of its first pass in their places again: labels alone can't tell."""
+"""Detection of a stream whose images come in another order than in its first pass."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from harden.data.splits.duplicates import image_keys
 _log = logging.getLogger("harden")
 
 SAMPLED = 256
-"""How many images of the first pass are known at most."""
+"""Largest number of images of the first pass whose keys are kept."""
 
 PIXELS = 32
-"""An image whose values at so many pixels are those of no known image is none, and needs no key."""
+"""Pixels that are compared first: an image that differs there from every known one needs no key."""
 
 SHARE = 8
-"""Of the known images that left their places, one in so many has to be met elsewhere to be another order.
+"""Of the known images that left their places, one in this number has to be found elsewhere for another order.
 
-Where all were moved, all are met; of mirrored ones at random, half. Under random transforms alone an image is
-met elsewhere only where it has a copy.
+Where all images moved, all are found; where they are also mirrored at random, half. Under random transforms
+alone an image is found elsewhere only where it has a copy.
 """
 
 ENOUGH = 8
-"""So many images met elsewhere are enough in the middle of a pass; fewer are judged at its end."""
+"""Images found elsewhere that suffice in the middle of a pass; fewer are judged at its end."""
 
 
 @final
-class Places:
-    """Keep keys of at most `SAMPLED` images of a first pass, at equal distances over all of it.
+class FirstPassSample:
+    """Keys of at most `SAMPLED` images of a first pass, at equal distances over all of it.
 
     Memory does not grow with the stream: the distance doubles whenever there are too many keys.
     """
@@ -44,8 +44,8 @@ class Places:
         self._known: dict[int, tuple[bytes, bytes]] = {}
         self._warned = False
 
-    def note(self, x: Tensor) -> None:
-        """Take the next images (B, C, H, W) of the first pass."""
+    def add(self, x: Tensor) -> None:
+        """Add the next images (B, C, H, W) of the first pass."""
         due = self._due(len(x))
         while len(self._known) + len(due) > SAMPLED:
             self._distance *= 2
@@ -56,17 +56,19 @@ class Places:
             self._known.update(zip(due, zip(_keys(chosen), _marks(chosen), strict=True), strict=True))
         self._seen += len(x)
 
-    def watch(self) -> Watch:
-        """Begin to look at a later pass."""
-        return Watch({k: key for k, (key, _) in self._known.items()}, {m for _, m in self._known.values()})
+    def order_check(self) -> OrderCheck:
+        """Return the check of one later pass."""
+        return OrderCheck(
+            {k: key for k, (key, _) in self._known.items()}, {m for _, m in self._known.values()}
+        )
 
-    def hidden(self, differ: int, name: str) -> None:
-        """Warn, once for a stream, that so many images differ from the first pass and stand nowhere else."""
+    def warn_of_transforms(self, differ: int, name: str) -> None:
+        """Log a warning, once for a stream, where images differ from the first pass and were not found."""
         if differ and not self._warned:
             self._warned = True
             _log.warning(
-                "%s: %d of %d images that were looked at differ from the first pass, as random transforms"
-                " make them: whether these come in the same order can't be checked",
+                "%s: %d of %d compared images differ from the first pass, as under random transforms:"
+                " their order can't be checked",
                 name,
                 differ,
                 len(self._known),
@@ -78,47 +80,47 @@ class Places:
 
 
 @final
-class Watch:
-    """Look at one pass: which known images left their places, and which of them are met elsewhere."""
+class OrderCheck:
+    """Comparison of one pass with the first: known images that left their places or were found elsewhere."""
 
     def __init__(self, keys: dict[int, bytes], marks: set[bytes]) -> None:
         self._keys, self._marks = keys, marks
         self._known = set(keys.values())
-        self._places = set(keys.items())
+        self._expected = set(keys.items())
         self._seen = 0
         self._kept: set[int] = set()
         self._left: set[bytes] = set()
         self._elsewhere: set[bytes] = set()
 
-    def look(self, x: Tensor) -> None:
-        """Take the next images (B, C, H, W) of the pass."""
+    def add(self, x: Tensor) -> None:
+        """Compare the next images (B, C, H, W) of the pass."""
         candidates = [k for k, mark in enumerate(_marks(x)) if mark in self._marks]
         if candidates:
             keys = _keys(rows(x, torch.tensor(candidates, device=x.device)))
             for k, key in zip(candidates, keys, strict=True):
-                self._meet(self._seen + k, key)
+                self._compare(self._seen + k, key)
         end = self._seen + len(x)
         self._left.update(
             self._keys[k] for k in range(self._seen, end) if k in self._keys and k not in self._kept
         )
         self._seen = end
 
-    def _meet(self, position: int, key: bytes) -> None:
-        if (position, key) in self._places:
+    def _compare(self, position: int, key: bytes) -> None:
+        if (position, key) in self._expected:
             self._kept.add(position)
         elif key in self._known:
             self._elsewhere.add(key)
 
     def moved(self, at_the_end: bool) -> str | None:
-        """Say how many known images are in other places, where that is told by now; None elsewhere."""
-        met = len(self._left & self._elsewhere)
-        if met < (1 if at_the_end else ENOUGH) or met * SHARE < len(self._left):
+        """Describe the known images in other places; None while too few were found elsewhere."""
+        found = len(self._left & self._elsewhere)
+        if found < (1 if at_the_end else ENOUGH) or found * SHARE < len(self._left):
             return None
-        return f"images in other places ({met} of {len(self._left)} that left theirs were met elsewhere)"
+        return f"images in other places ({found} of {len(self._left)} that left theirs were found elsewhere)"
 
     @property
     def differ(self) -> int:
-        """How many places that were passed hold another image than a known one."""
+        """Number of places read so far that hold another image than the known one."""
         return sum(k < self._seen for k in self._keys) - len(self._kept)
 
 
@@ -128,7 +130,7 @@ def _keys(x: Tensor) -> list[bytes]:
 
 
 def _marks(x: Tensor) -> list[bytes]:
-    """Give the shape and the values at some pixels of each image: equal where images are."""
+    """Return the shape and the values at some pixels of each image, equal for equal images."""
     flat = x.flatten(1)
     chosen = torch.linspace(0, flat.shape[1] - 1, min(PIXELS, flat.shape[1])).long().to(x.device)
     if x.dtype == torch.uint16:
@@ -136,6 +138,6 @@ def _marks(x: Tensor) -> list[bytes]:
     else:
         some = flat[:, chosen]
     shape = np.array(x.shape[1:], dtype="<i8").tobytes()
-    # -0.0 equals 0.0 and has other bytes; the sum has not.
+    # -0.0 equals 0.0 and has other bytes; adding 0.0 makes them equal.
     values = to_unit(some).detach().cpu().numpy() + np.float32(0)
     return [shape + row.tobytes() for row in values]

@@ -1,4 +1,4 @@
-"""Random states of their own for transforms that run in this process."""
+"""Private random states for transforms that run in this process."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 
-def drawn_seed(generator: torch.Generator | None) -> int:
+def draw_seed(generator: torch.Generator | None) -> int:
     """Draw the seed of an epoch's transforms; 0 where there is no generator."""
     if generator is None:
         return 0
     return int(torch.randint(2**62, (), generator=generator, device=generator.device))
 
 
-def privately_seeded(items: Iterator[Any], seed: int) -> Iterator[Any]:
-    """Go through items that transforms in this process compute, on random states of their own.
+def with_private_rng(items: Iterator[Any], seed: int) -> Iterator[Any]:
+    """Iterate over items that transforms in this process compute, on private random states.
 
-    torch seeds workers; without workers the user's transforms draw from the process's global states, which
-    would make them depend on everything else that draws.
+    torch seeds workers; without workers the user's transforms draw from the process's global states, and
+    would depend on every other draw.
     """
     states = _seeded_states(seed)
     while True:

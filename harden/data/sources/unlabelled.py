@@ -12,8 +12,8 @@ from harden.data.image_checks import UNLABELLED
 from harden.data.sources.batch_fields import Field
 from harden.data.sources.dataloader import LoaderSource
 from harden.data.sources.in_memory import ExamplesSource
-from harden.data.sources.loader_adapter import adapted, is_array, is_source
-from harden.data.sources.read_batch import Reader
+from harden.data.sources.loader_adapter import adapt, is_array, is_source
+from harden.data.sources.read_batch import BatchReader
 from harden.data.sources.source import Source
 from harden.data.sources.stream import StreamSource
 from harden.data.splits.split import Splits
@@ -21,15 +21,15 @@ from harden.errors import InputError
 
 
 def unlabelled(loader: object, batch_size: int = 128, *, field: Field | None = None) -> Source:
-    """Adapt images whose labels are missing or don't matter; every label of a batch is -1.
+    """Convert images whose labels are missing or ignored to a source; every label of a batch is -1.
 
     The result serves contrastive pretraining alone: nothing can be held out from it, and no loss on labels
-    takes -1. A Source of your own comes back as it is.
+    accepts -1. A user's own Source is returned unchanged.
 
     Args:
-        loader: as `from_loader`; batches may also be images alone, (x,), or whatever `field` finds; an array
-            of images is taken as well.
-        batch_size: for what has no batch size of its own.
+        loader: as `from_loader`; batches may also be images alone, (x,), or the part that `field` selects; an
+            array of images is accepted as well.
+        batch_size: for data without a batch size of its own.
         field: key, attribute or position of the images in a batch.
 
     Raises:
@@ -49,7 +49,7 @@ def unlabelled(loader: object, batch_size: int = 128, *, field: Field | None = N
     if is_source(loader):
         return loader
     fields = None if field is None else (field, field)
-    return adapted(loader, batch_size, Reader("", fields, labelled=False))
+    return adapt(loader, batch_size, BatchReader("", fields, labelled=False))
 
 
 def _bare(examples: Examples) -> Examples:
@@ -60,12 +60,12 @@ def _bare_source(source: LoaderSource | StreamSource) -> Source:
     reader = replace(source.reader, labelled=False)
     if isinstance(source, LoaderSource):
         return replace(source, reader=reader)
-    gone = torch.full_like(source.labels_of_all, UNLABELLED)
-    return replace(source, reader=reader, labels_of_all=gone, classes=None, places=None)
+    labels = torch.full_like(source.labels_of_all, UNLABELLED)
+    return replace(source, reader=reader, labels_of_all=labels, classes=None, sample=None)
 
 
 def _array_of(loader: object) -> object | None:
-    """Give the images of an array, or of a pair of images and labels; None for anything else."""
+    """Return the images of an array, or of a pair of images and labels; None for anything else."""
     if is_array(loader):
         return loader
     if isinstance(loader, tuple | list) and len(loader) == 2 and is_array(loader[0]):

@@ -1,4 +1,4 @@
-"""What a dataset keeps of its examples before any transform: random ones can't hide copies from it."""
+"""Examples shared by two loaders, identified before transforms, which could hide copies."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _KEY_BYTES = 16
 
 
 def shared_examples(train: Source, test: Source) -> int:
-    """Count examples of `test` that `train` has too, by what their datasets keep of them; 0 where unknown.
+    """Count examples of `test` that `train` has too, by their stored form; 0 where it is unknown.
 
-    An example is known by its place in a dataset that both are parts of, by its file (`samples`, as in
-    torchvision's ImageFolder), or by its stored pixels (`data`, or a TensorDataset's first tensor).
+    An example is identified by its position in a dataset that both are parts of, by its file (`samples`, as
+    in torchvision's ImageFolder), or by its stored pixels (`data`, or a TensorDataset's first tensor).
     """
     if not (isinstance(train, LoaderSource) and isinstance(test, LoaderSource)):
         return 0
@@ -36,7 +36,7 @@ def shared_examples(train: Source, test: Source) -> int:
 
 
 def _roots(dataset: object, positions: Tensor) -> list[tuple[object, Tensor]]:
-    """Follow parts of datasets to the datasets that hold the examples, and positions with them."""
+    """Resolve parts of datasets to the datasets that hold the examples, with positions there."""
     if isinstance(dataset, Subset):
         indices = torch.as_tensor(dataset.indices, dtype=torch.int64)
         return _roots(dataset.dataset, indices[positions])
@@ -63,7 +63,7 @@ def _keys(dataset: object, positions: Tensor) -> list[bytes]:
 
 
 def _rows(stored: Any, dataset: object) -> Any:
-    """What is stored, if it has one entry for each example."""
+    """Return stored values if there is one for each example; None otherwise."""
     if not isinstance(stored, Sized) or not isinstance(dataset, Sized) or len(stored) != len(dataset):
         return None
     return stored

@@ -1,4 +1,4 @@
-"""Images that are the same, found by a short hash of each."""
+"""Identical images, found by a short hash of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEY_BYTES = 16
 
 
 def image_keys(batches: Iterable[Batch]) -> NDArray[np.uint64]:
-    """Give a key (N, 2) for each image, equal where pixels in [0, 1] and (C, H, W) are equal.
+    """Return a key (N, 2) for each image, equal where pixels in [0, 1] and (C, H, W) are equal.
 
     BLAKE2b over C, H, W as little-endian int64 and the pixels as little-endian float32. Memory: 16 bytes
     an image, whatever its size.
@@ -23,13 +23,13 @@ def image_keys(batches: Iterable[Batch]) -> NDArray[np.uint64]:
     keys = bytearray()
     for batch in batches:
         shape = np.array(batch.x.shape[1:], dtype="<i8").tobytes()
-        # -0.0 equals 0.0 and has other bytes; the sum has not.
+        # -0.0 equals 0.0 and has other bytes; adding 0.0 makes them equal.
         for image in batch.x.detach().cpu().numpy().astype("<f4") + np.float32(0):
             keys += hashlib.blake2b(shape + image.tobytes(), digest_size=KEY_BYTES).digest()
     return np.frombuffer(bytes(keys), dtype="<u8").astype(np.uint64).reshape(-1, 2)
 
 
-def numbered(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Number keys (N, 2) from 0, equal ones alike: int64 (N,)."""
+def number_keys(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Number keys (N, 2) from 0, equal keys by equal numbers: int64 (N,)."""
     _, number = np.unique(keys, axis=0, return_inverse=True)
     return number.reshape(-1).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Which groups to hold out, so that they are the share that is asked for, as nearly as groups allow."""
+"""Choice of whole groups to hold out that together are nearest to a given share of the examples."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _Integers = NDArray[np.int64]
 _Choice = NDArray[np.bool_]  # (G,), one for each group
 
 TOLERANCE = 0.1
-"""Of the number that is asked for: within it, the classes decide which groups are held out."""
+"""Relative deviation from the wanted number within which the classes decide the choice of groups."""
 
 _ATTEMPTS = 64
-_WORK = 400_000  # pairs of group and class that all attempts together look at
-_TABLE = 1_000_000_000  # entries of the table of sums that are worth their time
+_WORK = 400_000  # pairs of group and class that all attempts together process
+_TABLE = 1_000_000_000  # largest table of sums that is computed
 
 
 def groups_held_out(
@@ -24,9 +24,9 @@ def groups_held_out(
 ) -> NDArray[np.bool_]:
     """Choose whole groups of about `wanted` examples together; (N,), True where an example is held out.
 
-    Of all choices that are looked at, those are preferred whose number is within `TOLERANCE` of what is
-    wanted, or as near to it as any sum of groups; among these, those with most classes in both parts; among
-    these, those whose counts of classes are nearest to the fraction. Every class keeps an example in the
+    Of all candidate choices, those are preferred whose number is within `TOLERANCE` of `wanted`, or as near
+    to it as any sum of groups; among these, those with most classes in both parts; among these, those whose
+    counts of classes are nearest to the fraction. Every class keeps an example in the
     rest. The choice depends on the arguments alone.
 
     Args:
@@ -93,7 +93,7 @@ class _Table:
 
     @property
     def size(self) -> int:
-        """How many groups there are."""
+        """Number of groups."""
         return len(self.sizes)
 
     def of_group(self, group: int) -> list[tuple[int, int]]:
@@ -102,7 +102,7 @@ class _Table:
         return list(zip(self.classes[here], self.counts[here], strict=True))
 
     def held(self, choice: _Choice) -> list[int]:
-        """How many of each class are held out."""
+        """Number of held-out examples of each class."""
         held = [0] * len(self.total)
         for group in np.flatnonzero(choice).tolist():
             for label, count in self.of_group(group):
@@ -110,28 +110,28 @@ class _Table:
         return held
 
     def gap(self, choice: _Choice, wanted: int) -> float:
-        """How far the number of examples is from what is wanted; infinite where a part would be empty."""
+        """Distance of the number of examples from `wanted`; infinite where a part would be empty."""
         number = int(np.asarray(self.sizes)[choice].sum())
         return float(abs(number - wanted)) if 0 < number < len(self.group) else float("inf")
 
     def missing(self, choice: _Choice) -> int:
-        """How many classes with more than one example have none held out."""
+        """Number of classes with more than one example of which none is held out."""
         return sum(held == 0 for held, n in zip(self.held(choice), self.total, strict=True) if n > 1)
 
     def distance(self, choice: _Choice) -> float:
-        """How far the counts of classes are from the fraction of each."""
+        """Sum of squared distances of the class counts from the fraction of each."""
         return sum((held - aim) ** 2 for held, aim in zip(self.held(choice), self.aim, strict=True))
 
     def leaves_all(self, group: int, held: list[int]) -> bool:
-        """Whether every class of the group keeps an example in the rest."""
+        """Return whether every class of the group keeps an example in the rest."""
         return all(self.total[label] - held[label] - count > 0 for label, count in self.of_group(group))
 
     def is_nearer(self, group: int, held: list[int]) -> bool:
-        """Whether holding the group out too brings the counts of classes nearer to the fraction."""
+        """Return whether adding the group brings the counts of classes nearer to the fraction."""
         return sum(c * (c - 2 * (self.aim[k] - held[k])) for k, c in self.of_group(group)) < 0
 
     def greedy(self, order: list[int]) -> _Choice:
-        """Take each group that brings the counts nearer, then one for each class that has none."""
+        """Choose each group that brings the counts nearer, then one for each class without a group."""
         choice, held = np.zeros(self.size, dtype=np.bool_), [0] * len(self.total)
         for group in order:
             if self.is_nearer(group, held) and self.leaves_all(group, held):
@@ -146,7 +146,7 @@ class _Table:
         return choice
 
     def filled(self, order: list[int], wanted: int, band: int) -> _Choice:
-        """Take groups up to what is wanted: for classes that have none, then the nearer ones, then any."""
+        """Choose groups up to `wanted`: for classes without any, then nearer counts, then any."""
         choice, held, number = np.zeros(self.size, dtype=np.bool_), [0] * len(self.total), 0
         for turn in range(3):
             for group in order:
@@ -162,7 +162,7 @@ class _Table:
         return choice
 
     def nearest(self, order: list[int], wanted: int) -> list[_Choice]:
-        """Give groups whose number of examples is as near to what is wanted as any sum of groups."""
+        """Return choices whose number of examples is as near to `wanted` as any sum of groups."""
         nothing = [0] * len(self.total)
         usable = [group for group in order if self.leaves_all(group, nothing)]
         if not usable:

@@ -1,4 +1,4 @@
-"""Which examples belong together: groups that users give, and images that are the same."""
+"""Groups of examples that no split may divide: validation, numbering and joining."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _BY_IDENTITY: object = object.__hash__
 
 
 def group_numbers(parts: Sequence[object], names: Sequence[str]) -> list[Tensor]:
-    """Bring groups of one or several parts to int64: equal values are one group in all parts.
+    """Convert groups of one or several parts to int64: equal values are one group in all parts.
 
     Args:
         parts: for each part a tensor, array, table's column or sequence (N,) of integers, of floats that are
             whole, of strings, or of other hashable values that are all of one type.
-        names: what to call each part in messages.
+        names: name of each part in messages.
 
     Raises:
         InputError: other values or shapes, or integers in one part and strings in another.
@@ -63,8 +63,8 @@ def check_groups(groups: Tensor, n: int, name: str) -> None:
         )
 
 
-def joined(groups: _Integers, same: _Integers) -> _Integers:
-    """Give the finest grouping, (N,) from 0, in which each of the two groupings' groups stays whole."""
+def join_groupings(groups: _Integers, same: _Integers) -> _Integers:
+    """Return the finest grouping, (N,) from 0, that divides no group of either grouping."""
     keys = [np.unique(part, return_inverse=True)[1] for part in (groups, same)]
     parts = np.arange(len(groups), dtype=np.int64)
     while True:
@@ -78,7 +78,7 @@ def joined(groups: _Integers, same: _Integers) -> _Integers:
 
 
 def group_column(part: object, name: str) -> NDArray[Any]:
-    """Give groups as an array (N,): integers, strings, or objects of one hashable type.
+    """Return groups as an array (N,): integers, strings, or objects of one hashable type.
 
     Raises:
         InputError: other values, some of them missing, or another shape.
@@ -89,7 +89,7 @@ def group_column(part: object, name: str) -> NDArray[Any]:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 1 and array.dtype.kind == "U" and isinstance(part, list | tuple):
-        array = np.fromiter(part, object, len(part))  # numpy has made a string of every None and number
+        array = np.fromiter(part, object, len(part))  # numpy has converted every None and number to a string
     if array.ndim == 1 and array.dtype.kind == "O":
         array = _of_one_type(array, name)
     if array.ndim == 1 and array.dtype.kind == "f" and _whole(array):
@@ -112,7 +112,7 @@ def _array(part: object, name: str) -> NDArray[Any]:
 
 
 def _of_one_type(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """Bring an array of objects to integers or strings where it holds such."""
+    """Convert an array of objects to integers or strings where it holds such."""
     values = [_scalar(value) for value in array]
     kinds = {_type(value) for value in values}
     if len(kinds) != 1:
@@ -138,7 +138,7 @@ def _of_one_type(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def _scalar(value: Any) -> Any:
-    """Give what an array or tensor of no axes holds, bytes as a string, and anything else as it is."""
+    """Return the value of an array or tensor without axes, bytes as a string, and other values unchanged."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     return value.item() if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0 else value

@@ -1,4 +1,4 @@
-"""Images that are in two sets at once, which makes any accuracy on the second look better than it is."""
+"""Detection of images that are in training and test set at once, which inflate the measured accuracy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harden.data.sources.dataloader import LoaderSource
 from harden.data.sources.in_memory import ExamplesSource
 from harden.data.sources.loader_adapter import from_loader, is_source
 from harden.data.sources.stream import StreamSource
-from harden.data.splits.duplicates import image_keys, numbered
+from harden.data.splits.duplicates import image_keys, number_keys
 from harden.errors import InputError
 
 _Set = TypeVar("_Set", Examples, ExamplesSource, LoaderSource, StreamSource)
@@ -41,11 +41,11 @@ class Leak:
 @final
 @dataclass(frozen=True, slots=True)
 class Leaks:
-    """What training and test set have in common.
+    """The images that training and test set have in common.
 
     Attributes:
-        pairs: every image that is in both sets stands in a pair at least: each such training image with its
-            first copy in the test set, then each test image left with its first copy in the training set.
+        pairs: pairs that contain every image of both sets: each such training image with its first copy in
+            the test set, then each remaining test image with its first copy in the training set.
         n_train: size of the training set.
         n_test: size of the test set.
     """
@@ -73,7 +73,7 @@ class Leaks:
         return pairs + (", ..." if len(self.pairs) > most else "")
 
     def describe(self) -> str:
-        """Say in one line what was found."""
+        """Describe the result in one line."""
         if not self.pairs:
             return f"none of {self.n_test:,} test images is among {self.n_train:,} training images"
         differ = sum(leak.same_label is False for leak in self.pairs)
@@ -87,11 +87,10 @@ class Leaks:
 def leaks(train: object, test: object) -> Leaks:
     """Find the images of `test` that are in `train` too: equal in every pixel in [0, 1], whatever their type.
 
-    Each set is gone through once; memory is 16 bytes an image. A set that changes its images when they are
-    read (random transforms) hides its copies.
+    Each set is read once; memory is 16 bytes an image. Copies in a set with random transforms are not found.
 
     Args:
-        train: Examples, a Source, or anything that `harden.data.from_loader` takes.
+        train: Examples, a Source, or anything that `harden.data.from_loader` accepts.
         test: likewise.
 
     Raises:
@@ -99,7 +98,7 @@ def leaks(train: object, test: object) -> Leaks:
     """
     (train_keys, train_labels), (test_keys, test_labels) = _keys_and_labels(train), _keys_and_labels(test)
     n_train, n_test = len(train_keys), len(test_keys)
-    number = numbered(np.concatenate((train_keys, test_keys)))
+    number = number_keys(np.concatenate((train_keys, test_keys)))
     first_train, first_test = _first(number[:n_train]), _first(number[n_train:])
     pairs = [
         (position, first_test[image])
@@ -117,7 +116,7 @@ def leaks(train: object, test: object) -> Leaks:
 
 
 def without(data: _Set, positions: Tensor) -> _Set:
-    """Give a set without the examples at these positions, int64 (M,); the others keep their order.
+    """Return a set without the examples at these positions, int64 (M,); the others keep their order.
 
     Raises:
         InputError: none would be left.
@@ -127,7 +126,7 @@ def without(data: _Set, positions: Tensor) -> _Set:
     if not bool(keep.any()):
         raise InputError(
             f"{data.name}: all {len(data):,} images to be dropped",
-            "some that stay",
+            "at least one that remains",
             "check whether the same set was given twice",
         )
     return data.take(keep.nonzero().squeeze(1))

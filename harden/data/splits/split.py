@@ -1,4 +1,4 @@
-"""Stratified splits that depend on the seed alone."""
+"""Stratified splits that depend on labels, groups and seed alone."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harden.data.examples import Examples
-from harden.data.splits.duplicates import image_keys, numbered
+from harden.data.splits.duplicates import image_keys, number_keys
 from harden.data.splits.group_shares import groups_held_out
-from harden.data.splits.groups import check_shape, joined
+from harden.data.splits.groups import check_shape, join_groupings
 from harden.errors import InputError
 
 _log = logging.getLogger("harden")
 
 FAR_OFF = 0.25
-"""A number of examples held out that differs from what is asked for by more than this share is warned of."""
+"""Relative deviation of the number held out from the wanted one above which a warning is logged."""
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Splits:
-    """Hold a data set's two parts: one to train on, one that only the final evaluation may touch.
+    """The two parts of a data set: one for training, one for the final evaluation alone.
 
     Args:
         train: the part for training; validation is held out from it.
         test: the part for the certificate.
         name: the data set's name in reports.
         unlabelled: images without labels, for contrastive pretraining alone.
-        remarks: what the reader of a spec found and passed over, a phrase each.
+        remarks: properties of the data and skipped files, a phrase each.
 
     Raises:
         InputError: the parts differ in image size or in classes, or a group is in both.
@@ -72,7 +72,7 @@ class Splits:
 
     @property
     def is_test_alone(self) -> bool:
-        """Whether there is no training part, and the test part is in its place."""
+        """Return whether there is no training part and the test part replaces it."""
         return self.train.x is self.test.x
 
     def _check_groups(self) -> None:
@@ -94,14 +94,14 @@ def split(
 ) -> tuple[Examples, Examples]:
     """Hold out a fraction of each class; see `split_indices`.
 
-    No group is parted, and no two images with the same pixels: a copy on the other side would be known.
-    Where there are no copies, this is what `split_indices` gives.
+    No group is divided, nor are images with the same pixels: a copy in the other part would leak.
+    Without copies the result is that of `split_indices`.
 
     Args:
         examples: the set.
         fraction: share to hold out, in (0, 1).
         seed: of the choice.
-        groups: what belongs together, (N,); `examples.groups` where None.
+        groups: group of each example, (N,); `examples.groups` where None.
 
     Returns:
         (rest, held_out), each in the order of `examples`.
@@ -112,9 +112,9 @@ def split(
     groups = examples.groups if groups is None else groups
     if groups is not None:
         check_shape(groups, len(examples), examples.name)
-    same = numbered(image_keys(examples.batches(1024)))
+    same = number_keys(image_keys(examples.batches(1024)))
     if same.max() + 1 < len(same):
-        whole = same if groups is None else joined(groups.cpu().numpy(), same)
+        whole = same if groups is None else join_groupings(groups.cpu().numpy(), same)
         groups = torch.from_numpy(whole)
     rest, held_out = split_indices(examples.y, fraction, seed, groups)
     return examples.take(rest), examples.take(held_out)
@@ -123,14 +123,14 @@ def split(
 def split_indices(
     y: Tensor, fraction: float, seed: int, groups: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Choose which positions to hold out, class by class.
+    """Choose positions to hold out, class by class.
 
     Of a class with n >= 2 examples, fraction n are held out, rounded up or down so that the whole has its
     share too (largest remainders), at least 1 and at most n - 1; a class with one example stays in the rest.
     With groups (N,), such as a patient or a video for each image, whole
-    groups are held out: their number of examples together is as near to that as groups allow, and then the
-    classes, of which none loses its last group; see `harden.data.splits.group_shares`. The log warns of a
-    number that is far off and of classes of which nothing is held out.
+    groups are held out: first their number of examples, then the counts of classes are as near to these as
+    groups allow, and no class loses its last group; see `harden.data.splits.group_shares`. A warning is
+    logged where the number is far from that and where nothing of a class is held out.
 
     The choice depends on (y, fraction, seed, groups) alone: it orders examples by raw bits of PCG64, whose
     stream numpy promises never to change, so a test set has the same digest under any version.
@@ -165,7 +165,7 @@ def split_indices(
 def sample(examples: Examples, size: int, seed: int) -> Examples:
     """Choose exactly `size` examples, stratified as far as that goes, in their order.
 
-    Where `split` with the fraction size / N would hold out that many without groups, they are the same.
+    Where `split` with the fraction size / N holds out `size` examples without groups, the results are equal.
 
     Raises:
         InputError: size is outside 1..N.
@@ -179,7 +179,7 @@ def sample(examples: Examples, size: int, seed: int) -> Examples:
     _, label, sizes = np.unique(examples.y.cpu().numpy(), return_inverse=True, return_counts=True)
     wanted = sizes * (size / len(examples))
     counts = _shares(sizes, size / len(examples), size)
-    while counts.sum() != size:  # one by one, where it brings the counts nearest to the classes' shares
+    while counts.sum() != size:  # one by one, where the count is furthest from the class's share
         step = 1 if counts.sum() < size else -1
         open_to = counts < sizes if step > 0 else counts > 0
         counts[np.argmax(np.where(open_to, step * (wanted - counts), -np.inf))] += step
@@ -198,7 +198,7 @@ def _hold_out_each(labels: NDArray[np.int64], fraction: float, seed: int) -> NDA
 
 
 def _shares(sizes: NDArray[np.int64], fraction: float, whole: int) -> NDArray[np.int64]:
-    """How many of each class: fraction of its size, rounded by largest remainders towards the whole."""
+    """Count of each class to hold out: fraction of its size, rounded by largest remainders."""
     wanted = fraction * sizes
     counts: NDArray[np.int64] = np.clip(np.floor(wanted), np.minimum(sizes - 1, 1), sizes - 1).astype(
         np.int64
@@ -225,7 +225,7 @@ def _pick(label: NDArray[np.int64], classes: int, counts: NDArray[np.int64], see
 def _hold_out_groups(
     labels: NDArray[np.int64], groups: NDArray[np.int64], fraction: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Choose whole groups, and warn where their examples are far from the share, or of some classes alone."""
+    """Choose whole groups; log a warning where their number is far from the share or classes are missing."""
     _, label, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     wanted = int(_shares(sizes, fraction, int(fraction * len(labels) + 0.5)).sum())
     mask = groups_held_out(labels, groups, fraction, wanted, seed)
@@ -234,8 +234,8 @@ def _hold_out_groups(
         missing = int((np.bincount(label[mask], minlength=len(sizes)) == 0).sum())
         if abs(held - wanted) > max(FAR_OFF * wanted, 1):
             _log.warning(
-                "%d of %d examples held out (%.3g %%) where %d (%.3g %%) were asked for: no sum of whole"
-                " groups is nearer that leaves every class something to train on",
+                "%d of %d examples held out (%.3g %%) where %d (%.3g %%) were wanted: no sum of whole"
+                " groups is nearer that leaves every class examples to train on",
                 held,
                 len(labels),
                 100 * held / len(labels),

@@ -1,4 +1,4 @@
-"""Blurs: Gaussian, out of focus, in motion, with the constants of CIFAR-C.
+"""Gaussian, defocus and motion blur, with the constants of CIFAR-C.
 
 Each is a weighted sum of shifted images, added up in a fixed order: a convolution may choose another
 algorithm for another batch, and other last bits with it. Edges are continued by their pixels.
@@ -41,7 +41,7 @@ class GaussianBlur:
         """Images (N, C, H, W), blurred."""
         sigma = self.levels[severity - 1] * length_scale(x)
         line = gaussian(sigma, int(_CUT * sigma + 0.5))
-        return filtered(filtered(x, line.unsqueeze(0)), line.unsqueeze(1))
+        return filter_images(filter_images(x, line.unsqueeze(0)), line.unsqueeze(1))
 
 
 @final
@@ -68,7 +68,7 @@ class DefocusBlur:
         disk = (across.square().unsqueeze(0) + across.square().unsqueeze(1) <= radius**2).double()
         disk = (disk / disk.sum()).view(1, 1, *disk.shape)
         kernel = functional.conv2d(disk, torch.outer(line, line).view(1, 1, 3, 3), padding=1)
-        return filtered(x, kernel[0, 0])
+        return filter_images(x, kernel[0, 0])
 
 
 @final
@@ -87,7 +87,7 @@ class MotionBlur:
     name: str = "motion blur"
 
     def __call__(self, x: Tensor, severity: int, draws: Draws) -> Tensor:
-        """Images (N, C, H, W), moved while they were taken."""
+        """Images (N, C, H, W), blurred along their trails."""
         reach, sigma = (part * length_scale(x) for part in self.levels[severity - 1])
         steps = torch.arange(min(2 * math.ceil(reach), math.ceil(_CUT * sigma)) + 1, dtype=torch.float64)
         weights = torch.exp(-steps.square() / (2 * sigma**2))
@@ -95,7 +95,7 @@ class MotionBlur:
         down, right = ((steps * part - 0.5).ceil().long() for part in (angle.sin(), angle.cos()))
         trail = (weights / weights.sum()).tolist()
         found = [
-            trailed(image, trail, list(zip(*places, strict=True)))
+            blur_along(image, trail, list(zip(*places, strict=True)))
             for image, *places in zip(x, down.tolist(), right.tolist(), strict=True)
         ]
         return torch.stack(found)
@@ -107,7 +107,7 @@ def gaussian(sigma: float, reach: int) -> Tensor:
     return weights / weights.sum()
 
 
-def filtered(x: Tensor, kernel: Tensor) -> Tensor:
+def filter_images(x: Tensor, kernel: Tensor) -> Tensor:
     """Each channel of images (N, C, H, W) with a kernel (2 a + 1, 2 b + 1), edges continued."""
     height, width = x.shape[2:]
     down, right = (size // 2 for size in kernel.shape)
@@ -120,8 +120,8 @@ def filtered(x: Tensor, kernel: Tensor) -> Tensor:
     return found
 
 
-def trailed(image: Tensor, weights: list[float], places: list[tuple[int, int]]) -> Tensor:
-    """The sum over places of a weight times what lies so far (down, right) of each pixel of (C, H, W)."""
+def blur_along(image: Tensor, weights: list[float], places: list[tuple[int, int]]) -> Tensor:
+    """The weighted sum of an image (C, H, W) shifted by each place (down, right)."""
     height, width = image.shape[1:]
     edge = max(max(abs(down), abs(right)) for down, right in places)
     wide = functional.pad(image.unsqueeze(0), (edge, edge, edge, edge), mode="replicate")[0]

@@ -1,4 +1,4 @@
-"""Calibration: whether a network that says 0.9 is right nine times out of ten."""
+"""Calibration error: the difference between a network's confidence and its accuracy."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ BINS = 15  # Guo et al., 1706.04599
 
 @final
 @dataclass(frozen=True, slots=True)
-class Bin:
-    """The examples with confidence in (low, high]; the first bin holds 0 too.
+class ReliabilityBin:
+    """The examples with confidence in (low, high]; the first bin includes 0.
 
     Attributes:
         low: lower end, in [0, 1).
         high: upper end.
-        n: how many examples.
+        n: number of examples.
         total: the sum of their confidences.
-        right: how many of them were answered right.
+        right: number of them that are classified correctly.
     """
 
     low: float
@@ -42,27 +42,27 @@ class Bin:
 
     @property
     def accuracy(self) -> Proportion | None:
-        """The share answered right, with its exact interval; None in an empty bin."""
+        """The share classified correctly, with its exact interval; None in an empty bin."""
         return Proportion(self.right, self.n) if self.n else None
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """How confidence and accuracy compare, bin by bin.
+    """Confidence and accuracy, bin by bin.
 
     An example whose logits are not finite has no confidence. It counts as wrong in `accuracy`, is counted in
-    `not_finite`, and stands in no bin: `ece` and `brier` are of the n - not_finite others.
+    `not_finite`, and is in no bin: `ece` and `brier` are of the n - not_finite others.
 
     Attributes:
         bins: of equal width, from 0 to 1.
-        n: how many examples.
-        not_finite: how many of them have a logit that is not finite.
+        n: number of examples.
+        not_finite: number of them with a logit that is not finite.
         brier: the mean of sum_k (p_k - [y = k])^2, in [0, 2]: a proper score, which the ECE is not.
-        square: the mean of (right - confidence)^2, in [0, 1], which the interval goes by.
+        square: the mean of (right - confidence)^2, in [0, 1], from which the interval is computed.
     """
 
-    bins: tuple[Bin, ...]
+    bins: tuple[ReliabilityBin, ...]
     n: int
     not_finite: int
     brier: float
@@ -70,15 +70,15 @@ class Reliability:
 
     @property
     def accuracy(self) -> Proportion:
-        """The share of all n answered right, with its exact interval."""
+        """The share of all n classified correctly, with its exact interval."""
         return Proportion(sum(each.right for each in self.bins), self.n)
 
     @property
     def ece(self) -> float:
         """The expected calibration error: sum_b (n_b / n) |accuracy_b - confidence_b|, in [0, 1].
 
-        On average it is too large, by up to sqrt(bins / n), and of bins of equal width it knows nothing of
-        errors that even out within one (Kumar, Liang, Ma, 1909.10155).
+        On average it is too large, by up to sqrt(bins / n), and errors that cancel within a bin do not
+        contribute (Kumar, Liang, Ma, 1909.10155).
 
         Source: Guo, Pleiss, Sun, Weinberger, 1706.04599.
         """
@@ -92,14 +92,14 @@ class Reliability:
             high = ece + sqrt(2 log(2 / a) / m)
             low = ece - sqrt(2 log(4 / a) / m) - sqrt(M min(1, v + sqrt(log(4 / a) / (2 m))) / m)
 
-        One example moves the ECE by at most 2 / m, so it stays that near to its mean (McDiarmid, 1989); its
+        One example moves the ECE by at most 2 / m, so it is that close to its mean (McDiarmid, 1989); its
         mean is at least the population's value (Jensen), and exceeds it by at most the sum of the bins'
         standard errors, which is the last term (Cauchy and Schwarz; v bounded by Hoeffding's inequality).
 
-        Guarantee: for every m and every distribution, the chance that the interval holds the population's
-        value is at least the confidence, if the examples are independent draws. It is wide for that: high
-        lies 0.086 above the ECE at m = 1,000. A bootstrap would be narrower and not keep its coverage where
-        calibration is good, since there the ECE's error is not symmetric.
+        Guarantee: for every m and every distribution, the probability that the interval contains the
+        population's value is at least the confidence, if the examples are independent draws. It is wide for
+        that: high lies 0.086 above the ECE at m = 1,000. A bootstrap would be narrower and not keep its
+        coverage where calibration is good, since there the ECE's error is not symmetric.
 
         Raises:
             InputError: confidence is outside (0, 1).
@@ -115,7 +115,7 @@ class Reliability:
 
 @final
 class Calibration:
-    """Adds up confidences and answers, in memory that does not grow with the examples.
+    """Accumulates confidences and predictions, in memory that does not grow with the examples.
 
     Args:
         bins: of equal width.
@@ -156,7 +156,7 @@ class Calibration:
         self._brier += _brier(logits.detach().cpu()[kept], y.detach().cpu()[kept])
 
     def result(self) -> Reliability:
-        """What was added so far.
+        """The reliability of all examples added so far.
 
         Raises:
             InputError: nothing was added, or no example had finite logits.
@@ -170,14 +170,15 @@ class Calibration:
             *(edges[:-1], edges[1:], self._count.tolist(), self._total.tolist(), self._right.tolist()),
             strict=True,
         )
-        rows = tuple(Bin(*row) for row in columns)
+        rows = tuple(ReliabilityBin(*row) for row in columns)
         return Reliability(rows, self._n, self._n - found, self._brier / found, self._square / found)
 
 
 def confidences(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The confidence max_k softmax(z)_k of each example, and whether its answer argmax_k z_k is right.
+    """The confidence max_k softmax(z)_k of each example, and whether its prediction argmax_k z_k is right.
 
-    Computed in float64 on the CPU. Where a logit is not finite the confidence is NaN and the answer wrong.
+    Computed in float64 on the CPU. Where a logit is not finite the confidence is NaN and the prediction
+    wrong.
 
     Args:
         logits: floating (N, K), K >= 2, on any device.
@@ -200,17 +201,17 @@ def confidences(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def adaptive_ece(confidence: Tensor, right: Tensor, bins: int = BINS) -> float:
     """The calibration error over bins of equal mass: as `Reliability.ece`, in [0, 1].
 
-    The m examples are put in the order of their confidence and cut into bins of m / bins of them, up to one;
-    where there are fewer examples than bins, each has its own. Examples of equal confidence share their mean
-    answer, so the order in which they come changes nothing. Confidences that are NaN are left out.
+    The m examples are sorted by confidence and split into bins of m / bins of them, up to one; with fewer
+    examples than bins, each has its own. Examples of equal confidence share their mean accuracy, so their
+    order does not matter. Confidences that are NaN are left out.
 
-    There is no interval: the bins are chosen by the data, which the argument for `Reliability.interval` does
-    not allow. Source: Nguyen and O'Connor, 1508.05154.
+    There is no interval: the bins depend on the data, which the proof for `Reliability.interval` excludes.
+    Source: Nguyen and O'Connor, 1508.05154.
 
     Args:
         confidence: floating (N,), in [0, 1] or NaN.
         right: bool (N,).
-        bins: how many.
+        bins: number of bins.
 
     Raises:
         InputError: shapes differ, bins is below 1, a confidence is outside [0, 1], or nothing is left.
@@ -240,7 +241,7 @@ def adaptive_ece(confidence: Tensor, right: Tensor, bins: int = BINS) -> float:
 
 
 def check_bins(bins: int) -> None:
-    """Raise InputError unless there is a bin."""
+    """Raise InputError unless there is at least one bin."""
     if bins < 1:
         raise InputError(f"{bins} bins", "at least one", f"write bins={BINS}")
 

@@ -1,4 +1,4 @@
-"""Accuracy under common corruptions: what happens to images where nobody attacks them."""
+"""Accuracy under common corruptions of images, without an adversary."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor
 from harden.data import Batch
 from harden.draws import Draws, mix
 from harden.errors import InputError
-from harden.evaluation.judge import classified
+from harden.evaluation.judge import judge_classes
 from harden.evaluation.natural.blur import DefocusBlur, GaussianBlur, MotionBlur
-from harden.evaluation.natural.frozen_batches import batches, still
+from harden.evaluation.natural.frozen_batches import batches, frozen_judge
 from harden.evaluation.natural.noise_and_compression import (
     Brightness,
     Contrast,
@@ -39,15 +39,15 @@ OnPhase = Callable[[Phase], None]
 
 
 class Corruption(Protocol):
-    """What may happen to an image, at severities 1 to 5."""
+    """A change of images, at severities 1 to 5."""
 
     @property
     def name(self) -> str:
-        """Under which it is reported, and by which its draws are told from those of others."""
+        """The name under which it is reported, which also separates its draws from those of others."""
         ...
 
     def __call__(self, x: Tensor, severity: int, draws: Draws) -> Tensor:
-        """Corrupt images (N, C, H, W), float32 in [0, 1]; what leaves [0, 1] is clamped afterwards.
+        """Corrupt images (N, C, H, W), float32 in [0, 1]; pixels outside [0, 1] are clamped afterwards.
 
         An image's result depends on itself, the severity and its draws, not on the others in the batch.
         """
@@ -95,8 +95,9 @@ class MeanAccuracy:
 
     Attributes:
         value: the mean, in [0, 1].
-        n: how many images; each counts once, with the share of its corruptions that it stands.
-        confidence: coverage that the interval has at least.
+        n: number of images; each counts once, with the share of corruptions under which it is classified
+            correctly.
+        confidence: minimum coverage of the interval.
     """
 
     value: float
@@ -107,8 +108,9 @@ class MeanAccuracy:
     def interval(self) -> tuple[float, float]:
         """The interval value -+ sqrt(log(2 / a) / (2 n)), a = 1 - confidence (Hoeffding, 1963).
 
-        Guarantee: it holds the population's mean with at least the confidence if the images are independent
-        draws. The corruptions of an image need not be: its share of right answers is one number in [0, 1].
+        Guarantee: it contains the population's mean with at least the confidence if the images are
+            independent draws. The corruptions of an image need not be: its share of correct predictions is
+            one number in [0, 1].
         """
         reach = math.sqrt(math.log(2 / (1 - self.confidence)) / (2 * self.n))
         return max(0.0, self.value - reach), min(1.0, self.value + reach)
@@ -130,8 +132,8 @@ def corrupted(corruption: Corruption, x: Tensor, severity: int, draws: Draws) ->
     """Corrupt images: the same image and id give the same result in any batch.
 
     Args:
-        corruption: what happens to them.
-        x: images (N, C, H, W) in [0, 1], of at least 4 x 4 pixels; left as they are.
+        corruption: the change.
+        x: images (N, C, H, W) in [0, 1], of at least 4 x 4 pixels; not changed in place.
         severity: 1 to 5.
         draws: of the images' ids, on the images' device.
 
@@ -154,7 +156,7 @@ def corrupted(corruption: Corruption, x: Tensor, severity: int, draws: Draws) ->
     if found.shape != x.shape or bool(found.isnan().any()):
         what = "NaN" if found.shape == x.shape else f"shape {tuple(found.shape)} of {tuple(x.shape)}"
         raise InputError(
-            f"the corruption {corruption.name!r} made {what}", "numbers of the images' shape", "mend it"
+            f"the corruption {corruption.name!r} made {what}", "numbers of the images' shape", "correct it"
         )
     return found.float().clamp(0, 1)
 
@@ -171,11 +173,11 @@ def accuracy_under_corruptions(
 ) -> tuple[CorruptionRecord, ...]:
     """Accuracy under each corruption at severities 1 to 5.
 
-    No adversary chooses these images: the numbers stand beside robust accuracy, never in its place. Noise
-    depends on seed, corruption and position in the data alone. An answer is right as in `evaluate`: the
+    No adversary chooses these images: the numbers complement robust accuracy and never replace it. Noise
+    depends on seed, corruption and position in the data alone. A prediction is right as in `evaluate`: the
     judge's class is the label, and its logits are finite.
 
-    Source: Hendrycks and Dietterich, 1903.12261, whose constants for CIFAR-C the default has. Images above 32
+    Source: Hendrycks and Dietterich, 1903.12261, with the constants for CIFAR-C. Images above 32
     pixels get larger blurs and blocks; see `harden.evaluation.natural.noise_and_compression.length_scale`.
 
     Args:
@@ -187,7 +189,7 @@ def accuracy_under_corruptions(
         on_batch: called after every batch with the `Phase` so far.
 
     Returns:
-        a record for each corruption, in their order; `mean_accuracy` sums them up.
+        a record for each corruption, in their order; `mean_accuracy` averages them.
 
     Raises:
         InputError: no corruptions or two of one name, no images, images that are not pixels in [0, 1] or are
@@ -197,7 +199,7 @@ def accuracy_under_corruptions(
     _check(corruptions)
     right = torch.zeros(len(corruptions), len(SEVERITIES), dtype=torch.int64)
     clean, done, began = 0, 0, time.perf_counter()
-    with still(judge), counting(PassMeter()) as meter:
+    with frozen_judge(judge), counting(PassMeter()) as meter:
         for batch, total in batches(judge, data, batch_size):
             clean += _right(judge, batch.x, batch.y)
             right += _under(judge, batch, corruptions, seed)
@@ -212,7 +214,7 @@ def accuracy_under_corruptions(
 
 
 def _under(judge: Classify, batch: Batch, corruptions: tuple[Corruption, ...], seed: int) -> Tensor:
-    """How many examples are right under each corruption at each severity: int64 (corruptions, 5)."""
+    """The number of correct examples under each corruption and severity: int64 (corruptions, 5)."""
     draws = Draws(mix(seed), batch.index)
     counts = [
         [_right(judge, corrupted(each, batch.x, severity, draws), batch.y) for severity in SEVERITIES]
@@ -222,7 +224,7 @@ def _under(judge: Classify, batch: Batch, corruptions: tuple[Corruption, ...], s
 
 
 def _right(judge: Classify, x: Tensor, y: Tensor) -> int:
-    return int((classified(judge, x, y).to(y.device) == y).sum())
+    return int((judge_classes(judge, x, y).to(y.device) == y).sum())
 
 
 def _check(corruptions: tuple[Corruption, ...]) -> None:

@@ -16,8 +16,8 @@ from harden.evaluation.natural.corruptions import (
 )
 from harden.evaluation.natural.measure_calibration import CalibrationRecord, calibration_of
 from harden.evaluation.natural.operating_point import (
+    ClassRate,
     OperatingPoint,
-    Rate,
     at_threshold,
     checked_threshold,
     operating_point,
@@ -167,7 +167,7 @@ def share_as_json(share: Proportion) -> dict[str, Any]:
     }
 
 
-def _rate(rate: Rate | None, reliable: bool) -> dict[str, Any] | None:
+def _rate(rate: ClassRate | None, reliable: bool) -> dict[str, Any] | None:
     if rate is None:
         return None
     robust = share_as_json(rate.robust) if reliable else None

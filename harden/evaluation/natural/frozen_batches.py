@@ -1,4 +1,4 @@
-"""Goes through images with a judge that stands still: what measures beside attacks have in common."""
+"""Batches of images for a judge in inference mode, for measurements without attacks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from harden.pixels import check_pixels
 
 
 @contextmanager
-def still(judge: Classify) -> Iterator[None]:
-    """Hold the network behind a judge in inference mode, where there is one that can be seen.
+def frozen_judge(judge: Classify) -> Iterator[None]:
+    """Keep the network behind a judge in inference mode, if it can be determined.
 
-    A judge that hides its network in a function has to put it in inference mode itself.
+    A judge that is a function around a network has to put it in inference mode itself.
     """
     network = network_of(judge)
     with untouched(*(() if network is None else (network,))):
@@ -28,7 +28,7 @@ def still(judge: Classify) -> Iterator[None]:
 
 
 def network_of(judge: Classify) -> nn.Module | None:
-    """The module that a judge is, or whose method it is, such as `model.logits`; through a threshold too."""
+    """The module that a judge is, or whose method it is, such as `model.logits`, also behind a threshold."""
     while isinstance(judge, Thresholded):
         judge = judge.classify
     seen = (judge, getattr(judge, "__self__", None))
@@ -36,12 +36,12 @@ def network_of(judge: Classify) -> nn.Module | None:
 
 
 def batches(judge: Classify, data: object, batch_size: int) -> Iterator[tuple[Batch, int]]:
-    """Batches in order, pixels float32 in [0, 1], index the position in the data; with how many there are.
+    """Batches in order, pixels float32 in [0, 1], index the position in the data; with the number of images.
 
-    They are where the network behind the judge is, if it can be seen, or else where the data are.
+    They are on the device of the network behind the judge, if it can be determined, else on that of the data.
 
     Args:
-        judge: that will be asked.
+        judge: for which they are.
         data: Examples, a tuple (x, y) or a DataLoader; see `harden.data.from_loader`.
         batch_size: images at a time, where data brings no batches of its own.
 

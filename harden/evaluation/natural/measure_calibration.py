@@ -1,4 +1,4 @@
-"""Measures a judge's calibration on a set of images, clean or with witnesses in place of what they broke."""
+"""Calibration of a judge on images, clean or with witnesses in place of the broken ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harden.evaluation.natural.calibration_error import (
     adaptive_ece,
     confidences,
 )
-from harden.evaluation.natural.frozen_batches import batches, still
+from harden.evaluation.natural.frozen_batches import batches, frozen_judge
 from harden.evaluation.progress import Phase
 from harden.evaluation.results.result import Witnesses
 from harden.losses import Classify
@@ -38,7 +38,7 @@ class CalibrationRecord:
     Attributes:
         reliability: over bins of equal width.
         adaptive_ece: over as many bins of equal mass.
-        replaced: how many images were replaced by their witness.
+        replaced: number of images that were replaced by their witness.
     """
 
     reliability: Reliability
@@ -56,20 +56,19 @@ def calibration_of(
     batch_size: int = 256,
     on_batch: OnPhase | None = None,
 ) -> CalibrationRecord:
-    """Measure how a judge's confidence compares with its accuracy on images.
+    """Compare a judge's confidence with its accuracy on images.
 
-    The confidence is the largest softmax of the logits as the judge gives them: ask the network itself, not
-    one at a decision threshold, whose shifted logits are no statement of probability.
+    The confidence is the largest softmax of the judge's logits: pass the network itself, not one at a
+    decision threshold, whose shifted logits are not log-probabilities.
 
-    With witnesses these are the images of an evaluation as an adversary left them: the witness in place of
-    each image that was broken, the clean image elsewhere. That is calibration under the attacks that were
-    tried, which looked for errors and not for bad calibration; others may make it worse.
+    With witnesses, each broken image of an evaluation is replaced by its witness. That is calibration under
+    the attacks that were made, which searched for errors and not for bad calibration; others may worsen it.
 
     Args:
         judge: images (N, C, H, W) to logits (N, K).
         data: Examples, a tuple (x, y) or a DataLoader; see `harden.data.from_loader`.
         witnesses: those of an evaluation on the same data in the same order.
-        bins: how many.
+        bins: number of bins.
         batch_size: images at a time, where data brings no batches of its own.
         on_batch: called after every batch with the `Phase` so far.
 
@@ -79,7 +78,7 @@ def calibration_of(
     """
     found, parts, replaced = Calibration(bins), list[tuple[Tensor, Tensor]](), 0
     began = time.perf_counter()
-    with still(judge), torch.no_grad(), counting(PassMeter()) as meter:
+    with frozen_judge(judge), torch.no_grad(), counting(PassMeter()) as meter:
         for batch, total in batches(judge, data, batch_size):
             x = batch.x
             if witnesses is not None:
@@ -98,7 +97,7 @@ def calibration_of(
 
 
 def _replaced(batch: Batch, witnesses: Witnesses) -> tuple[Tensor, int]:
-    """The images with witnesses in the places of those that they broke, and how many."""
+    """The images with broken ones replaced by their witnesses, and the number of these."""
     mine = torch.isin(witnesses.index, batch.index.cpu()).nonzero().flatten()
     place = (witnesses.index[mine] - int(batch.index[0])).to(batch.x.device)
     x = batch.x.clone()

@@ -23,9 +23,9 @@ Plane = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
 def length_scale(x: Tensor) -> float:
-    """What a length in pixels is multiplied by: sqrt(min(H, W) / 32), at least 1.
+    """The factor of lengths in pixels: sqrt(min(H, W) / 32), at least 1.
 
-    Between a length that stays (a point's blur) and one that grows with the image (what it shows): at 224
+    Between a length that is constant (of a point's blur) and one that grows with the image: at 224
     pixels a Gaussian blur of CIFAR-C's 0.4 to 1 becomes one of 1.06 to 2.65, where ImageNet-C has 1 to 6.
     """
     return float(max(1.0, min(x.shape[2:]) / _SIDE) ** 0.5)
@@ -84,7 +84,7 @@ class Contrast:
 
     def __call__(self, x: Tensor, severity: int, draws: Draws) -> Tensor:
         """Images (N, C, H, W) with less contrast."""
-        # In float64, whose last bits, which may depend on the batch, are rounded away.
+        # In float64: its last bits, which may depend on the batch, are rounded off.
         mean = x.double().mean((2, 3), keepdim=True).float()
         return (x - mean) * self.levels[severity - 1] + mean
 
@@ -175,8 +175,8 @@ class Pixelate:
 def poisson(u: Tensor, x: Tensor, photons: float) -> Tensor:
     """The smallest k with P(Poisson(photons x) <= k) >= u for u in (0, 1), x of 8 bits: float64, as u.
 
-    Exact up to the rounding of the incomplete gamma function: all 256 distributions stand in one table, row l
-    moved up by l, and one search finds row and k together.
+    Exact up to the rounding of the incomplete gamma function: all 256 distributions are in one table, row l
+    shifted by l, and one search finds row and k together.
     """
     table = _cumulative(photons).to(x.device)
     level = (x * 255).round().long()

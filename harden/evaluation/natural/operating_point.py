@@ -1,4 +1,4 @@
-"""A decision threshold for two classes, and what a device's papers ask for: sensitivity and specificity."""
+"""Decision thresholds for two classes; sensitivity and specificity, clean and robust."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harden.errors import InputError
 from harden.evaluation.results.result import Evaluation
 from harden.losses import Classify
 from harden.models import Classifier
-from harden.models.logits_of_output import binary, selected
+from harden.models.logits_of_output import binary, select_logits
 from harden.statistics import Proportion
 
 # Halved it is still a normal float32, so that no processor's flush to zero undoes a positive decision.
@@ -48,9 +48,9 @@ def thresholded(classify: Classify, threshold: float) -> Classify:
     """Shift a network's logits so that argmax is the decision at a threshold.
 
     With p = softmax(z) and t the threshold, an image is positive, class 1, iff p_1 >= t, that is iff
-    z_1 - z_0 >= log(t / (1 - t)). What comes back are the logits (-s / 2, s / 2) with
-    s = z_1 - z_0 - log(t / (1 - t)). So every loss, margin, attack and verdict that goes by logits goes by
-    the threshold: the margin of a negative is s, of a positive -s.
+    z_1 - z_0 >= log(t / (1 - t)). The result is the logits (-s / 2, s / 2) with
+    s = z_1 - z_0 - log(t / (1 - t)). So every loss, margin, attack and verdict on logits respects the
+    threshold: the margin of a negative is s, of a positive -s.
 
     Guarantee: argmax is 1 exactly where z_1 - z_0 >= log(t / (1 - t)), both computed in float64. Equality is
     positive, also at t = 1/2, where argmax alone would take class 0: there s is 2^-100 in place of 0. Logits
@@ -69,9 +69,9 @@ def thresholded(classify: Classify, threshold: float) -> Classify:
 def at_threshold(model: Classifier, threshold: float) -> Classifier:
     """A classifier with the same weights whose argmax is the decision at a threshold; see `thresholded`.
 
-    For `evaluate` and `accuracy_curve`, whose attacks, trust checks and verdicts then go by it. The network
-    is shared, not copied, and left as it is: what is exported from `model` knows nothing of the threshold.
-    What is exported from the classifier returned has the threshold in its graph.
+    For `evaluate` and `accuracy_curve`, whose attacks, trust checks and verdicts then respect it. The network
+    is shared, not copied or changed: an export of `model` does not contain the threshold, an export of the
+    returned classifier does.
 
     Args:
         model: of two classes; one with a single logit z is one with logits (0, z).
@@ -96,7 +96,7 @@ def at_threshold(model: Classifier, threshold: float) -> Classifier:
         )
     network = AtThreshold(model.network, model.output, threshold)
     found = Classifier(network, head=f"inner.{model.head_name}")
-    # The tensors themselves: they are where the model is, and stay what they are to the last bit.
+    # The tensors themselves, on their device and with all their bits.
     found.harden_mean, found.harden_std = model.harden_mean, model.harden_std
     found.training = network.training = model.training
     return found
@@ -108,7 +108,7 @@ class AtThreshold(nn.Module):
 
     Args:
         network: of two classes, shared.
-        output: what part of its answer the logits are, as in `Classifier`.
+        output: the part of its output that holds the logits, as in `Classifier`.
         threshold: in (0, 1).
     """
 
@@ -120,7 +120,7 @@ class AtThreshold(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shifted logits (N, 2) of normalised images."""
-        return shifted(binary(selected(self.inner(x), self.output)), self.threshold)
+        return shifted(binary(select_logits(self.inner(x), self.output)), self.threshold)
 
 
 def shifted(logits: Tensor, threshold: float) -> Tensor:
@@ -161,12 +161,12 @@ def checked_threshold(threshold: object) -> float:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Rate:
+class ClassRate:
     """A share of the images of one class, clean and under attack.
 
     Attributes:
-        clean: share answered right.
-        robust: share answered right that no attempt broke: an upper bound, by attack.
+        clean: share classified correctly.
+        robust: share classified correctly that no attempt broke: an upper bound, by attack.
     """
 
     clean: Proportion
@@ -179,25 +179,25 @@ class OperatingPoint:
     """Sensitivity and specificity, clean and robust, at the threshold that was evaluated.
 
     Each interval is exact (Clopper and Pearson) and holds for its rate alone; both together hold with at
-    least twice the risk. They presume a threshold that was not chosen on these images.
+    least twice the risk. They assume a threshold that was not chosen on these images.
 
     Attributes:
         positive: the class that counts as positive.
-        sensitivity: the share of positives answered right; None where there are none.
-        specificity: the share of negatives answered right; None where there are none.
-        prevalence: the share of positives among the n images: of this set, hardly that of the clinic.
-        status: of the evaluation; where it is "unreliable", no robust rate can be believed.
+        sensitivity: the share of positives classified correctly; None where there are none.
+        specificity: the share of negatives classified correctly; None where there are none.
+        prevalence: the share of positives among the n images, which may differ from that in the clinic.
+        status: of the evaluation; where it is "unreliable", so is every robust rate.
     """
 
     positive: int
-    sensitivity: Rate | None
-    specificity: Rate | None
+    sensitivity: ClassRate | None
+    specificity: ClassRate | None
     prevalence: Proportion
     status: str
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What can't be told, and why, in words."""
+        """The rates that are not defined, each with the reason."""
         none = ((self.sensitivity, "positive", "sensitivity"), (self.specificity, "negative", "specificity"))
         return tuple(
             f"no {kind} image among {self.prevalence.n}: nothing is known of {name}"
@@ -209,8 +209,8 @@ class OperatingPoint:
 def operating_point(found: Evaluation, positive: int = 1) -> OperatingPoint:
     """Sensitivity and specificity from an evaluation of two classes.
 
-    Sensitivity is the share of the images with label `positive` that are answered right, specificity that of
-    the others. Robust, each is an upper bound, as robust accuracy is.
+    Sensitivity is the share of the images with label `positive` that are classified correctly,
+    specificity that of the others. Robust, each is an upper bound, as robust accuracy is.
 
     Args:
         found: by `evaluate` on two classes, at a threshold where its model came from `at_threshold`.
@@ -230,7 +230,7 @@ def operating_point(found: Evaluation, positive: int = 1) -> OperatingPoint:
             "one of two classes",
             "read found.per_class(), which gives every class its accuracy",
         )
-    rates = {label: Rate(*pair) for label, pair in found.per_class().items()}
+    rates = {label: ClassRate(*pair) for label, pair in found.per_class().items()}
     return OperatingPoint(
         positive=positive,
         sensitivity=rates.get(positive),

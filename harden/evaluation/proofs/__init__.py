@@ -1,1 +1,1 @@
-"""Proofs and counterexamples on a data set or a property."""
+"""Proofs and counterexamples for the images of a data set, or for a VNN-LIB property."""

@@ -1,4 +1,4 @@
-"""The digest of the code that a kept result was computed by: a result does not outlive a fix of that code."""
+"""Digest of the code that computed a stored result, so that no result is reused after a change of it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ PROOFS: Final = (
     "statistics.py",
     "threats",
 )
-"""What decides whether a proof is one."""
+"""The code on which the validity of a proof depends."""
 ATTACKS: Final = ("attacks", "draws.py", "evaluation", "graph", "kernels", "losses", "models", "threats")
-"""What decides which images fall, and whether what broke them lies inside the threat model."""
+"""The code on which attacks and the membership of their witnesses depend."""
 
 _PACKAGE: Final = Path(__file__).parents[2]
 _LIBRARIES: Final = ("torch", "numpy", "onnxruntime")
@@ -32,7 +32,7 @@ _LIBRARIES: Final = ("torch", "numpy", "onnxruntime")
 
 @cache
 def code_digest(parts: tuple[str, ...]) -> str:
-    """Digest the source of some of harden's files and folders, and the versions of what they compute with.
+    """Digest the source of some of harden's files and folders, and the versions of their libraries.
 
     Args:
         parts: paths inside the package.

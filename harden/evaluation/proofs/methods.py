@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from harden.bounds import Branching, Climb, Method
+from harden.bounds import Branching, Method, SlopeAscent
 from harden.errors import InputError
 from harden.evaluation.proofs.prove import RadiusSearch
 
 METHODS = ("ibp", "crown", "alpha-crown", "branch-and-bound")
 PARTS = 1000
-"""Into how many parts branch and bound cuts a question at most: the same on every machine."""
+"""Most subproblems of branch and bound per proof, the same on every machine."""
 CERTIFICATE_STEPS = 2
-"""Of the bisection of radii in certificates: quarters of eps."""
+"""Steps of the bisection of radii in certificates: quarters of eps."""
 
 
 def method_named(name: str) -> Method:
@@ -25,17 +25,17 @@ def method_named(name: str) -> Method:
         case "crown":
             return Method(climb=None)
         case "alpha-crown":
-            return Method(climb=Climb())
+            return Method(climb=SlopeAscent())
         case "branch-and-bound":
-            return Method(climb=Climb(), branching=Branching(seconds=None, parts=PARTS))
+            return Method(climb=SlopeAscent(), branching=Branching(seconds=None, parts=PARTS))
     raise InputError(f"--method {name}", " or ".join(METHODS), "write --method alpha-crown")
 
 
 def search_named(name: str, minutes: float | None) -> RadiusSearch | None:
-    """How proofs for a certificate are looked for: --prove NAME, and --prove-minutes; None for "none".
+    """The search of --prove NAME and --prove-minutes; None for "none".
 
     Raises:
-        InputError: there is no such method, or minutes for none or that are not positive.
+        InputError: there is no such method, or minutes are not positive or without a method.
     """
     if name != "none":
         try:

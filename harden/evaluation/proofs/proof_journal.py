@@ -1,4 +1,4 @@
-"""Keeps each finished part of a search for proofs, so that an interrupted one can go on."""
+"""Journal of a search for proofs: its finished parts on disk, from which it is resumed."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _PARTS: Final = frozenset({"level", "ids", "proved"})
 class ProofJournal:
     """A file of lines: the plan first, then one for each part of images that was tried at a radius.
 
-    Every line ends in a checksum over itself and the checksum before it, and the plan names the code that
-    proved: a line that was changed, moved, or taken from another journal is refused, and so is a journal
-    of another version of the bounds. That is against accidents. Who can write the file can also compute
-    checksums: what it says is as good as the place where it lies, and no proof is made from it anew.
+    Every line ends in a checksum over itself and the checksum before it, and the plan contains a
+    digest of the code: a line that was changed, moved, or taken from another journal is refused, and so is a
+    journal of another version of the bounds. This detects accidents, not forgery: whoever can write the file
+    can compute checksums, and the proofs in it are not repeated.
 
-    A line that a power cut has left unfinished is dropped, and its part tried again.
+    A line that a power cut left unfinished is dropped, and its part tried again.
 
     Args:
-        path: a file; what is in it is read, and what is new is added.
-        plan: what the result depends on: file, data, threat and method.
+        path: a file, which is read and appended to.
+        plan: the inputs of the result: file, data, threat and method.
 
     Raises:
         InputError: the file belongs to another plan or other code, is damaged, is none of these files, or
@@ -62,15 +62,15 @@ class ProofJournal:
         if lines:
             self._check_plan(lines[0], own)
         for number, line in enumerate(lines):
-            self._take(number, line)
+            self._accept(number, line)
 
     def read(self, level: int, ids: Tensor) -> list[bool]:
-        """Whether images were proved at a level, of these up to the first that was not tried to the end."""
+        """Return whether images were proved at a level, up to the first one that was not finished."""
         known = takewhile(lambda at: (level, at) in self._known, ids.tolist())
         return [self._known[level, at] for at in known]
 
     def write(self, level: int, ids: Tensor, proved: Tensor) -> None:
-        """Keep what was found."""
+        """Append the results of some images at a level."""
         self._add({"level": level, "ids": ids.tolist(), "proved": proved.tolist()})
 
     def _add(self, line: Mapping[str, Any]) -> None:
@@ -92,8 +92,8 @@ class ProofJournal:
             f"{self._path}, {seen}", "the journal of the same command", "name another folder to begin anew"
         )
 
-    def _take(self, number: int, line: dict[str, Any]) -> None:
-        """Believe a line whose checksum follows from it and from all lines before it."""
+    def _accept(self, number: int, line: dict[str, Any]) -> None:
+        """Accept a line whose checksum follows from it and from all lines before it."""
         recorded = line.pop(_SUM, None)
         self._last = _sum_of(self._last, line)
         if recorded != self._last:
@@ -106,7 +106,7 @@ class ProofJournal:
             self._known[line["level"], at] = proved
 
     def _whole_lines(self) -> list[dict[str, Any]]:
-        """The lines that were written to their end; what follows them is cut off the file."""
+        """The complete lines; an incomplete last one is cut off the file."""
         if not os.path.lexists(self._path):
             return []
         content = read_bytes(self._path, JOURNAL_BYTES)

@@ -1,14 +1,15 @@
-"""What was proved as JSON, with a schema: what `harden certify --json` writes."""
+"""JSON report of proofs, with its schema: the output of `harden certify --json`."""
 
 from __future__ import annotations
 
 from typing import Final, Literal, Self, final
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
 
+from harden.certificate.measurement_records import ProportionRecord
 from harden.description import describe
-from harden.evaluation.proofs.prove import VERDICTS, Proved
-from harden.evaluation.results.evaluation_report import Share, Threatened
+from harden.evaluation.proofs.prove import VERDICTS, ProofResult
+from harden.evaluation.results.evaluation_report import ReportSection, ThreatSection
 
 LIMITS: Final = (
     "A proof holds for this file in float32, sums in any order, with or without fused multiply-adds and "
@@ -22,11 +23,7 @@ LIMITS: Final = (
 )
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Counts(_Part):
+class VerdictCounts(ReportSection):
     """Images by verdict."""
 
     certified: int
@@ -34,14 +31,14 @@ class Counts(_Part):
     unknown: int
 
 
-class RadiusPoint(_Part):
+class RadiusPoint(ReportSection):
     """Certified accuracy at one radius."""
 
     eps: str
-    certified: Share
+    certified: ProportionRecord
 
 
-class ComparedWith(_Part):
+class RuntimeSection(ReportSection):
     """The runtime that proofs were compared with: its sessions' levels of graph optimisation and threads."""
 
     build: str
@@ -50,31 +47,31 @@ class ComparedWith(_Part):
 
 
 @final
-class ProofReport(_Part):
-    """Per image and in sum what is proved, what is broken and what is unknown.
+class ProofReport(ReportSection):
+    """Verdicts per image and in total: certified, falsified or unknown.
 
-    `certified` is a lower bound of robust accuracy by proof, `robust` the upper bound that attacks give; null
-    where a trust check fired: then `reasons` has a line for each, and `next` the command to run. `verdicts`
+    `certified` is a lower bound of robust accuracy by proof, `robust` the upper bound by attack; null where a
+    trust check fired: then `reasons` has a line for each, and `next` the command to run. `verdicts`
     and `radii` are lists of n, in the order of the data; a radius is a fraction of the pixels' unit at
     which the image is proved, at most the threat's eps, "0" where none is.
 
-    With a limit of time, `complete` is true if every image was attacked and every search ended by itself.
+    With a time limit, `complete` is true if every image was attacked and every search ended by itself.
     `not_attacked` images are in no number, n included; `not_tried` are in n, and their search at eps was not
-    begun; `stopped` are those that the clock ended it for; `left` is the sum of the three. `unsettled` images
-    have been given a radius that more time might enlarge.
-    `disagreement` says where the runtime left the bounds of its own graph; then nothing is proved.
+    begun; `stopped` are those whose search the time limit ended; `left` is the sum of the three. `unsettled`
+    images have a radius that more time might increase.
+    `disagreement` is where the runtime left the bounds of its own graph; then nothing is proved.
     """
 
     n: int
-    threat: Threatened
+    threat: ThreatSection
     clipped_to: tuple[float, float]
-    clean: Share
-    certified: Share
-    robust: Share | None
+    clean: ProportionRecord
+    certified: ProportionRecord
+    robust: ProportionRecord | None
     status: Literal["ok", "unreliable"]
     reasons: list[str]
     next: str | None
-    counts: Counts
+    counts: VerdictCounts
     verdicts: list[Literal["certified", "falsified", "unknown"]]
     radii: list[str]
     curve: list[RadiusPoint]
@@ -83,7 +80,7 @@ class ProofReport(_Part):
     attacks: list[str]
     complete: bool
     left: int
-    compared: ComparedWith
+    compared: RuntimeSection
     disagreement: str | None
     not_attacked: int
     not_tried: int
@@ -95,37 +92,41 @@ class ProofReport(_Part):
     limits: list[str]
 
     @classmethod
-    def of(cls, proved: Proved, sha256: str, seed: int, next_command: str | None = None) -> Self:
-        """Proofs as a report.
+    def of(cls, proved: ProofResult, sha256: str, seed: int, next_command: str | None = None) -> Self:
+        """The report of a result.
 
         Args:
-            proved: what was proved and broken.
+            proved: the result.
             sha256: of the file.
             seed: of the attacks' random starts.
-            next_command: what to run next, where a trust check fired.
+            next_command: the command to run next, where a trust check fired.
         """
         found, search = proved.found, proved.search
         trusted, verdicts = found.status == "ok", proved.verdicts
         return cls(
             n=len(verdicts),
-            threat=Threatened(norm=found.threat.name, eps=str(found.threat.eps), bounds=found.threat.bounds),
+            threat=ThreatSection(
+                norm=found.threat.name, eps=str(found.threat.eps), bounds=found.threat.bounds
+            ),
             clipped_to=found.threat.bounds,
-            clean=Share.of(found.clean),
-            certified=Share.of(proved.at_least(proved.top)),
-            robust=Share.of(found.robust) if trusted else None,
+            clean=ProportionRecord.of(found.clean),
+            certified=ProportionRecord.of(proved.at_least(proved.top)),
+            robust=ProportionRecord.of(found.robust) if trusted else None,
             status="ok" if trusted else "unreliable",
             reasons=[check.reason for check in found.fired],
             next=next_command,
-            counts=Counts(**{name: verdicts.count(name) for name in VERDICTS}),
+            counts=VerdictCounts(**{name: verdicts.count(name) for name in VERDICTS}),
             verdicts=verdicts,  # type: ignore[arg-type]  # words that pydantic checks
             radii=[str(radius) for radius in proved.radii],
-            curve=[RadiusPoint(eps=str(eps), certified=Share.of(share)) for eps, share in proved.curve],
+            curve=[
+                RadiusPoint(eps=str(eps), certified=ProportionRecord.of(share)) for eps, share in proved.curve
+            ],
             method=str(search.method),
             settings=describe(search),  # type: ignore[arg-type]  # a dictionary, which pydantic checks
             attacks=[record.name for record in found.attempts],
             complete=proved.complete,
             left=found.left + proved.left,
-            compared=ComparedWith(
+            compared=RuntimeSection(
                 build=proved.compared.build,
                 sessions=list(proved.compared.sessions),
                 graphs=proved.compared.graphs,

@@ -1,4 +1,4 @@
-"""The boxes of a property's clauses in float32, as one cube: what attacks move in."""
+"""Boxes of a property's clauses in float32, mapped to one cube in which attacks search."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LARGEST: Final = float(np.finfo(np.float32).max)
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Box:
-    """A clause in numbers: float32 limits that lie within the box, and its rows.
+class ClauseBox:
+    """A clause as arrays: float32 limits that lie within the box, and its rows.
 
     Attributes:
         lower: (n,) float32.
         upper: (n,) float32.
         rows: (R, K) coefficients of the outputs.
-        limits: (R,), what they may be at most.
+        limits: (R,), upper limits of the rows.
     """
 
     lower: Tensor
@@ -35,8 +35,8 @@ class Box:
     limits: Tensor
 
     @classmethod
-    def of(cls, clause: Clause) -> Box | None:
-        """None where no float32 input lies in the box."""
+    def of(cls, clause: Clause) -> ClauseBox | None:
+        """The box of a clause; None where no float32 input lies in it."""
         lower = torch.tensor([_inside(bound, up=True) for bound in clause.lower])
         upper = torch.tensor([_inside(bound, up=False) for bound in clause.upper])
         if bool((lower > upper).any()):
@@ -46,10 +46,10 @@ class Box:
 
 
 @final
-class Boxes:
+class ClauseBoxes:
     """Boxes as one cube of side 2 around 0, so that every attack in a ball can search them."""
 
-    def __init__(self, boxes: list[Box], size: tuple[int, ...]) -> None:
+    def __init__(self, boxes: list[ClauseBox], size: tuple[int, ...]) -> None:
         self.lower = torch.stack([box.lower for box in boxes]).reshape(-1, *size)
         self.upper = torch.stack([box.upper for box in boxes]).reshape(-1, *size)
         most = max((len(box.limits) for box in boxes), default=0)
@@ -62,9 +62,9 @@ class Boxes:
                 self._limits[number, : len(box.limits)] = box.limits
 
     def slack(self, network: Callable[[Tensor], Tensor], cube: Tensor) -> Tensor:
-        """What each row has left to its limit, (N, R): a point satisfies a clause where none is below 0."""
+        """Distance of each row to its limit, (N, R): a point satisfies a clause where none is negative."""
         if not self._limits.shape[1]:
-            return 0 * cube.flatten(1).sum(1, keepdim=True)  # every input of the box will do
+            return 0 * cube.flatten(1).sum(1, keepdim=True)  # every input of the box satisfies it
         output = network(self.placed(cube)).flatten(1)
         return self._limits - (self._rows @ output[:, :, None])[:, :, 0]
 
@@ -92,7 +92,7 @@ def _near(number: Fraction) -> float:
 def _inside(bound: Fraction | None, *, up: bool) -> float:
     """The nearest float32 on the side that lies within the box; the largest numbers where it has no bound.
 
-    An infinite one, which no input reaches, where the bound is beyond the largest numbers on that side.
+    Infinite, which no input reaches, where the bound is beyond the largest numbers on that side.
     """
     if bound is None:
         return -LARGEST if up else LARGEST

@@ -1,10 +1,10 @@
-"""What is proved of each image, beside what attacks have broken: certified, falsified or unknown."""
+"""Proofs for the images that attacks did not break; verdicts: certified, falsified or unknown."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import final
@@ -14,45 +14,44 @@ from torch import Tensor
 
 from harden.bounds import Method, Proofs, certify
 from harden.bounds.region import Region
-from harden.data import from_loader
 from harden.evaluation.proofs.proof_journal import ProofJournal
 from harden.evaluation.proofs.runtime_agreement import (
-    Compared,
+    ComparedRuntime,
     Disagreement,
     Execution,
     first_disagreement,
     points_of,
 )
 from harden.evaluation.results.result import Evaluation
-from harden.evaluation.sweeps.certified_radii import Images, Levels, OnProof, RadiusSearch
+from harden.evaluation.sweeps.certified_radii import EvaluatedImages, OnProof, RadiusBisection, RadiusSearch
 from harden.statistics import Proportion
 from harden.threats import Threat
 
-__all__ = ["VERDICTS", "Proved", "RadiusSearch", "prove"]
+__all__ = ["VERDICTS", "EvaluatedImages", "ProofResult", "RadiusSearch", "prove"]
 
 VERDICTS = ("certified", "falsified", "unknown")
 COMPARED = 256
 """Witnesses at which the runtime is compared with its graphs, the first ones."""
 REGIONS, POINTS = 8, 32
-"""So many regions, or witnesses, are compared at a time, between two looks at the clock."""
+"""Numbers of regions and of witnesses that are compared at a time, between two readings of the clock."""
 WITNESS_SHARE = 0.05
-"""Of the time, for comparing at witnesses: each proof is compared inside its own region all the same."""
+"""Share of the time for comparing at witnesses; each proof is compared inside its own region in any case."""
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Proved:
+class ProofResult:
     """An evaluation, and for each of its images the largest radius at which a proof was found.
 
     Attributes:
-        found: the evaluation: what attacks broke at the threat's eps.
-        levels: proved radii in units of eps / 2^steps, int64 (n,); 0 where nothing was proved. What is
-            proved at a radius holds at every smaller one: its ball lies within.
-        search: how proofs were looked for.
-        seconds: what it took.
-        untried: images that no attack broke, and that time did not suffice to try at eps.
-        stopped: such images whose search at eps was begun and ended by the clock.
-        unsettled: images whose largest proved radius is not known for lack of time, these included.
+        found: the evaluation, at the threat's eps.
+        levels: proved radii in units of eps / 2^steps, int64 (n,); 0 where nothing was proved. A
+            proof at a radius holds at every smaller one.
+        search: parameters of the search.
+        seconds: that it took.
+        untried: unbroken images that were not tried at eps for lack of time.
+        stopped: unbroken images whose search at eps the time limit ended.
+        unsettled: images whose largest proved radius is not final for lack of time, these included.
         compared: the runtime whose executions were compared with the proofs.
         disagreement: where a runtime left the bounds of the graph that it executes: then nothing is proved.
     """
@@ -64,17 +63,17 @@ class Proved:
     untried: int = 0
     stopped: int = 0
     unsettled: int = 0
-    compared: Compared = field(default_factory=lambda: Compared("", (), 0))
+    compared: ComparedRuntime = field(default_factory=lambda: ComparedRuntime("", (), 0))
     disagreement: Disagreement | None = None
 
     @property
     def left(self) -> int:
-        """Images that no attack broke and that time did not suffice for at eps."""
+        """Unbroken images without a finished search at eps."""
         return self.untried + self.stopped
 
     @property
     def complete(self) -> bool:
-        """Whether every image was attacked, and every search ended by itself."""
+        """Return whether every image was attacked, and every search ended by itself."""
         return self.found.complete and not self.unsettled
 
     @property
@@ -89,11 +88,11 @@ class Proved:
 
     @property
     def verdicts(self) -> list[str]:
-        """Of each image one of VERDICTS; falsified: an attack broke it, or it is wrong as it is."""
+        """One of VERDICTS for each image; falsified: broken by an attack, or misclassified when clean."""
         falsified = ~self.found.robust_correct
         return [
-            "certified" if proved else "falsified" if fell else "unknown"
-            for proved, fell in zip(self.certified.tolist(), falsified.tolist(), strict=True)
+            "certified" if proved else "falsified" if broken else "unknown"
+            for proved, broken in zip(self.certified.tolist(), falsified.tolist(), strict=True)
         ]
 
     @property
@@ -118,61 +117,53 @@ class Proved:
 
 def prove(
     executions: Sequence[Execution],
-    data: object,
-    found: Evaluation,
+    images: EvaluatedImages,
     search: RadiusSearch | None = None,
     *,
-    batch_size: int = 256,
-    arrange: Callable[[Tensor], Tensor] | None = None,
     journal: ProofJournal | None = None,
     on_proof: OnProof | None = None,
     device: torch.device | None = None,
-) -> Proved:
-    """Look for a proof at eps for each image that attacks left standing, and for each image's largest radius.
+) -> ProofResult:
+    """Search for a proof at eps for each unbroken image, and for each image's largest certified radius.
 
-    First all that stand at eps; then, by bisection, smaller radii for what was not proved there. Images that
-    are wrong as they are have radius 0.
+    First all unbroken images at eps; then, by bisection, smaller radii for those that were not proved there.
+    Images that are misclassified when clean have radius 0.
 
-    What is proved is compared with the runtime inside the region that it is about, before it counts
-    (`runtime_agreement`), and so are the witnesses of attacks; one difference, and nothing is proved.
+    Each proof is compared with the runtime inside its region before it counts (`runtime_agreement`), and so
+    are the witnesses of attacks; after one difference nothing is proved.
 
     Args:
         executions: the graphs that a runtime executes for the file; a proof is one for all of them.
-        data: what was evaluated, in the same order.
-        found: the evaluation of the same file on the same data.
-        search: how hard to look.
-        batch_size: images at a time, where data brings no batches of its own.
-        arrange: from images to the graphs' inputs, the same numbers in another order; as they are by
-            default.
-        journal: keeps each finished part, so that an interrupted search can go on.
-        on_proof: called after each part with the `Standing` so far.
-        device: that the programs' constants are on; the CPU by default.
+        images: the evaluated images with the evaluation of the same file.
+        search: parameters of the search.
+        journal: stores each finished part, so that an interrupted search can be resumed.
+        on_proof: called after each part with the `EvaluationProgress` so far.
+        device: of the programs' constants; the CPU by default.
 
     Raises:
         InputError: the images do not fit the graphs.
-        RuntimeError: a witness lies within a proved radius, which is a fault of harden's.
+        RuntimeError: a witness lies within a proved radius, which is a defect of harden.
     """
     search, began = search or RadiusSearch(), time.monotonic()
-    images = Images(from_loader(data, batch_size), found, arrange)
     prover = _Prover(executions, device or torch.device("cpu"))
-    levels = Levels(prover, images, search, journal, on_proof)
+    levels = RadiusBisection(prover, images, search, journal, on_proof)
     low, left, apart = levels.low, (0, 0, 0), None
     try:
         until = math.inf if search.minutes is None else began + WITNESS_SHARE * 60 * search.minutes
-        prover.compare_at(images.arranged(found.witnesses.witness[:COMPARED]), until)
+        prover.compare_at(images.arranged(images.found.witnesses.witness[:COMPARED]), until)
         levels.run()
         low, left = levels.low, levels.left()
     except _DisagreementError as error:
         low, apart = torch.zeros_like(low), error.found
-    compared = Compared.of(executions)
-    proved = Proved(found, low, search, time.monotonic() - began, *left, compared, apart)
+    compared = ComparedRuntime.of(executions)
+    proved = ProofResult(images.found, low, search, time.monotonic() - began, *left, compared, apart)
     _check_agreement(proved)
     return proved
 
 
 @final
 class _DisagreementError(Exception):
-    """What is read and what is executed differ: ends a search for proofs, none of which counts."""
+    """The graph that was read and its execution differ: ends a search for proofs, none of which counts."""
 
     def __init__(self, found: Disagreement) -> None:
         super().__init__(str(found))
@@ -182,7 +173,7 @@ class _DisagreementError(Exception):
 @final
 @dataclass(frozen=True, slots=True)
 class _Prover:
-    """Proofs on a device, of images that come and answers that go on the CPU, compared with the runtime."""
+    """Proofs on a device, with inputs and results on the CPU, compared with the runtime."""
 
     executions: Sequence[Execution]
     device: torch.device
@@ -191,16 +182,16 @@ class _Prover:
         self, x: Tensor, y: Tensor, threat: Threat, method: Method | None = None, *, until: float = math.inf
     ) -> Proofs:
         programs = [each.program for each in self.executions]
-        with self.device:  # where all that bounds make lies
+        with self.device:  # new tensors of the bounds are on it
             found = certify(programs, x.to(self.device), y.to(self.device), threat, method, until=until)
         candidates = {at: point.cpu() for at, point in found.candidates.items()}
         found = replace(found, margins=found.margins.cpu(), candidates=candidates)
         return found.without(self._not_compared(x, found.certified.nonzero().flatten(), threat, until))
 
     def _not_compared(self, x: Tensor, proved: Tensor, threat: Threat, until: float) -> Tensor:
-        """Compare inside the regions of proved images, and give those for which time did not suffice.
+        """Compare inside the regions of proved images, and return those that were not compared in time.
 
-        The first ones are compared whatever the time, as bounds are tried of one image at least.
+        The first ones are compared whatever the time, since bounds are computed for at least one image.
         """
         generator = torch.Generator().manual_seed(len(x))
         for begin in range(0, len(proved), REGIONS):
@@ -220,7 +211,7 @@ class _Prover:
         """Compare the runtime with its graphs at some inputs.
 
         Raises:
-            _DisagreementError: it is not where they are.
+            _DisagreementError: an output leaves the bounds.
         """
         with self.device:
             found = first_disagreement(self.executions, points.to(self.device))
@@ -228,8 +219,8 @@ class _Prover:
             raise _DisagreementError(found)
 
 
-def _check_agreement(proved: Proved) -> None:
-    """Hold every witness against what was proved of its image: one within that radius can't be."""
+def _check_agreement(proved: ProofResult) -> None:
+    """Check that no witness lies within the proved radius of its image."""
     found = proved.found.witnesses
     if not len(found):
         return

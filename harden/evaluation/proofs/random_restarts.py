@@ -1,4 +1,4 @@
-"""Gradient ascent in the boxes of a property from ever new starts, until time is up or one is confirmed."""
+"""Gradient ascent in the boxes of a property from random starts, until a counterexample or a time limit."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harden.bounds.vnnlib.check_counterexample import satisfied
+from harden.bounds.vnnlib.check_counterexample import satisfies
 from harden.bounds.vnnlib.parse import Property
 from harden.draws import Draws, mix
-from harden.evaluation.proofs.property_boxes import Box, Boxes
+from harden.evaluation.proofs.property_boxes import ClauseBox, ClauseBoxes
 
 STEP_SIZES: Final = (0.25, 1.0, 0.05)
-"""First steps of the ascents, in half widths of the box; they fall to a tenth."""
+"""First step sizes of the ascents, in half widths of the box; they decay to a tenth."""
 STEPS: Final = (20, 50, 100)
 NEAR: Final = 0.1
-"""How far from a given point an ascent may start, in half widths."""
+"""Largest distance of a start from a given point, in half widths."""
 Runtime = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Counterexample:
-    """An input of the property's box and what the runtime makes of it.
+    """An input of the property's box and the runtime's output.
 
     Attributes:
-        x: float32, as the network takes one input.
+        x: float32, one input of the network.
         y: float32 (K,), the runtime's output.
     """
 
@@ -41,12 +41,12 @@ class Counterexample:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Subject:
-    """What is searched.
+class FalsificationProblem:
+    """A network and a property to falsify.
 
     Attributes:
         network: inputs (N, *size) to outputs (N, K), differentiable: gives the gradients.
-        runtime: the same as it is deployed: decides.
+        runtime: the deployed network, which decides.
         size: of one input.
         given: the property.
     """
@@ -62,44 +62,44 @@ class Subject:
         if not len(points):
             return None
         for point, y in zip(points, self.runtime(points), strict=True):
-            if satisfied(self.given, point.flatten().tolist(), y.tolist()):
+            if satisfies(self.given, point.flatten().tolist(), y.tolist()):
                 return Counterexample(point, y)
         return None
 
 
 @final
-class Restarts:
-    """Ascents that differ in their starts, their steps and what they climb; each call goes on with new ones.
+class RandomRestarts:
+    """Ascents that differ in start, step size and objective; each call continues with new ones.
 
     Starts are uniform in the box, at its corners, or near points that were given; steps go along the
-    gradient's sign (Madry et al., 1706.06083) and fall from a length of `STEP_SIZES`. What rises is the least
-    slack of all rows of a clause, or the sum of what its rows lack. The same seed tries the same ascents in
-    the same order; the clock decides how many.
+    gradient's sign (Madry et al., 1706.06083) and fall from a length of `STEP_SIZES`. The objective is the
+    least slack of all rows of a clause, or the sum of the negative ones. The same seed makes the same ascents
+    in the same order; the time limit determines their number.
 
     Args:
-        subject: network, runtime and property.
+        problem: network, runtime and property.
         together: ascents at a time.
         seed: of the starts.
     """
 
-    def __init__(self, subject: Subject, together: int, seed: int) -> None:
-        self._subject, self._together, self._seed = subject, together, seed
-        boxes = {number: Box.of(clause) for number, clause in enumerate(subject.given.clauses)}
+    def __init__(self, problem: FalsificationProblem, together: int, seed: int) -> None:
+        self._problem, self._together, self._seed = problem, together, seed
+        boxes = {number: ClauseBox.of(clause) for number, clause in enumerate(problem.given.clauses)}
         self._boxes = {number: box for number, box in boxes.items() if box is not None}
         self._round = 0
 
     def run(self, until: float, points: Mapping[int, Tensor] | None = None) -> Counterexample | None:
-        """Try ascent after ascent until one is confirmed by the runtime, or None.
+        """Make ascents until the runtime confirms a counterexample, or return None.
 
         Args:
-            until: by `time.monotonic`, when it ends, up to one step.
+            until: the time by `time.monotonic` at which the search ends, up to one step.
             points: by a clause's number, where a counterexample is likely: every other ascent in its box
-                starts near it, and clauses without one are left alone; None for all clauses from anywhere.
+                starts near it, and clauses without one are skipped; None for all clauses without points.
         """
         chosen = [number for number in self._boxes if points is None or number in points]
         while chosen and time.monotonic() < until:
             numbers = self._numbers(chosen)
-            boxes = Boxes([self._boxes[number] for number in numbers], self._subject.size)
+            boxes = ClauseBoxes([self._boxes[number] for number in numbers], self._problem.size)
             found = self._ascended(boxes, self._starts(boxes, numbers, points or {}), until)
             self._round += 1
             if found is not None:
@@ -107,36 +107,36 @@ class Restarts:
         return None
 
     def _numbers(self, chosen: list[int]) -> list[int]:
-        """The clauses of one batch of ascents: many are taken in turn, few several times each."""
+        """The clauses of one batch of ascents: in turn, and several times each where they are few."""
         size = self._together
         begin = self._round * size
         return [chosen[at % len(chosen)] for at in range(begin, begin + size)]
 
-    def _starts(self, boxes: Boxes, numbers: list[int], points: Mapping[int, Tensor]) -> Tensor:
-        """Starts in the cube (N, *size), by turns uniform, at corners and near the points given."""
+    def _starts(self, boxes: ClauseBoxes, numbers: list[int], points: Mapping[int, Tensor]) -> Tensor:
+        """Starts in the cube (N, *size): uniform or at corners, half of them near given points."""
         draws = Draws(mix(self._seed, 0x72657374, self._round), torch.arange(len(numbers)))
-        start = 2 * draws.uniform(self._subject.size) - 1
+        start = 2 * draws.uniform(self._problem.size) - 1
         if self._round % 3 == 1:
             start = start.sign()
         for row, number in enumerate(numbers):
             if number in points and row % 2 == 0:
-                at = boxes.in_cube(points[number].reshape(self._subject.size), row)
+                at = boxes.in_cube(points[number].reshape(self._problem.size), row)
                 # The first one is the point itself.
                 start[row] = (at + (NEAR * start[row] if row else 0.0)).clamp(-1, 1)
         return start
 
-    def _ascended(self, boxes: Boxes, cube: Tensor, until: float) -> Counterexample | None:
+    def _ascended(self, boxes: ClauseBoxes, cube: Tensor, until: float) -> Counterexample | None:
         steps, summed = STEPS[self._round // 2 % len(STEPS)], bool(self._round % 2)
         size = STEP_SIZES[self._round % len(STEP_SIZES)]
         for step in range(steps + 1):
             with torch.enable_grad():
                 cube = cube.detach().requires_grad_()
-                slack = boxes.slack(self._subject.network, cube)
+                slack = boxes.slack(self._problem.network, cube)
                 lacking = slack.clamp_max(0).sum(1) if summed else slack.amin(1)
                 (gradient,) = torch.autograd.grad(lacking.sum(), cube, materialize_grads=True)
             met = (slack.detach() >= 0).all(1)
             if bool(met.any()):
-                found = self._subject.confirmed(boxes.placed(cube.detach()[met], met))
+                found = self._problem.confirmed(boxes.placed(cube.detach()[met], met))
                 if found is not None:
                     return found
             if step == steps or time.monotonic() >= until:

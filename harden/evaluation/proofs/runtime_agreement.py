@@ -1,8 +1,8 @@
-"""Whether a runtime's outputs lie where bounds of its graphs say: what every proof takes for granted.
+"""Comparison of a runtime's outputs with the bounds of its graphs, the assumption of every proof.
 
-A proof is about our reading of a file. Were an operator read otherwise than the runtime computes it, the
-proof would be true of another function. So the reading is compared with executions of the file at points of
-the very regions that proofs are about.
+A proof is about the graph as harden reads it. If the runtime computes an operator differently, the proof is
+about another function. So executions of the file are compared with the bounds at points of the regions that
+proofs are about.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harden.bounds import Program
-from harden.bounds.crown.intermediate_bounds import relaxed
+from harden.bounds.crown.intermediate_bounds import relax
 from harden.bounds.region import Region
 from harden.graph import Graph
 
 Runtime = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 CORNERS: Final = 2
 INSIDE: Final = 2
-"""Points of each region that are compared: its corners, and points drawn uniformly; and its centre."""
+"""Numbers of compared points of each region: corners, and uniform ones; its centre is added."""
 
 
 @final
@@ -37,7 +37,7 @@ class Execution:
         levels: of graph optimisation at which it is executed.
         runtimes: by a name such as "all, 2 threads", inputs (N, ...) to outputs (N, K).
         build: the runtime and its version.
-        graph: what is executed, in ONNX's own operators; None where it is not needed.
+        graph: the executed graph in ONNX's own operators; None where it is not needed.
     """
 
     program: Program
@@ -49,7 +49,7 @@ class Execution:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedRuntime:
     """The runtime that a proof was compared with, and its settings.
 
     Args:
@@ -63,8 +63,8 @@ class Compared:
     graphs: int
 
     @classmethod
-    def of(cls, executions: Sequence[Execution]) -> Compared:
-        """That of some executions of one file."""
+    def of(cls, executions: Sequence[Execution]) -> ComparedRuntime:
+        """The runtime of some executions of one file."""
         names = tuple(name for each in executions for name in each.runtimes)
         return cls(", ".join(sorted({each.build for each in executions})), names, len(executions))
 
@@ -78,7 +78,7 @@ class Disagreement:
         runtime: its name.
         point: number of the input.
         output: number of the output.
-        value: what the runtime gave.
+        value: that the runtime gave.
         lower: end of the interval.
         upper: end of the interval.
     """
@@ -91,7 +91,7 @@ class Disagreement:
     upper: float
 
     def __str__(self) -> str:
-        """Where, and by how much."""
+        """The place and the numbers in one sentence."""
         interval = f"[{self.lower:.9g}, {self.upper:.9g}]"
         return (
             f"onnxruntime at level {self.runtime} gives {self.value:.9g} for output {self.output}"
@@ -100,21 +100,21 @@ class Disagreement:
 
 
 def disagreement(execution: Execution, points: Tensor) -> Disagreement | None:
-    """The first output of a runtime that is not where every float32 execution of the graph lies, or None.
+    """The first output of a runtime outside the interval of all float32 executions of its graph, or None.
 
-    The interval of an output at a point holds the float32 result for any order of summation, so a runtime
-    whose graph is read rightly never leaves it. Where float32 may overflow there is no interval, and nothing
-    is compared: nothing is proved there either.
+    The interval of an output at a point contains the float32 result for any order of summation, so a runtime
+    whose graph is read correctly never leaves it. Where float32 may overflow there is no interval and no
+    comparison: nothing is proved there either.
 
     Args:
-        execution: what is compared.
-        points: (N, ...) float32, as the graph takes them.
+        execution: graph and sessions.
+        points: (N, ...) float32, inputs of the graph.
     """
     if not len(points):
         return None
     with torch.no_grad():
         exact = points.to(torch.float64)
-        found = relaxed(execution.program, Region(exact, exact), backward=False)
+        found = relax(execution.program, Region(exact, exact), backward=False)
     lower, upper = (end.flatten(1).cpu().numpy() for end in found.intervals[execution.program.output])
     known = np.isfinite(lower) & np.isfinite(upper)
     given = points.to(torch.float32).cpu().numpy()
@@ -129,14 +129,14 @@ def disagreement(execution: Execution, points: Tensor) -> Disagreement | None:
 
 
 def first_disagreement(executions: Sequence[Execution], points: Tensor) -> Disagreement | None:
-    """That of the first graph that has one at some points."""
+    """The first disagreement of all graphs at some points, or None."""
     return next((found for each in executions if (found := disagreement(each, points)) is not None), None)
 
 
 def points_of(region: Region, generator: torch.Generator) -> Tensor:
     """Points (M, ...) of each region's box, float32: its centre, some corners, and some drawn uniformly.
 
-    The same generator gives the same points.
+    The same state of the generator gives the same points.
     """
     lower, upper = region.lower.cpu(), region.upper.cpu()
     shares = [torch.full_like(lower, 0.5)]

@@ -1,1 +1,1 @@
-"""The results of an evaluation: per batch, in total, on disk, as JSON."""
+"""Results of an evaluation: per batch, in total, on disk, as JSON."""

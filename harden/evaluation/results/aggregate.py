@@ -1,4 +1,4 @@
-"""Adds up an evaluation batch by batch, in memory that hardly grows: 16 bytes an image."""
+"""Running totals of an evaluation over its batches, in 16 bytes of memory per image."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final, final
 import numpy as np
 
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.probability_outputs import Output
-from harden.evaluation.results.partial_result import BatchOutcome, Effort, Signs
+from harden.evaluation.probability_outputs import OutputKind
+from harden.evaluation.results.partial_result import AttemptTotals, BatchOutcome, TrustCounts
 from harden.evaluation.results.result import AttemptRecord, Evaluation, TrustCheck
-from harden.evaluation.results.spooled_columns import Column, WitnessColumns
-from harden.evaluation.trust.attempt_comparison import compared, independent_attacks_add_nothing
+from harden.evaluation.results.spooled_columns import SpooledColumn, SpooledWitnesses
+from harden.evaluation.trust.attempt_comparison import comparison_checks, independent_attacks_add_nothing
 from harden.evaluation.trust.checks import ball_and_box, gradients_are_finite, gradients_exist
 from harden.statistics import Proportion
 from harden.threats import Threat
@@ -23,28 +23,28 @@ _VERDICTS: Final = ("labels", "predictions", "broken_by", "broken_at")
 
 @final
 @dataclass(slots=True)
-class Tally:
-    """Everything found so far, batch by batch.
+class EvaluationTotals:
+    """Totals of an evaluation so far.
 
     Attributes:
-        closed: whether a single step and noise closed the attempts, and the checks on that are made.
+        closed: whether the closing attempts were made, and are compared with the others.
         n: examples.
-        standing: how many of them are answered right and not broken.
+        unbroken: the number of them that are classified correctly and not broken.
         passes: spent on them.
         seconds: likewise.
     """
 
     closed: bool = True
     n: int = 0
-    standing: int = 0
+    unbroken: int = 0
     passes: float = 0.0
     seconds: float = 0.0
-    _verdicts: dict[str, Column] = field(
-        default_factory=lambda: {name: Column(np.int32) for name in _VERDICTS}
+    _verdicts: dict[str, SpooledColumn] = field(
+        default_factory=lambda: {name: SpooledColumn(np.int32) for name in _VERDICTS}
     )
-    _witnesses: WitnessColumns = field(default_factory=WitnessColumns)
-    _signs: Signs = field(default_factory=Signs)
-    _efforts: list[Effort] = field(default_factory=list)
+    _witnesses: SpooledWitnesses = field(default_factory=SpooledWitnesses)
+    _signs: TrustCounts = field(default_factory=TrustCounts)
+    _efforts: list[AttemptTotals] = field(default_factory=list)
     _checks: list[TrustCheck] = field(default_factory=list)
 
     def add(self, outcome: BatchOutcome) -> None:
@@ -52,18 +52,20 @@ class Tally:
         self.n, self.passes = self.n + len(outcome.labels), self.passes + outcome.passes
         self.seconds += outcome.seconds
         right = outcome.predictions == outcome.labels
-        self.standing += int((right & (outcome.broken_by < 0)).sum())
+        self.unbroken += int((right & (outcome.broken_by < 0)).sum())
         for name, column in self._verdicts.items():
             column.add(getattr(outcome, name))
         self._witnesses.add(outcome.found)
         self._signs.add(outcome.signs)
-        self._efforts.extend(Effort() for _ in outcome.efforts[len(self._efforts) :])
+        self._efforts.extend(AttemptTotals() for _ in outcome.efforts[len(self._efforts) :])
         for effort, more in zip(self._efforts, outcome.efforts, strict=True):
             effort.add(more)
         self._checks.extend(outcome.checks)
 
-    def result(self, threat: Threat, attempts: Sequence[Attempt], output: Output, left: int) -> Evaluation:
-        """Sum up."""
+    def result(
+        self, threat: Threat, attempts: Sequence[Attempt], output: OutputKind, left: int
+    ) -> Evaluation:
+        """The evaluation of all batches added so far; `left` examples were not evaluated."""
         labels, predictions, by, at = (self._verdicts[name].tensor() for name in _VERDICTS)
         right, signs, efforts = int((predictions == labels).sum()), self._signs, self._efforts
         return Evaluation(
@@ -76,7 +78,7 @@ class Tally:
                 ball_and_box(signs.outside),
                 gradients_exist(signs.zero_gradients, right),
                 gradients_are_finite(signs.not_finite, signs.gradients),
-                *(compared(attempts, by) if self.closed else ()),
+                *(comparison_checks(attempts, by) if self.closed else ()),
                 *((independent_attacks_add_nothing(attempts, efforts),) if self.closed else ()),
                 *self._checks,
             ),
@@ -91,9 +93,9 @@ class Tally:
 
 
 def records(
-    attempts: Sequence[Attempt], efforts: Sequence[Effort], right: int, n: int
+    attempts: Sequence[Attempt], efforts: Sequence[AttemptTotals], right: int, n: int
 ) -> tuple[AttemptRecord, ...]:
-    """What each attempt did, of n examples of which so many were right before the first."""
+    """A record of each attempt, on n examples of which `right` were unbroken before the first."""
     found = []
     for attempt, effort in zip(attempts, efforts, strict=True):
         right -= effort.broken

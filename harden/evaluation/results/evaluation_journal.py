@@ -1,4 +1,4 @@
-"""Keeps each finished batch of an evaluation, so that an interrupted one can go on to the same result."""
+"""Journal of an evaluation: its finished batches on disk, from which it is resumed to the same result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harden.data import Batch
 from harden.description import JSON
 from harden.errors import InputError
 from harden.evaluation.proofs.code_digest import ATTACKS, code_digest
-from harden.evaluation.results.partial_result import BatchOutcome, Effort, Found, Signs
+from harden.evaluation.results.partial_result import AttemptTotals, BatchOutcome, BatchWitnesses, TrustCounts
 from harden.evaluation.results.result import TrustCheck
 from harden.models import Classifier
 from harden.models.tensor_file import (
@@ -38,28 +38,27 @@ _BATCH = "batch-{:06d}.safetensors"
 
 
 @final
-class Journal:
-    """A folder with a file for each finished batch, and one that says of which evaluation they are.
+class EvaluationJournal:
+    """A folder with a file for each finished batch, and one that identifies the evaluation.
 
-    Files are there whole or not at all, also after a power cut. Witnesses are stored without their clean
-    images, which the data give again; a batch whose images or labels are others than the stored ones is
-    refused.
+    Files are written whole or not at all, also after a power cut. Witnesses are stored without their clean
+    images, which the data contain; a batch whose images or labels differ from the stored ones is refused.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @classmethod
-    def opened(cls, folder: Path, plan: Mapping[str, JSON], model: Classifier) -> Journal:
-        """Open the journal of an evaluation, or begin it.
+    def opened(cls, folder: Path, plan: Mapping[str, JSON], model: Classifier) -> EvaluationJournal:
+        """Open the journal of an evaluation, or create it.
 
         Args:
             folder: empty, missing, or of an evaluation with the same plan and weights.
-            plan: what the result depends on: threat, attempts, seed; to them comes the code that attacks.
-            model: whose weights are held against those that it was begun with.
+            plan: the inputs of the result: threat, attempts, seed; a digest of the code is added.
+            model: whose weights are compared with those at the start.
 
         Raises:
-            InputError: the folder holds something else, or the plan of another evaluation.
+            InputError: the folder contains something else, or the journal of another evaluation.
         """
         code = code_digest(ATTACKS)
         own = as_facts({**plan, "weights": digest_of(tensors_of(model)), "code": code})
@@ -80,9 +79,9 @@ class Journal:
         return cls(folder)
 
     def read(self, number: int, batch: Batch) -> BatchOutcome | None:
-        """What was found in a batch, or in the first images of it, or None where it was not finished.
+        """The outcome of a batch, or of its first images; None where it was not finished.
 
-        An evaluation with a limit of time keeps parts of batches.
+        An evaluation with a time limit keeps parts of batches.
 
         Raises:
             InputError: the file is damaged, or of other images or labels.
@@ -109,7 +108,7 @@ class Journal:
             )
         index, facts = kept.tensors["index"], kept.facts
         rows = index - int(batch.index[0])
-        found = Found(
+        found = BatchWitnesses(
             index,
             kept.tensors["labels"][rows],
             kept.tensors["prediction"],
@@ -123,15 +122,15 @@ class Journal:
             broken_by=by,
             broken_at=at,
             found=(found,),
-            efforts=tuple(Effort(**effort) for effort in facts["efforts"]),
-            signs=Signs(**facts["signs"]),
+            efforts=tuple(AttemptTotals(**effort) for effort in facts["efforts"]),
+            signs=TrustCounts(**facts["signs"]),
             passes=facts["passes"],
             seconds=facts["seconds"],
             checks=tuple(TrustCheck(**check) for check in facts["checks"]),
         )
 
     def write(self, number: int, batch: Batch, outcome: BatchOutcome, bounds: tuple[float, float]) -> None:
-        """Keep what was found in a batch, whose pixels lie in these bounds."""
+        """Store the outcome of a batch, whose pixels lie in these bounds."""
         columns = {
             name: torch.cat([getattr(one, name) for one in outcome.found])
             for name in ("index", "prediction", "witness")

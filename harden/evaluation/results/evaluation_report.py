@@ -1,4 +1,4 @@
-"""An evaluation as JSON, with a schema: what `harden evaluate --json` writes."""
+"""JSON report of an evaluation, with its schema: the output of `harden evaluate --json`."""
 
 from __future__ import annotations
 
@@ -6,36 +6,17 @@ from typing import Any, Literal, Self, final
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from harden.certificate.measurement_records import ProportionRecord
 from harden.evaluation.results.result import Evaluation
-from harden.statistics import Proportion
 
 
-class _Part(BaseModel):
+class ReportSection(BaseModel):
+    """A frozen part of a report that refuses unknown fields."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Share(_Part):
-    """A share of n examples with its exact two-sided interval (Clopper and Pearson)."""
-
-    value: float
-    count: int
-    n: int
-    interval: tuple[float, float]
-    confidence: float
-
-    @classmethod
-    def of(cls, found: Proportion) -> Self:
-        """A proportion as JSON."""
-        return cls(
-            value=found.value,
-            count=found.count,
-            n=found.n,
-            interval=found.interval,
-            confidence=found.confidence,
-        )
-
-
-class Threatened(_Part):
+class ThreatSection(ReportSection):
     """The threat model; eps is a fraction of the pixels' unit, such as 8/255."""
 
     norm: str
@@ -43,32 +24,32 @@ class Threatened(_Part):
     bounds: tuple[float, float]
 
 
-class Attacked(_Part):
-    """What one attempt did: how many examples it met and broke, and what stands after it."""
+class AttemptSection(ReportSection):
+    """One attempt: the number of examples it was made on and broke, and robust accuracy after it."""
 
     attempted: int
     broken: int
-    robust: Share
+    robust: ProportionRecord
     passes: float
     seconds: float
     spec: dict[str, JsonValue]
 
 
-class OfClass(_Part):
+class ClassAccuracy(ReportSection):
     """Accuracy on the examples of one class."""
 
-    clean: Share
-    robust: Share
+    clean: ProportionRecord
+    robust: ProportionRecord
 
 
-class WorstClass(OfClass):
-    """The class of lowest robust accuracy, chosen by looking."""
+class WorstClass(ClassAccuracy):
+    """The class of lowest robust accuracy, chosen on the same images."""
 
     label: int
     name: str
 
 
-class Checked(_Part):
+class CheckSection(ReportSection):
     """A trust check: passed means value <= threshold."""
 
     value: float
@@ -78,10 +59,10 @@ class Checked(_Part):
     action: str
 
 
-class PerExample(_Part):
-    """Lists of n, in the order of the data: which attempt broke each, and in which of its steps or queries.
+class ExampleSection(ReportSection):
+    """Lists of n, in the order of the data: the attempt that broke each, and in which step or query.
 
-    `broken_by` is null where none did, `broken_at` 0 there and where an attack does not tell.
+    `broken_by` is null where none did, `broken_at` 0 there and where an attack does not report it.
     """
 
     clean_correct: list[bool]
@@ -89,27 +70,27 @@ class PerExample(_Part):
     broken_at: list[int]
 
 
-class CurvePoint(_Part):
-    """Robust accuracy, at most, at one eps of several that were asked for; why it is not trusted."""
+class CurvePoint(ReportSection):
+    """Robust accuracy, an upper bound, at one of several eps, with the reasons where it is unreliable."""
 
     eps: str
     status: Literal["ok", "unreliable"]
-    robust: Share | None
+    robust: ProportionRecord | None
     reasons: list[str]
 
 
 @final
-class Report(_Part):
-    """All that an evaluation found. Without trust (`status`) there is no headline: `robust` is null.
+class EvaluationReport(ReportSection):
+    """Result of an evaluation. If it is unreliable (`status`) there is no headline: `robust` is null.
 
     `reasons` has a line for each trust check that fired, `next` the command to run then. Of several eps the
     numbers are those of the largest, each has a point of `curve`, and `status` and `reasons` are of them all.
-    `warnings` says where clean accuracy can't be told from guessing: `robust` then says nothing of the model.
+    `warnings` reports clean accuracy that is not above chance: `robust` then says nothing about the model.
 
-    `unanswered` counts images with a logit that is NaN or infinite, each of which is classified wrong.
+    `unanswered` counts images with a logit that is NaN or infinite, each of which counts as misclassified.
 
-    `evidence` says what attacks went by: A the gradients of what decides, B another network's and scores,
-    C scores alone.
+    `evidence` is the evidence level: A the attacks used gradients of the model that decides, B those of
+    another network and scores, C scores alone.
     """
 
     status: Literal["ok", "unreliable"]
@@ -119,16 +100,16 @@ class Report(_Part):
     complete: bool
     n: int
     left: int
-    threat: Threatened
+    threat: ThreatSection
     output: Literal["logits", "probabilities", "log-probabilities"]
     unanswered: int = 0
-    clean: Share
-    robust: Share | None
-    per_attack: dict[str, Attacked]
-    per_class: dict[str, OfClass]
+    clean: ProportionRecord
+    robust: ProportionRecord | None
+    per_attack: dict[str, AttemptSection]
+    per_class: dict[str, ClassAccuracy]
     worst_class: WorstClass | None
-    checks: dict[str, Checked]
-    per_example: PerExample
+    checks: dict[str, CheckSection]
+    per_example: ExampleSection
     decided_by: str
     evidence: Literal["A", "B", "C"] = "A"
     seed: int
@@ -144,11 +125,11 @@ class Report(_Part):
         """An evaluation as a report.
 
         Args:
-            found: what was found.
-            by: what decided, in words.
+            found: the evaluation.
+            by: name of the judge.
             classes: their names, by label.
             seed: of the random starts.
-            more: the fields that go beyond attacks, as JSON.
+            more: fields other than those of attacks, as JSON.
         """
         points = more.get("curve", ())
         unsure = [f"eps {point['eps']}: {each}" for point in points for each in point["reasons"]]
@@ -162,23 +143,28 @@ class Report(_Part):
             complete=found.complete,
             n=len(found.labels),
             left=found.left,
-            threat=Threatened(norm=found.threat.name, eps=str(found.threat.eps), bounds=found.threat.bounds),
+            threat=ThreatSection(
+                norm=found.threat.name, eps=str(found.threat.eps), bounds=found.threat.bounds
+            ),
             output=found.output,  # type: ignore[arg-type]  # one of three words, which pydantic checks
             unanswered=found.unanswered,
-            clean=Share.of(found.clean),
-            robust=Share.of(found.robust) if trusted else None,
+            clean=ProportionRecord.of(found.clean),
+            robust=ProportionRecord.of(found.robust) if trusted else None,
             per_attack=_attacks(found),
             per_class={
-                str(each): OfClass(clean=Share.of(one), robust=Share.of(other))
+                str(each): ClassAccuracy(clean=ProportionRecord.of(one), robust=ProportionRecord.of(other))
                 for each, (one, other) in found.per_class().items()
             },
             worst_class=WorstClass(
-                label=label, name=classes[label], clean=Share.of(clean), robust=Share.of(robust)
+                label=label,
+                name=classes[label],
+                clean=ProportionRecord.of(clean),
+                robust=ProportionRecord.of(robust),
             )
             if trusted
             else None,
             checks={
-                check.name: Checked(
+                check.name: CheckSection(
                     value=check.value,
                     threshold=check.threshold,
                     passed=check.passed,
@@ -202,19 +188,19 @@ def curve_points(found: tuple[Evaluation, ...]) -> list[dict[str, Any]]:
         CurvePoint(
             eps=str(one.threat.eps),
             status="ok" if one.status == "ok" else "unreliable",
-            robust=Share.of(one.robust) if one.status == "ok" else None,
+            robust=ProportionRecord.of(one.robust) if one.status == "ok" else None,
             reasons=[check.reason for check in one.fired],
         ).model_dump(mode="json")
         for one in found
     ]
 
 
-def _attacks(found: Evaluation) -> dict[str, Attacked]:
+def _attacks(found: Evaluation) -> dict[str, AttemptSection]:
     return {
-        record.name: Attacked(
+        record.name: AttemptSection(
             attempted=record.attempted,
             broken=record.broken,
-            robust=Share.of(record.robust),
+            robust=ProportionRecord.of(record.robust),
             passes=record.passes,
             seconds=record.seconds,
             spec=record.spec,
@@ -223,9 +209,9 @@ def _attacks(found: Evaluation) -> dict[str, Attacked]:
     }
 
 
-def _examples(found: Evaluation) -> PerExample:
+def _examples(found: Evaluation) -> ExampleSection:
     names = [record.name for record in found.attempts]
-    return PerExample(
+    return ExampleSection(
         clean_correct=found.clean_correct.tolist(),
         broken_by=[names[place] if place >= 0 else None for place in found.broken_by.tolist()],
         broken_at=found.broken_at.tolist(),

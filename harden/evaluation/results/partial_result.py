@@ -1,4 +1,4 @@
-"""What an evaluation found in one batch: all that has to be kept of it."""
+"""Outcome of one batch of an evaluation: verdicts, witnesses and counts."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from harden.evaluation.results.result import TrustCheck
 
 @final
 @dataclass(slots=True)
-class Effort:
-    """What one attempt has done so far."""
+class AttemptTotals:
+    """Counts and costs of one attempt so far."""
 
     attempted: int = 0
     broken: int = 0
     passes: float = 0.0
     seconds: float = 0.0
 
-    def add(self, other: Effort) -> None:
-        """Add what the attempt did elsewhere."""
+    def add(self, other: AttemptTotals) -> None:
+        """Add the totals of the attempt on other examples."""
         self.attempted += other.attempted
         self.broken += other.broken
         self.passes += other.passes
@@ -30,8 +30,8 @@ class Effort:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """Witnesses: where they belong and what the judge calls them.
+class BatchWitnesses:
+    """Witnesses of a batch, with their positions and the judge's classes.
 
     Attributes:
         index: position in the evaluated set, int64 (M,).
@@ -50,14 +50,14 @@ class Found:
 
 @final
 @dataclass(slots=True)
-class Signs:
-    """What trust checks are made of, in counts.
+class TrustCounts:
+    """Counts from which trust checks are computed.
 
     Attributes:
         outside: results outside ball or box after projection.
-        zero_gradients: images answered right whose margin has no usable gradient.
+        zero_gradients: correctly classified images whose margin has no usable gradient.
         gradients: of the attacks, one for each image and step.
-        not_finite: of these, how many held NaN or an infinity.
+        not_finite: the number of these that contain NaN or an infinity.
     """
 
     outside: int = 0
@@ -65,7 +65,7 @@ class Signs:
     gradients: int = 0
     not_finite: int = 0
 
-    def add(self, other: Signs) -> None:
+    def add(self, other: TrustCounts) -> None:
         """Add the counts of another batch."""
         self.outside += other.outside
         self.zero_gradients += other.zero_gradients
@@ -76,15 +76,15 @@ class Signs:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchOutcome:
-    """The verdicts of one batch, on the CPU.
+    """Verdicts and costs of one batch, on the CPU.
 
     Attributes:
         labels: int64 (n,).
         predictions: the judge's classes of the clean images, int64 (n,).
         broken_by: position of the attempt that broke each, int64 (n,); -1 where none did.
-        broken_at: the step or query in which it did; 0 where the attack does not tell, int64 (n,).
+        broken_at: the step or query in which it did; 0 where the attack does not report it, int64 (n,).
         found: the witnesses.
-        efforts: what each attempt did.
+        efforts: totals of each attempt.
         signs: for the trust checks.
         passes: passes spent in all.
         seconds: time taken in all.
@@ -95,9 +95,9 @@ class BatchOutcome:
     predictions: Tensor
     broken_by: Tensor
     broken_at: Tensor
-    found: tuple[Found, ...]
-    efforts: tuple[Effort, ...]
-    signs: Signs
+    found: tuple[BatchWitnesses, ...]
+    efforts: tuple[AttemptTotals, ...]
+    signs: TrustCounts
     passes: float
     seconds: float
     checks: tuple[TrustCheck, ...] = ()

@@ -1,4 +1,4 @@
-"""What an evaluation found, per example and in sum."""
+"""Result of an evaluation, per example and in total."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _SUITES = {
 @final
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """What one attempt did.
+    """Result and cost of one attempt.
 
     Attributes:
         name: the attempt's name.
         spec: the attempt as JSON.
-        attempted: examples that were still standing before it.
+        attempted: examples that were unbroken before it.
         broken: examples that it broke.
         robust: accuracy over all n examples after it and those before it.
         passes: passes it spent.
@@ -49,7 +49,7 @@ class AttemptRecord:
 @final
 @dataclass(frozen=True, slots=True)
 class TrustCheck:
-    """A reason to believe the number, or not to: passed means value <= threshold."""
+    """A test for a sign that the robust accuracy is too high: passed means value <= threshold."""
 
     name: str
     value: float
@@ -59,19 +59,19 @@ class TrustCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether the check is quiet."""
+        """Return whether the check did not fire."""
         return self.value <= self.threshold
 
     @property
     def reason(self) -> str:
-        """What was seen against what was expected, and what to do, on one line."""
+        """The value seen, the threshold and the action to take, on one line."""
         return reason(self)
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Witnesses:
-    """The inputs that break the claim: one for every example that is right when clean and wrong under attack.
+    """Witnesses: one for every example that is classified correctly when clean and broken by an attempt.
 
     Attributes:
         index: position in the evaluated set, int64 (M,).
@@ -104,15 +104,15 @@ class Evaluation:
         predictions: the judge's classes of the clean images, int64 (n,).
         broken: True where an attempt found a witness, bool (n,).
         attempts: a record for each attempt, in the order in which they ran.
-        checks: reasons to trust the number or not.
+        checks: the trust checks.
         witnesses: one for every broken example.
         passes: passes spent in all.
         seconds: time taken in all.
         broken_by: position in `attempts` of the one that broke the example, int64 (n,); -1 where it is not
             broken.
-        broken_at: the step or query in which it did, where the attack tells, else 0: int64 (n,).
-        output: what the judge returns: "logits", "probabilities" or "log-probabilities".
-        left: examples that time did not suffice for; they are in no number.
+        broken_at: the step or query in which it did, where the attack reports it, else 0: int64 (n,).
+        output: the kind of the judge's outputs: "logits", "probabilities" or "log-probabilities".
+        left: examples that were not evaluated in time; no number includes them.
     """
 
     threat: Threat
@@ -151,12 +151,12 @@ class Evaluation:
 
     @property
     def unanswered(self) -> int:
-        """How many clean images have a logit that is NaN or infinite: each counts as classified wrong."""
+        """The number of clean images with a logit that is NaN or infinite: each counts as misclassified."""
         return int((self.predictions < 0).sum())
 
     @property
     def complete(self) -> bool:
-        """Whether every example was evaluated; otherwise the numbers speak of the first n alone."""
+        """Return whether every example was evaluated; otherwise the numbers are of the first n alone."""
         return self.left == 0
 
     @property
@@ -166,11 +166,11 @@ class Evaluation:
 
     @property
     def fired(self) -> tuple[TrustCheck, ...]:
-        """The trust checks that fired; `reason` of each says why."""
+        """The trust checks that fired; `reason` of each gives the cause."""
         return tuple(check for check in self.checks if not check.passed)
 
     def __repr__(self) -> str:
-        """The status, with the accuracies where they may be believed, else with the reasons."""
+        """The status, with the accuracies where no trust check fired, else with the reasons."""
         n, left = len(self.labels), f" ({self.left:,} left out: time was up)" if self.left else ""
         head = f"{self.threat!r}, n = {n:,}{left}: {self.status}, clean {self.clean}"
         if self.status == "ok":
@@ -179,7 +179,7 @@ class Evaluation:
         options = next_attacks(self.checks, suite_of(record.name for record in self.attempts))
         if options:
             lines.append(f"  next: harden.evaluate(model, data, threat, {_SUITES[options]})")
-        return "\n".join([f"<Evaluation {head}, no robust accuracy to be believed:", *lines, ">"])
+        return "\n".join([f"<Evaluation {head}, no reliable robust accuracy:", *lines, ">"])
 
     def per_class(self) -> dict[int, tuple[Proportion, Proportion]]:
         """Clean and robust accuracy of every class that has examples, by label."""
@@ -192,29 +192,30 @@ class Evaluation:
         return result
 
     def caution(self, classes: Sequence[str] = ()) -> str:
-        """A line where clean accuracy can't be told from guessing, or all answers are one; "" elsewhere.
+        """A warning where clean accuracy is not above chance, or one class is always predicted; else "".
 
-        Robust accuracy then says nothing of the model; see `harden.certificate.chance_level`.
+        Robust accuracy then says nothing about the model; see `harden.certificate.chance_level`.
 
         Args:
             classes: their names, by label; labels by default.
         """
-        names = [classes[label] if label < len(classes) else str(label) for label in self._seen()]
+        names = [classes[label] if label < len(classes) else str(label) for label in self._classes()]
         counts = torch.bincount(self.labels, minlength=len(names)).tolist()
         sizes = {name: count for name, count in zip(names, counts, strict=True) if count}
         answers = torch.unique(self.predictions).tolist()
         only = names[answers[0]] if len(answers) == 1 else None
         return caution(str(self.clean), self.clean.interval[0], sizes, only)
 
-    def _seen(self) -> range:
-        """All labels up to the largest that an image has or is given."""
+    def _classes(self) -> range:
+        """All classes up to the largest among labels and predictions."""
         return range(int(torch.maximum(self.labels.max(), self.predictions.max())) + 1)
 
     @property
     def worst_class(self) -> tuple[int, Proportion, Proportion]:
         """The class with the lowest robust accuracy: (label, clean, robust); of several the lowest label.
 
-        It is chosen by looking: the interval has its coverage for a class named beforehand, not for this one.
+        It is chosen on the same images: the interval has its coverage for a class named beforehand, not for
+        it.
         """
         label, (clean, robust) = min(self.per_class().items(), key=lambda item: item[1][1].value)
         return label, clean, robust

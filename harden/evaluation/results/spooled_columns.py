@@ -1,8 +1,8 @@
-"""What an evaluation keeps of its images, in few large pieces of memory and beyond that in a file.
+"""Columns of per-image results, in one block of memory each and beyond a size in a temporary file.
 
-A tensor kept for each batch pins the block of memory in which it lies among those of the attacks, which
-then can't be used again: some bytes an image become kilobytes. Here numbers are appended to one piece a
-column, and images beyond a size go to a temporary file, which is there as long as this process.
+A tensor kept for each batch pins the memory block in which it lies among those of the attacks, so that some
+bytes per image become kilobytes. Here values are appended to one block per column, and large columns go to a
+temporary file, which exists as long as this process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harden.evaluation.results.partial_result import Found
+from harden.evaluation.results.partial_result import BatchWitnesses
 from harden.evaluation.results.result import Witnesses
 from harden.system.atomic_files import scratch
 
@@ -28,16 +28,16 @@ _IMAGES: Final = ("original", "witness")
 
 
 @final
-class Column:
-    """Tensors of one type, one after another.
+class SpooledColumn:
+    """A column of tensors of one type.
 
     Args:
-        dtype: as which they are kept, int32 or float32.
+        dtype: of storage, int32 or float32.
     """
 
     def __init__(self, dtype: type[np.generic]) -> None:
         self._dtype: np.dtype[Any] = np.dtype(dtype)
-        # Open for as long as the column is: no block of code ends with it. What was mapped outlives it.
+        # Open as long as the column exists. Mapped memory outlives it.
         self._file: Any = scratch(IN_MEMORY)
         weakref.finalize(self, self._file.close)
         self._rows = 0
@@ -50,7 +50,7 @@ class Column:
         self._file.write(values.cpu().numpy().astype(self._dtype).tobytes())
 
     def tensor(self) -> Tensor:
-        """All rows; integers as int64, images as float32, which lie in the file where they are many."""
+        """All rows; integers as int64, images as float32, mapped from the file where that is large."""
         self._file.flush()
         shape = (self._rows, *self._shape)
         found: np.ndarray[Any, Any]
@@ -64,15 +64,15 @@ class Column:
 
 
 @final
-class WitnessColumns:
-    """The witnesses of batch after batch, each batch's in the order of its images."""
+class SpooledWitnesses:
+    """The witnesses of all batches, in the order of the images."""
 
     def __init__(self) -> None:
-        self._columns = {name: Column(np.int32) for name in _INTEGERS}
-        self._columns |= {name: Column(np.float32) for name in _IMAGES}
+        self._columns = {name: SpooledColumn(np.int32) for name in _INTEGERS}
+        self._columns |= {name: SpooledColumn(np.float32) for name in _IMAGES}
 
-    def add(self, found: Sequence[Found]) -> None:
-        """Append those of one batch."""
+    def add(self, found: Sequence[BatchWitnesses]) -> None:
+        """Append the witnesses of one batch."""
         if not found:
             return
         order = torch.cat([one.index for one in found]).argsort()
@@ -80,7 +80,7 @@ class WitnessColumns:
             column.add(torch.cat([getattr(one, name) for one in found])[order])
 
     def witnesses(self) -> Witnesses:
-        """All of them, by position."""
+        """All witnesses, by position."""
         parts = [self._columns[name].tensor() for name in (*_INTEGERS, *_IMAGES)]
         index = parts[0]
         if bool((index[1:] < index[:-1]).any()):
@@ -89,8 +89,8 @@ class WitnessColumns:
         return Witnesses(*parts)
 
 
-def joined(found: Sequence[Found]) -> Witnesses:
-    """All witnesses, by position."""
+def join_witnesses(found: Sequence[BatchWitnesses]) -> Witnesses:
+    """Concatenate witnesses and sort them by position."""
     columns = [torch.cat([getattr(one, name) for one in found]) for name in (*_INTEGERS, *_IMAGES)]
     order = columns[0].argsort()
     return Witnesses(*(column[order] for column in columns))

@@ -1,4 +1,4 @@
-"""Accuracy over eps: how far the budget must grow until nothing stands."""
+"""Accuracy as a function of eps, with the witnesses of an evaluation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import torch
 
 from harden.data import Batch, from_loader
 from harden.draws import Draws, mix
+from harden.evaluation.attack_results import attack_and_judge
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.batch_evaluation import attacked
-from harden.evaluation.gradient_source import Steering
-from harden.evaluation.judge import answers, predicted
-from harden.evaluation.progress import Standing
+from harden.evaluation.gradient_source import GradientSource
+from harden.evaluation.judge import judge_logits, predicted_classes
+from harden.evaluation.progress import EvaluationProgress
 from harden.evaluation.results.aggregate import records
-from harden.evaluation.results.partial_result import Effort, Found
+from harden.evaluation.results.partial_result import AttemptTotals, BatchWitnesses
 from harden.evaluation.results.result import Evaluation
-from harden.evaluation.results.spooled_columns import joined
+from harden.evaluation.results.spooled_columns import join_witnesses
 from harden.evaluation.robust_accuracy import OnBatch
 from harden.losses import Classify
 from harden.models import Classifier, PassMeter, counting, ordinary, plain, untouched
@@ -33,12 +33,12 @@ FACTORS = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4), Fraction(1), Fraction
 
 @final
 @dataclass(frozen=True, slots=True)
-class Curve:
+class AccuracyCurve:
     """Accuracy over eps.
 
     Attributes:
         points: a threat and the accuracy under it, by rising eps, clean accuracy (eps = 0) first.
-        found: the evaluation that the curve was measured beside, with the witnesses that the curve added.
+        found: the evaluation that the curve extends, with the witnesses that the curve added.
     """
 
     points: tuple[tuple[Threat, Proportion], ...]
@@ -57,87 +57,89 @@ def accuracy_curve(
     seed: int = 0,
     batch_size: int = 256,
     on_batch: OnBatch | None = None,
-) -> Curve:
+) -> AccuracyCurve:
     """Accuracy under an evaluation's threat with eps times each factor.
 
     Never rises with eps, by construction: a witness at a smaller eps is one at every larger eps. At smaller
-    eps the attempt looks for witnesses; at the evaluation's own eps nothing more is tried than the union of
-    what both found; at larger eps the attempt goes on with what still stands. So the curve passes through
-    robust accuracy, and robust accuracy counts what the curve found.
+    eps the attempt searches for witnesses; at the evaluation's own eps the union of both is taken, without a
+    further attack; at larger eps the attempt continues on the unbroken examples. So the curve passes through
+    robust accuracy, and robust accuracy counts the witnesses of the curve.
 
     Args:
         model: gives the gradients.
-        data: what was evaluated, in the same order.
+        data: the evaluated images, in the same order.
         known: the evaluation of the same model, data and judge.
         attempt: the one attack of the curve.
-        factors: increasing multiples of eps; those that leave the box's width are left out.
+        factors: increasing multiples of eps; those whose eps exceeds the width of the box are left out.
         judge: decides every prediction; the model itself by default.
         seed: of the random starts.
         batch_size: images at a time, where data brings no batches of its own.
-        on_batch: called after every batch with the `Standing` so far, at the evaluation's own eps.
+        on_batch: called after every batch with the `EvaluationProgress` so far, at the evaluation's own eps.
     """
     model = ordinary(model)
-    steering = Steering(model, model.logits if judge is None else judge)
-    ladder = _Ladder(steering, known, attempt, seed, _rungs(known, factors))
-    source, own = from_loader(data, batch_size), ladder.threats.index(known.threat.scaled(1)) + 1
-    counts, effort, n = [0] * (len(ladder.threats) + 1), Effort(), 0
-    new: list[Found] = []
+    gradient_source = GradientSource(model, model.logits if judge is None else judge)
+    curve = _CurveEvaluation(gradient_source, known, attempt, seed, _scaled_threats(known, factors))
+    source, own = from_loader(data, batch_size), curve.threats.index(known.threat.scaled(1)) + 1
+    counts, effort, n = [0] * (len(curve.threats) + 1), AttemptTotals(), 0
+    new: list[BatchWitnesses] = []
     began = time.perf_counter()
     with untouched(model), counting(PassMeter()) as meter:
         for batch in source.epoch(None):
             left = len(known.labels) - n
-            if left <= 0:  # the evaluation ended here, when its time was up
+            if left <= 0:  # the time limit of the evaluation
                 break
             check_pixels(batch.x)
             ids = torch.arange(n, n + min(len(batch), left))
             x = batch.x[:left].float().clamp(*known.threat.bounds)
             batch = Batch(x, batch.y[:left], ids).to(model.device)
             n += len(batch)
-            counts = [sum(pair) for pair in zip(counts, ladder.climb(batch, new), strict=True)]
+            counts = [sum(pair) for pair in zip(counts, curve.unbroken(batch, new), strict=True)]
             if on_batch is not None:
                 seconds = time.perf_counter() - began
-                on_batch(Standing(n, len(source), counts[own] / n, meter.passes, seconds))
+                on_batch(EvaluationProgress(n, len(source), counts[own] / n, meter.passes, seconds))
     effort.passes, effort.seconds = meter.passes, time.perf_counter() - began
-    threats = (known.threat.scaled(0), *ladder.threats)
+    threats = (known.threat.scaled(0), *curve.threats)
     points = tuple((at, Proportion(count, n)) for at, count in zip(threats, counts, strict=True))
-    return Curve(points, _with(known, steering.as_run(attempt), effort, new))
+    return AccuracyCurve(points, _with(known, gradient_source.as_run(attempt), effort, new))
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Ladder:
-    steering: Steering
+class _CurveEvaluation:
+    gradient_source: GradientSource
     known: Evaluation
     attempt: Attempt
     seed: int
     threats: tuple[Threat, ...]
 
-    def climb(self, batch: Batch, found: list[Found]) -> list[int]:
-        """How many examples of a batch stand at eps 0 and at each eps; new witnesses go to `found`."""
+    def unbroken(self, batch: Batch, found: list[BatchWitnesses]) -> list[int]:
+        """The number of unbroken examples of a batch at each eps, 0 first; appends witnesses to `found`."""
         broken = self.known.broken.to(batch.x.device)[batch.index]
-        logits = answers(self.steering.judge, batch.x, batch.y)
-        self.steering.meet(logits)
-        index = (predicted(logits) == batch.y).nonzero().flatten()
-        standing = [len(index)]
+        logits = judge_logits(self.gradient_source.judge, batch.x, batch.y)
+        self.gradient_source.inspect(logits)
+        index = (predicted_classes(logits) == batch.y).nonzero().flatten()
+        counts = [len(index)]
         for place, threat in enumerate(self.threats, start=1):
             if threat.eps >= self.known.threat.eps:
                 index = index[~broken[index]]
             if len(index) and threat.eps != self.known.threat.eps:
                 at = Batch(batch.x[index], batch.y[index], batch.index[index])
                 draws = Draws(mix(self.seed, place), at.index)
-                x_adv, prediction, _ = attacked(self.attempt, self.steering, threat, at, draws)
-                fell = prediction != at.y
-                new = fell & ~broken[index]
+                x_adv, prediction, _ = attack_and_judge(self.attempt, self.gradient_source, threat, at, draws)
+                broke = prediction != at.y
+                new = broke & ~broken[index]
                 if threat.eps < self.known.threat.eps:
                     parts = (at.index[new], at.y[new], prediction[new], at.x[new], x_adv[new])
-                    found.append(Found(*(part.cpu() for part in parts)))
-                index = index[~fell]
-            standing.append(len(index))
-        return standing
+                    found.append(BatchWitnesses(*(part.cpu() for part in parts)))
+                index = index[~broke]
+            counts.append(len(index))
+        return counts
 
 
-def _with(known: Evaluation, attempt: Attempt, effort: Effort, found: list[Found]) -> Evaluation:
-    """An evaluation with one attempt more, at smaller eps, and what it found."""
+def _with(
+    known: Evaluation, attempt: Attempt, effort: AttemptTotals, found: list[BatchWitnesses]
+) -> Evaluation:
+    """The evaluation with a further attempt, at smaller eps, and its witnesses."""
     index = torch.cat([one.index for one in found]) if found else known.labels[:0]
     broken, by = known.broken.clone(), known.broken_by.clone()
     broken[index], by[index] = True, len(known.attempts)
@@ -149,14 +151,16 @@ def _with(known: Evaluation, attempt: Attempt, effort: Effort, found: list[Found
         broken=broken,
         broken_by=by,
         attempts=(*known.attempts, replace(record, name=f"{attempt.name}, smaller eps")),
-        witnesses=joined([*found, Found(old.index, old.label, old.prediction, old.original, old.witness)]),
+        witnesses=join_witnesses(
+            [*found, BatchWitnesses(old.index, old.label, old.prediction, old.original, old.witness)]
+        ),
         passes=known.passes + effort.passes,
         seconds=known.seconds + effort.seconds,
     )
 
 
-def _rungs(known: Evaluation, factors: Sequence[Fraction]) -> tuple[Threat, ...]:
-    """The scaled threats, the evaluation's own among them, up to the width of the box."""
+def _scaled_threats(known: Evaluation, factors: Sequence[Fraction]) -> tuple[Threat, ...]:
+    """The scaled threats, with the evaluation's own, up to the width of the box."""
     threat = known.threat
     width = Fraction(threat.bounds[1]) - Fraction(threat.bounds[0])
     multiples = sorted({*factors, Fraction(1)})

@@ -1,4 +1,4 @@
-"""The largest radius at which each image is proved, by bisection, within the time that there is."""
+"""Certified radius of each image by bisection, within a time limit."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from torch import Tensor
 from harden.bounds import Method, Proofs
 from harden.data import Source
 from harden.errors import InputError
-from harden.evaluation.progress import Standing
+from harden.evaluation.progress import EvaluationProgress
 from harden.evaluation.proofs.proof_journal import ProofJournal
 from harden.evaluation.results.result import Evaluation
 from harden.threats import Threat
 
-OnProof = Callable[[Standing], None]
+OnProof = Callable[[EvaluationProgress], None]
 TOP_SHARE: Final = 0.6
-"""Of the time, for the first look at eps itself, where smaller radii are asked for as well."""
+"""Share of the time for the first round, at eps itself, where smaller radii follow."""
 PART_SHARE: Final = 8
-"""A part of images takes about this part of the time that is left."""
+"""A part of the images takes about one over this of the remaining time."""
 
 
-class Certify(Protocol):
+class Certifier(Protocol):
     """`harden.bounds.certify` of one file."""
 
     def __call__(
         self, x: Tensor, y: Tensor, threat: Threat, method: Method | None = None, *, until: float = math.inf
     ) -> Proofs:
-        """What is proved of images (N, ...) with labels (N,)."""
+        """The proofs of images (N, ...) with labels (N,)."""
         ...
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class RadiusSearch:
-    """How proofs are looked for.
+    """Parameters of the search for certified radii.
 
     Args:
         method: of each proof.
         steps: of the bisection of each image's radius; radii are multiples of eps / 2^steps.
-        minutes: how long it may take; what is proved by then is the result. None for no limit.
-        levels: in place of the bisection, the radii to try, rising, in units of eps / 2^steps; an image is
-            tried at one when it was proved at the one before.
+        minutes: time limit; the result is what is proved by then. None for no limit.
+        levels: in place of the bisection, the radii to try, increasing, in units of eps / 2^steps; an image
+            is tried at a radius if it was proved at the one before.
 
     Raises:
-        InputError: steps out of 0..16, minutes that are not positive, or levels that do not rise from 1 to
-            2^steps at most.
+        InputError: steps out of 0..16, minutes that are not positive, or levels that do not increase from 1
+            to 2^steps at most.
     """
 
     method: Method = field(default_factory=Method)
@@ -68,23 +68,23 @@ class RadiusSearch:
         rising = all(one < other for one, other in pairwise((0, *self.levels, 1 + (1 << self.steps))))
         if not rising:
             seen = f"levels {self.levels} of {self.steps} steps"
-            raise InputError(seen, f"rising ones from 1 to {1 << self.steps}", "write levels=(1, 2)")
+            raise InputError(seen, f"increasing ones from 1 to {1 << self.steps}", "write levels=(1, 2)")
 
     @property
     def tried(self) -> tuple[int, ...]:
-        """The levels at which images may have been tried."""
+        """The levels at which proofs are tried."""
         return self.levels or tuple(range(1, 1 + (1 << self.steps)))
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Images:
-    """The evaluated images, as the evaluation saw them; a pass over them holds one batch at a time.
+class EvaluatedImages:
+    """The evaluated images with their evaluation; a pass over them loads one batch at a time.
 
     Args:
-        source: of what was evaluated, in the same order.
+        source: of the evaluated images, in the same order.
         found: the evaluation.
-        arrange: from images to the file's inputs, the same numbers in another order; None for as they are.
+        arrange: maps images to the file's inputs, the same numbers in another order; None for the identity.
     """
 
     source: Source
@@ -92,7 +92,7 @@ class Images:
     arrange: Callable[[Tensor], Tensor] | None = None
 
     def arranged(self, x: Tensor) -> Tensor:
-        """Images (N, C, H, W) as the file takes them."""
+        """Images (N, C, H, W) in the layout of the file's input."""
         return x if self.arrange is None else self.arrange(x)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -107,7 +107,9 @@ class Images:
             y = batch.y.cpu()[: len(ids)]
             if not torch.equal(y, labels[ids]):
                 raise InputError(
-                    "labels that the evaluation did not have", "the same data", "pass what was evaluated"
+                    "labels that differ from those of the evaluation",
+                    "the same data",
+                    "pass the evaluated data",
                 )
             x = batch.x[: len(ids)].float().clamp(*self.found.threat.bounds).cpu()
             yield ids, self.arranged(x), y
@@ -117,25 +119,25 @@ class Images:
 
 
 @final
-class Levels:
-    """The bisection: `low` is proved, `high` is not.
+class RadiusBisection:
+    """Bisection of each image's certified radius: `low` is proved, `high` is not.
 
-    With a time limit, images are tried at eps first, then at smaller radii, each round with its share of what
-    is left; whose search the clock has ended are tried again as long as there is time. Parts are as many
-    images as fit, judged by those before: one to begin with.
+    With a time limit, images are tried at eps first, then at smaller radii, each round with a share of the
+    remaining time; images whose proof was interrupted are tried again as long as time is left. Parts are as
+    many images as fit by the speed so far, beginning with one.
 
     Args:
-        certify: the proof of some images.
+        certify: proves some images.
         images: the evaluated ones.
-        search: how proofs are looked for.
+        search: parameters of the search.
         journal: see `prove`.
         on_proof: likewise.
     """
 
     def __init__(
         self,
-        certify: Certify,
-        images: Images,
+        certify: Certifier,
+        images: EvaluatedImages,
         search: RadiusSearch,
         journal: ProofJournal | None = None,
         on_proof: OnProof | None = None,
@@ -143,7 +145,7 @@ class Levels:
         self._certify, self._images, self._search = certify, images, search
         self._journal, self._on_proof, self._began = journal, on_proof, time.monotonic()
         self._until = math.inf if search.minutes is None else self._began + 60 * search.minutes
-        self._pace: float | None = None  # seconds an image
+        self._seconds_per_image: float | None = None
         self._size = 1
         found, self._top = images.found, 1 << search.steps
         self.low = torch.zeros(len(found.labels), dtype=torch.int64)
@@ -157,66 +159,66 @@ class Levels:
             for before, level in pairwise((0, *self._search.levels)):
                 self._round(torch.where((self.low == before) & (self._high > level), level, 0), 1)
             return
-        if self._hurried:  # what needs no branching first: a hard image would take the time of easy ones
-            self._round(self._wanted_at_top(), 2, replace(self._search.method, branching=None))
-        self._round(self._wanted_at_top(), 1 / TOP_SHARE if self._search.steps else 1)
+        if self._timed:  # without branching first: a hard image would take the time of easy ones
+            self._round(self._open_at_top(), 2, replace(self._search.method, branching=None))
+        self._round(self._open_at_top(), 1 / TOP_SHARE if self._search.steps else 1)
         for step in range(self._search.steps):
             middle = (self.low + self._high) // 2
             self._round(torch.where(self._high - self.low > 1, middle, 0), 1 + self._search.steps - step)
-        while bool(self._wanted_at_top().any()) and time.monotonic() < self._until:
-            self._round(self._wanted_at_top(), 1)
+        while bool(self._open_at_top().any()) and time.monotonic() < self._until:
+            self._round(self._open_at_top(), 1)
 
     def left(self) -> tuple[int, int, int]:
-        """Images not tried at the first level, stopped there, and without a settled radius."""
+        """Numbers of images not tried at the first level, interrupted there, and without a final radius."""
         first = self._search.levels[0] if self._search.levels else self._top
         open_ = (self._high > first) & (self.low < first)
         stopped = open_ & self._stopped
         return int((open_ & ~stopped).sum()), int(stopped.sum()), int((~self._settled()).sum())
 
-    def _wanted_at_top(self) -> Tensor:
-        """The level of eps for what is open there, 0 for the others."""
+    def _open_at_top(self) -> Tensor:
+        """The level of eps for images that are open there, 0 for the others."""
         return torch.where((self._high > self._top) & (self.low < self._top), self._top, 0)
 
-    def _round(self, wanted: Tensor, shares: float, method: Method | None = None) -> None:
+    def _round(self, target: Tensor, shares: float, method: Method | None = None) -> None:
         """Try each image at its level, 0 for none, in one pass over the data and a share of the time.
 
-        With a method that is not the search's own, what is not proved stays as open as it was.
+        With another method than that of the search, images that are not proved stay open.
         """
-        until, left = self._until, int((wanted > 0).sum())
+        until, left = self._until, int((target > 0).sum())
         if until < math.inf:
             now = time.monotonic()
             until = now + (until - now) / shares
         for ids, x, y in self._images.batches() if left else ():
-            for level in sorted(set(wanted[ids].tolist()) - {0}, reverse=True):
-                rows = (wanted[ids] == level).nonzero().flatten()
+            for level in sorted(set(target[ids].tolist()) - {0}, reverse=True):
+                rows = (target[ids] == level).nonzero().flatten()
                 while len(rows):
-                    known = self._kept(level, ids[rows[: self._search.method.batch]])
+                    known = self._restore(level, ids[rows[: self._search.method.batch]])
                     part = rows[: known if known else self._part(until)]
                     if not known:
                         if time.monotonic() >= until:
                             return
                         end = until
-                        if self._hurried and method is None:  # an equal share for each image
+                        if self._timed and method is None:  # an equal share for each image
                             now = time.monotonic()
                             end = now + (until - now) * len(part) / left
                         self._try(level, ids[part], (x[part], y[part]), end, method)
                     rows, left = rows[len(part) :], left - len(part)
-                    self._tell()
+                    self._report()
 
-    def _kept(self, level: int, ids: Tensor) -> int:
-        """Take over what the journal knows of the first of some images: of how many."""
+    def _restore(self, level: int, ids: Tensor) -> int:
+        """Restore the results of the first of some images from the journal, and return their number."""
         kept = () if self._journal is None else self._journal.read(level, ids)
         for at, is_proved in zip(ids.tolist(), kept, strict=False):
             (self.low if is_proved else self._high)[at] = level
         return len(kept)
 
     def _part(self, until: float) -> int:
-        """How many images are tried together."""
+        """The number of images that are tried together."""
         batch = self._search.method.batch
         if until == math.inf:
             return batch
-        if self._pace is not None:
-            fit = int((until - time.monotonic()) / (PART_SHARE * max(self._pace, 1e-9)))
+        if self._seconds_per_image is not None:
+            fit = int((until - time.monotonic()) / (PART_SHARE * max(self._seconds_per_image, 1e-9)))
             self._size = max(1, min(fit, 2 * self._size, batch))
         return self._size
 
@@ -228,7 +230,7 @@ class Levels:
         until: float,
         method: Method | None,
     ) -> None:
-        """Look for a proof of some images at a level."""
+        """Try to prove some images at a level."""
         began = time.monotonic()
         threat = self._images.found.threat.scaled(Fraction(level, self._top))
         proofs = self._certify(*part, threat, method or self._search.method, until=until)
@@ -239,19 +241,19 @@ class Levels:
         self._high[ids[~proved & ~stopped]] = level
         if method is None and level == (self._search.levels[0] if self._search.levels else self._top):
             self._stopped[ids] = stopped
-        self._pace = (time.monotonic() - began) / len(ids)
-        # What a share of the time did not suffice for may be proved when there is more of it.
-        settled = proved if self._hurried else ~stopped
+        self._seconds_per_image = (time.monotonic() - began) / len(ids)
+        # Images that were not proved within their share of the time may be proved with more.
+        settled = proved if self._timed else ~stopped
         if self._journal is not None and bool(settled.any()):
             self._journal.write(level, ids[settled], proved[settled])
 
     @property
-    def _hurried(self) -> bool:
-        """Whether a proof depends on the time that is left."""
+    def _timed(self) -> bool:
+        """Return whether a proof depends on the remaining time."""
         return self._search.method.branching is not None and self._search.minutes is not None
 
     def _settled(self) -> Tensor:
-        """(n,) bool, whose radius is known."""
+        """Images whose radius is final, bool (n,)."""
         if self._search.levels:
             last = self._search.levels[-1]
             tried = torch.tensor((0, *self._search.levels))
@@ -259,9 +261,9 @@ class Levels:
             return (self.low >= last) | (self._high <= following)
         return self._high - self.low <= 1
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self._on_proof is None:
             return
         share = float((self.low == self._top).double().mean())
         done = int(self._settled().sum())
-        self._on_proof(Standing(done, len(self.low), share, 0.0, time.monotonic() - self._began))
+        self._on_proof(EvaluationProgress(done, len(self.low), share, 0.0, time.monotonic() - self._began))

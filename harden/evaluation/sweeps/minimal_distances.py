@@ -1,4 +1,4 @@
-"""How far the nearest error is from each example: the whole curve of accuracy over eps at once."""
+"""Distance of each example to its nearest known error: the curve of accuracy over eps in one measurement."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from harden.data import Batch, from_loader
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation.attempt import Attempt, MakeLoss
-from harden.evaluation.gradient_source import Steering
-from harden.evaluation.judge import answers, check_model, check_threat, classified, predicted
+from harden.evaluation.gradient_source import GradientSource
+from harden.evaluation.judge import check_model, check_threat, judge_classes, judge_logits, predicted_classes
 from harden.evaluation.results.result import Evaluation
 from harden.losses import Classify, Margin
 from harden.models import Classifier, PassMeter, counting, ordinary, plain, untouched
@@ -25,7 +25,7 @@ from harden.statistics import Proportion
 from harden.threats import Threat
 
 ROUNDING = 1e-9
-"""By how much a distance may be off: an image counts as broken at eps only where that does not matter."""
+"""Relative error of a distance: an image counts as broken at eps only beyond it."""
 
 
 @final
@@ -35,8 +35,8 @@ class Distances:
 
     Attributes:
         threat: gives norm and box.
-        distance: in the threat's norm and pixel units, float64 (n,): 0 where the clean image is answered
-            wrong, infinite where no error was found at all.
+        distance: in the threat's norm and pixel units, float64 (n,): 0 where the clean image is
+            misclassified, infinite where no error was found.
         passes: passes spent.
     """
 
@@ -45,7 +45,7 @@ class Distances:
     passes: float
 
     def robust_at(self, eps: Fraction | float | str) -> Proportion:
-        """Robust accuracy at eps, an upper bound: the share whose nearest known error is further away.
+        """Robust accuracy at eps, an upper bound: the share whose nearest known error is farther away.
 
         It never rises with eps, by construction.
         """
@@ -75,7 +75,7 @@ def minimal_distances(
     seed: int = 0,
     batch_size: int = 256,
 ) -> Distances:
-    """Find for each example how far its nearest error is, as far as an attack knows.
+    """Find for each example the distance of the nearest error that an attack finds.
 
     Args:
         model: gives the gradients.
@@ -83,7 +83,7 @@ def minimal_distances(
         threat: gives norm and box; eps bounds nothing but random starts.
         attack: FAB towards the nine likeliest classes by default.
         loss: positive exactly where the network errs, and nowhere else.
-        known: an evaluation of the same model and data, whose witnesses count where they are nearer.
+        known: an evaluation of the same model and data, whose witnesses are used where they are nearer.
         judge: decides every prediction; the model itself by default.
         seed: of random starts.
         batch_size: images at a time, where data brings no batches of its own.
@@ -96,7 +96,7 @@ def minimal_distances(
     check_threat(threat)
     model = ordinary(model)
     search = Targeted(FAB()) if attack is None else attack
-    steering = Steering(model, model.logits if judge is None else judge)
+    gradient_source = GradientSource(model, model.logits if judge is None else judge)
     found, n = [], 0
     with untouched(model), counting(PassMeter()) as meter:
         for batch in from_loader(data, batch_size).epoch(None):
@@ -104,7 +104,7 @@ def minimal_distances(
             ids = torch.arange(n, n + len(batch))
             x = batch.x.float().clamp(*threat.bounds)
             placed = Batch(x, batch.y, ids).to(model.device)
-            found.append(_of_batch(steering, search, loss, threat, placed, seed))
+            found.append(_of_batch(gradient_source, search, loss, threat, placed, seed))
             n += len(batch)
     if not n:
         raise InputError("no examples", "at least one batch", "check the loader's data set and drop_last")
@@ -115,21 +115,26 @@ def minimal_distances(
 
 
 def _of_batch(
-    steering: Steering, attack: NearestAttack, loss: MakeLoss, threat: Threat, batch: Batch, seed: int
+    gradient_source: GradientSource,
+    attack: NearestAttack,
+    loss: MakeLoss,
+    threat: Threat,
+    batch: Batch,
+    seed: int,
 ) -> Tensor:
-    logits = answers(steering.judge, batch.x, batch.y)
-    steering.meet(logits)
-    right = (predicted(logits) == batch.y).nonzero().flatten()
+    logits = judge_logits(gradient_source.judge, batch.x, batch.y)
+    gradient_source.inspect(logits)
+    right = (predicted_classes(logits) == batch.y).nonzero().flatten()
     distance = torch.zeros(len(batch), dtype=torch.float64)
     if len(right) == 0:
         return distance
-    met = Batch(batch.x[right], batch.y[right], batch.index[right])
-    made, x = steering.loss(Attempt("nearest", FAB(), loss), met)
-    nearest = attack.nearest(made, x, threat, Draws(seed, met.index))
-    # Believed no more than any other attack: inside the box, and wrong in the judge's eyes.
-    x_adv = nearest.x_adv.to(met.x).contiguous().clamp(*threat.bounds)
-    errs = classified(steering.judge, x_adv, met.y) != met.y
-    size = threat.size(x_adv - met.x)
+    attacked = Batch(batch.x[right], batch.y[right], batch.index[right])
+    made, x = gradient_source.loss(Attempt("nearest", FAB(), loss), attacked)
+    nearest = attack.nearest(made, x, threat, Draws(seed, attacked.index))
+    # Checked like any other attack: inside the box, and misclassified by the judge.
+    x_adv = nearest.x_adv.to(attacked.x).contiguous().clamp(*threat.bounds)
+    errs = judge_classes(gradient_source.judge, x_adv, attacked.y) != attacked.y
+    size = threat.size(x_adv - attacked.x)
     distance[right.cpu()] = torch.where(errs, size, torch.full_like(size, torch.inf)).cpu()
     return distance
 
@@ -137,7 +142,7 @@ def _of_batch(
 def _joined(distance: Tensor, known: Evaluation) -> Tensor:
     if len(known.labels) != len(distance):
         raise InputError(
-            f"an evaluation of {len(known.labels)} examples beside {len(distance)}",
+            f"an evaluation of {len(known.labels)} examples, and data of {len(distance)}",
             "an evaluation of the same data",
             "evaluate again, or leave `known` out",
         )

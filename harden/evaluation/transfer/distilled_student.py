@@ -1,4 +1,4 @@
-"""A student of the judge's answers, to transfer from (Papernot et al., 1602.02697)."""
+"""A student trained on the judge's predictions, to transfer from (Papernot et al., 1602.02697)."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harden.draws import Draws
-from harden.evaluation.judge import predicted
-from harden.evaluation.transfer.surrogate import Scene
+from harden.evaluation.judge import predicted_classes
+from harden.evaluation.transfer.surrogate import SurrogateContext
 from harden.models import Classifier
 from harden.models.pass_count import uncounted
 
 LARGEST = 32
-"""The student sees images at no more pixels a side."""
+"""Largest side in pixels of the student's input; larger images are pooled."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Student:
-    """A small convolutional network trained on what the judge answers in the ball around the images.
+    """A small convolutional network trained on the judge's predictions in the ball around the images.
 
-    Each step shows it every image once at a random point of the ball and once where its own loss is largest
-    to first order, with the judge's class of each: so it learns the boundary where an attack will cross it.
+    Each step trains on every image once at a random point of the ball and once where its own loss is largest
+    to first order, with the judge's class of each: so it learns the boundary where an attack would cross it.
 
     Args:
-        steps: of Adam; each asks the judge about every image twice.
-        rate: its learning rate at first, which falls linearly.
+        steps: of Adam; each queries the judge twice per image.
+        rate: initial learning rate, which decreases linearly.
     """
 
     steps: int = 100
     rate: float = 3e-3
 
-    def network(self, scene: Scene) -> Classifier:
+    def network(self, scene: SurrogateContext) -> Classifier:
         """The trained student; the same for the same scene."""
         x = scene.batch.x.contiguous()
         with torch.no_grad():
@@ -45,15 +45,15 @@ class Student:
         with torch.inference_mode(mode=False), torch.enable_grad(), uncounted():
             for step in range(self.steps):
                 optimiser.param_groups[0]["lr"] = self.rate * (1 - step / self.steps)
-                points = self._points(made, scene, x, predicted(clean).clamp_min(0), step)
+                points = self._points(made, scene, x, predicted_classes(clean).clamp_min(0), step)
                 optimiser.zero_grad()
                 torch.autograd.backward(functional.cross_entropy(made.logits(points), _labels(scene, points)))
                 optimiser.step()
         return made.eval().requires_grad_(requires_grad=False)
 
     @staticmethod
-    def _points(made: Classifier, scene: Scene, x: Tensor, y: Tensor, step: int) -> Tensor:
-        """A random point of each image's ball, and one that the student finds hard."""
+    def _points(made: Classifier, scene: SurrogateContext, x: Tensor, y: Tensor, step: int) -> Tensor:
+        """A random point of each image's ball, and one of large loss of the student."""
         start = scene.threat.start(x, scene.draws.fold(1 + step))
         point = start.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(
@@ -65,10 +65,12 @@ class Student:
         return torch.cat([x if step % 4 == 0 else start, hard])
 
 
-def _labels(scene: Scene, points: Tensor) -> Tensor:
+def _labels(scene: SurrogateContext, points: Tensor) -> Tensor:
     """The judge's classes, in batches no larger than the evaluation's own."""
     with torch.no_grad():
-        parts = [predicted(scene.judge(part)) for part in torch.split(points.detach(), len(scene.batch))]
+        parts = [
+            predicted_classes(scene.judge(part)) for part in torch.split(points.detach(), len(scene.batch))
+        ]
     return torch.cat(parts).clamp_min(0)
 
 

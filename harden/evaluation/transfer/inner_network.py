@@ -1,4 +1,4 @@
-"""A part of the network without what hides its gradient, to transfer from (Athalye et al., 1802.00420)."""
+"""A part of the network without the layers that mask its gradient, to transfer from (1802.00420)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harden.errors import HardenError
-from harden.evaluation.judge import predicted
-from harden.evaluation.transfer.surrogate import Scene
+from harden.evaluation.judge import predicted_classes
+from harden.evaluation.transfer.surrogate import SurrogateContext
 from harden.models import Classifier
 from harden.models.pass_count import uncounted
 
 AGREES = 0.8
-"""A part is transferred from where it answers so many of the images as the judge does."""
+"""Least share of images on which a part predicts the judge's class, to be transferred from."""
 
 ALIKE = 0.99
-"""Gradients of a larger mean cosine are one gradient; compared on the first FEW images."""
+"""Gradients of a larger mean cosine count as equal; compared on the first FEW images."""
 
 FEW = 8
 
@@ -27,21 +27,23 @@ FEW = 8
 @final
 @dataclass(frozen=True, slots=True)
 class PartInside:
-    """A part of the network whose answers are mostly the judge's, without what stands around it.
+    """A module of the network that mostly predicts the judge's classes, without the layers around it.
 
     Of the modules that return (N, K) it is the one that agrees with the judge most often and has another
-    gradient than the network; one that takes images is applied to them, without what comes before it; of any
-    other its output is read in the network's forward. A network that hides nothing has no such part.
+    gradient than the network; one that takes images is applied to them directly; of any other the output is
+    taken in the network's forward. A network that masks no gradient has no such part.
+
+    Source: Athalye et al., 1802.00420.
     """
 
-    def network(self, scene: Scene) -> Classifier | None:
+    def network(self, scene: SurrogateContext) -> Classifier | None:
         """The part as a classifier, or None."""
         x, model = scene.batch.x, scene.model
         with torch.no_grad(), uncounted():
             seen = _outputs(model, x)
             answer = scene.judge(x)
         agree = {
-            (int((predicted(output.float()) == predicted(answer)).sum()), takes_images, name)
+            (int((predicted_classes(output.float()) == predicted_classes(answer)).sum()), takes_images, name)
             for name, (takes_images, output) in seen.items()
             if output.shape == answer.shape
         }
@@ -56,8 +58,8 @@ class PartInside:
 
 
 @final
-class _Tapped(nn.Module):
-    """What a part inside a network returns in the network's forward."""
+class _InnerOutput(nn.Module):
+    """The output of a module inside a network in the network's forward."""
 
     def __init__(self, network: nn.Module, name: str) -> None:
         super().__init__()
@@ -69,7 +71,7 @@ class _Tapped(nn.Module):
         def keep(_: nn.Module, __: object, out: Tensor) -> None:
             seen.append(out)
 
-        # Registered anew each time: copies of this module are made, whose parts are others.
+        # Registered at each call: copies of this module have modules of their own.
         hook = self.network.get_submodule(self._name).register_forward_hook(keep)
         try:
             self.network(x)
@@ -79,9 +81,11 @@ class _Tapped(nn.Module):
 
 
 def _part(model: Classifier, name: str, takes_images: bool) -> Classifier | None:
-    """The part as a classifier of the same normalisation; None for one that a classifier can't be made of."""
+    """The part as a classifier of the same normalisation; None where it can't be wrapped as one."""
     try:
-        made = Classifier(model.network.get_submodule(name) if takes_images else _Tapped(model.network, name))
+        made = Classifier(
+            model.network.get_submodule(name) if takes_images else _InnerOutput(model.network, name)
+        )
     except HardenError:
         return None
     made.harden_mean, made.harden_std = model.harden_mean, model.harden_std
@@ -95,18 +99,23 @@ def _gradient(model: Classifier, x: Tensor) -> Tensor:
         try:
             value = model.logits(point).amax(1).sum()
             (gradient,) = torch.autograd.grad(value, point, materialize_grads=True)
-        except (RuntimeError, TypeError, ValueError, HardenError):  # a part that needs what is around it
+        except (
+            RuntimeError,
+            TypeError,
+            ValueError,
+            HardenError,
+        ):  # a part that depends on the modules around it
             return torch.zeros_like(point).flatten(1).double()
     return functional.normalize(gradient.nan_to_num().flatten(1).double())
 
 
 def _differs(part: Tensor, own: Tensor) -> bool:
-    """Whether a part has a gradient, and another than the network's: both (N, d)."""
+    """Return whether a part has a gradient that differs from the network's: both (N, d)."""
     return bool((part != 0).any()) and float((part * own).sum(1).mean()) < ALIKE
 
 
 def _outputs(model: Classifier, x: Tensor) -> dict[str, tuple[bool, Tensor]]:
-    """What modules inside return for images where that is (N, K), and whether they take the images."""
+    """Outputs of inner modules of shape (N, K), each with whether the module takes the images."""
     seen: dict[str, tuple[bool, Tensor]] = {}
     shape, hooks = x.shape, []
 

@@ -1,4 +1,4 @@
-"""What a surrogate is: a network to transfer from, made for the images that are attacked."""
+"""Surrogates: networks to transfer from, made for the images that are attacked."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from harden.threats import Threat
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Scene:
-    """What a surrogate is made from.
+class SurrogateContext:
+    """Inputs from which a surrogate is made.
 
     Attributes:
         model: the network.
-        judge: what decides, images (N, C, H, W) to logits (N, K).
+        judge: decides, images (N, C, H, W) to logits (N, K).
         batch: the images that are attacked.
         threat: the threat model.
         draws: of the images.
@@ -35,6 +35,6 @@ class Scene:
 class Surrogate(Protocol):
     """Makes a network to transfer from."""
 
-    def network(self, scene: Scene) -> Classifier | None:
+    def network(self, scene: SurrogateContext) -> Classifier | None:
         """The network, or None where there is none of this kind."""
         ...

@@ -1,4 +1,4 @@
-"""Trust checks that compare attempts: what weaker or blinder ones add, and whether more steps would."""
+"""Trust checks that compare attempts: successes of weaker or gradient-free ones, and of more steps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.results.partial_result import Effort
+from harden.evaluation.results.partial_result import AttemptTotals
 from harden.evaluation.results.result import TrustCheck
 from harden.evaluation.trust.sanity_attacks import NOISE, ONE_STEP, RESERVED, TWICE, TWICE_ON
 from harden.statistics import Proportion
@@ -22,11 +22,11 @@ SIMPLE = {
     ONE_STEP: ("one step beats many", "one step along the gradient's sign or direction"),
     NOISE: ("noise beats the attacks", "random noise"),
 }
-"""What breaks nothing that the attacks left, where they work, and the checks on that."""
+"""Attempts that break no image after effective attacks: the name of the trust check, and the attack."""
 
 
-def compared(attempts: Sequence[Attempt], by: Tensor) -> tuple[TrustCheck, ...]:
-    """All that compare what attempts broke of all images.
+def comparison_checks(attempts: Sequence[Attempt], by: Tensor) -> tuple[TrustCheck, ...]:
+    """All trust checks that compare the images broken by each attempt.
 
     Args:
         attempts: in the order in which they ran.
@@ -40,12 +40,12 @@ def compared(attempts: Sequence[Attempt], by: Tensor) -> tuple[TrustCheck, ...]:
 
 
 def more_steps_add_nothing(attempts: Sequence[Attempt], by: Tensor) -> TrustCheck:
-    """Fires when Auto-PGD on the margin with twice the steps breaks what the attempts left standing.
+    """Fires when Auto-PGD on the margin with twice the steps breaks images that no attempt broke.
 
-    The optimisation was not complete then (Pintor et al., 2106.09947). It is tried on the first images; two
-    are no sign, however few there are. What it breaks counts, so the number is off by what it would break of
-    the others: the value is the lower end, at 95 %, of the exact interval for that share. So the check fires
-    where robust accuracy is shown to be too high by more than MORE_SHARE, and not by chance.
+    The optimisation was not complete then (Pintor et al., 2106.09947). It is made on the first images; up to
+    two are not counted, however few there are. Its successes count in robust accuracy, which is too high by
+    those on the other images: the value is the lower end, at 95 %, of the exact interval for that share. So
+    the check fires where robust accuracy is too high by more than MORE_SHARE, and not by chance.
     """
     count, n = _broken_by(attempts, by, TWICE), min(len(by), TWICE_ON)
     return TrustCheck(
@@ -59,10 +59,10 @@ def more_steps_add_nothing(attempts: Sequence[Attempt], by: Tensor) -> TrustChec
 
 
 def white_box_suffices(attempts: Sequence[Attempt], by: Tensor) -> TrustCheck:
-    """Fires when attempts without the network's gradient break what those with it left standing.
+    """Fires when attempts without the network's gradient break images that those with it did not.
 
-    The gradients then mislead (Athalye et al., 1802.00420; Carlini et al., 1902.06705). Where no attempt
-    climbs the network, there is nothing to compare, and it stays quiet.
+    The gradients then mislead (Athalye et al., 1802.00420; Carlini et al., 1902.06705). Without an attempt
+    that uses the network's gradient there is nothing to compare, and the check passes.
     """
     white = [place for place, attempt in enumerate(attempts) if attempt.is_white_box]
     first = white[0] if white else len(attempts)
@@ -78,11 +78,13 @@ def white_box_suffices(attempts: Sequence[Attempt], by: Tensor) -> TrustCheck:
     )
 
 
-def independent_attacks_add_nothing(attempts: Sequence[Attempt], efforts: Sequence[Effort]) -> TrustCheck:
-    """Fires when transfer or labels alone break what all others left, where gradients had broken few.
+def independent_attacks_add_nothing(
+    attempts: Sequence[Attempt], efforts: Sequence[AttemptTotals]
+) -> TrustCheck:
+    """Fires when transfer or labels alone break unbroken images, where gradients broke few.
 
-    The share is of the images that they met, the first ones, so that it does not thin out with n. Where no
-    suite of record is run, or gradients broke enough, none is met.
+    The share is of the images that they were made on, the first ones, so that it does not shrink with n.
+    Where neither `standard` nor `thorough` is run, or gradients broke enough, there are none.
     """
     made = [effort for attempt, effort in zip(attempts, efforts, strict=True) if attempt.if_gradients_fail]
     met = max((effort.attempted for effort in made), default=0)
@@ -98,17 +100,17 @@ def independent_attacks_add_nothing(attempts: Sequence[Attempt], efforts: Sequen
 
 
 def simple_attacks_add_nothing(attempts: Sequence[Attempt], by: Tensor) -> tuple[TrustCheck, ...]:
-    """Fire when a single step, or noise, breaks what the attacks had left standing."""
+    """Fire when a single step, or noise, breaks images that the attacks did not."""
     checks = []
-    for name, (said, what) in SIMPLE.items():
+    for name, (check, what) in SIMPLE.items():
         count = _broken_by(attempts, by, name)
         checks.append(
             TrustCheck(
-                said,
+                check,
                 _beyond_chance(count, len(by)),
                 SIMPLE_SHARE,
                 f"share of images that {what} broke after all attacks had failed, {count} of {len(by)}",
-                "the attacks do not climb: look at their steps, and at the network's gradients",
+                "the attacks do not maximise their loss: check their step sizes, and the network's gradients",
             )
         )
     return tuple(checks)
@@ -120,10 +122,10 @@ def _broken_by(attempts: Sequence[Attempt], by: Tensor, name: str) -> int:
 
 
 def _at_least(count: int, n: int) -> float:
-    """The lower end of the exact one-sided interval at 95 % of the share of which count of n were seen."""
+    """The lower end of the exact one-sided interval at 95 % for a share observed as count of n."""
     return Proportion(count, n, confidence=0.9).interval[0]
 
 
 def _beyond_chance(count: int, n: int) -> float:
-    """The share of n images; two images count as none."""
+    """The share of n images; up to FEW images count as none."""
     return count / max(n, 1) if count > FEW else 0.0

@@ -1,4 +1,4 @@
-"""Trust checks: signs that an attack number can't be believed."""
+"""Trust checks of gradients and of the threat model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ball_and_box(outside: int) -> TrustCheck:
 
 
 def has_gradient(classify: Classify, x: Tensor, y: Tensor) -> bool:
-    """Whether a path leads from images x (N, C, H, W) to the margin, which a gradient could take."""
+    """Return whether the margin is differentiable with respect to the images x (N, C, H, W)."""
     with torch.inference_mode(mode=False), torch.enable_grad():
         point = x.clone().requires_grad_()
         value = Margin(classify, y.clone())(point)
@@ -38,13 +38,13 @@ def has_gradient(classify: Classify, x: Tensor, y: Tensor) -> bool:
 
 
 def zero_gradients(classify: Classify, x: Tensor, y: Tensor) -> int:
-    """How many images x (N, C, H, W), labels y (N,), have a margin whose gradient is zero or not finite."""
+    """The number of images (N, C, H, W) whose margin, with labels (N,), has a zero or non-finite gradient."""
     if len(x) == 0:
         return 0
     with torch.inference_mode(mode=False), torch.enable_grad():
         point = x.clone().requires_grad_()
         value = Margin(classify, y.clone())(point)
-        if not value.requires_grad:  # what a gradient-free attack is for
+        if not value.requires_grad:  # gradient-free attacks are made for such networks
             return len(x)
         with differentiable():
             (gradient,) = torch.autograd.grad(value.sum(), point, materialize_grads=True)
@@ -53,7 +53,7 @@ def zero_gradients(classify: Classify, x: Tensor, y: Tensor) -> int:
 
 
 def gradients_exist(zero: int, n: int) -> TrustCheck:
-    """Fires when many of n correctly classified images have no gradient to climb: the attack is blind."""
+    """Fires when many of n correctly classified images have no gradient for an attack."""
     return TrustCheck(
         "zero gradients",
         zero / max(n, 1),
@@ -64,7 +64,7 @@ def gradients_exist(zero: int, n: int) -> TrustCheck:
 
 
 def gradients_are_finite(not_finite: int, total: int) -> TrustCheck:
-    """Fires when attacks met gradients that hold NaN or an infinity, which they take for zero."""
+    """Fires when many gradients of the attacks contain NaN or an infinity, which steps treat as zero."""
     return TrustCheck(
         "finite gradients",
         not_finite / max(total, 1),

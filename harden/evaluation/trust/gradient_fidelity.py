@@ -1,9 +1,9 @@
-"""How much of the logits' change between images their gradient explains, and in how large steps it happens.
+"""Fidelity of gradients: their integral along lines between images, and steps of the logits there.
 
 For a margin m that is continuous and differentiable almost everywhere, m(b) - m(a) is the integral of
-grad m(a + t (b - a)) . (b - a) over t in [0, 1]. Where logits are hard (one-hot, rounded, ranks) and a weak
-smooth term lends them a gradient, the integral holds the smooth term alone, and attacks that follow the
-gradient look robust away (Athalye et al., 1802.00420, call it gradient masking).
+grad m(a + t (b - a)) . (b - a) over t in [0, 1]. Where logits are discrete (one-hot, rounded, ranks) and a
+weak smooth term gives them a gradient, the integral contains the smooth term alone, and attacks that follow
+the gradient fail (gradient masking; Athalye et al., 1802.00420).
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from torch import Tensor
 from harden.losses import Classify
 
 LINES = 32
-"""Images from which a line to an image of another class is looked at."""
+"""Number of images from which a line to an image of another class is evaluated."""
 
 POINTS = 16
-"""Points on each line; at 8 a residual network's integral was already wrong by more than TOLERANCE."""
+"""Points on each line; with 8 the error of a residual network's integral exceeded TOLERANCE."""
 
 TOLERANCE = 0.25
-"""By what share of the margin's difference its integral may differ from it."""
+"""Largest deviation of the integral, as a share of the margin's difference."""
 
 STEEP = 0.8
-"""What share of a line's variation two of its steps may hold; of a straight line they hold 2/16."""
+"""Largest share of a line's variation in two of its steps; of a straight line it is 2/16."""
 
 FINENESS = 1024
-"""Logits that are nearer than this part of the largest are taken for one value."""
+"""Logits closer than one over this of the largest count as one value."""
 
 ENOUGH = 16
-"""So many different images are needed to tell how many different logits there are."""
+"""Number of distinct images that are needed to count distinct logits."""
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Lines:
+class MarginLines:
     """A margin along straight lines between images that are classified differently.
 
     Attributes:
@@ -53,7 +53,7 @@ class Lines:
         return len(self.margin)
 
     def unexplained(self) -> Tensor:
-        """Whether the integral of the gradient misses the margin's difference by more than TOLERANCE: (M,).
+        """Return whether the gradient's integral misses the margin's difference by over TOLERANCE: (M,).
 
         The integral is taken by the midpoint rule; one that is not finite misses it.
         """
@@ -61,12 +61,12 @@ class Lines:
         return ~((self.slope.mean(1) - rise).abs() <= TOLERANCE * rise.abs())
 
     def stepped(self) -> Tensor:
-        """Whether two steps of the line hold more than STEEP of the margin's total variation: bool (M,)."""
+        """Return whether two steps of a line contain over STEEP of the margin's variation: bool (M,)."""
         steps = self.margin.diff(dim=1).abs()
         return steps.topk(2, dim=1).values.sum(1) > STEEP * steps.sum(1)
 
 
-def lines(classify: Classify, x: Tensor, logits: Tensor) -> Lines:
+def margin_lines(classify: Classify, x: Tensor, logits: Tensor) -> MarginLines:
     """The margins along lines from the first images to the next image of another class, POINTS passes each.
 
     Images with logits that are not finite have no line.
@@ -74,7 +74,7 @@ def lines(classify: Classify, x: Tensor, logits: Tensor) -> Lines:
     Args:
         classify: images (N, C, H, W) to logits (N, K); without a gradient all slopes are 0.
         x: images (N, C, H, W).
-        logits: what it answers to them (N, K).
+        logits: its output for them (N, K).
     """
     # Tensors made in inference mode take no part in a gradient; their copies outside do.
     with torch.inference_mode(mode=False), torch.enable_grad():
@@ -83,7 +83,7 @@ def lines(classify: Classify, x: Tensor, logits: Tensor) -> Lines:
         start, end = (finite[part] for part in _pairs(logits[finite].argmax(1)))
         if len(start) == 0:
             empty = x.new_zeros(0, POINTS + 2, dtype=torch.float64)
-            return Lines(empty, empty[:, :POINTS])
+            return MarginLines(empty, empty[:, :POINTS])
         own, other = logits[start].argmax(1), logits[end].argmax(1)
         way, slopes, margins = x[end] - x[start], [], [_margin(logits[start], other, own)]
         for place in range(POINTS):
@@ -92,7 +92,7 @@ def lines(classify: Classify, x: Tensor, logits: Tensor) -> Lines:
             margins.append(value.detach())
             slopes.append(_slope(value, point, way))
         margins.append(_margin(logits[end], other, own))
-    return Lines(torch.stack(margins, 1), torch.stack(slopes, 1))
+    return MarginLines(torch.stack(margins, 1), torch.stack(slopes, 1))
 
 
 def _margin(z: Tensor, one: Tensor, other: Tensor) -> Tensor:
@@ -101,18 +101,18 @@ def _margin(z: Tensor, one: Tensor, other: Tensor) -> Tensor:
 
 
 def _slope(value: Tensor, point: Tensor, way: Tensor) -> Tensor:
-    """The derivative along the way, float64 (M,); 0 where no path leads to the point."""
+    """The directional derivative, float64 (M,); 0 where the value does not depend on the point."""
     if not value.requires_grad:
         return torch.zeros_like(value)
     (gradient,) = torch.autograd.grad(value.sum(), point, materialize_grads=True)
     return (gradient.double() * way.double()).flatten(1).sum(1)
 
 
-def repeated(x: Tensor, logits: Tensor) -> tuple[int, int]:
-    """How many different images have logits (N, K) that another has too, but for one; of how many: (k, n).
+def repeated_logits(x: Tensor, logits: Tensor) -> tuple[int, int]:
+    """The number of distinct images minus that of distinct logits (N, K), and the former: (k, n).
 
-    Two are the same where no logit differs by more than 1 / FINENESS of the largest. One-hot logits take as
-    many values as there are classes, however many images there are.
+    Two logit vectors are equal where no entry differs by more than 1 / FINENESS of the largest. One-hot
+    logits take as many values as there are classes, however many images there are.
     """
     _, first = _firsts(x.flatten(1).double())
     n = len(first)
@@ -126,7 +126,7 @@ def repeated(x: Tensor, logits: Tensor) -> tuple[int, int]:
 
 
 def _firsts(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Different rows (N, d) by their projection on one fixed direction, and where each is first seen."""
+    """Distinct rows (N, d) by their projection on one fixed direction, and the first index of each."""
     angles = torch.arange(rows.shape[1], dtype=torch.float64, device=rows.device) * 0.6180339887498949
     values, place = torch.unique(rows @ angles.sin(), return_inverse=True)
     first = torch.full_like(values, len(rows), dtype=torch.int64)
@@ -135,7 +135,7 @@ def _firsts(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pairs(classes: Tensor) -> tuple[Tensor, Tensor]:
-    """The first LINES images, and for each the next in cyclic order of another class; none without one."""
+    """The first LINES images, each with the next one in cyclic order of another class, if there is one."""
     n = len(classes)
     few = min(n, LINES)
     order = (

@@ -1,4 +1,4 @@
-"""When attacks without the network's gradient are needed, and which the suites of record make then."""
+"""Attempts without the network's gradient, and the conditions under which suites make them."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from harden.evaluation.trust.probe_texts import Probe
 from harden.losses import Margin
 
 FEW_BROKEN = 0.25
-"""Gradients fail where they break no more of the images that only they could."""
+"""Gradients fail where they break at most this share of the images that no other attempt broke."""
 
 LATE_SHARE, LATE_LEAST, MANY = 0.1, 2, 3
-"""Where the last of MANY attempts with gradients breaks more than these, those before it were misled."""
+"""If the last of MANY attempts with gradients breaks more than these, gradients misled those before it."""
 
 SIGNS = frozenset({Probe.FIDELITY.value, Probe.STEPS.value, Probe.VALUES.value})
-"""The trust checks that say, before any attack, that gradients or scores mislead."""
+"""The trust checks that show before any attack that gradients or scores mislead."""
 
 
-def independent(images: int, queries: int, steps: int) -> tuple[Attempt, ...]:
+def independent_attempts(images: int, queries: int, steps: int) -> tuple[Attempt, ...]:
     """Transfer from a part of the network and from a student, then labels alone, on the first images.
 
     Args:
-        images: how many of the first images are attacked.
-        queries: labels that RayS may ask for, an image.
-        steps: in which the student is trained.
+        images: number of the first images that are attacked.
+        queries: of RayS for labels, per image.
+        steps: of the student's training.
     """
     attacks = (
-        ("part-inside", APGD(steps=100), PartInside()),
-        ("student", APGD(steps=100), Student(steps)),
+        ("part-inside", APGD(steps=100, stop_early=True), PartInside()),
+        ("student", APGD(steps=100, stop_early=True), Student(steps)),
         ("labels", RayS(queries=queries), None),
     )
     return tuple(
@@ -45,17 +45,17 @@ def independent(images: int, queries: int, steps: int) -> tuple[Attempt, ...]:
 
 
 def gradients_fail(attempts: Sequence[Attempt], by: Tensor, right: Tensor) -> bool:
-    """Whether attempts with the network's gradient broke few images, or left some that scores alone break.
+    """Return whether attempts with the network's gradient broke few images, or missed some.
 
     Few are at most FEW_BROKEN of the images that they broke and that none broke. Where an attempt without
-    gradients broke an image after them, gradients missed it, however many they broke elsewhere. So they did
-    where the last attempt with gradients still broke many (`LATE_SHARE`) that those before it had left: by
-    the same gradients they should have found them.
+    gradients broke an image after them, gradients missed it, however many they broke elsewhere. The same
+    holds where the last attempt with gradients still broke many (`LATE_SHARE`) of the images that those
+    before it did not: they use the same gradients and should have succeeded.
 
     Args:
         attempts: in the order in which they run.
         by: position of the attempt that broke each image, or -1, int64 (N,).
-        right: which images are answered right, bool (N,).
+        right: whether each image is classified correctly, bool (N,).
     """
     white = [place for place, attempt in enumerate(attempts) if attempt.is_white_box]
     blind = [place for place, attempt in enumerate(attempts) if attempt.is_gradient_free]
@@ -71,7 +71,7 @@ def gradients_fail(attempts: Sequence[Attempt], by: Tensor, right: Tensor) -> bo
 
 
 def _late(attempts: Sequence[Attempt], white: Sequence[int], by: Tensor, right: Tensor) -> bool:
-    """Whether the last of several attempts with gradients, before those without, broke many that it met."""
+    """Return whether the last of several attempts with gradients broke many of the images it was made on."""
     extra = next((at for at, each in enumerate(attempts) if each.if_gradients_fail), len(attempts))
     before = [place for place in white if place < extra]
     if len(before) < MANY:
@@ -82,5 +82,5 @@ def _late(attempts: Sequence[Attempt], white: Sequence[int], by: Tensor, right: 
 
 
 def misleads(probes: Sequence[TrustCheck]) -> bool:
-    """Whether a probe found that gradients or scores mislead."""
+    """Return whether a probe shows that gradients or scores mislead."""
     return any(check.name in SIGNS and not check.passed for check in probes)

@@ -1,4 +1,4 @@
-"""The probes' names, thresholds and words, as they stand in a certificate."""
+"""Names, thresholds and texts of the probes, as written to certificates."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from harden.evaluation.results.result import TrustCheck
 class Probe(Enum):
     """A probe's name.
 
-    Thresholds are 0 where one image is a proof: of randomness, of a verdict that hangs on other images, of an
-    attack that breaks without moving, of one that fails where a random image would do. The others compare
-    what chance moves too: a share of 0.02 to 0.05, and 3 images at the least (of 128 images 3 are 0.023); 0.1
-    of the lines between images, of which networks that hide nothing have none; half of the logits' values.
+    Thresholds are 0 where one image is a proof: of randomness, of a verdict that depends on other images, of
+    an attack that succeeds at eps 0, of one that fails where a random image succeeds. The others compare
+    quantities with random variation: a share of 0.02 to 0.05, and at least 3 images (of 128 images 3 are
+    0.023); 0.1 of the lines between images, which is 0 for networks without masking; half of the logits.
     """
 
     RANDOMISED = "randomised output"
@@ -31,15 +31,15 @@ class Probe(Enum):
     VALUES = "distinct logits"
 
 
-_WORDS: dict[Probe, tuple[float, str, str]] = {
+_TEXTS: dict[Probe, tuple[float, str, str]] = {
     Probe.RANDOMISED: (
         0.0,
-        "share of the first images whose logits differ by more than rounding when asked twice",
+        "share of the first images whose logits differ by more than rounding in a second forward",
         "remove randomness (dropout that stays on, random resizing or noise) from the network's forward",
     ),
     Probe.COMPOSITION: (
         0.0,
-        "share of the first images whose answer depends on the images beside it in the batch",
+        "share of the first images whose logits depend on the other images in the batch",
         "use stored statistics: eval() mode, BatchNorm with track_running_stats=True",
     ),
     Probe.SATURATION: (
@@ -65,7 +65,7 @@ _WORDS: dict[Probe, tuple[float, str, str]] = {
     Probe.CURVE: (
         0.03,
         "share by which accuracy under PGD rises with eps, from half of it to its double",
-        "use more steps and restarts; look for what hides the gradient",
+        "use more steps and restarts; find what masks the gradient",
     ),
     Probe.SCALE: (
         0.05,
@@ -93,8 +93,8 @@ _WORDS: dict[Probe, tuple[float, str, str]] = {
 def check(
     probe: Probe, count: float, n: int, none: str = "none of the first images is classified correctly"
 ) -> TrustCheck:
-    """A probe's result: so many images of n; 0 where there are none, which is said."""
-    threshold, meaning, action = _WORDS[probe]
+    """The trust check of a probe: the share count / n, or 0 with the reason `none` where n is 0."""
+    threshold, meaning, action = _TEXTS[probe]
     if n == 0:
         meaning += f" (not probed: {none})"
     else:

@@ -1,4 +1,4 @@
-"""The attempts that close an evaluation: too simple, or too long, to add anything where others work."""
+"""Closing attempts of an evaluation: one step, noise and twice the steps, as sanity checks."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from harden.losses import CrossEntropy, Margin
 ONE_STEP, NOISE, TWICE = "one-step", "noise", "twice-the-steps"
 RESERVED = (ONE_STEP, NOISE, TWICE)
 TWICE_ON = 256
-"""On so many of the first images the steps are doubled: what it costs is bounded, whatever n."""
+"""Number of the first images on which the steps are doubled, which bounds the cost for any n."""
 
 LEAST, MOST = 20, 200
-"""Steps of the doubled attack, at least and at most."""
+"""Limits of the steps of the doubled attack."""
 
 
-def closing(attempts: Sequence[Attempt], *, differentiable: bool) -> tuple[Attempt, ...]:
-    """What follows these attempts; without a gradient noise alone.
+def closing_attempts(attempts: Sequence[Attempt], *, differentiable: bool) -> tuple[Attempt, ...]:
+    """The closing attempts after these; without a gradient noise alone.
 
     One step from the image, ten random points, and on the first images Auto-PGD on the margin with twice as
-    many steps as the longest attempt that climbs the network.
+    many steps as the longest white-box attempt.
     """
     # In the precision of the others: every precision is a copy of the network.
     precision = attempts[-1].precision if attempts else torch.float32
@@ -31,14 +31,17 @@ def closing(attempts: Sequence[Attempt], *, differentiable: bool) -> tuple[Attem
     if not differentiable:
         return (noise,)
     found = (Attempt(ONE_STEP, FGSM(), CrossEntropy, precision), noise)
-    climbing = [attempt for attempt in attempts if attempt.is_white_box]
-    if not climbing:
+    white = [attempt for attempt in attempts if attempt.is_white_box]
+    if not white:
         return found
-    steps = min(max(LEAST, 2 * max(_steps(attempt.attack) for attempt in climbing)), MOST)
-    return (*found, Attempt(TWICE, APGD(steps=steps), Margin, precision, only_first=TWICE_ON))
+    steps = min(max(LEAST, 2 * max(_steps(attempt.attack) for attempt in white)), MOST)
+    return (
+        *found,
+        Attempt(TWICE, APGD(steps=steps, stop_early=True), Margin, precision, only_first=TWICE_ON),
+    )
 
 
 def _steps(attack: object) -> int:
     inner = attack.attack if isinstance(attack, Targeted) else attack
-    steps = getattr(inner, "steps", 0)  # an attack of the user's own need not tell
+    steps = getattr(inner, "steps", 0)  # a user's own attack need not have it
     return steps if isinstance(steps, int) else 0

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from harden.graph.executed.nchwc_layout import Layout, Weights
-from harden.graph.executed.node_builder import Nodes, add_activated, add_convolution, attributes_of
+from harden.graph.executed.nchwc_layout import NchwcLayout, StoredWeights
+from harden.graph.executed.node_builder import NodeBuilder, add_activated, add_convolution, attributes_of
 from harden.graph.reading.load_model import numbers, one_line
 from harden.graph.reading.node_view import UnsupportedError
 from harden.graph.reading.read import UnreadableError
@@ -24,10 +24,10 @@ _ONNX: Final = ("", "ai.onnx")
 _CONTRIB: Final = "com.microsoft"
 _BLOCKED: Final = "com.microsoft.nchwc"
 
-Rule = Callable[[Nodes, onnx.NodeProto], None]
+Rule = Callable[[NodeBuilder, onnx.NodeProto], None]
 
 
-def standard_form(model: onnx.ModelProto, weights: Weights) -> onnx.ModelProto:
+def standard_form(model: onnx.ModelProto, weights: StoredWeights) -> onnx.ModelProto:
     """A model in ONNX's own operators alone, which computes what an optimised one does.
 
     Args:
@@ -39,8 +39,8 @@ def standard_form(model: onnx.ModelProto, weights: Weights) -> onnx.ModelProto:
     """
     constants = {tensor.name: numbers(tensor) for tensor in model.graph.initializer}
     taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
-    nodes = Nodes(constants, taken | set(constants))
-    layout = Layout(nodes, weights)
+    nodes = NodeBuilder(constants, taken | set(constants))
+    layout = NchwcLayout(nodes, weights)
     refused: dict[str, str] = {}
     for node in model.graph.node:
         try:
@@ -63,7 +63,7 @@ def standard_form(model: onnx.ModelProto, weights: Weights) -> onnx.ModelProto:
     return _model(model, nodes)
 
 
-def _model(model: onnx.ModelProto, nodes: Nodes) -> onnx.ModelProto:
+def _model(model: onnx.ModelProto, nodes: NodeBuilder) -> onnx.ModelProto:
     """The graph of other nodes and constants between the same ports."""
     used = {name for node in nodes.made for name in node.input}
     constants = [
@@ -83,16 +83,16 @@ def _rule(node: onnx.NodeProto) -> Rule:
     return _OF_CONTRIB[node.op_type]
 
 
-def _as_it_is(nodes: Nodes, node: onnx.NodeProto) -> None:
+def _as_it_is(nodes: NodeBuilder, node: onnx.NodeProto) -> None:
     nodes.made.append(node)
 
 
-def _gemm(nodes: Nodes, node: onnx.NodeProto) -> None:
+def _gemm(nodes: NodeBuilder, node: onnx.NodeProto) -> None:
     """A Gemm whose third input varies is a sum, as it was before Gemm and Sum were fused."""
     _add_gemm(nodes, node, node.output[0])
 
 
-def _add_gemm(nodes: Nodes, node: onnx.NodeProto, last: str | None) -> str:
+def _add_gemm(nodes: NodeBuilder, node: onnx.NodeProto, last: str | None) -> str:
     """The product and the sum of a Gemm, which may be fused with more."""
     kept = ("alpha", "beta", "transA", "transB")
     attributes = {name: each for name, each in attributes_of(node).items() if name in kept}
@@ -104,17 +104,17 @@ def _add_gemm(nodes: Nodes, node: onnx.NodeProto, last: str | None) -> str:
     return nodes.add("Add", [product, node.input[2]], output=last)
 
 
-def _fused_conv(nodes: Nodes, node: onnx.NodeProto) -> None:
+def _fused_conv(nodes: NodeBuilder, node: onnx.NodeProto) -> None:
     """act(Conv(x, w, b) + z)."""
     add_convolution(nodes, node, node.input)
 
 
-def _fused_gemm(nodes: Nodes, node: onnx.NodeProto) -> None:
+def _fused_gemm(nodes: NodeBuilder, node: onnx.NodeProto) -> None:
     """act(alpha A B + beta C)."""
     add_activated(nodes, node, lambda last: _add_gemm(nodes, node, last))
 
 
-def _fused_matmul(nodes: Nodes, node: onnx.NodeProto) -> None:
+def _fused_matmul(nodes: NodeBuilder, node: onnx.NodeProto) -> None:
     """A op(B) times alpha, op a transposition of the last two dimensions of a constant."""
     attributes = attributes_of(node)
     a, b = node.input
@@ -134,22 +134,22 @@ def _fused_matmul(nodes: Nodes, node: onnx.NodeProto) -> None:
         raise UnsupportedError("a product of two values with a factor")
 
 
-def _gelu(nodes: Nodes, node: onnx.NodeProto) -> None:
+def _gelu(nodes: NodeBuilder, node: onnx.NodeProto) -> None:
     nodes.add("Gelu", node.input, output=node.output[0])
 
 
-def _bias_gelu(nodes: Nodes, node: onnx.NodeProto) -> None:
+def _bias_gelu(nodes: NodeBuilder, node: onnx.NodeProto) -> None:
     nodes.add("Gelu", [nodes.add("Add", node.input)], output=node.output[0])
 
 
-def _fast_gelu(nodes: Nodes, node: onnx.NodeProto) -> None:
+def _fast_gelu(nodes: NodeBuilder, node: onnx.NodeProto) -> None:
     given = node.input[0]
     if len(node.input) > 1 and node.input[1]:
         given = nodes.add("Add", node.input)
     nodes.add("Gelu", [given], output=node.output[0], approximate="tanh")
 
 
-def _quick_gelu(nodes: Nodes, node: onnx.NodeProto) -> None:
+def _quick_gelu(nodes: NodeBuilder, node: onnx.NodeProto) -> None:
     """Of x, x sigmoid(alpha x)."""
     alpha = nodes.constant(np.array(attributes_of(node).get("alpha", 1.702), dtype=np.float32))
     gate = nodes.add("Sigmoid", [nodes.add("Mul", [node.input[0], alpha])])

@@ -16,7 +16,7 @@ from typing import Any, Final, final
 import numpy as np
 import onnx
 
-from harden.graph.executed.node_builder import Nodes, add_activated, add_convolution, attributes_of
+from harden.graph.executed.node_builder import NodeBuilder, add_activated, add_convolution, attributes_of
 from harden.graph.reading.known_values import Array
 from harden.graph.reading.node_view import UnsupportedError
 
@@ -39,7 +39,7 @@ _KNOWN: Final = (
 
 @final
 @dataclass(slots=True)
-class Weights:
+class StoredWeights:
     """Convolution weights before they were blocked, by the digest of the blocked bytes; None for several."""
 
     by_digest: dict[str, Array | None] = field(default_factory=dict)
@@ -81,7 +81,7 @@ def blocked(weight: Array, block: int, inputs_too: bool) -> Array:
 
 @final
 @dataclass(slots=True)
-class Layout:
+class NchwcLayout:
     """The blocked operators of one graph, in order.
 
     Args:
@@ -90,8 +90,8 @@ class Layout:
         channels: of each blocked value, without its padding; None where that is not known.
     """
 
-    nodes: Nodes
-    weights: Weights
+    nodes: NodeBuilder
+    weights: StoredWeights
     channels: dict[str, int | None] = field(default_factory=dict)
 
     def take(self, node: onnx.NodeProto) -> None:

@@ -1,4 +1,4 @@
-"""A graph in the making: nodes of ONNX's own operators in place of those that onnxruntime writes."""
+"""A builder of nodes of ONNX's own operators, in place of those that onnxruntime writes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _PLAIN: Final = ("Relu", "Sigmoid", "Tanh", "HardSwish")
 
 @final
 @dataclass(slots=True)
-class Nodes:
-    """What was written so far.
+class NodeBuilder:
+    """The nodes and constants written so far.
 
     Args:
         constants: by name; more are added.
@@ -60,7 +60,7 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
     return {each.name: helper.get_attribute_value(each) for each in node.attribute}
 
 
-def add_convolution(nodes: Nodes, node: onnx.NodeProto, inputs: Sequence[str], **changed: Any) -> None:
+def add_convolution(nodes: NodeBuilder, node: onnx.NodeProto, inputs: Sequence[str], **changed: Any) -> None:
     """act(Conv(x, w, b) + z), of a fused convolution; bias, z and activation may be left out.
 
     Args:
@@ -81,8 +81,8 @@ def add_convolution(nodes: Nodes, node: onnx.NodeProto, inputs: Sequence[str], *
     add_activated(nodes, node, before)
 
 
-def add_activated(nodes: Nodes, node: onnx.NodeProto, before: Callable[[str | None], str]) -> None:
-    """What `before` adds, as the node's output or followed by the activation that is fused into it.
+def add_activated(nodes: NodeBuilder, node: onnx.NodeProto, before: Callable[[str | None], str]) -> None:
+    """Add the nodes of `before`, followed by the activation that is fused into the node, if any.
 
     Raises:
         UnsupportedError: the activation is not known.
@@ -97,7 +97,7 @@ def add_activated(nodes: Nodes, node: onnx.NodeProto, before: Callable[[str | No
     named = {name: attributes.get(f"activation_{name}") for name in ("alpha", "beta", "min", "max")}
     given = before(None)
     if kind == "Clip" and len(listed) == 2:
-        # The largest float32 stands for an end that is open.
+        # An open end is the largest float32.
         ends = [
             "" if abs(each) >= _LARGEST else nodes.constant(np.array(each, dtype=np.float32))
             for each in listed

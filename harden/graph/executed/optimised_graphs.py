@@ -19,10 +19,10 @@ from harden.certificate.optimisation_levels import LEVELS
 from harden.certificate.untrusted.onnx_limits import check_runnable
 from harden.errors import InputError
 from harden.graph.executed.contrib_operators import standard_form
-from harden.graph.executed.nchwc_layout import Weights
-from harden.graph.foreign_classifier import of_size
+from harden.graph.executed.nchwc_layout import StoredWeights
+from harden.graph.foreign_classifier import with_image_size
 from harden.graph.operation_graph import Graph
-from harden.graph.reading.load_model import loaded, one_line
+from harden.graph.reading.load_model import load_model, one_line
 from harden.graph.reading.read import UnreadableError, read
 from harden.graph.structure_digest import structure_digest
 from harden.system.safe_folders import temporary_folder
@@ -58,11 +58,11 @@ def runtime_graphs(
         UnreadableError: a graph has an operator that can't be read; the level is named.
         InputError: the file is no such classifier, or onnxruntime does not load it.
     """
-    parsed = loaded(model)
+    parsed = load_model(model)
     content = parsed.SerializeToString()
     check_runnable(content)
     found: dict[str, tuple[list[str], Graph]] = {}
-    weights = Weights()
+    weights = StoredWeights()
     for name, level in LEVELS.items():
         if name == "disabled":
             graph = _read(parsed, image_shape)
@@ -81,7 +81,7 @@ def runtime_graphs(
 
 
 def _read(model: onnx.ModelProto, image_shape: tuple[int, ...] | None) -> Graph:
-    return read(model if image_shape is None else of_size(model, image_shape))
+    return read(model if image_shape is None else with_image_size(model, image_shape))
 
 
 def _written(content: bytes, level: onnxruntime.GraphOptimizationLevel) -> onnx.ModelProto:

@@ -1,1 +1,1 @@
-"""From a torch module to an ONNX graph."""
+"""Export of torch modules as ONNX graphs."""

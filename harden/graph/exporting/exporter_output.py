@@ -1,4 +1,4 @@
-"""Torch's exporter without its reports, and the one line of them that says what went wrong."""
+"""The output of torch's exporter: suppressed, and reduced to the line that states the error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pools of an exported graph whose last window torch leaves out and ONNX does not."""
+"""Correction of exported pools whose last window torch omits and ONNX does not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def drop_empty_windows(model: onnx.ModelProto) -> None:
 
     Raises:
         ExportError: the size of the images in front of such a pool is not known, or a runtime has no padding
-            for one axis that needs `ceil_mode` beside one that must not have it.
+            for one axis that needs `ceil_mode` and another that must not have it.
     """
     sizes = dict(_sizes(model.graph))
     for node in model.graph.node:
@@ -55,18 +55,18 @@ class _Axis:
 
     @property
     def _rounded_up(self) -> int:
-        """Where the window begins that `ceil_mode` adds; behind everything if it adds none."""
+        """The beginning of the window that `ceil_mode` adds; behind the image if it adds none."""
         free = self.size + self.before + self.after - self._reach
         return -(-free // self.stride) * self.stride
 
     @property
     def adds_one(self) -> bool:
-        """Whether `ceil_mode` adds a window."""
+        """True if `ceil_mode` adds a window."""
         return self._rounded_up + self._reach > self.size + self.before + self.after
 
     @property
     def last_is_empty(self) -> bool:
-        """Whether that window begins behind the image."""
+        """True if that window begins behind the image."""
         return self.adds_one and self._rounded_up >= self.size + self.before
 
     @property

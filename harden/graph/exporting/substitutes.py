@@ -1,4 +1,4 @@
-"""What to write instead of torch's operators that can't be exported."""
+"""Substitutes for torch's operators that can't be exported, for error messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 
 def substitute(operator: str) -> str:
-    """What to write instead of one of torch's operators, such as `aten.grid_sampler_3d`."""
+    """The substitute to write for one of torch's operators, such as `aten.grid_sampler_3d`."""
     stem = operator.rpartition("::")[2].rpartition(".")[2].strip("_")
     known = next((text for name, text in _KNOWN.items() if stem.startswith(name)), None)
     return known or "write it in sums, products, matmul, convolutions, gather and torch.where"

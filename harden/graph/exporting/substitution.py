@@ -1,4 +1,4 @@
-"""Torch's functions that its exporter has no ONNX for, in terms of those that it has."""
+"""Substitution of torch's functions that its exporter cannot translate by functions that it can."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Substitution(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """What the function gives, by its substitute where there is one."""
+        """The function's result, by its substitute where there is one."""
         named = dict(kwargs or {})
         own = SUBSTITUTES.get(function)
         if own is not None:

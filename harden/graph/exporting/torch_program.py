@@ -1,4 +1,4 @@
-"""From a module to torch's program of operators, and why a forward is none."""
+"""Capture of a module as torch's program of operators, with errors that name the cause."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def free_batch() -> tuple[dict[int, torch.export.Dim]]:
     return ({0: torch.export.Dim("batch")},)
 
 
-def captured(module: nn.Module, example: Tensor) -> ExportedProgram:
+def capture_program(module: nn.Module, example: Tensor) -> ExportedProgram:
     """The operators that a module runs for images (N, C, H, W), with a free batch; nothing is printed.
 
     Raises:

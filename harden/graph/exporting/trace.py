@@ -1,4 +1,4 @@
-"""From a Classifier to ONNX: what torch's exporter makes of it, and what can go wrong on the way."""
+"""Export of a Classifier to ONNX by torch's exporter, with checks of its result."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizat
 
 from harden.errors import ExportError, HardenError
 from harden.graph.exporting.exporter_output import reason
-from harden.graph.exporting.torch_program import captured
-from harden.graph.exporting.translation import OPSET, translated
+from harden.graph.exporting.torch_program import capture_program
+from harden.graph.exporting.translation import OPSET, translate_program
 from harden.models import Classifier, copied, given_back, names_a_type
 from harden.models.out_of_memory import ran_out_of_memory
 
-__all__ = ["OPSET", "WEIGHTS", "Deployed", "deployed", "exported"]
+__all__ = ["OPSET", "WEIGHTS", "ExportModule", "export_graph", "export_module"]
 
 TRACE_BATCH: Final = 2  # a batch of 1 would be taken for a constant
 WEIGHTS: Final = "model."
@@ -25,8 +25,8 @@ WEIGHTS: Final = "model."
 
 
 @final
-class Deployed(nn.Module):
-    """What the graph computes: image -> logits, normalisation included, without harden's own checks."""
+class ExportModule(nn.Module):
+    """The exported function: image -> logits, normalisation included, without harden's own checks."""
 
     def __init__(self, model: Classifier) -> None:
         super().__init__()
@@ -37,13 +37,13 @@ class Deployed(nn.Module):
         return self.model.bare_logits(image).float()
 
 
-def deployed(model: Classifier, dtype: torch.dtype = torch.float32) -> Deployed:
+def export_module(model: Classifier, dtype: torch.dtype = torch.float32) -> ExportModule:
     """A copy for inference on the CPU, freed from torch.compile and DataParallel."""
-    module = Deployed(copied(model, device="cpu", dtype=dtype)).eval()
+    module = ExportModule(copied(model, device="cpu", dtype=dtype)).eval()
     return module.requires_grad_(requires_grad=False)
 
 
-def exported(
+def export_graph(
     model: Classifier, image_shape: tuple[int, int, int], *, optimised: bool = True
 ) -> onnx.ModelProto:
     """Export a copy of the model for inference, in float32, to ONNX with a dynamic batch.
@@ -59,17 +59,17 @@ def exported(
         ExportError: the network fails in float32 or on such images, or torch can't trace or translate it.
     """
     with given_back(model):  # hooks write where the copy's do, and what a tracer leaves there is no tensor
-        module = deployed(model)
+        module = export_module(model)
         if optimised:
             _fix_weights_(module)
         return _exported(module, image_shape, optimised=optimised)
 
 
-def _exported(module: Deployed, image_shape: tuple[int, int, int], *, optimised: bool) -> onnx.ModelProto:
+def _exported(module: ExportModule, image_shape: tuple[int, int, int], *, optimised: bool) -> onnx.ModelProto:
     example = torch.rand(TRACE_BATCH, *image_shape, generator=torch.Generator().manual_seed(0))
     _run(module, example)
     hidden = _hide_scripts_(module)
-    program = captured(module, example)
+    program = capture_program(module, example)
     closing = next((part.name for part in hidden if part.sizes.closed), None)
     if closing is not None and not program.range_constraints:
         raise ExportError(
@@ -77,13 +77,13 @@ def _exported(module: Deployed, image_shape: tuple[int, int, int], *, optimised:
             "a part for any batch size",
             "write x.flatten(1) for x.view(x.size(0), -1) in it, or pass it without torch.jit.script",
         )
-    return translated(program, optimised=optimised)
+    return translate_program(program, optimised=optimised)
 
 
 @final
 @dataclass
 class _Sizes:
-    """What a part does to sizes: torch restores what a module itself keeps while it is captured."""
+    """The effect of a part on sizes; torch restores the attributes of a module after capturing it."""
 
     closed: bool = False
 
@@ -102,7 +102,7 @@ class _Hidden(nn.Module):
         self.part, self.name, self.sizes = (part,), name, _Sizes()
 
     def forward(self, *given: object) -> object:
-        """What the part gives."""
+        """The part's output."""
         free = _free_sizes(given)
         found = self.part[0](*given)
         self.sizes.closed |= _free_sizes(given) < free
@@ -110,7 +110,7 @@ class _Hidden(nn.Module):
 
 
 def _free_sizes(given: tuple[object, ...]) -> int:
-    """How many sizes of tensors are no numbers, while a program is captured."""
+    """The number of symbolic sizes of tensors while a program is captured."""
     sizes = [size for value in given if isinstance(value, Tensor) for size in value.shape]
     return sum(isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None for size in sizes)
 
@@ -144,7 +144,7 @@ def _fix_weights_(module: nn.Module) -> None:
                 part.register_parameter(name, nn.Parameter(weight, requires_grad=False))
 
 
-def _run(module: Deployed, example: Tensor) -> None:
+def _run(module: ExportModule, example: Tensor) -> None:
     """Run the network once in plain torch: what fails here is not the exporter's doing."""
     try:
         module(example)

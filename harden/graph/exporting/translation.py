@@ -1,4 +1,4 @@
-"""From torch's program of operators to ONNX, and which of them ONNX has nothing for."""
+"""Translation of torch's program of operators to ONNX, with errors that name untranslatable ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OPERATOR: Final = re.compile(r"No ONNX function found for <OpOverload\(op='([\w
 _NODE: Final = re.compile(r"target=torch\.ops\.([\w.]+?)\.\w+\]")
 
 
-def translated(program: ExportedProgram, *, optimised: bool) -> onnx.ModelProto:
+def translate_program(program: ExportedProgram, *, optimised: bool) -> onnx.ModelProto:
     """A program as an ONNX graph; nothing is printed.
 
     Args:

@@ -1,4 +1,4 @@
-"""How large a constant will be that a node makes, told before it is made."""
+"""Sizes of folded constants, inferred before they are computed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from harden.graph.reading.known_values import Array
 from harden.system.size_limits import TENSOR_BYTES
 
 _SHOWN: Final = 1024
-"""Numbers of an input up to which their values are looked at; sizes and repeats are few."""
+"""Numbers of an input up to which their values are read; sizes and repeats are few."""
 
 
 def check_outputs(node: onnx.NodeProto, arrays: Sequence[Array], opset: int) -> None:
-    """Refuse a node whose outputs, as ONNX's own inference of shapes tells them, are too large to be made.
+    """Refuse a node whose outputs, as ONNX's own inference of shapes gives them, are too large to be made.
 
     Args:
         node: any.
@@ -52,7 +52,7 @@ def _inferred(node: onnx.NodeProto, arrays: Sequence[Array], opset: int) -> dict
         found: dict[str, onnx.TypeProto] = shape_inference.infer_node_outputs(
             schema, node, kinds, values, opset_imports=[helper.make_opsetid("", opset)]
         )
-    except Exception:  # onnx raises its own for inputs that do not fit, of which computing them tells more
+    except Exception:  # onnx raises its own for inputs that do not fit; the error of computing them says more
         return {}
     return found
 

@@ -1,4 +1,4 @@
-"""How large the tensors of a graph are, told before any is made."""
+"""Sizes of the tensors of a graph, computed from shapes before any is allocated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import final
 import torch
 
 from harden.errors import InputError
-from harden.graph.operations import Operation
+from harden.graph.operation_graph import Operation
 from harden.graph.reading.node_view import UnsupportedError
 from harden.system.size_limits import GRAPH_BYTES, PROCESS_BYTES, READING_SECONDS, TENSOR_BYTES
 
@@ -19,8 +19,8 @@ _Shapes = tuple[tuple[int, ...], ...]
 
 
 @final
-class Room:
-    """What the constants of a graph may take together, and reading it may take of time.
+class ReadingLimits:
+    """Limits of reading a graph: bytes of all its constants, and time.
 
     Args:
         weights: bytes of the file's own tensors.
@@ -44,7 +44,7 @@ class Room:
                 f"set {PROCESS_BYTES.variable} to a larger number if you trust the file",
             )
 
-    def look(self) -> None:
+    def check_time(self) -> None:
         """Look at the clock.
 
         Raises:
@@ -55,7 +55,7 @@ class Room:
 
 
 @final
-class Sizes:
+class ShapeInference:
     """The shapes that operations make: each is tried without numbers, and once for equal ones."""
 
     def __init__(self) -> None:

@@ -1,1 +1,1 @@
-"""From an ONNX file to the list of typed operations."""
+"""Reading of ONNX files as lists of typed operations."""

@@ -1,4 +1,4 @@
-"""Nodes that do not depend on the images: computed once, while the graph is read."""
+"""Constant folding: nodes that do not depend on the images are computed once, while the graph is read."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from harden.graph.limits.constant_sizes import check_outputs
-from harden.graph.operations import DequantizeLinear
+from harden.graph.operators.quantisation import DequantizeLinear
 from harden.graph.reading.constant_rounding import roundings
-from harden.graph.reading.known_values import Array, Computed, Known, Value
+from harden.graph.reading.known_values import Array, ComputedValue, KnownValue, Value
 from harden.graph.reading.load_model import numbers
 from harden.graph.reading.node_view import UnsupportedError
 
@@ -24,9 +24,9 @@ _RANDOM = frozenset(
 )
 
 
-def folded(
+def fold_constants(
     node: onnx.NodeProto, values: Sequence[Value | None], opset: int, batches: int
-) -> list[Known] | None:
+) -> list[KnownValue] | None:
     """The node's outputs where all that it needs is known; None where it depends on the images.
 
     ONNX's own reference implementation computes them.
@@ -42,34 +42,38 @@ def folded(
         raise UnsupportedError("control flow")
     if node.op_type in ("Shape", "Size"):
         return None if values[0] is None else [_shape(node, values[0])]
-    if node.op_type == "CastLike" and isinstance(values[0], Known) and isinstance(values[1], Computed):
+    if (
+        node.op_type == "CastLike"
+        and isinstance(values[0], KnownValue)
+        and isinstance(values[1], ComputedValue)
+    ):
         # All that depends on the images is float32.
         arrays = tuple(each.astype(np.float32) for each in values[0].arrays)
-        return [Known(arrays, values[0].roundings)]
-    if any(not isinstance(value, Known) for value in values if value is not None):
+        return [KnownValue(arrays, values[0].roundings)]
+    if any(not isinstance(value, KnownValue) for value in values if value is not None):
         return None
-    known = [value for value in values if isinstance(value, Known)]
+    known = [value for value in values if isinstance(value, KnownValue)]
     if all(value.constant for value in known):
         runs = [_computed(node, [value.arrays[0] for value in known], opset)] * batches
     else:
         runs = [_computed(node, [value.arrays[at] for value in known], opset) for at in range(batches)]
     before, given = [value.roundings for value in known], [value.arrays[0] for value in known]
     behind = roundings(node.op_type, before, given, runs[0])
-    return [Known(tuple(arrays), behind) for arrays in zip(*runs, strict=True)]
+    return [KnownValue(tuple(arrays), behind) for arrays in zip(*runs, strict=True)]
 
 
 def _drops(values: Sequence[Value | None]) -> bool:
     mode = values[2] if len(values) > 2 else None
-    return isinstance(mode, Known) and bool(mode.arrays[0].any())
+    return isinstance(mode, KnownValue) and bool(mode.arrays[0].any())
 
 
-def _shape(node: onnx.NodeProto, value: Value) -> Known:
-    shapes = [array.shape for array in value.arrays] if isinstance(value, Known) else value.shapes
+def _shape(node: onnx.NodeProto, value: Value) -> KnownValue:
+    shapes = [array.shape for array in value.arrays] if isinstance(value, KnownValue) else value.shapes
     ends = {attribute.name: attribute.i for attribute in node.attribute}
     if node.op_type == "Size":
-        return Known(tuple(np.array(math.prod(shape), dtype=np.int64) for shape in shapes))
+        return KnownValue(tuple(np.array(math.prod(shape), dtype=np.int64) for shape in shapes))
     part = slice(ends.get("start", 0), ends.get("end"))
-    return Known(tuple(np.array(shape[part], dtype=np.int64) for shape in shapes))
+    return KnownValue(tuple(np.array(shape[part], dtype=np.int64) for shape in shapes))
 
 
 def _computed(node: onnx.NodeProto, arrays: list[Array], opset: int) -> list[Array]:

@@ -1,4 +1,4 @@
-"""How far a folded constant may be from the one that a runtime computes."""
+"""Roundings behind a folded constant, by which it may differ from the one that a runtime computes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOVING: Final = frozenset(
     }
 )  # fmt: skip
 _ROUNDED_ONCE: Final = frozenset({"Add", "DequantizeLinear", "Div", "Mul", "Sqrt", "Sub"})
-"""What IEEE 754 says to the last bit; a difference of integers is exact."""
+"""Operations that IEEE 754 defines to the last bit; a difference of integers is exact."""
 
 
 def roundings(kind: str, before: Sequence[int], given: Sequence[Array], found: Sequence[Array]) -> int:

@@ -1,4 +1,4 @@
-"""The one input and the one output that a classifier's graph has."""
+"""Input and output of a classifier's graph: one of each."""
 
 from __future__ import annotations
 

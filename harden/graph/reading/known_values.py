@@ -1,4 +1,4 @@
-"""What is known of each value while a graph is read: its numbers, or what shape its numbers will have.
+"""Values while a graph is read: their numbers where they are constants, else their shapes.
 
 The graph is read for several batch sizes at once. What is the same for all is a constant; an integer that
 grows with the batch is a size that the batch decides.
@@ -23,12 +23,12 @@ SEVERAL = (2, 3, 5)
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Known:
+class KnownValue:
     """Numbers that do not depend on the images: one array for each batch size that is read for.
 
     Args:
         arrays: those.
-        roundings: in a row behind them, 0 where they stand in the file (`exactness`).
+        roundings: in a row behind them, 0 where they are in the file itself (`constant_rounding`).
     """
 
     arrays: tuple[Array, ...]
@@ -36,7 +36,7 @@ class Known:
 
     @property
     def constant(self) -> bool:
-        """Whether they do not depend on the batch's size either."""
+        """True if they do not depend on the batch's size either."""
         first = self.arrays[0]
         return all(
             each is first or (each.shape == first.shape and np.array_equal(each, first))
@@ -45,19 +45,19 @@ class Known:
 
     @property
     def nbytes(self) -> int:
-        """What the arrays take; one array for all batch sizes is counted once."""
+        """Bytes of the arrays; one array for all batch sizes is counted once."""
         return sum(each.nbytes for each in {id(array): array for array in self.arrays}.values())
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Computed:
+class ComputedValue:
     """Numbers that depend on the images: one shape for each batch size."""
 
     shapes: tuple[Size, ...]
 
 
-Value = Known | Computed
+Value = KnownValue | ComputedValue
 
 
 def by_batch(entries: Sequence[int], batches: Sequence[int], first: bool) -> int:

@@ -1,4 +1,4 @@
-"""From a file, bytes or a parsed model to a model whose tensors are all inside it."""
+"""Loading of ONNX models, with tensors from external files put inside."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _WIDEST: Final = 16
 """Bytes of the widest number, complex128."""
 _DIGITS: Final = 18
 _SHARED: Final = 4
-"""How often the data of a file may be used, by tensors that share them."""
+"""Times that the data of a file may be used, by tensors that share them."""
 
 
-def loaded(model: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
+def load_model(model: str | Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
     """The model, external data read and functions copied in.
 
     Raises:
@@ -136,7 +136,7 @@ def _check_extent(tensors: list[onnx.TensorProto], paths: list[Path]) -> None:
         raise InputError(
             f"{len(tensors)} tensors of more than {wanted:,} bytes in files of {held:,}",
             "their data in those files",
-            "copy the files beside the model, whole",
+            "copy the files next to the model, whole",
         )
 
 
@@ -150,7 +150,7 @@ def _place_of(tensor: onnx.TensorProto, folder: Path) -> Path:
         raise InputError(
             f"the tensor {tensor.name[:80]!r} in {place!r}",
             "a plain file in the model's own folder",
-            "save the model again with its data beside it",
+            "save the model again with its data next to it",
         )
     return path
 
@@ -163,7 +163,7 @@ def _read(tensor: onnx.TensorProto, path: Path, folder: Path) -> None:
         raise InputError(
             f"the tensor {tensor.name[:80]!r} in {path.name!r} ({' '.join(str(error).split())[:200]})",
             "its data in that file",
-            "copy the file beside the model",
+            "copy the file next to the model",
         ) from error
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]

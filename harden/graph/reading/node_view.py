@@ -1,4 +1,4 @@
-"""One node of the file as its converter sees it."""
+"""A node of the file with its attributes and inputs, the argument of converters."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, final
 
 import numpy as np
 
-from harden.graph.operations import Operation
-from harden.graph.reading.known_values import Array, Computed, Known, Size, Value, by_batch
+from harden.graph.operation_graph import Operation
+from harden.graph.reading.known_values import Array, ComputedValue, KnownValue, Size, Value, by_batch
 
 
 class UnsupportedError(Exception):
@@ -22,8 +22,8 @@ Reading = tuple[Operation | Sequence[Operation], tuple[int, ...]]
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Call:
-    """A node's attributes and what is known of its inputs.
+class NodeView:
+    """A node's attributes and the values of its inputs.
 
     Args:
         kind: the ONNX operator.
@@ -42,8 +42,13 @@ class Call:
     outputs: Sequence[bool]
 
     def has(self, at: int) -> bool:
-        """Whether an input is there."""
+        """True if an input is there."""
         return at < len(self.values) and self.values[at] is not None
+
+    @property
+    def present(self) -> tuple[int, ...]:
+        """Positions of the inputs that are there."""
+        return tuple(at for at in range(len(self.values)) if self.has(at))
 
     def number(self, name: str, default: float) -> float:
         """An attribute that is a number, as the runtime holds it: in float32."""
@@ -95,7 +100,7 @@ class Call:
             UnsupportedError: it is not.
         """
         value = self.values[at]
-        if not isinstance(value, Known) or not value.constant:
+        if not isinstance(value, KnownValue) or not value.constant:
             raise UnsupportedError(f"input {at} that is not constant")
         return value.arrays[0]
 
@@ -117,7 +122,7 @@ class Call:
             UnsupportedError: it depends on the images, or in another way on the batch.
         """
         value = self.values[at]
-        if not isinstance(value, Known):
+        if not isinstance(value, KnownValue):
             raise UnsupportedError("a shape that depends on the images")
         lists = [np.atleast_1d(array).tolist() for array in value.arrays]
         try:
@@ -143,10 +148,10 @@ class Call:
 
 def shapes(value: Value | None) -> tuple[Size, ...]:
     """Of a value, for each batch size."""
-    if isinstance(value, Known):
+    if isinstance(value, KnownValue):
         return tuple(array.shape for array in value.arrays)
-    return value.shapes if isinstance(value, Computed) else ()
+    return value.shapes if isinstance(value, ComputedValue) else ()
 
 
-Converter = Callable[[Call], list[Reading]]
+Converter = Callable[[NodeView], list[Reading]]
 """One reading for each output of the node."""

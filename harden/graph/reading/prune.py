@@ -1,4 +1,4 @@
-"""Which nodes of a file the logits need."""
+"""Removal of nodes that the logits do not depend on."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from harden.graph.reading.load_model import one_line
 _ONNX: Final = ("", "ai.onnx")
 
 
-def live(graph: onnx.GraphProto, output: str) -> list[onnx.NodeProto]:
-    """The nodes that an output is computed from, in the file's order; what else it holds is not looked at.
+def required_nodes(graph: onnx.GraphProto, output: str) -> list[onnx.NodeProto]:
+    """The nodes that an output is computed from, in the file's order; all others are not read.
 
     Raises:
         InputError: a value is given twice, so that its name does not say which is meant, or an operator is

@@ -1,4 +1,4 @@
-"""Reads an ONNX file into a list of typed operations."""
+"""A reader of ONNX files into lists of typed operations."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from torch import Tensor
 
 from harden.errors import InputError
 from harden.graph.batch_axis import batch_first
-from harden.graph.converters import CONVERTERS
-from harden.graph.limits.tensor_sizes import Room, Sizes
-from harden.graph.operation_graph import BATCH, Graph, Node, Port
-from harden.graph.operations import Expand, Operation
-from harden.graph.reading.constant_folding import folded
+from harden.graph.limits.tensor_sizes import ReadingLimits, ShapeInference
+from harden.graph.operation_graph import BATCH, Graph, Node, Operation, Port
+from harden.graph.operator_table import BATCH_RULES, OPERATORS
+from harden.graph.operators.reshaping import Expand
+from harden.graph.reading.constant_folding import fold_constants
 from harden.graph.reading.constant_rounding import MOST_ROUNDINGS
 from harden.graph.reading.graph_ports import input_port, output_name
-from harden.graph.reading.known_values import SEVERAL, Computed, Known, Value, shape_of
-from harden.graph.reading.load_model import loaded, numbers, one_line
-from harden.graph.reading.node_view import Call, UnsupportedError, shapes
-from harden.graph.reading.prune import live
+from harden.graph.reading.known_values import SEVERAL, ComputedValue, KnownValue, Value, shape_of
+from harden.graph.reading.load_model import load_model, numbers, one_line
+from harden.graph.reading.node_view import NodeView, UnsupportedError, shapes
+from harden.graph.reading.prune import required_nodes
 
 _OPSETS = range(7, 24)
 _WIDTH = 4  # of a weight
@@ -46,13 +46,13 @@ def read(model: str | Path | bytes | onnx.ModelProto, *, moving: frozenset[str] 
 
     Args:
         model: a file, its bytes, or the parsed model.
-        moving: names of initialisers that will change: `derived` tells what follows from them.
+        moving: names of initialisers that will change: `derived` lists the constants that follow from them.
 
     Raises:
         UnreadableError: operators or attributes are not supported; all are named at once.
         InputError: it can't be loaded, or is no such classifier.
     """
-    parsed = loaded(model)
+    parsed = load_model(model)
     opsets = {opset.domain: opset.version for opset in parsed.opset_import}
     opset = opsets.get("", opsets.get("ai.onnx", 0))
     if opset not in _OPSETS:
@@ -64,16 +64,16 @@ def read(model: str | Path | bytes | onnx.ModelProto, *, moving: frozenset[str] 
     port, fixed = input_port(parsed.graph)
     batches = (fixed,) if fixed is not None else SEVERAL
     weights = sum(_WIDTH * math.prod(tensor.dims) for tensor in parsed.graph.initializer)
-    reader = _Reader(opset, port, batches, set(moving), Room(weights))
+    reader = _Reader(opset, port, batches, set(moving), ReadingLimits(weights))
     for tensor in parsed.graph.initializer:
         reader.taken.add(tensor.name)
-        reader.values[tensor.name] = Known((numbers(tensor),) * len(reader.batches))
+        reader.values[tensor.name] = KnownValue((numbers(tensor),) * len(reader.batches))
     reader.taken.update(name for node in parsed.graph.node for name in node.output)
     output = output_name(parsed.graph)
-    nodes = live(parsed.graph, output)
+    nodes = required_nodes(parsed.graph, output)
     reader.wanted.update((output, *(name for node in nodes for name in node.input)))
     for node in nodes:
-        reader.room.look()
+        reader.limits.check_time()
         reader.take(node)
     if reader.refusals:
         raise _refusal(reader.refusals)
@@ -83,13 +83,13 @@ def read(model: str | Path | bytes | onnx.ModelProto, *, moving: frozenset[str] 
 @final
 @dataclass(slots=True)
 class _Reader:
-    """What was read so far."""
+    """The state of reading one graph."""
 
     opset: int
     port: Port
     batches: tuple[int, ...]
     moving: set[str]
-    room: Room
+    limits: ReadingLimits
     values: dict[str, Value] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     constants: dict[str, Tensor] = field(default_factory=dict)
@@ -100,14 +100,14 @@ class _Reader:
     repeated: dict[str, str] = field(default_factory=dict)
     wanted: set[str] = field(default_factory=set)
     derived: list[Node] = field(default_factory=list)
-    sizes: Sizes = field(default_factory=Sizes)
+    sizes: ShapeInference = field(default_factory=ShapeInference)
 
     def __post_init__(self) -> None:
         sizes = self.port.shape[1:]
-        self.values[self.port.name] = Computed(tuple((batch, *sizes) for batch in self.batches))
+        self.values[self.port.name] = ComputedValue(tuple((batch, *sizes) for batch in self.batches))
 
     def take(self, node: onnx.NodeProto) -> None:
-        """Read one node; what it lacks is kept for the one error at the end."""
+        """Read one node; a reason to refuse it is kept for the one error at the end."""
         name = node.name or (node.output[0] if node.output else "")
         missing = {given for given in node.input if given and given not in self.values}
         if missing:
@@ -118,13 +118,13 @@ class _Reader:
             return
         values = [self.values[given] if given else None for given in node.input]
         try:
-            known = folded(node, values, self.opset, len(self.batches))
+            known = fold_constants(node, values, self.opset, len(self.batches))
             if known is None:
                 self._convert(node, values, name)
             else:
                 if node.op_type not in ("Shape", "Size") and self.moving.intersection(node.input):
                     self._derive(node, values, name)
-                self.room.take(sum(one.nbytes for one in known))
+                self.limits.take(sum(one.nbytes for one in known))
                 self.values.update(zip([output for output in node.output if output], known, strict=False))
         except UnsupportedError as reason:
             self.lost.update(node.output)
@@ -132,9 +132,9 @@ class _Reader:
 
     def _converted(self, node: onnx.NodeProto, values: list[Value | None]) -> Iterator[_Converted]:
         """For each output its name, what is computed for it one on another, and of which inputs."""
-        if node.op_type not in CONVERTERS:
+        if node.op_type not in OPERATORS:
             raise UnsupportedError("no rule")
-        call = Call(
+        call = NodeView(
             node.op_type,
             {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute},
             values,
@@ -143,7 +143,7 @@ class _Reader:
             tuple(output in self.wanted for output in node.output),
         )
         try:
-            readings = CONVERTERS[node.op_type](call)
+            readings = OPERATORS[node.op_type].converter(call)
             taken = [[(node.input[at], values[at]) for at in places] for _, places in readings]
         except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             # Inputs that are missing, attributes of another type: the file breaks ONNX's own rules.
@@ -151,6 +151,7 @@ class _Reader:
         for output, (operations, _), inputs in zip(node.output, readings, taken, strict=False):
             if output:
                 several = operations if isinstance(operations, Sequence) else (operations,)
+                _check_batch_rules(node.op_type, several)
                 yield output, several, inputs
 
     def _convert(self, node: onnx.NodeProto, values: list[Value | None], name: str) -> None:
@@ -162,7 +163,7 @@ class _Reader:
             self._add(last, inputs, output, name, node.op_type)
 
     def _derive(self, node: onnx.NodeProto, values: list[Value | None], name: str) -> None:
-        """A constant that follows from weights that move: how, beside the number that it is now."""
+        """A constant that follows from weights that move, as nodes, in addition to its present value."""
         for output, (*before, last), inputs in self._converted(node, values):
             names = tuple(self._named(given, value, node.op_type) for given, value in inputs)
             for operation in before:
@@ -188,12 +189,12 @@ class _Reader:
         except ValueError as error:
             raise UnsupportedError(str(error)) from error
         self.sizes.count(f"the tensor {output[:80]!r}, which {kind} makes,", found[0], self.batches[0])
-        self.values[output] = Computed(tuple(found))
+        self.values[output] = ComputedValue(tuple(found))
         self.nodes.append(Node(operation, names, output, shape, name, kind))
 
     def _named(self, name: str, value: Value | None, kind: str) -> str:
         """The name under which a value is found when the graph runs; constants are kept for it."""
-        if not isinstance(value, Known) or name in self.constants:
+        if not isinstance(value, KnownValue) or name in self.constants:
             return name
         array = value.arrays[0]
         if not value.constant:
@@ -212,7 +213,7 @@ class _Reader:
             self.rounded.add(name)
         return name
 
-    def _for_each_image(self, name: str, value: Known) -> str:
+    def _for_each_image(self, name: str, value: KnownValue) -> str:
         """A constant that is repeated for each image, such as a transformer's class token."""
         first = value.arrays[0][:1] if value.arrays[0].ndim else value.arrays[0]
         shape = (BATCH, *first.shape[1:])
@@ -223,7 +224,7 @@ class _Reader:
             raise UnsupportedError(f"numbers that depend on the batch's size ({name})")
         if name not in self.repeated:
             once, each = self._fresh(f"{name}.once"), self._fresh(f"{name}.each")
-            self.values[once] = Known((first,) * len(self.batches), value.roundings)
+            self.values[once] = KnownValue((first,) * len(self.batches), value.roundings)
             given = [(once, self.values[once]), (self.port.name, self.values[self.port.name])]
             self._add(Expand(shape), given, each, name, "Expand")
             self.repeated[name] = each
@@ -244,7 +245,7 @@ class _Reader:
         )
 
     def graph(self, output: str, fixed: int | None) -> Graph:
-        """What was read, without what the output does not need."""
+        """The graph that was read, without nodes that the output does not need."""
         needed, kept = {output}, []
         for node in reversed(self.nodes):
             if node.output in needed:
@@ -271,6 +272,19 @@ class _Reader:
         port, rounded = Port(output, shapes_[output]), frozenset(self.rounded & needed)
         nodes = tuple(reversed(kept))
         return Graph(self.port, port, nodes, constants, fixed, rounded, tuple(reversed(derived)))
+
+
+def _check_batch_rules(kind: str, operations: Sequence[Operation]) -> None:
+    """Refuse operations that no row of an operator lists.
+
+    Raises:
+        TypeError: there is one: an error of this library, not of the file.
+    """
+    for operation in operations:
+        if type(operation) not in BATCH_RULES:
+            raise TypeError(
+                f"operation {type(operation).__name__} of {kind} has no batch rule: add it to its row"
+            )
 
 
 def _refusal(refusals: dict[str, list[str]]) -> UnreadableError:

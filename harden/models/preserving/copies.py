@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from harden.errors import InputError
-from harden.models.preserving.partial_deepcopy import Twin
+from harden.models.preserving.partial_deepcopy import PartialDeepcopy
 from harden.models.preserving.reachable_objects import reached
 
 _OTHER_TYPE = re.compile("same dtype|same data ?type|scalar type|Input type")  # how torch says it
@@ -47,7 +47,7 @@ def copied(module: _M, *, device: torch.device | str | None = None, dtype: torch
 
     try:
         with _deep_calls():
-            made: _M = Twin(reached(module), module, placed)(module)
+            made: _M = PartialDeepcopy(reached(module), module, placed)(module)
     except Exception as error:  # a user's own __deepcopy__ or __reduce__ may raise anything
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise InputError(
@@ -78,7 +78,7 @@ def ordinary(module: _M) -> _M:
 
 
 def names_a_type(error: BaseException) -> bool:
-    """Whether an error says that types met: of a forward that names one and can't follow a float32 copy."""
+    """Return whether an error reports mixed types, as of a forward that names a type in a float32 copy."""
     return _OTHER_TYPE.search(str(error)) is not None
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from harden.models.preserving.preserved_state import Condition
+from harden.models.preserving.preserved_state import NetworkState
 
 
 @contextmanager
@@ -41,9 +41,9 @@ def given_back(*modules: nn.Module) -> Iterator[None]:
 
     Guarantee: afterwards buffers, parameters and plain attributes of every submodule have their values from
     before, also those in lists, dicts, objects, closures and the global names that forwards and hooks write
-    on; see `Condition`.
+    on; see `NetworkState`.
     """
-    condition = Condition(*modules)
+    condition = NetworkState(*modules)
     try:
         yield
     finally:

@@ -18,14 +18,14 @@ from harden.models.preserving.reachable_objects import (
     ATOMS,
     PROXIES,
     attributes_of,
+    class_level_ids,
     contents_of_cell,
-    fixed,
     is_importable,
     is_namespace,
     is_outside,
     members,
 )
-from harden.models.unwrap import unwrapped
+from harden.models.unwrap import unwrap
 
 _log = logging.getLogger("harden")
 _UNKNOWN: Final = object()
@@ -34,7 +34,7 @@ _CODE: Final = (types.FunctionType, types.CellType, types.MethodType, types.Buil
 
 
 @final
-class Twin:
+class PartialDeepcopy:
     """Copies objects, each once; called with one, gives its copy.
 
     Args:
@@ -52,7 +52,7 @@ class Twin:
         self._storages = {_storage(tensor): tensor for tensor in own if _is_dense(tensor)}
         # As copy.deepcopy's memo, so that a user's __deepcopy__ can hand it on.
         self._stuck = {key for key, value in reached.items() if not _is_copyable(value)}
-        kept = _shared(reached, self._stuck) | (fixed(reached.values()) & reached.keys())
+        kept = _shared(reached, self._stuck) | (class_level_ids(reached.values()) & reached.keys())
         self._memo: dict[int, Any] = {key: reached[key] for key in kept}
 
     def __call__(self, value: Any) -> Any:
@@ -80,7 +80,7 @@ class Twin:
         if isinstance(value, torch.jit.ScriptModule):
             return self._scripted(value)
         if isinstance(value, nn.Module):
-            inner = unwrapped(value)
+            inner = unwrap(value)
             return self(inner) if inner is not value and value is not self._root else self._whole(value)
         if kind in (list, dict, tuple):
             return self._container(value)
@@ -236,7 +236,7 @@ def _held_by(seeds: set[int], holders: Mapping[int, list[int]]) -> set[int]:
 
 
 def _is_copyable(value: Any) -> bool:
-    """Whether an object says what it would be pickled as; what has a way of its own is believed."""
+    """Return whether an object says what it would be pickled as; what has a way of its own is believed."""
     if isinstance(value, (Tensor, nn.Module, *_PLAIN, *_CODE)) or is_outside(value):
         return not is_outside(value)
     try:

@@ -16,7 +16,7 @@ from harden.models.preserving.reachable_objects import (
     is_library,
     own_classes,
     reached,
-    rebound,
+    rebound_globals,
     slots_of,
 )
 
@@ -26,7 +26,7 @@ Restore = Callable[[], None]
 
 
 @final
-class Condition:
+class NetworkState:
     """What is reached from networks, noted when this is made.
 
     That is attributes, buffers and parameters of all parts, and what lists, dicts, sets, objects, closures of
@@ -46,7 +46,7 @@ class Condition:
         self._undo: list[Restore] = [undo for value in found.values() for undo in _noted(value)]
 
     def restore_(self) -> None:
-        """Give everything the value that it had; what did not change is not written."""
+        """Return everything the value that it had; what did not change is not written."""
         for undo in self._undo:
             undo()
 
@@ -160,7 +160,7 @@ def _of_slot(value: object, name: str, held: object) -> Restore:
 
 def _of_globals(function: types.FunctionType) -> Restore:
     space = function.__globals__
-    held = {name: space.get(name, _ABSENT) for name in rebound(function.__code__)}
+    held = {name: space.get(name, _ABSENT) for name in rebound_globals(function.__code__)}
 
     def undo() -> None:
         for name, value in held.items():

@@ -35,17 +35,17 @@ PROXIES: Final = (weakref.ProxyType, weakref.CallableProxyType)
 
 
 def is_atom(value: object) -> bool:
-    """Whether a value has no parts."""
+    """Return whether a value has no parts."""
     return type(value) in ATOMS or type(value) in (weakref.ReferenceType, *PROXIES) or is_namespace(value)
 
 
 def is_outside(value: object) -> bool:
-    """Whether an object belongs to the process or to training: it is neither looked into nor copied."""
+    """Return whether an object belongs to the process or to training, and is neither searched nor copied."""
     return isinstance(value, (*OUTSIDE, *OUTSIDE_NAMED, type, types.ModuleType))
 
 
 def is_namespace(value: object) -> bool:
-    """Whether a dict holds the names of a whole module."""
+    """Return whether a dict holds the names of a whole module."""
     return type(value) is dict and "__builtins__" in value
 
 
@@ -66,7 +66,7 @@ def reached(root: object, *, around: bool = False) -> dict[int, object]:
         found[id(value)] = value
         waiting.extend(members(value))
         if around:
-            waiting.extend(surroundings(value))
+            waiting.extend(outside_objects(value))
     return found
 
 
@@ -129,7 +129,7 @@ def slots_of(value: object) -> dict[str, object]:
 
 
 def is_importable(function: types.FunctionType) -> bool:
-    """Whether a module knows a function by its name, or a library made it: it is the same for all."""
+    """Return whether a module knows a function by its name, or a library made it: it is the same for all."""
     if is_library(function.__module__):
         return True
     place: object = sys.modules.get(function.__module__ or "")
@@ -138,7 +138,7 @@ def is_importable(function: types.FunctionType) -> bool:
     return place is function
 
 
-def surroundings(value: object) -> Iterator[Any]:
+def outside_objects(value: object) -> Iterator[Any]:
     """The tensors and containers outside a network that a function, or a user's class, works with."""
     if isinstance(value, types.FunctionType) and not is_library(value.__module__):
         for name in names_of(value.__code__):
@@ -154,7 +154,7 @@ def surroundings(value: object) -> Iterator[Any]:
                     yield function
 
 
-def fixed(values: Iterable[object]) -> set[int]:
+def class_level_ids(values: Iterable[object]) -> set[int]:
     """The ids of what methods of parts' classes close over or name around them, and functions they call.
 
     A class is not copied, so a forward goes on to read there: what hooks write for it has to be the same.
@@ -173,7 +173,7 @@ def fixed(values: Iterable[object]) -> set[int]:
         found.add(id(function))
         cells = function.__closure__ or ()
         found.update(map(id, cells))
-        used = [*surroundings(function), *(each for cell in cells for each in contents_of_cell(cell))]
+        used = [*outside_objects(function), *(each for cell in cells for each in contents_of_cell(cell))]
         held = [each for each in used if not isinstance(each, Tensor | nn.Module)]
         found.update(id(each) for each in held if not isinstance(each, types.FunctionType))
         waiting += held
@@ -181,7 +181,7 @@ def fixed(values: Iterable[object]) -> set[int]:
 
 
 def is_state(value: object) -> bool:
-    """Whether a global name or a class attribute is of the kind that forwards write on."""
+    """Return whether a global name or a class attribute is of the kind that forwards write on."""
     return isinstance(value, Tensor | list | dict | set | deque) or (
         attributes_of(value) is not None
         and not callable(value)
@@ -207,15 +207,15 @@ def names_of(code: types.CodeType) -> set[str]:
 
 
 @functools.lru_cache(maxsize=4096)
-def rebound(code: types.CodeType) -> set[str]:
+def rebound_globals(code: types.CodeType) -> set[str]:
     """The global names that a function's code binds anew, functions inside it included."""
     found = {each.argval for each in dis.get_instructions(code) if each.opname == "STORE_GLOBAL"}
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            found |= rebound(constant)
+            found |= rebound_globals(constant)
     return found
 
 
 def is_library(module: str | None) -> bool:
-    """Whether a module is Python's own, torch's or ours: no user's state is in its names."""
+    """Return whether a module is Python's own, torch's or ours: no user's state is in its names."""
     return (module or "builtins").partition(".")[0] in {*sys.stdlib_module_names, "torch", "harden"}

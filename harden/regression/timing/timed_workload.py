@@ -15,7 +15,7 @@ from harden.draws import Draws
 from harden.evaluation.attempt import Attempt
 from harden.evaluation.probability_outputs import as_logits, output_of
 from harden.evaluation.suites import quick
-from harden.losses import AimableLoss, Classify, LossFunction
+from harden.losses import Classify, LossFunction, loss_with_verdicts
 from harden.models import Classifier, prepare
 from harden.threats import Linf
 
@@ -52,11 +52,11 @@ def attack_work(model: Classifier, x: Tensor, y: Tensor) -> Callable[[], None]:
 
 def _runs(attempt: Attempt, classify: Classify, x: Tensor, y: Tensor) -> list[tuple[Attack, LossFunction]]:
     """An attempt as attacks that never stop early, aimed at each of its classes where it is aimed."""
-    loss, attack = attempt.loss(classify, y), attempt.attack
+    loss, attack = loss_with_verdicts(attempt.loss(classify, y)), attempt.attack
+    if loss is None:
+        raise TypeError(f"{attempt.name} maximises a plain function, which judges no errors")
     if not isinstance(attack, Targeted):
         return [(_without_stop(attack), loss)]
-    if not isinstance(loss, AimableLoss):
-        raise TypeError(f"{attempt.name} is aimed, and its loss can't be")
     with torch.no_grad():
         targets = likeliest_others(classify(x), y, attack.classes)
     return [(_without_stop(attack.attack), loss.aimed(targets[:, at])) for at in range(targets.shape[1])]

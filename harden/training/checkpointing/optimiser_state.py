@@ -9,7 +9,7 @@ from torch import Tensor
 from harden.errors import InputError
 
 
-class Remembers(Protocol):
+class StatefulOptimiser(Protocol):
     """torch.optim.Optimizer, and what accelerate wraps it in."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -21,7 +21,7 @@ class Remembers(Protocol):
         ...
 
 
-def optimiser_state(optimiser: Remembers) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def optimiser_state(optimiser: StatefulOptimiser) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors by "parameter.name", and what is no tensor likewise; "group.number.name" of parameter groups.
 
     Some optimisers (those without a schedule, say) count and adapt in their groups. The learning rate, which
@@ -56,8 +56,10 @@ def optimiser_state(optimiser: Remembers) -> tuple[dict[str, Tensor], dict[str, 
     return tensors, facts
 
 
-def put_optimiser_state(optimiser: Remembers, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Give an optimiser over the same parameters what another one remembered."""
+def put_optimiser_state(
+    optimiser: StatefulOptimiser, tensors: dict[str, Tensor], facts: dict[str, Any]
+) -> None:
+    """Return an optimiser over the same parameters what another one remembered."""
     state: dict[int, dict[str, Any]] = {}
     groups = [dict(group) for group in optimiser.state_dict()["param_groups"]]
     for key, value in (*tensors.items(), *facts.items()):

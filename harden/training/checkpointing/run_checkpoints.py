@@ -58,7 +58,7 @@ class Checkpoints:
 
 
 @final
-class Keeper:
+class CheckpointWriter:
     """Writes a run's snapshots, and finds the last one of a run with the same plan.
 
     Raises:
@@ -86,7 +86,7 @@ class Keeper:
         self._last = time.monotonic()
 
     def due(self) -> bool:
-        """Whether it is time for the next snapshot."""
+        """Return whether it is time for the next snapshot."""
         return time.monotonic() - self._last >= max(self.every, _COST_SHARE * self._cost)
 
     def keep(self, snapshot: Snapshot) -> None:
@@ -117,7 +117,7 @@ class Keeper:
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a folder holds the progress of a run."""
+    """Return whether a folder holds the progress of a run."""
     return any((folder / name).exists() for name in (PLAN_FILE, SNAPSHOT_FILE))
 
 

@@ -16,7 +16,7 @@ from harden.artefact.parity.float64_reference import reference
 from harden.artefact.parity.parity_gate import check_parity
 from harden.artefact.runtime.session import Session
 from harden.errors import ExportError
-from harden.graph.exporting.trace import deployed
+from harden.graph.exporting.trace import export_module
 from harden.models import Classifier
 from tests.models.zoo import CLASSES, body
 
@@ -124,7 +124,7 @@ def made(kind: Callable[[], nn.Module]) -> Classifier:
 )
 def test_casts_to_float32_are_followed_into_float64(kind: Callable[[], nn.Module]) -> None:
     model = made(kind)
-    found = reference(model, deployed(model), X)
+    found = reference(model, export_module(model), X)
     assert found.precision == "float64"
     # The same weights in plain float64, with the casts taken out by hand.
     double: Any = copy.deepcopy(model.network).double().eval()
@@ -152,8 +152,8 @@ def test_such_networks_are_exported_and_the_reference_is_named(kind: Callable[[]
 def test_in_float32_alone_the_tolerance_is_about_that_of_float64() -> None:
     """The estimate has to hold what rounding does, and must not be so wide that a wrong graph passes."""
     exact, single = made(Casting), made(Strict)
-    truth = reference(exact, deployed(exact), X)
-    found = reference(single, deployed(single), X)
+    truth = reference(exact, export_module(exact), X)
+    found = reference(single, export_module(single), X)
     assert found.precision == "float32"
     assert truth.own / 8 < found.own < 32 * truth.own
 
@@ -172,7 +172,7 @@ def test_in_float32_alone_a_wrong_graph_fails() -> None:
 def test_the_model_and_what_is_switched_on_stay_as_they_were(kind: Callable[[], nn.Module]) -> None:
     model = made(kind)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    reference(model, deployed(model), X)
+    reference(model, export_module(model), X)
     assert torch.get_default_dtype() == torch.float32
     assert torch.backends.mkldnn.enabled
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -185,7 +185,7 @@ def test_a_network_without_casts_has_the_reference_it_had() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(2)
         model = Classifier(body()).eval()
-    found = reference(model, deployed(model), X)
+    found = reference(model, export_module(model), X)
     with torch.no_grad():
         expected = copy.deepcopy(model.network).double()(X.double()).numpy()
         own = np.abs(model.network(X).double().numpy() - expected).max()

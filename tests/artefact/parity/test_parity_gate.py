@@ -145,8 +145,8 @@ class FixedWhenExported(Noisy):
 @pytest.mark.parametrize(
     ("build", "seen"),
     [
-        (Noisy, "asked twice"),
-        (HardlyNoisy, "asked twice"),
+        (Noisy, "between two forwards"),
+        (HardlyNoisy, "between two forwards"),
         (NotANumber, "not finite"),
         (OtherInDouble, "in float32 and float64"),
         (OtherWhenExported, "logits that differ by"),

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from harden.attacks import APGD, MIFGSM, PGD, Attack, Square
 from harden.draws import Draws
-from harden.losses import CrossEntropy, Steered, SteeringLoss, steered
+from harden.losses import CrossEntropy, FastCopyLoss, Loss, with_fast_copy
 from harden.threats import L2, Linf, Threat
+from tests.attacks.own_loss import OwnLoss
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
@@ -29,7 +30,7 @@ N = 24
 
 
 @dataclass(frozen=True, eq=False)
-class Wavy:
+class Wavy(OwnLoss):
     """Many local maxima, pixel by pixel: the same bits in any batch. It errs above `errs_at`."""
 
     size: Tensor
@@ -66,7 +67,7 @@ def _draws(seed: int = 0) -> Draws:
     return Draws(seed, torch.arange(N))
 
 
-class Always:
+class Always(OwnLoss):
     """A judge with an account of its own of where the network errs."""
 
     def __init__(self, inner: Wavy, wrong: bool) -> None:
@@ -128,8 +129,8 @@ def test_settled_examples_cost_no_more(name: str) -> None:
 @pytest.mark.parametrize("stop", [True, False])
 def test_a_copy_that_cries_wolf_is_not_believed(name: str, stop: bool) -> None:
     loss, x = _wavy(2), _x(2)
-    liar: SteeringLoss = Always(loss, wrong=True)
-    found = ATTACKS[name](stop)(Steered(liar, loss), x, Linf("1/10"), _draws())
+    liar: Loss = Always(loss, wrong=True)
+    found = ATTACKS[name](stop)(FastCopyLoss(liar, loss), x, Linf("1/10"), _draws())
     truth = ATTACKS[name](stop)(loss, x, Linf("1/10"), _draws())
     assert torch.equal(loss.judged(found)[1], loss.judged(truth)[1])
     assert 0 < int(loss.judged(found)[1].sum()) < N
@@ -138,12 +139,12 @@ def test_a_copy_that_cries_wolf_is_not_believed(name: str, stop: bool) -> None:
 @EVERY
 def test_errors_that_the_copy_does_not_see_are_found_at_the_end(name: str) -> None:
     loss, x = _wavy(3, height=2.0), _x(3)
-    blind: SteeringLoss = Always(loss, wrong=False)
-    found = ATTACKS[name](True)(Steered(blind, loss), x, Linf("1/10"), _draws())
+    blind: Loss = Always(loss, wrong=False)
+    found = ATTACKS[name](True)(FastCopyLoss(blind, loss), x, Linf("1/10"), _draws())
     highest = ATTACKS[name](False)(blind, x, Linf("1/10"), _draws())
     assert int(loss.judged(found)[1].sum()) >= int(loss.judged(highest)[1].sum()) > 3
     loss.asked.clear()
-    ATTACKS[name](True)(Steered(blind, Always(loss, wrong=True)), x, Linf("1/10"), _draws())
+    ATTACKS[name](True)(FastCopyLoss(blind, Always(loss, wrong=True)), x, Linf("1/10"), _draws())
     # The network was asked once, at the end of the first run, which with Square is about the image itself;
     # then there was nothing left to do.
     assert sum(loss.asked) == {"pgd": 7, "mifgsm": 7, "apgd": 13, "square": 1}[name] * N
@@ -154,7 +155,7 @@ def test_without_stopping_a_certain_witness_is_not_given_up(name: str) -> None:
     """Where the fast copy prefers a point that the network gets right, the certain one is returned."""
     loss, x = _wavy(4), _x(4)
 
-    class OnlyLow:
+    class OnlyLow(OwnLoss):
         """The network errs in a band of the loss, and no more above it."""
 
         def __init__(self, inner: Wavy) -> None:
@@ -174,8 +175,8 @@ def test_without_stopping_a_certain_witness_is_not_given_up(name: str) -> None:
             return self.inner.logits(x)
 
     band = OnlyLow(loss)
-    found = ATTACKS[name](False)(Steered(loss, band), x, Linf("1/10"), _draws())
-    early = ATTACKS[name](True)(Steered(loss, band), x, Linf("1/10"), _draws())
+    found = ATTACKS[name](False)(FastCopyLoss(loss, band), x, Linf("1/10"), _draws())
+    early = ATTACKS[name](True)(FastCopyLoss(loss, band), x, Linf("1/10"), _draws())
     assert bool((band.judged(found)[1] >= band.judged(early)[1]).all())
     assert int(band.judged(found)[1].sum()) > 3
 
@@ -190,7 +191,7 @@ def test_without_stopping_the_network_is_asked_once_about_each_example(name: str
     }
     attack = attacks[name]
     copy, network = _wavy(5, height=8.0), _wavy(5, height=8.0)
-    found = attack(Steered(copy, network), x, Linf("1/10"), _draws())
+    found = attack(FastCopyLoss(copy, network), x, Linf("1/10"), _draws())
     assert sum(network.asked) == N
     assert sum(copy.asked) == (steps + 1) * N
     assert torch.equal(found, attack(_wavy(5, height=8.0), x, Linf("1/10"), _draws()))
@@ -207,6 +208,6 @@ def test_a_steered_loss_is_made_where_errors_are_told() -> None:
         made.append(classify)
         return lambda x: classify(x).sum(1)
 
-    assert isinstance(steered(CrossEntropy, classify, classify, y), Steered)
-    assert not isinstance(steered(plain, classify, classify, y), Steered)
+    assert isinstance(with_fast_copy(CrossEntropy, classify, classify, y), FastCopyLoss)
+    assert not isinstance(with_fast_copy(plain, classify, classify, y), FastCopyLoss)
     assert len(made) == 1

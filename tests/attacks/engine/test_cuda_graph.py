@@ -1,4 +1,4 @@
-"""CUDA graphs of a climb: what is decided without a device here, the replay itself where there is one."""
+"""CUDA graphs of gradients: decisions that need no device, and the replay itself where there is one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harden.attacks import APGD, PGD, Attack, Targeted
 from harden.attacks.engine.compaction import filled_up
 from harden.attacks.engine.cuda_graph import replayed, tensors_of
 from harden.draws import Draws
-from harden.losses import DLR, CrossEntropy, Expected, Margin, Steered
+from harden.losses import DLR, CrossEntropy, ExpectedLoss, FastCopyLoss, Margin
 from harden.models import Classifier, PassMeter, counting, prepare
 from harden.threats import L2, Linf, Threat
 
@@ -41,7 +41,7 @@ def test_labels_and_targets_are_what_a_graph_is_given(labels: Tensor) -> None:
         "y": labels.tolist(),
         "target": target.tolist(),
     }
-    assert tensors_of(Expected(Margin(classify, labels), 3)) is None
+    assert tensors_of(ExpectedLoss(Margin(classify, labels), 3)) is None
     assert tensors_of(classify) is None
 
 
@@ -69,7 +69,7 @@ def test_a_batch_shrinks_to_a_multiple_filled_up_with_settled_examples(
 @pytest.mark.parametrize("threat", [Linf("8/255"), L2("1/2")], ids=repr)
 @pytest.mark.parametrize(
     "attack",
-    [PGD(steps=9), PGD(steps=9, stop_early=False), APGD(steps=12), Targeted(PGD(steps=5))],
+    [PGD(9, stop_early=True), PGD(9), APGD(12, stop_early=True), Targeted(PGD(5, stop_early=True))],
     ids=repr,
 )
 def test_a_replay_finds_what_eager_steps_find(
@@ -79,13 +79,13 @@ def test_a_replay_finds_what_eager_steps_find(
     x, y, draws = images.cuda(), labels.cuda(), Draws(0, torch.arange(16).cuda())
     prepared = prepare(model, x)
     with counting(PassMeter()) as captured:
-        found = attack(Steered(Margin(prepared, y), Margin(prepared, y)), x, threat, draws)
+        found = attack(FastCopyLoss(Margin(prepared, y), Margin(prepared, y)), x, threat, draws)
     assert prepared.replays
     assert None not in prepared.replays.values()
     eager = prepare(model, x)
     with counting(PassMeter()) as meter:
         # Under a name of its own the copy is no Prepared, and nothing is captured.
-        by_hand = Steered(Margin(lambda x: eager(x), y), Margin(eager, y))
+        by_hand = FastCopyLoss(Margin(lambda x: eager(x), y), Margin(eager, y))
         expected = attack(by_hand, x, threat, draws)
     assert not eager.replays
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
@@ -113,7 +113,7 @@ def test_a_network_that_can_not_be_captured_is_told_once(
     prepared = prepare(model, x)
     with caplog.at_level(logging.WARNING, logger="harden"):
         for kind in (Margin, CrossEntropy):
-            loss = Steered(kind(prepared, y), kind(model.logits, y))
-            found = PGD(steps=5)(loss, x, Linf("8/255"), draws)
+            loss = FastCopyLoss(kind(prepared, y), kind(model.logits, y))
+            found = PGD(steps=5, stop_early=True)(loss, x, Linf("8/255"), draws)
             assert bool(Linf("8/255").contains(found, x).all())
     assert len([record for record in caplog.records if "can't be captured" in record.message]) == 1

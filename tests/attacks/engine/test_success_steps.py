@@ -11,48 +11,50 @@ from torch import Tensor
 from harden.attacks import APGD, MIFGSM, PGD, Attack
 from harden.attacks.engine.success_steps import StepRecord, current_record, recording
 from harden.draws import Draws
-from harden.losses import Steered
+from harden.losses import FastCopyLoss
 from harden.threats import Linf
 from tests.attacks.engine.test_best_point_search import N, _wavy, _x
 
 ATTACKS: dict[str, Callable[[int], Attack]] = {
-    "pgd": lambda steps: PGD(steps=steps, step_size=0.3),
-    "mifgsm": lambda steps: MIFGSM(steps=steps, step_size=0.2),
-    "apgd": lambda steps: APGD(steps=steps),
+    "pgd": lambda steps: PGD(steps=steps, step_size=0.3, stop_early=True),
+    "mifgsm": lambda steps: MIFGSM(steps=steps, step_size=0.2, stop_early=True),
+    "apgd": lambda steps: APGD(steps=steps, stop_early=True),
 }
 STEPS, THREAT = 8, Linf("1/10")
 
 
-def _recorded(attack: Attack, seed: int, *, steer: bool) -> tuple[StepRecord, Tensor]:
+def _recorded(attack: Attack, seed: int, *, copy: bool) -> tuple[StepRecord, Tensor]:
     loss, record = _wavy(seed, height=8.0), StepRecord(N)
     with recording(record):
-        found = attack(Steered(loss, loss) if steer else loss, _x(seed), THREAT, Draws(0, torch.arange(N)))
+        found = attack(
+            FastCopyLoss(loss, loss) if copy else loss, _x(seed), THREAT, Draws(0, torch.arange(N))
+        )
     return record, loss.judged(found)[1]
 
 
 @pytest.mark.parametrize("name", ["pgd", "mifgsm"])
-@pytest.mark.parametrize("steer", [False, True])
-def test_an_attack_of_so_many_steps_is_just_long_enough(name: str, steer: bool) -> None:
+@pytest.mark.parametrize("copy", [False, True])
+def test_an_attack_of_so_many_steps_is_just_long_enough(name: str, copy: bool) -> None:
     """For attacks whose steps do not depend on how many there are to be."""
-    record, wrong = _recorded(ATTACKS[name](STEPS), 1, steer=steer)
+    record, wrong = _recorded(ATTACKS[name](STEPS), 1, copy=copy)
     assert torch.equal(record.first > 0, wrong)
     assert record.total == STEPS
     for steps in range(1, STEPS - 1):
-        shorter = _recorded(ATTACKS[name](steps), 1, steer=steer)[1]
+        shorter = _recorded(ATTACKS[name](steps), 1, copy=copy)[1]
         # A run of t steps judges t + 1 points; the last one is where a longer run takes its next gradient.
         assert torch.equal(shorter, wrong & (record.first <= steps + 1))
     assert len(set(record.first[wrong].tolist())) > 2
 
 
 def test_auto_pgd_tells_its_steps_too() -> None:
-    record, wrong = _recorded(ATTACKS["apgd"](STEPS), 1, steer=False)
+    record, wrong = _recorded(ATTACKS["apgd"](STEPS), 1, copy=False)
     assert torch.equal(record.first > 0, wrong)
     assert len(set(record.first[wrong].tolist())) > 2
 
 
 def test_restarts_count_on() -> None:
-    one, first = _recorded(PGD(STEPS, 0.3), 1, steer=True)
-    two, both = _recorded(PGD(STEPS, 0.3, restarts=2), 1, steer=True)
+    one, first = _recorded(PGD(STEPS, 0.3, stop_early=True), 1, copy=True)
+    two, both = _recorded(PGD(STEPS, 0.3, restarts=2, stop_early=True), 1, copy=True)
     assert two.total == 2 * STEPS
     assert torch.equal(one.first[first], two.first[first])
     later = both & ~first

@@ -15,8 +15,9 @@ from torch import Tensor
 from harden.attacks import FAB, Nearest
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.losses import LossFunction, Steered
+from harden.losses import FastCopyLoss, LossFunction
 from harden.threats import L1, L2, Linf
+from tests.attacks.own_loss import OwnLoss
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
@@ -30,7 +31,7 @@ def _draws(n: int = N, seed: int = 0) -> Draws:
 
 
 @dataclass(frozen=True, eq=False)
-class Waves:
+class Waves(OwnLoss):
     """Many local maxima, pixel by pixel: the same bits in any batch. The network errs above `errs_at`."""
 
     size: Tensor
@@ -96,7 +97,7 @@ def test_the_result_lies_in_ball_and_box_and_the_network_errs_there(
 ) -> None:
     x, loss, threat = _x(seed), _waves(seed), kind(eps)
     before = x.clone()
-    given_: LossFunction = loss.__call__ if plain else loss
+    given_: LossFunction = (lambda x: loss(x)) if plain else loss
     found = attack(given_, x, threat, _draws(seed=seed))
     assert (found.dtype, found.shape) == (torch.float32, x.shape)
     assert torch.equal(x, before)
@@ -245,17 +246,17 @@ def test_no_image(threat: Ball) -> None:
 def test_a_fast_copy_is_not_believed(threat: Ball) -> None:
     """The copy errs earlier than the network, or where the network never does."""
     fast, network, x = _waves(2, height=3.0), _waves(2, height=4.0), _x(2)
-    found = FAB(steps=10, restarts=2).nearest(Steered(fast, network), x, threat, _draws())
+    found = FAB(steps=10, restarts=2).nearest(FastCopyLoss(fast, network), x, threat, _draws())
     reached = found.distance.isfinite()
     assert bool(reached.any())
     assert torch.equal(network(found.x_adv) > 0, reached)
-    attacked = FAB(steps=10)(Steered(fast, network), x, threat, _draws())
+    attacked = FAB(steps=10)(FastCopyLoss(fast, network), x, threat, _draws())
     moved = (attacked != x).flatten(1).any(1)
     assert bool((network(attacked)[moved] > 0).all())
     never = Waves(network.size, network.pace, torch.full((N,), 100.0))
-    nothing = FAB(steps=5).nearest(Steered(fast, never), x, threat, _draws())
+    nothing = FAB(steps=5).nearest(FastCopyLoss(fast, never), x, threat, _draws())
     assert bool(nothing.distance.isinf().all())
-    assert torch.equal(FAB(steps=5)(Steered(fast, never), x, threat, _draws()), x)
+    assert torch.equal(FAB(steps=5)(FastCopyLoss(fast, never), x, threat, _draws()), x)
 
 
 def test_another_box(images: Tensor) -> None:

@@ -12,9 +12,9 @@ from onnx import numpy_helper
 from scipy.optimize import linprog
 from sklearn.datasets import load_digits
 
-from harden.bounds import Branching, Climb, Method, Program, certify
+from harden.bounds import Branching, Method, Program, SlopeAscent, certify
 from harden.bounds.vnnlib.parse import parse
-from harden.bounds.vnnlib.refute import answers, refuted
+from harden.bounds.vnnlib.refute import refute_clauses, refuted_clauses
 from harden.graph import read
 from harden.threats import Linf
 from tests.bounds.networks import Builder, dense_net, runtime
@@ -155,11 +155,11 @@ def test_a_clause_is_refuted_by_another_row_in_each_part() -> None:
     box = "(assert (>= X_0 -1))(assert (<= X_0 1))"
     both = parse(f"{names}{box}(assert (<= Y_0 0.125))(assert (<= Y_1 0.125))")
     apart = parse(f"{names}{box}(assert (>= Y_0 0.125))(assert (>= Y_1 0.125))")
-    assert refuted(program, apart) == (False,)
+    assert refuted_clauses(program, apart) == (False,)
     for axes in (8, 0):
         method = Method(branching=Branching(None, 100, axes=axes))
-        assert refuted(program, apart, method) == (True,)
-        (answer,) = answers(program, both, method)
+        assert refuted_clauses(program, apart, method) == (True,)
+        (answer,) = refute_clauses(program, both, method)
         assert not answer.refuted
         assert answer.candidate is not None
         if axes:  # where signs are chosen, candidates are corners of the box
@@ -176,13 +176,13 @@ def test_a_climb_refutes_more_clauses() -> None:
     reached = []
     for method in (
         Method(climb=None),
-        Method(climb=Climb(50)),
+        Method(climb=SlopeAscent(50)),
         Method(climb=None, branching=Branching(None, 300)),
     ):
         low, high = -32.0, 32.0
         for _ in range(14):
             middle = (low + high) / 2
-            done = refuted(program, parse(f"{names}(assert (<= Y_0 {middle}))"), method)[0]
+            done = refuted_clauses(program, parse(f"{names}(assert (<= Y_0 {middle}))"), method)[0]
             low, high = (middle, high) if done else (low, middle)
         reached.append(low)
     assert reached[0] < reached[1] < reached[2]

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from harden.bounds import Branching, Climb, Method, Program, Region, certify
-from harden.bounds.branch_and_bound.splits import Questions
+from harden.bounds import Branching, Method, Program, Region, SlopeAscent, certify
+from harden.bounds.branch_and_bound.splits import VerificationQueries
 from harden.bounds.certification import margin_rows
 from harden.bounds.crown.backward import Relaxation
-from harden.bounds.crown.intermediate_bounds import relaxed
+from harden.bounds.crown.intermediate_bounds import relax
 from harden.graph import read
 from harden.threats import Linf
 from tests.bounds.networks import KINDS
@@ -26,14 +26,14 @@ def branching(request: pytest.FixtureRequest) -> Branching:
     return Branching(None, 400, axes=int(request.param))
 
 
-def asked() -> tuple[Relaxation, Questions]:
+def asked() -> tuple[Relaxation, VerificationQueries]:
     """The margins of six images of which some are hard."""
     graph = read(KINDS["dense"](0).model())
     x = torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
     program = Program.of(graph)
-    found = relaxed(program, Region.around(x, HARD))
+    found = relax(program, Region.around(x, HARD))
     rows, image = margin_rows(graph.run(x).argmax(1), program.classes, found.region.lower)
-    return found, Questions(image, rows[:, None], rows.new_zeros(len(rows), 1))
+    return found, VerificationQueries(image, rows[:, None], rows.new_zeros(len(rows), 1))
 
 
 def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,9 @@ def test_beyond_so_many_open_parts_the_best_go_first(branching: Branching) -> No
     assert not bool(narrow.stopped.any())
 
 
-@pytest.mark.parametrize("method", [Method(climb=Climb(5)), Method(branching=Branching(None, 400))], ids=str)
+@pytest.mark.parametrize(
+    "method", [Method(climb=SlopeAscent(5)), Method(branching=Branching(None, 400))], ids=str
+)
 def test_an_image_is_stopped_or_was_tried_to_the_end(monkeypatch: pytest.MonkeyPatch, method: Method) -> None:
     graph = read(KINDS["dense"](0).model())
     program, x = Program.of(graph), torch.rand(8, 6, generator=torch.Generator().manual_seed(0))

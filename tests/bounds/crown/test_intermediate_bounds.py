@@ -10,8 +10,8 @@ from onnx import numpy_helper
 
 from harden.bounds import Program, Region
 from harden.bounds.certification import worst_margins
-from harden.bounds.crown.coefficients import Window
-from harden.bounds.crown.intermediate_bounds import relaxed
+from harden.bounds.crown.coefficients import WindowCoefficients
+from harden.bounds.crown.intermediate_bounds import relax
 from harden.graph import read
 from harden.threats import L1, L2, Linf
 from tests.bounds.networks import KINDS, dense_net
@@ -78,8 +78,8 @@ def test_crown_is_what_its_formula_says(seed: int, eps: str) -> None:
     y = torch.tensor([0, 1, 2])
     region = Region.around(x, Linf(eps))
     with torch.no_grad():
-        found = worst_margins(relaxed(program, region, rounding=False), y).numpy()
-        rounded = worst_margins(relaxed(program, region), y).numpy()
+        found = worst_margins(relax(program, region, rounding=False), y).numpy()
+        rounded = worst_margins(relax(program, region), y).numpy()
     for at in range(3):
         rows = np.array([np.eye(4)[int(y[at])] - np.eye(4)[j] for j in range(4) if j != int(y[at])])
         expected = by_the_formula(layers, region.lower[at].numpy(), region.upper[at].numpy(), rows).min()
@@ -97,13 +97,13 @@ def test_a_window_gives_the_bound_of_the_whole_map(kind: str, threat: Linf | L2 
     x = torch.rand(3, *built.shape, generator=torch.Generator().manual_seed(1))
     seen = 0
     with torch.no_grad():
-        found = relaxed(program, Region.around(x, threat))
+        found = relax(program, Region.around(x, threat))
         for step in program.steps:
             if len(step.size) != 3:
                 continue
             places = torch.arange(int(np.prod(step.size)))
             for image in (torch.tensor([1]), places % 3):
-                window = Window.unit(places, step.size, found.region.lower)
+                window = WindowCoefficients.unit(places, step.size, found.region.lower)
                 for sign in (1, -1):
                     signed = window.with_(sign * window.each)
                     one = found.lower(step.name, signed, image)

@@ -7,12 +7,12 @@ import torch
 
 from harden.bounds import Program, Region
 from harden.bounds.certification import worst_margins
-from harden.bounds.crown.intermediate_bounds import relaxed
+from harden.bounds.crown.intermediate_bounds import relax
 from harden.bounds.crown.interval_margins import (
     affine_end,
     interval_margins,
     linear_margins,
-    propagated,
+    propagate_intervals,
     worst_logits,
 )
 from harden.graph import read
@@ -26,8 +26,8 @@ def test_are_interval_arithmetic_and_no_better_than_lines(kind: str) -> None:
     x = torch.rand(4, *program.size, generator=torch.Generator().manual_seed(0))
     y = torch.arange(4) % program.classes
     region = Region.around(x, Linf("0.02"))
-    expected = relaxed(program, region, rounding=False, backward=False)
-    found = propagated(program, region.lower, region.upper)
+    expected = relax(program, region, rounding=False, backward=False)
+    found = propagate_intervals(program, region.lower, region.upper)
     for name in program.bent | {program.output}:
         for one, other in zip(found.intervals[name], expected.intervals[name], strict=True):
             torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)

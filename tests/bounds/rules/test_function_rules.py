@@ -13,21 +13,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harden.bounds.rules.function_rules import ABSOLUTE, RELATIVE, clip, pointwise
-from harden.bounds.rules.prelu import Leaky
-from harden.bounds.rules.rule import Interval, Lines, Pointwise
-from harden.bounds.rules.smooth_functions import Smooth
-from harden.graph.operations import (
-    Abs,
+from harden.bounds.rules import BOUND_RULES, OperationInputs
+from harden.bounds.rules.function_rules import ABSOLUTE, RELATIVE, clip
+from harden.bounds.rules.prelu import PReluBounds
+from harden.bounds.rules.rule import Interval, LinearBounds, Pointwise
+from harden.bounds.rules.smooth_functions import SmoothFunction
+from harden.graph.operators.arithmetic import Abs, Erf
+from harden.graph.operators.rectifiers import HardSigmoid, LeakyRelu, Relu
+from harden.graph.operators.smooth_activations import (
     Celu,
     Elu,
-    Erf,
     Gelu,
-    HardSigmoid,
     HardSwish,
-    LeakyRelu,
     Mish,
-    Relu,
     Selu,
     Sigmoid,
     Softplus,
@@ -60,6 +58,14 @@ FUNCTIONS: dict[str, tuple[object, Function]] = {
 CLIPS = {"below": (-0.5, None), "above": (None, 0.7), "both": (-0.5, 0.7), "crossed": (0.7, -0.5)}
 
 
+def pointwise(operation: object) -> Pointwise | None:
+    """The rule of a function of one value."""
+    inputs = OperationInputs((None,), ((1,),), (1,), torch.zeros((), dtype=torch.float64))
+    rule = BOUND_RULES[type(operation)].derive(operation, inputs)
+    assert rule is None or isinstance(rule, Pointwise)
+    return rule
+
+
 def _bent(slope: float, x: Tensor) -> Tensor:
     return torch.where(x >= 0, x, slope * x)
 
@@ -68,15 +74,15 @@ def _bent(slope: float, x: Tensor) -> Tensor:
 class _Row:
     """A rule for values (N, 1) on one of shape (N,)."""
 
-    rule: Leaky
+    rule: PReluBounds
 
     def interval(self, lower: Tensor, upper: Tensor) -> Interval:
         low, high = self.rule.interval(lower[:, None], upper[:, None])
         return low[:, 0], high[:, 0]
 
-    def lines(self, lower: Tensor, upper: Tensor) -> Lines:
+    def lines(self, lower: Tensor, upper: Tensor) -> LinearBounds:
         found = self.rule.lines(lower[:, None], upper[:, None])
-        return Lines(
+        return LinearBounds(
             *(
                 each[:, 0]
                 for each in (found.below_slope, found.below_offset, found.above_slope, found.above_offset)
@@ -92,7 +98,7 @@ def rules() -> dict[str, tuple[Pointwise, Function]]:
         found[name] = (rule, function)
     for slope in (-0.5, 0.25, 1.0, 2.5):
         slopes = torch.full((1, 1), slope, dtype=torch.float64)
-        leaky = Leaky.of(slopes, (1,))
+        leaky = PReluBounds.of(slopes, (1,))
         assert leaky is not None
         found[f"slope {slope}"] = (_Row(leaky), partial(_bent, slope))
     for name, (low, high) in CLIPS.items():
@@ -212,7 +218,7 @@ def test_the_runtime_is_as_exact_for_other_parameters(kind: str, alpha: float) -
 def test_no_second_derivative_is_larger_than_stated(operation: object, kinks: tuple[float, ...]) -> None:
     """By differences of the slope over steps of 1/1000, away from where it jumps."""
     rule = pointwise(operation)
-    assert isinstance(rule, Smooth)
+    assert isinstance(rule, SmoothFunction)
     x = torch.arange(-12, 12, 1e-3, dtype=torch.float64) + 3e-4
     bend = rule.slope(x).diff() / 1e-3
     away = torch.tensor([all(abs(float(at) - kink) > 2e-3 for kink in kinks) for at in x[1:]])

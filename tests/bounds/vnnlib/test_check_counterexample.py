@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from harden.bounds.vnnlib.check_counterexample import satisfied
+from harden.bounds.vnnlib.check_counterexample import satisfies
 from harden.bounds.vnnlib.parse import parse
 from harden.errors import InputError
 
@@ -15,7 +15,7 @@ HEAD = "".join(f"(declare-const {name} Real)" for name in ("X_0", "X_1", "Y_0", 
 
 
 def holds(formula: str, x: tuple[float, float] = (0.0, 0.0), y: tuple[float, float] = (0.0, 0.0)) -> bool:
-    return satisfied(parse(f"{HEAD}(assert {formula})"), x, y)
+    return satisfies(parse(f"{HEAD}(assert {formula})"), x, y)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_no_number_satisfies_nothing() -> None:
 
 def test_the_count_of_numbers_is_checked() -> None:
     with pytest.raises(InputError, match="3 numbers for X; expected 2"):
-        satisfied(parse(f"{HEAD}(assert (<= Y_0 1))"), (0, 0, 0), (0, 0))
+        satisfies(parse(f"{HEAD}(assert (<= Y_0 1))"), (0, 0, 0), (0, 0))
 
 
 def test_it_agrees_with_the_clauses_that_proofs_and_attacks_work_on() -> None:
@@ -81,7 +81,7 @@ def test_it_agrees_with_the_clauses_that_proofs_and_attacks_work_on() -> None:
             )
             for clause in given.clauses
         )
-        assert satisfied(given, x, y) == by_clauses
+        assert satisfies(given, x, y) == by_clauses
         seen[by_clauses] += 1
     assert min(seen.values()) > 30
 

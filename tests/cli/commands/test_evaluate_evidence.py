@@ -18,7 +18,7 @@ from torch import nn
 from harden.artefact.classifier_to_onnx import trace
 from harden.data import load
 from harden.models import Classifier
-from harden.models.input_layout import Arrangement
+from harden.models.input_layout import InputArrangement
 from tests.bounds.networks import Builder
 from tests.fitted import fitted
 
@@ -161,18 +161,18 @@ def test_channels_last_and_rows_of_pixels(
 
 def test_arrangements_hold_the_same_numbers() -> None:
     x = torch.rand(2, 3, 4, 5)
-    last = Arrangement.between((3, 4, 5), (4, 5, 3))
+    last = InputArrangement.between((3, 4, 5), (4, 5, 3))
     assert last is not None
     assert torch.equal(last(x), x.permute(0, 2, 3, 1))
-    same = Arrangement.between((3, 4, 5), (3, 4, 5))
+    same = InputArrangement.between((3, 4, 5), (3, 4, 5))
     assert same is not None
     assert torch.equal(same(x), x)
-    row = Arrangement.between((1, 4, 5), (1, 20, 1))
+    row = InputArrangement.between((1, 4, 5), (1, 20, 1))
     assert row is not None
     assert torch.equal(row(x[:, :1]).flatten(), x[:, 0].flatten())
     # Of several channels a row may begin with either order.
-    assert Arrangement.between((3, 4, 5), (60,)) is None
-    assert Arrangement.between((1, 4, 5), (5, 4)) is None
+    assert InputArrangement.between((3, 4, 5), (60,)) is None
+    assert InputArrangement.between((1, 4, 5), (5, 4)) is None
 
 
 def test_a_row_of_several_channels_is_refused(harden: Harden, tmp_path: Path) -> None:

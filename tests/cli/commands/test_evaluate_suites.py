@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harden.certificate.certificate_file import read
-from harden.evaluation.results.evaluation_report import Report
+from harden.evaluation.results.evaluation_report import EvaluationReport
 from harden.models import pass_count
 
 Harden = Callable[..., Any]
@@ -19,7 +19,7 @@ CLOSING = ["one-step", "noise", "twice-the-steps"]
 
 
 def said(path: Path) -> dict[str, Any]:
-    Report.model_validate_json(path.read_text())  # the schema holds
+    EvaluationReport.model_validate_json(path.read_text())  # the schema holds
     found: dict[str, Any] = json.loads(path.read_text())
     return found
 

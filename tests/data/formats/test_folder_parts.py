@@ -55,9 +55,9 @@ def test_a_validation_part_in_the_place_of_the_test_part_is_said(tmp_path: Path)
 @pytest.mark.parametrize(
     ("files", "remark"),
     [
-        (["train/0.png", "plane/0.png", "bus/0.png"], "'train' is taken for a class, as bus, plane are"),
-        (["valid/0.png", "invalid/0.png"], "'valid' is taken for a class, as invalid are"),
-        (["train/a/0.png", "plane/b/0.png"], "'train' is taken for a class, as plane are"),
+        (["train/0.png", "plane/0.png", "bus/0.png"], "'train' is read as a class, as bus, plane are"),
+        (["valid/0.png", "invalid/0.png"], "'valid' is read as a class, as invalid are"),
+        (["train/a/0.png", "plane/b/0.png"], "'train' is read as a class, as plane are"),
         (["bullet_train/0.png", "test_bench/0.png"], None),
         (classes("fold1", "fold2"), None),
     ],

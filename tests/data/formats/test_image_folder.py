@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from harden.data import load
-from harden.data.formats.image_files import Header, read_header
+from harden.data.formats.image_files import ImageHeader, read_header
 from harden.errors import InputError
 
 
@@ -76,7 +76,7 @@ def test_what_systems_leave_behind_is_passed_over_and_counted(tmp_path: Path) ->
     assert splits.train.classes == ("cat", "dog")
     assert splits.remarks[-1] == (
         "passed over: 8 hidden, 2 without an image's suffix (.csv 1, .txt 1), "
-        "1 images beside the folders of classes, 1 that are no regular files"
+        "1 images in no folder of a class, 1 that are no regular files"
     )
 
 
@@ -86,7 +86,7 @@ def test_images_beside_the_classes_of_parts_are_counted(tmp_path: Path) -> None:
         Image.new("RGB", (4, 5)).save(place / "stray.png")
     splits = load(f"folder:{tmp_path}")
     assert len(splits.train) == 12
-    assert splits.remarks[-1] == "passed over: 2 images beside the folders of classes"
+    assert splits.remarks[-1] == "passed over: 2 images in no folder of a class"
 
 
 def test_a_name_that_cannot_be_printed_is_refused(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_subfolders_that_may_be_the_classes_are_warned_of(
     with caplog.at_level(logging.WARNING, "harden"), pytest.raises(InputError):
         load(f"folder:{tmp_path}/absent")
     load(f"folder:{tmp_path}")
-    assert "fold1, fold2 are taken for classes and their subfolders cat, dog for groups" in caplog.text
+    assert "fold1, fold2 are read as classes and their subfolders cat, dog as groups" in caplog.text
     assert "groups are the subfolders of the classes" in remarks(tmp_path)
 
 
@@ -223,7 +223,7 @@ def test_a_single_folder_that_holds_the_set(tmp_path: Path) -> None:
 def test_a_folder_that_goes_away_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lay(tmp_path)
 
-    def going(file: Path, seen: Counter[str]) -> Header:
+    def going(file: Path, seen: Counter[str]) -> ImageHeader:
         header = read_header(file, seen)
         if file.name == "5.png":
             file.unlink()

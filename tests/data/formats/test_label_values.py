@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from harden.data import Examples
-from harden.data.formats.label_values import check_label_array, numbered_classes, rows_refused
+from harden.data.formats.label_values import check_label_array, label_rows_error, numbered_classes
 from harden.errors import InputError
 
 EYE = np.eye(3)[[0, 2, 1, 0]]
@@ -20,8 +20,8 @@ EYE = np.eye(3)[[0, 2, 1, 0]]
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        (EYE, r"looks one-hot.*write y\.argmax\(1\)"),
-        (EYE.astype(bool), r"looks one-hot.*write y\.argmax\(1\)"),
+        (EYE, r"apparently one-hot.*write y\.argmax\(1\)"),
+        (EYE.astype(bool), r"apparently one-hot.*write y\.argmax\(1\)"),
         (np.array([[1, 1, 0], [0, 0, 1]]), "row 0 has 2 classes.*multi-label.*are not covered"),
         (np.array([[0.0, 1, 0], [0, 0, 0]]), "row 1 has 0 classes.*multi-label"),
         (np.array([[0.2, 0.8], [0.5, 0.5]]), "shares of classes.*decide on one class"),
@@ -56,7 +56,7 @@ def test_rows_of_a_tensor_are_told_as_those_of_an_array() -> None:
     with pytest.raises(InputError, match="multi-label") as caught:
         Examples(x, torch.tensor([[1, 1], [0, 1]]), ("a", "b"))
     assert "argmax" not in str(caught.value)
-    assert "argmax" in str(rows_refused(EYE, "y"))
+    assert "argmax" in str(label_rows_error(EYE, "y"))
 
 
 def test_an_id_is_no_label_and_takes_no_memory() -> None:

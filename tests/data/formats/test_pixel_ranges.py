@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from harden.data.formats.pixel_ranges import check_extent, conversion, extent
+from harden.data.formats.pixel_ranges import check_extent, conversion_advice, extent
 from harden.errors import InputError
 
 
@@ -72,4 +72,4 @@ def test_the_extent_is_of_all_parts() -> None:
     ],
 )
 def test_advice_for_other_types_goes_by_the_values(array: Any, says: str) -> None:
-    assert says in conversion(array)
+    assert says in conversion_advice(array)

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from harden.data import Source, from_loader, unlabelled
 from harden.data.sources import loader_adapter
 from harden.data.sources.in_memory import ExamplesSource
-from harden.data.sources.read_batch import Reader
+from harden.data.sources.read_batch import BatchReader
 from harden.data.sources.stream import StreamSource
 from harden.errors import InputError
 
@@ -98,7 +98,7 @@ def test_any_lengths_give_the_set_in_batches_of_the_asked_size(
 ) -> None:
     y = torch.arange(n) % 4
     every = torch.ones(n, dtype=torch.bool)
-    source = StreamSource(Stream(n, cut), Reader("Stream"), y, every, cut, buffer).resized(size)
+    source = StreamSource(Stream(n, cut), BatchReader("Stream"), y, every, cut, buffer).resized(size)
     in_order = list(source.epoch(None))
     assert [len(batch) for batch in in_order] == [size] * (n // size) + ([n % size] if n % size else [])
     assert torch.equal(torch.cat([batch.y for batch in in_order]), y)

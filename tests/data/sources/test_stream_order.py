@@ -15,7 +15,7 @@ from torch import Tensor
 from harden.data import from_loader, unlabelled
 from harden.data.sources import loader_adapter, stream_order
 from harden.data.sources.stream import StreamSource
-from harden.data.sources.stream_order import SAMPLED, Places
+from harden.data.sources.stream_order import SAMPLED, FirstPassSample
 from harden.errors import InputError
 
 Pass = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
@@ -191,9 +191,9 @@ def test_a_loader_that_gives_the_same_memory_again(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("batch", [1, 7, 64, 5000])
 @pytest.mark.parametrize("n", [1, 255, 256, 257, 5000])
 def test_the_sample_is_bounded_and_spread_over_the_stream(n: int, batch: int) -> None:
-    found = Places()
+    found = FirstPassSample()
     for part in torch.split(torch.arange(n).view(-1, 1, 1, 1) / n, batch):
-        found.note(part)
+        found.add(part)
     kept = sorted(found._known)
     assert min(n, SAMPLED // 2) <= len(kept) <= SAMPLED
     gaps = {b - a for a, b in pairwise(kept)}

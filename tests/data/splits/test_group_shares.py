@@ -81,10 +81,10 @@ def test_a_share_that_is_far_off_is_warned_of(caplog: pytest.LogCaptureFixture) 
     y, group = laid_out([(50, 0), (50, 0), (50, 1), (50, 1)])
     with caplog.at_level(logging.WARNING, "harden"):
         split_indices(y, 0.1, 0, group)
-    assert "50 of 200 examples held out (25 %) where 20 (10 %) were asked for" in caplog.text
+    assert "50 of 200 examples held out (25 %) where 20 (10 %) were wanted" in caplog.text
     caplog.clear()
     split_indices(y, 0.25, 0, group)
-    assert "were asked for" not in caplog.text
+    assert "were wanted" not in caplog.text
 
 
 def test_one_group_or_one_for_each_class_cannot_be_parted() -> None:

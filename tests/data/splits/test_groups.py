@@ -18,7 +18,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset
 
 from harden.data import Examples, Splits, from_loader, load, split
 from harden.data.sources.in_memory import ExamplesSource
-from harden.data.splits.groups import group_numbers, joined
+from harden.data.splits.groups import group_numbers, join_groupings
 from harden.errors import InputError
 
 Arrays = dict[str, NDArray[Any]]
@@ -125,7 +125,7 @@ def test_a_group_in_training_and_test_is_refused() -> None:
 )
 def test_joining_is_the_finest_grouping_that_keeps_both(both: tuple[list[int], list[int]]) -> None:
     one, other = (np.array(part, dtype=np.int64) for part in both)
-    parts = joined(one, other)
+    parts = join_groupings(one, other)
     # By hand: walk from example to example through shared groups.
     reached = {k: {k} for k in range(len(one))}
     for start, seen in reached.items():

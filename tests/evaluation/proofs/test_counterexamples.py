@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from harden.attacks import PGD
 from harden.bounds.vnnlib.parse import Property, parse
 from harden.evaluation.proofs.counterexamples import counterexample
-from harden.evaluation.proofs.random_restarts import Counterexample
+from harden.evaluation.proofs.random_restarts import Counterexample, FalsificationProblem
 
 WEIGHT = torch.tensor([[1.0, -2.0], [0.5, 1.0]])
 HEAD = "".join(f"(declare-const {name} Real)" for name in ("X_0", "X_1", "Y_0", "Y_1"))
@@ -35,7 +35,9 @@ BOX = ("(>= X_0 -1)", "(<= X_0 1)", "(>= X_1 -0.1)", "(<= X_1 0.3)")
 
 def search(given: Property, seed: int = 0) -> Counterexample | None:
     return counterexample(
-        network, runtime, (2,), given, seed=seed, rounds=(PGD(steps=20), PGD(steps=50, restarts=5))
+        FalsificationProblem(network, runtime, (2,), given),
+        seed=seed,
+        rounds=(PGD(steps=20), PGD(steps=50, restarts=5)),
     )
 
 
@@ -85,7 +87,7 @@ def test_the_runtime_decides() -> None:
         return np.zeros((len(x), 2), dtype=np.float32)
 
     given = asked(*BOX, "(>= Y_0 0.5)")
-    assert counterexample(network, other, (2,), given, rounds=(PGD(steps=20),)) is None
+    assert counterexample(FalsificationProblem(network, other, (2,), given), rounds=(PGD(steps=20),)) is None
 
 
 def test_the_same_seed_finds_the_same() -> None:
@@ -119,5 +121,7 @@ def test_it_ends_in_the_middle_of_an_attack(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(time, "monotonic", lambda: float(next(ticks)))
     rounds = (PGD(steps=1000, restarts=1000),)
     given = asked(*BOX, "(>= Y_0 1.21)")
-    assert counterexample(network, runtime, (2,), given, until=50.0, rounds=rounds) is None
+    assert (
+        counterexample(FalsificationProblem(network, runtime, (2,), given), until=50.0, rounds=rounds) is None
+    )
     assert next(ticks) <= 52

@@ -18,13 +18,22 @@ from torch import Tensor
 
 from harden.artefact.classifier_to_onnx import trace
 from harden.artefact.runtime.session import Session
-from harden.bounds import Branching, Climb, Method, Program, certify
-from harden.data import Splits, load
+from harden.bounds import Branching, Method, Program, SlopeAscent, certify
+from harden.data import Splits, from_loader, load
 from harden.errors import InputError
 from harden.evaluation import Evaluation, Witnesses, evaluate, quick
 from harden.evaluation.proofs.proof_journal import ProofJournal
 from harden.evaluation.proofs.proof_report import ProofReport
-from harden.evaluation.proofs.prove import POINTS, REGIONS, VERDICTS, Proved, RadiusSearch, _Prover, prove
+from harden.evaluation.proofs.prove import (
+    POINTS,
+    REGIONS,
+    VERDICTS,
+    EvaluatedImages,
+    ProofResult,
+    RadiusSearch,
+    _Prover,
+    prove,
+)
 from harden.evaluation.proofs.runtime_agreement import Execution
 from harden.graph import read
 from harden.models import Classifier
@@ -63,17 +72,21 @@ def program(model: Classifier) -> Program:
     return Program.of(read(trace(model, (1, 8, 8))))
 
 
+def images(data: object, found: Evaluation, batch_size: int = 256) -> EvaluatedImages:
+    return EvaluatedImages(from_loader(data, batch_size), found)
+
+
 @pytest.fixture(scope="module")
 def found(model: Classifier, data: Data) -> Evaluation:
     return evaluate(model, data, EPS, quick())
 
 
 @pytest.fixture(scope="module")
-def proved(program: Program, data: Data, found: Evaluation) -> Proved:
-    return prove([unchecked(program)], data, found, SEARCH)
+def proved(program: Program, data: Data, found: Evaluation) -> ProofResult:
+    return prove([unchecked(program)], images(data, found), SEARCH)
 
 
-def test_every_image_has_one_verdict(proved: Proved) -> None:
+def test_every_image_has_one_verdict(proved: ProofResult) -> None:
     assert {*proved.verdicts} == {*VERDICTS}  # all three occur, or the test says little
     for verdict, certified, right in zip(
         proved.verdicts, proved.certified.tolist(), proved.found.robust_correct.tolist(), strict=True
@@ -82,7 +95,9 @@ def test_every_image_has_one_verdict(proved: Proved) -> None:
         assert (verdict == "falsified") == (not right)
 
 
-def test_a_radius_is_proved_and_the_next_one_is_not(proved: Proved, program: Program, data: Data) -> None:
+def test_a_radius_is_proved_and_the_next_one_is_not(
+    proved: ProofResult, program: Program, data: Data
+) -> None:
     x, y = data
     for level in range(1, proved.top + 1):
         threat = EPS.scaled(Fraction(level, proved.top))
@@ -94,7 +109,7 @@ def test_a_radius_is_proved_and_the_next_one_is_not(proved: Proved, program: Pro
         assert not bool(certify(program, x[below], y[below], threat, CROWN).certified.any())
 
 
-def test_radii_are_fractions_of_eps_and_the_curve_falls(proved: Proved) -> None:
+def test_radii_are_fractions_of_eps_and_the_curve_falls(proved: ProofResult) -> None:
     assert set(proved.radii) <= {Fraction(level, 192) for level in range(9)}
     shares = [share.count for _, share in proved.curve]
     assert shares == sorted(shares, reverse=True)
@@ -103,36 +118,38 @@ def test_radii_are_fractions_of_eps_and_the_curve_falls(proved: Proved) -> None:
     assert shares[0] > shares[-1]
 
 
-def test_what_is_wrong_as_it_is_has_no_radius(proved: Proved) -> None:
+def test_what_is_wrong_as_it_is_has_no_radius(proved: ProofResult) -> None:
     wrong = ~proved.found.clean_correct
     assert int(wrong.sum()) > 0
     assert proved.levels[wrong].tolist() == [0] * int(wrong.sum())
 
 
-def test_a_better_method_proves_no_less(proved: Proved, program: Program, data: Data) -> None:
+def test_a_better_method_proves_no_less(proved: ProofResult, program: Program, data: Data) -> None:
     climbed = prove(
-        [unchecked(program)], data, proved.found, replace(SEARCH, method=Method(climb=Climb(steps=5)))
+        [unchecked(program)],
+        images(data, proved.found),
+        replace(SEARCH, method=Method(climb=SlopeAscent(steps=5))),
     )
     assert bool((climbed.levels >= proved.levels).all())
     intervals = prove(
-        [unchecked(program)], data, proved.found, RadiusSearch(Method(climb=None, backward=False), steps=3)
+        [unchecked(program)],
+        images(data, proved.found),
+        RadiusSearch(Method(climb=None, backward=False), steps=3),
     )
     assert bool((intervals.levels <= proved.levels).all())
 
 
-def test_batches_change_nothing(proved: Proved, program: Program, data: Data) -> None:
+def test_batches_change_nothing(proved: ProofResult, program: Program, data: Data) -> None:
     other = prove(
         [unchecked(program)],
-        data,
-        proved.found,
+        images(data, proved.found, 11),
         RadiusSearch(replace(CROWN, batch=7), steps=3),
-        batch_size=11,
     )
     assert torch.equal(other.levels, proved.levels)
 
 
 def test_a_witness_within_a_proved_radius_is_a_fault_of_ours(
-    program: Program, data: Data, found: Evaluation, proved: Proved
+    program: Program, data: Data, found: Evaluation, proved: ProofResult
 ) -> None:
     at = int(proved.levels.argmax())
     forged = found.witnesses
@@ -145,13 +162,13 @@ def test_a_witness_within_a_proved_radius_is_a_fault_of_ours(
         torch.cat([forged.witness, x]),
     )
     with pytest.raises(RuntimeError, match=f"image {at} is proved within"):
-        prove([unchecked(program)], data, replace(found, witnesses=more), SEARCH)
+        prove([unchecked(program)], images(data, replace(found, witnesses=more)), SEARCH)
 
 
 def test_without_time_nothing_is_proved_and_that_is_said(
     program: Program, data: Data, found: Evaluation
 ) -> None:
-    none = prove([unchecked(program)], data, found, replace(SEARCH, minutes=1e-9))
+    none = prove([unchecked(program)], images(data, found), replace(SEARCH, minutes=1e-9))
     assert none.left == found.robust.count > 0
     assert none.levels.tolist() == [0] * 60
     report = ProofReport.of(none, "0" * 64, 0)
@@ -163,7 +180,7 @@ def test_a_proof_that_time_did_not_suffice_to_compare_is_none(
 ) -> None:
     """A runtime that takes a minute for each call: the first regions are compared, and no more are."""
     clock = SimpleNamespace(now=0.0)
-    for module in ("evaluation.proofs", "bounds.certification"):
+    for module in ("evaluation.proofs.prove", "bounds.certification"):
         monkeypatch.setattr(f"harden.{module}.time", SimpleNamespace(monotonic=lambda: clock.now))
     session = Session(trace(fitted_classifier(), (1, 8, 8)).SerializeToString())
 
@@ -205,7 +222,7 @@ class Stop(Exception):
 
 
 def test_an_interrupted_search_goes_on_to_the_same_end(
-    program: Program, data: Data, found: Evaluation, proved: Proved, tmp_path: Path
+    program: Program, data: Data, found: Evaluation, proved: ProofResult, tmp_path: Path
 ) -> None:
     path, parts = tmp_path / "proofs.jsonl", []
 
@@ -217,8 +234,7 @@ def test_an_interrupted_search_goes_on_to_the_same_end(
     with pytest.raises(Stop):
         prove(
             [unchecked(program)],
-            data,
-            found,
+            images(data, found),
             SEARCH,
             journal=ProofJournal(path, {"eps": "1/10"}),
             on_proof=third,
@@ -227,10 +243,10 @@ def test_an_interrupted_search_goes_on_to_the_same_end(
     path.write_bytes(whole[:-5])  # the power went while the last line was written
     kept = ProofJournal(path, {"eps": "1/10"})
     assert path.read_bytes().count(b"\n") == 3  # the plan and two parts
-    again = prove([unchecked(program)], data, found, SEARCH, journal=kept)
+    again = prove([unchecked(program)], images(data, found), SEARCH, journal=kept)
     assert torch.equal(again.levels, proved.levels)
     once_more = prove(
-        [unchecked(program)], data, found, replace(SEARCH, minutes=1e-9), journal=kept_again(path)
+        [unchecked(program)], images(data, found), replace(SEARCH, minutes=1e-9), journal=kept_again(path)
     )
     assert torch.equal(once_more.levels, proved.levels)  # all of it was read, nothing had to be tried
 
@@ -241,7 +257,7 @@ def test_what_a_share_of_time_did_not_prove_is_tried_again(
     branching = Branching(seconds=None, parts=1)
     hurried = RadiusSearch(replace(CROWN, branching=branching, batch=1), steps=0, minutes=60)
     path = tmp_path / "proofs.jsonl"
-    proved = prove([unchecked(program)], data, found, hurried, journal=ProofJournal(path, {}))
+    proved = prove([unchecked(program)], images(data, found), hurried, journal=ProofJournal(path, {}))
     assert 0 < int(proved.certified.sum()) < found.robust.count
     kept = [json.loads(line) for line in path.read_text().splitlines()[1:]]
     assert len(kept) == int(proved.certified.sum())
@@ -326,13 +342,13 @@ def test_a_journal_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
 
 
 def test_given_levels_are_tried_one_after_the_other(
-    program: Program, data: Data, found: Evaluation, proved: Proved
+    program: Program, data: Data, found: Evaluation, proved: ProofResult
 ) -> None:
-    rising = prove([unchecked(program)], data, found, replace(SEARCH, levels=(2, 4)))
+    rising = prove([unchecked(program)], images(data, found), replace(SEARCH, levels=(2, 4)))
     least = proved.levels.clamp(max=4)
     assert rising.levels.tolist() == [0 if level < 2 else 2 if level < 4 else 4 for level in least.tolist()]
     assert (rising.search.tried, rising.left) == ((2, 4), 0)
-    none = prove([unchecked(program)], data, found, replace(SEARCH, levels=(2,), minutes=1e-9))
+    none = prove([unchecked(program)], images(data, found), replace(SEARCH, levels=(2,), minutes=1e-9))
     assert none.left == int(found.clean_correct.sum())
 
 
@@ -354,11 +370,11 @@ def test_a_search_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_other_data_are_refused(program: Program, data: Data, found: Evaluation) -> None:
-    with pytest.raises(InputError, match="labels that the evaluation did not have"):
-        prove([unchecked(program)], (data[0], data[1].flip(0)), found, SEARCH)
+    with pytest.raises(InputError, match="labels that differ from those of the evaluation"):
+        prove([unchecked(program)], images((data[0], data[1].flip(0)), found), SEARCH)
 
 
-def test_the_report_holds_all_of_it(proved: Proved) -> None:
+def test_the_report_holds_all_of_it(proved: ProofResult) -> None:
     report = ProofReport.of(proved, "ab" * 32, 7)
     said = json.loads(report.model_dump_json())
     assert ProofReport.model_validate(said) == report

@@ -14,7 +14,7 @@ from torch import Tensor
 from harden.attacks import PGD
 from harden.bounds.vnnlib.parse import Property, parse
 from harden.evaluation.proofs.counterexamples import counterexample
-from harden.evaluation.proofs.random_restarts import Restarts, Subject
+from harden.evaluation.proofs.random_restarts import FalsificationProblem, RandomRestarts
 
 SIZE = 2
 PEAK = torch.tensor([0.62, -0.41])
@@ -39,8 +39,8 @@ def asked(limit: float) -> Property:
     return parse(f"{text}(assert (or (and (>= Y_1 1)) (and (>= Y_0 {limit}))))")
 
 
-def restarts(limit: float, seed: int = 0, together: int = 16) -> Restarts:
-    return Restarts(Subject(network, runtime, (SIZE,), asked(limit)), together, seed)
+def restarts(limit: float, seed: int = 0, together: int = 16) -> RandomRestarts:
+    return RandomRestarts(FalsificationProblem(network, runtime, (SIZE,), asked(limit)), together, seed)
 
 
 @pytest.fixture
@@ -52,7 +52,10 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> itertools.count[int]:
 
 def test_what_one_ascent_misses_many_find(ticking: itertools.count[int]) -> None:
     given = asked(1.2)
-    assert counterexample(network, runtime, (SIZE,), given, rounds=(PGD(steps=20),)) is None
+    assert (
+        counterexample(FalsificationProblem(network, runtime, (SIZE,), given), rounds=(PGD(steps=20),))
+        is None
+    )
     found = restarts(1.2).run(1e6)
     assert found is not None
     assert found.y[0] >= 1.2
@@ -91,5 +94,5 @@ def test_an_infinite_or_missing_output_satisfies_nothing(ticking: itertools.coun
     def run(x: NDArray[np.float32]) -> NDArray[np.float32]:
         return broken(torch.from_numpy(x)).numpy()
 
-    assert Restarts(Subject(broken, run, (SIZE,), asked(1.2)), 4, 0).run(100.0) is None
+    assert RandomRestarts(FalsificationProblem(broken, run, (SIZE,), asked(1.2)), 4, 0).run(100.0) is None
     assert next(ticking) >= 100

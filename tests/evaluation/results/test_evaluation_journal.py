@@ -19,7 +19,7 @@ from torch import Tensor
 
 from harden.data import Splits
 from harden.errors import HardenError, InputError
-from harden.evaluation import Attempt, Evaluation, Standing, evaluate, pgd_suite
+from harden.evaluation import Attempt, Evaluation, EvaluationProgress, evaluate, pgd_suite
 from harden.evaluation.results.evaluation_journal import PLAN_FILE
 from harden.losses import LossFunction
 from harden.models import Classifier
@@ -57,7 +57,7 @@ def data(digits: Splits) -> Data:
 
 
 def interrupted(model: Classifier, data: Data, folder: Path, after: int) -> None:
-    def stop(at: Standing) -> None:
+    def stop(at: EvaluationProgress) -> None:
         if at.done >= after:
             raise Stopped
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from harden.attacks import PGD
 from harden.data import Splits
 from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite, robustness_curve
-from harden.evaluation.results.evaluation_report import Report, curve_points
+from harden.evaluation.results.evaluation_report import EvaluationReport, curve_points
 from harden.losses import Margin
 from harden.models import Classifier
 from harden.threats import Linf
@@ -28,14 +28,14 @@ def found(plain: Classifier, digits: Splits) -> Evaluation:
 
 
 def written(found: Evaluation, **more: Any) -> dict[str, Any]:
-    report = Report.of(found, "torch", CLASSES, 3, **more)
+    report = EvaluationReport.of(found, "torch", CLASSES, 3, **more)
     again: dict[str, Any] = json.loads(report.model_dump_json(exclude_unset=True))
-    assert Report.model_validate_json(json.dumps(again)) == report
+    assert EvaluationReport.model_validate_json(json.dumps(again)) == report
     return again
 
 
 def test_the_schema_in_the_docs_is_that_of_the_report() -> None:
-    made = json.dumps(Report.model_json_schema(), indent=1, sort_keys=True) + "\n"
+    made = json.dumps(EvaluationReport.model_json_schema(), indent=1, sort_keys=True) + "\n"
     assert SCHEMA.read_text() == made, (
         "write it again: python -m tests.evaluation.results.test_evaluation_report"
     )
@@ -91,12 +91,12 @@ def test_several_eps_make_a_curve(plain: Classifier, digits: Splits) -> None:
 
 def test_what_has_no_place_is_refused(found: Evaluation) -> None:
     with pytest.raises(ValidationError, match="surprise"):
-        Report.of(found, "torch", CLASSES, 0, surprise=1)
+        EvaluationReport.of(found, "torch", CLASSES, 0, surprise=1)
     said = written(found)
     del said["robust"]
     with pytest.raises(ValidationError, match="robust"):
-        Report.model_validate(said)
+        EvaluationReport.model_validate(said)
 
 
 if __name__ == "__main__":
-    SCHEMA.write_text(json.dumps(Report.model_json_schema(), indent=1, sort_keys=True) + "\n")
+    SCHEMA.write_text(json.dumps(EvaluationReport.model_json_schema(), indent=1, sort_keys=True) + "\n")

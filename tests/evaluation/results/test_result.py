@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from harden.evaluation import Evaluation, at_threshold, evaluate, pgd_suite
-from harden.evaluation.results.evaluation_report import Report
+from harden.evaluation.results.evaluation_report import EvaluationReport
 from harden.models import Classifier
 from harden.threats import Linf
 
@@ -40,7 +40,7 @@ def test_accuracy_at_chance_is_told(right: int, warns: bool) -> None:
     one = found(right)
     assert one.clean.count == right
     assert bool(one.caution()) is warns
-    report = Report.of(one, "torch", ("a", "b", "c", "d"), 0)
+    report = EvaluationReport.of(one, "torch", ("a", "b", "c", "d"), 0)
     assert len(report.warnings) == warns
     assert all("answering a to every image" in line for line in report.warnings)
 

@@ -9,29 +9,29 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harden.evaluation import Evaluation, Standing, evaluate, pgd_suite
+from harden.evaluation import Evaluation, EvaluationProgress, evaluate, pgd_suite
 from harden.evaluation.results import spooled_columns
-from harden.evaluation.results.partial_result import Found
-from harden.evaluation.results.spooled_columns import Column, WitnessColumns, joined
+from harden.evaluation.results.partial_result import BatchWitnesses
+from harden.evaluation.results.spooled_columns import SpooledColumn, SpooledWitnesses, join_witnesses
 from harden.models import Classifier
 from harden.threats import Linf
 
 
-def found(index: list[int]) -> Found:
+def found(index: list[int]) -> BatchWitnesses:
     rows = torch.tensor(index, dtype=torch.int64)
     images = torch.rand(len(index), 1, 2, 3)
-    return Found(rows, rows % 3, rows % 2, images, images / 2)
+    return BatchWitnesses(rows, rows % 3, rows % 2, images, images / 2)
 
 
 @pytest.mark.parametrize("in_memory", [2**20, 16])
 def test_columns_give_back_what_was_added(in_memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spooled_columns, "IN_MEMORY", in_memory)
     parts = [torch.rand(n, 2, 3) for n in (3, 0, 5)]
-    column = Column(np.float32)
+    column = SpooledColumn(np.float32)
     for part in parts:
         column.add(part)
     assert torch.equal(column.tensor(), torch.cat(parts))
-    numbers = Column(np.int32)
+    numbers = SpooledColumn(np.int32)
     numbers.add(torch.tensor([-1, 2**31 - 1, 0]))
     assert numbers.tensor().dtype == torch.int64
     assert numbers.tensor().tolist() == [-1, 2**31 - 1, 0]
@@ -48,10 +48,10 @@ def test_witnesses_are_those_of_all_batches_by_position(
 ) -> None:
     monkeypatch.setattr(spooled_columns, "IN_MEMORY", in_memory)
     given = [[found(index) for index in batch] for batch in batches]
-    kept = WitnessColumns()
+    kept = SpooledWitnesses()
     for batch in given:
         kept.add(batch)
-    whole = joined([one for batch in given for one in batch])
+    whole = join_witnesses([one for batch in given for one in batch])
     for name in ("index", "label", "prediction", "original", "witness"):
         assert torch.equal(getattr(kept.witnesses(), name), getattr(whole, name)), name
         assert getattr(kept.witnesses(), name).dtype == getattr(whole, name).dtype
@@ -77,7 +77,7 @@ def test_an_evaluation_keeps_no_tensor_of_a_batch(monkeypatch: pytest.MonkeyPatc
         y = network(x).argmax(1)
     seen: dict[int, tuple[int, int]] = {}
 
-    def on_batch(at: Standing) -> None:
+    def on_batch(at: EvaluationProgress) -> None:
         seen[at.done] = tensors()
 
     result: Evaluation = evaluate(

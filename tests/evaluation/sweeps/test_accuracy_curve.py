@@ -11,8 +11,8 @@ from harden.attacks import PGD
 from harden.data import Splits
 from harden.draws import Draws
 from harden.errors import InputError
-from harden.evaluation import Attempt, Standing, TrustCheck, accuracy_curve, evaluate, pgd_suite
-from harden.evaluation.robust_accuracy import unchecked
+from harden.evaluation import Attempt, EvaluationProgress, TrustCheck, accuracy_curve, evaluate, pgd_suite
+from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.evaluation.sweeps.accuracy_curve import FACTORS
 from harden.evaluation.trust.probe_texts import Probe
 from harden.losses import Classify, LossFunction
@@ -89,7 +89,7 @@ def test_the_curve_passes_through_what_an_evaluation_found(line: Classifier) -> 
 def test_the_curve_tells_how_far_it_is(line: Classifier) -> None:
     x, y = grey(0.4, 0.45, 0.55, 0.6, 0.9), torch.tensor([0, 0, 1, 1, 1])
     found = evaluate(line, (x, y), THREAT, [Attempt("pgd", PGD())])
-    told: list[Standing] = []
+    told: list[EvaluationProgress] = []
     curve = accuracy_curve(line, (x, y), found, ATTEMPT, batch_size=4, on_batch=told.append)
     assert [(at.done, at.total) for at in told] == [(4, 5), (5, 5)]
     assert told[-1].robust == curve.found.robust.value
@@ -99,7 +99,7 @@ def test_the_curve_tells_how_far_it_is(line: Classifier) -> None:
 def test_what_the_curve_finds_at_a_smaller_eps_counts_in_the_headline(line: Classifier) -> None:
     """A timid evaluation beside a strong curve: robust accuracy is the union of both, with every witness."""
     x, y = grey(0.47, 0.42, 0.53, 0.9), torch.tensor([0, 0, 1, 1])
-    found = unchecked(line, (x, y), THREAT, [STILL])
+    found = evaluate_unchecked(line, (x, y), THREAT, [STILL])
     assert found.robust.count == 4
     pgd = Attempt("pgd", PGD())
     curve = accuracy_curve(line, (x, y), found, pgd, [Fraction(1, 2), Fraction(3, 2)], batch_size=3)

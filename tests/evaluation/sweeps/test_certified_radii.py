@@ -15,7 +15,7 @@ from torch import Tensor
 from harden.bounds import Branching, Method, Proofs
 from harden.data import Batch, Source
 from harden.evaluation import Evaluation, Witnesses
-from harden.evaluation.sweeps.certified_radii import Images, Levels, RadiusSearch
+from harden.evaluation.sweeps.certified_radii import EvaluatedImages, RadiusBisection, RadiusSearch
 from harden.threats import Linf, Threat
 
 N, BATCH = 60, 8
@@ -97,9 +97,11 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return at
 
 
-def run(now: list[float], search: RadiusSearch, cost: float = COST) -> tuple[Levels, Proving, OnDemand]:
+def run(
+    now: list[float], search: RadiusSearch, cost: float = COST
+) -> tuple[RadiusBisection, Proving, OnDemand]:
     source, proving = OnDemand(), Proving(now, cost)
-    levels = Levels(proving, Images(source, evaluation()), search)
+    levels = RadiusBisection(proving, EvaluatedImages(source, evaluation()), search)
     levels.run()
     return levels, proving, source
 

@@ -13,10 +13,10 @@ from harden.attacks import PGD, Targeted
 from harden.data import Splits
 from harden.errors import InputError
 from harden.evaluation import Attempt, evaluate, pgd_suite, quick, robustness_curve, standard, thorough
-from harden.evaluation.robust_accuracy import unchecked
+from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.evaluation.suite_cost import closing_passes, passes_at_most
 from harden.evaluation.sweeps.eps_sweep import SMALLER, _with_all_of
-from harden.evaluation.trust.sanity_attacks import closing
+from harden.evaluation.trust.sanity_attacks import closing_attempts
 from harden.losses import DLR, Margin
 from harden.models import Classifier
 from harden.threats import L2, Linf, Threat
@@ -98,8 +98,11 @@ def test_a_network_that_nothing_breaks_costs_what_is_said(
 ) -> None:
     with torch.no_grad():
         y = plain.logits(data[0]).argmax(1)
-    every = (*suite, *(replace(one, name=f"{one.name}.") for one in closing(suite, differentiable=True)))
-    found = unchecked(plain, (data[0], y), Linf("1/1000000"), every)
+    every = (
+        *suite,
+        *(replace(one, name=f"{one.name}.") for one in closing_attempts(suite, differentiable=True)),
+    )
+    found = evaluate_unchecked(plain, (data[0], y), Linf("1/1000000"), every)
     assert found.robust.count == 100
     # Beside the attempts: the clean forward, the look at the gradient, the verdicts.
     spent = sum(record.passes for record in found.attempts) / 100

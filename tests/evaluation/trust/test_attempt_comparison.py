@@ -13,7 +13,7 @@ from harden.data import Splits
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation import Attempt, TrustCheck, evaluate, pgd_suite
-from harden.evaluation.trust.attempt_comparison import compared
+from harden.evaluation.trust.attempt_comparison import comparison_checks
 from harden.evaluation.trust.sanity_attacks import (
     LEAST,
     MOST,
@@ -22,9 +22,9 @@ from harden.evaluation.trust.sanity_attacks import (
     RESERVED,
     TWICE,
     TWICE_ON,
-    closing,
+    closing_attempts,
 )
-from harden.losses import CrossEntropy, LossFunction, Margin, Steered
+from harden.losses import CrossEntropy, FastCopyLoss, LossFunction, Margin
 from harden.models import Classifier
 from harden.threats import L1, L2, Linf, Threat
 
@@ -52,16 +52,16 @@ def check(checks: tuple[TrustCheck, ...], name: str) -> TrustCheck:
 
 def test_the_longest_attempt_that_climbs_is_doubled() -> None:
     for steps, doubled in ((1, LEAST), (10, LEAST), (30, 60), (100, 200), (1000, MOST)):
-        found = closing(pgd_suite(steps, 1), differentiable=True)
+        found = closing_attempts(pgd_suite(steps, 1), differentiable=True)
         assert [attempt.name for attempt in found] == [ONE_STEP, NOISE, TWICE]
         assert found[-1].attack == APGD(steps=doubled)
         assert found[-1].only_first == TWICE_ON
 
 
 def test_without_a_gradient_noise_alone_closes() -> None:
-    assert [attempt.name for attempt in closing(pgd_suite(), differentiable=False)] == [NOISE]
+    assert [attempt.name for attempt in closing_attempts(pgd_suite(), differentiable=False)] == [NOISE]
     blind = Attempt("blind", RandomNoise(5), Margin)
-    assert [attempt.name for attempt in closing([blind], differentiable=True)] == [ONE_STEP, NOISE]
+    assert [attempt.name for attempt in closing_attempts([blind], differentiable=True)] == [ONE_STEP, NOISE]
 
 
 def test_their_names_are_taken(line: Classifier) -> None:
@@ -79,7 +79,7 @@ def test_their_names_are_taken(line: Classifier) -> None:
 def attempts() -> tuple[Attempt, ...]:
     white = Attempt("white", PGD(), CrossEntropy)
     black = Attempt("black", RandomNoise(), Margin)
-    return (white, black, *closing([white], differentiable=True))
+    return (white, black, *closing_attempts([white], differentiable=True))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_each_fires_alone_above_its_share(place: int, name: str, most: int) -> N
         by = torch.full((1000,), -1)
         by[:broken] = place
         by[500:600] = 0
-        found = compared(attempts(), by)
+        found = comparison_checks(attempts(), by)
         assert fired(found) == ([name] if broken > most else [])
 
 
@@ -107,7 +107,7 @@ def test_twice_the_steps_count_where_the_share_is_shown_to_be_exceeded() -> None
         for broken in (2, 3, 4, 6):
             by[:broken] = 4
             tail = 1 - sum(comb(met, k) * 0.005**k * 0.995 ** (met - k) for k in range(broken))
-            found = fired(compared(attempts(), by))
+            found = fired(comparison_checks(attempts(), by))
             assert found == (["complete optimisation"] if broken > 2 and tail < 0.05 else [])
 
 
@@ -115,18 +115,20 @@ def test_two_images_are_no_sign_however_few_there_are() -> None:
     for n in (3, 10, 50):
         by = torch.full((n,), -1)
         by[:2] = 3
-        assert fired(compared(attempts(), by)) == []
+        assert fired(comparison_checks(attempts(), by)) == []
         by[:3] = 3
-        assert fired(compared(attempts(), by)) == ["noise beats the attacks"]
-        assert check(compared(attempts(), by), "noise beats the attacks").value == pytest.approx(3 / n)
+        assert fired(comparison_checks(attempts(), by)) == ["noise beats the attacks"]
+        assert check(comparison_checks(attempts(), by), "noise beats the attacks").value == pytest.approx(
+            3 / n
+        )
 
 
 def test_black_boxes_before_the_first_white_box_are_no_rivals() -> None:
     black, white = Attempt("black", RandomNoise(), Margin), Attempt("white", PGD())
     by = torch.zeros(50, dtype=torch.int64)
-    assert fired(compared((black, white), by)) == []
-    assert fired(compared((white, black), by + 1)) == ["black box beats white box"]
-    assert fired(compared((black,), by)) == []
+    assert fired(comparison_checks((black, white), by)) == []
+    assert fired(comparison_checks((white, black), by + 1)) == ["black box beats white box"]
+    assert fired(comparison_checks((black,), by)) == []
 
 
 def test_an_attack_that_does_nothing_is_found_out(plain: Classifier, digits: Splits) -> None:
@@ -198,7 +200,7 @@ def test_noise_asks_the_network_itself() -> None:
     def right(x: Tensor) -> Tensor:
         return torch.stack((torch.ones(len(x)), torch.zeros(len(x))), 1)
 
-    loss = Steered(Margin(right, y), Margin(wrong, y))
+    loss = FastCopyLoss(Margin(right, y), Margin(wrong, y))
     found = RandomNoise(3)(loss, x, Linf("0.1"), Draws(0, torch.arange(4)))
     assert bool(Margin(wrong, y).judged(found)[1].all())
     with pytest.raises(InputError):
@@ -206,4 +208,4 @@ def test_noise_asks_the_network_itself() -> None:
 
 
 def test_a_step_ends_as_one_step_attacks_do(line: Classifier) -> None:
-    assert closing(pgd_suite(), differentiable=True)[0].attack == FGSM()
+    assert closing_attempts(pgd_suite(), differentiable=True)[0].attack == FGSM()

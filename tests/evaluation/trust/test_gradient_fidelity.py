@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harden.data import Splits
-from harden.evaluation.trust.gradient_fidelity import LINES, POINTS, lines, repeated
+from harden.evaluation.trust.gradient_fidelity import LINES, POINTS, margin_lines, repeated_logits
 from harden.models import Classifier
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
@@ -48,7 +48,7 @@ def test_the_gradient_of_a_smooth_function_adds_up_to_its_change() -> None:
     for function in (linear, cubic):
         with torch.no_grad():
             z = function(IMAGES)
-        seen = lines(function, IMAGES, z)
+        seen = margin_lines(function, IMAGES, z)
         assert len(seen) == LINES
         assert seen.margin.shape == (LINES, POINTS + 2)
         # From the class at the start to the class at the end the margin changes its sign.
@@ -65,7 +65,7 @@ def test_what_hides_the_gradient_is_not_explained_by_it(name: str) -> None:
     function = MASKED[name]
     with torch.no_grad():
         z = function(IMAGES)
-    seen = lines(function, IMAGES, z)
+    seen = margin_lines(function, IMAGES, z)
     assert float(seen.unexplained().double().mean()) > 0.9
     assert bool(seen.stepped().all()) or not name.startswith("one-hot")
 
@@ -78,28 +78,28 @@ def test_networks_that_hide_nothing_are_explained(
         for classify in (model.logits, lambda x, model=model: model.logits(x).softmax(1).log()):
             with torch.no_grad():
                 z = classify(x)
-            seen = lines(classify, x, z)
+            seen = margin_lines(classify, x, z)
             assert int(seen.unexplained().sum()) == int(seen.stepped().sum()) == 0
-        assert repeated(x, z)[0] <= 1
+        assert repeated_logits(x, z)[0] <= 1
 
 
 def test_one_class_or_one_image_leaves_no_line() -> None:
     for x in (IMAGES[:1], IMAGES[:0]):
-        assert len(lines(linear, x, linear(x))) == 0
+        assert len(margin_lines(linear, x, linear(x))) == 0
     same = torch.tensor([1.0, 0, 0, 0, 0]).expand(40, 5)
-    assert len(lines(linear, IMAGES, same)) == 0
+    assert len(margin_lines(linear, IMAGES, same)) == 0
 
 
 def test_logits_that_repeat_are_counted_and_images_that_repeat_are_not() -> None:
-    assert repeated(IMAGES, linear(IMAGES)) == (0, 40)
+    assert repeated_logits(IMAGES, linear(IMAGES)) == (0, 40)
     classes = len(torch.unique(linear(IMAGES).argmax(1)))
-    assert repeated(IMAGES, hard(IMAGES)) == (40 - classes, 40)
+    assert repeated_logits(IMAGES, hard(IMAGES)) == (40 - classes, 40)
     # A shortcut of less than a thousandth does not hide it.
-    assert repeated(IMAGES, 10 * hard(IMAGES) + 1e-4 * linear(IMAGES))[0] == 40 - classes
+    assert repeated_logits(IMAGES, 10 * hard(IMAGES) + 1e-4 * linear(IMAGES))[0] == 40 - classes
     twice = torch.cat([IMAGES[:20], IMAGES[:20]])
-    assert repeated(twice, linear(twice)) == (0, 20)
-    assert repeated(IMAGES[:3], hard(IMAGES[:3]))[0] == 0  # too few to tell
-    assert repeated(IMAGES, torch.full((40, 5), torch.nan))[0] == 0
+    assert repeated_logits(twice, linear(twice)) == (0, 20)
+    assert repeated_logits(IMAGES[:3], hard(IMAGES[:3]))[0] == 0  # too few to tell
+    assert repeated_logits(IMAGES, torch.full((40, 5), torch.nan))[0] == 0
 
 
 def test_the_network_is_left_as_it_is(network: nn.Module, images: Tensor) -> None:
@@ -108,6 +108,6 @@ def test_the_network_is_left_as_it_is(network: nn.Module, images: Tensor) -> Non
     with torch.no_grad():
         z = model.logits(images)
     with torch.inference_mode():
-        lines(model.logits, images, z)
+        margin_lines(model.logits, images, z)
     assert all(torch.equal(one, other) for one, other in zip(before, model.parameters(), strict=True))
     assert all(weight.grad is None for weight in model.parameters())

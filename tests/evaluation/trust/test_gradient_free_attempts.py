@@ -15,8 +15,8 @@ from harden.draws import Draws
 from harden.evaluation import Attempt, Evaluation, TrustCheck, evaluate, standard
 from harden.evaluation.transfer.distilled_student import Student
 from harden.evaluation.transfer.inner_network import PartInside
-from harden.evaluation.transfer.surrogate import Scene
-from harden.evaluation.trust.gradient_free_attempts import gradients_fail, independent
+from harden.evaluation.transfer.surrogate import SurrogateContext
+from harden.evaluation.trust.gradient_free_attempts import gradients_fail, independent_attempts
 from harden.losses import Margin
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
@@ -25,7 +25,7 @@ from harden.threats import L1, L2, Linf, Threat
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
 THREAT = Linf("0.12")
-ROADS = independent(images=64, queries=300, steps=30)
+ROADS = independent_attempts(images=64, queries=300, steps=30)
 WHITE = (Attempt("white", APGD(steps=20, restarts=2), Margin),)
 
 
@@ -145,7 +145,7 @@ def test_networks_that_gradients_break_meet_no_other_attack(
 
 
 def test_where_gradients_break_few_the_first_images_meet_them(hardened: Classifier, digits: Splits) -> None:
-    data, few = (digits.test.x[:90], digits.test.y[:90]), independent(images=64, queries=50, steps=5)
+    data, few = (digits.test.x[:90], digits.test.y[:90]), independent_attempts(images=64, queries=50, steps=5)
     found = evaluate(hardened, data, Linf("1/100"), (*WHITE, *few), batch_size=45)
     assert found.status == "ok", fired(found)
     standing = (found.robust_correct | (found.broken_by > 1))[:64]
@@ -169,7 +169,7 @@ def test_gradients_fail_where_they_break_a_quarter_or_less_of_what_they_could() 
 
 def test_gradients_fail_where_the_last_attempt_breaks_what_those_before_it_left() -> None:
     white = [Attempt(name, APGD(), Margin) for name in ("ce", "towards classes", "margin")]
-    attempts = (*white, *independent(images=8, queries=10, steps=1))
+    attempts = (*white, *independent_attempts(images=8, queries=10, steps=1))
     right = torch.ones(40, dtype=torch.bool)
 
     def by(*counts: int) -> Tensor:
@@ -199,9 +199,9 @@ def test_gradients_fail_where_scores_alone_break_what_they_left() -> None:
     assert not gradients_fail((white, later), torch.tensor([0, 0, 0, 0, 0, 0, 1, -1]), right)
 
 
-def scene(model: Classifier, x: Tensor, threat: Threat = THREAT) -> Scene:
+def scene(model: Classifier, x: Tensor, threat: Threat = THREAT) -> SurrogateContext:
     ids = torch.arange(len(x))
-    return Scene(model, model.logits, Batch(x, torch.zeros_like(ids), ids), threat, Draws(3, ids))
+    return SurrogateContext(model, model.logits, Batch(x, torch.zeros_like(ids), ids), threat, Draws(3, ids))
 
 
 def test_a_student_learns_what_the_judge_answers_in_the_ball(base: Classifier, digits: Splits) -> None:

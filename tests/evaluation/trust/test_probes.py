@@ -9,10 +9,17 @@ from torch import Tensor, nn
 from harden.data import Batch, Splits
 from harden.draws import Draws
 from harden.evaluation import Attempt, TrustCheck, evaluate, pgd_suite
-from harden.evaluation.gradient_source import Steering
-from harden.evaluation.robust_accuracy import unchecked
+from harden.evaluation.gradient_source import GradientSource
+from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.evaluation.trust.probe_attacks import ScaledCrossEntropy, _rise, ties
-from harden.evaluation.trust.probes import PASSES, PROBED, probed, rescaled, rounding, saturated
+from harden.evaluation.trust.probes import (
+    PASSES,
+    PROBED,
+    logit_scale_check,
+    probe_checks,
+    rounding,
+    saturated,
+)
 from harden.losses import LossFunction
 from harden.models import Classifier, PassMeter, counting, frozen
 from harden.threats import L1, L2, Linf, Threat
@@ -53,7 +60,7 @@ def probe(
     model: Classifier, batch: Batch, threat: Threat = THREAT, seed: int = 0, judge: LossFunction | None = None
 ) -> dict[str, TrustCheck]:
     with frozen(model):
-        checks = probed(Steering(model, judge or model.logits), threat, batch, seed)
+        checks = probe_checks(GradientSource(model, judge or model.logits), threat, batch, seed)
     assert {check.name for check in checks} == NAMES
     return {check.name: check for check in checks}
 
@@ -79,7 +86,7 @@ def test_an_evaluation_has_the_probes_of_its_first_batch(plain: Classifier, digi
     data = (digits.test.x[:60], digits.test.y[:60])
     with counting(PassMeter()) as around:
         found = evaluate(plain, data, THREAT, SUITE, batch_size=20, seed=3)
-    without = unchecked(plain, data, THREAT, SUITE, batch_size=20, seed=3)
+    without = evaluate_unchecked(plain, data, THREAT, SUITE, batch_size=20, seed=3)
     with counting(PassMeter()) as alone:
         checks = probe(plain, batch_of(digits, 20), seed=3)
     assert found.checks[: len(without.checks)] == without.checks
@@ -93,7 +100,9 @@ def test_an_evaluation_has_the_probes_of_its_first_batch(plain: Classifier, digi
     by = found.broken_by[:20]
     right = plain.logits(first.x).argmax(1) == first.y
     with frozen(plain), counting(PassMeter()) as scale:
-        check = rescaled(Steering(plain, plain.logits), THREAT, first, right, (by < 0) | (by >= given), 3)
+        check = logit_scale_check(
+            GradientSource(plain, plain.logits), THREAT, first, right, (by < 0) | (by >= given), 3
+        )
     assert found.checks[-1] == check
     more += scale.passes
     assert found.passes == pytest.approx(without.passes + alone.passes + more) == around.passes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harden.graph.executed.nchwc_layout import BLOCKS, Weights, blocked
+from harden.graph.executed.nchwc_layout import BLOCKS, StoredWeights, blocked
 from tests.graph.graphs import normal
 
 
@@ -15,7 +15,7 @@ from tests.graph.graphs import normal
 def test_a_blocked_weight_is_found_by_its_bytes(
     block: int, inputs_too: bool, shape: tuple[int, int, int, int]
 ) -> None:
-    weight, known = normal(*shape), Weights()
+    weight, known = normal(*shape), StoredWeights()
     known.learn(weight)
     known.learn(normal(*shape, seed=1))
     found = known.find(blocked(weight, block, inputs_too))
@@ -34,7 +34,7 @@ def test_each_element_goes_where_its_block_is() -> None:
 
 
 def test_a_changed_bit_is_not_found() -> None:
-    weight, known = normal(16, 16, 3, 3), Weights()
+    weight, known = normal(16, 16, 3, 3), StoredWeights()
     known.learn(weight)
     stored = blocked(weight, 16, inputs_too=True)
     stored.flat[77] = np.nextafter(stored.flat[77], np.float32(9))
@@ -51,7 +51,7 @@ def test_two_weights_of_one_blocked_form_are_not_told_apart() -> None:
         if np.array_equal(blocked(each, 16, inputs_too=False), stored)
     )
     assert not np.array_equal(one, other)
-    known = Weights()
+    known = StoredWeights()
     known.learn(one)
     assert known.find(stored) is not None
     known.learn(other)
@@ -60,7 +60,7 @@ def test_two_weights_of_one_blocked_form_are_not_told_apart() -> None:
 
 
 def test_constants_that_are_no_weights_are_passed_over() -> None:
-    known = Weights()
+    known = StoredWeights()
     known.learn(np.zeros((3, 4), dtype=np.float32))
     known.learn(np.zeros((3, 4, 1, 1), dtype=np.int64))
     assert not known.by_digest

@@ -16,7 +16,7 @@ from harden.certificate.optimisation_levels import LEVELS
 from harden.errors import InputError
 from harden.graph import UnreadableError
 from harden.graph.executed.optimised_graphs import RuntimeGraph, runtime_graphs
-from harden.graph.exporting.trace import exported
+from harden.graph.exporting.trace import export_graph
 from harden.models import Classifier
 from tests.graph.graphs import Array, constant, model, normal
 
@@ -91,7 +91,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_level_is_read_as_it_is_executed(name: str) -> None:
     torch.manual_seed(0)
-    file = exported(Classifier(NETWORKS[name]().eval(), mean=(0.5,) * 3, std=(0.25,) * 3), (3, 8, 8))
+    file = export_graph(Classifier(NETWORKS[name]().eval(), mean=(0.5,) * 3, std=(0.25,) * 3), (3, 8, 8))
     check(file, np.random.default_rng(0).random((3, 3, 8, 8)).astype(np.float32))
 
 
@@ -102,7 +102,7 @@ def test_fusions_that_compute_the_same_are_one_graph() -> None:
         nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 20, 3),
         nn.ReLU(), nn.Flatten(), nn.Linear(80, 8), nn.ReLU(), nn.Linear(8, 4),
     ).eval()  # fmt: skip
-    found = runtime_graphs(exported(Classifier(net), (1, 8, 8)))
+    found = runtime_graphs(export_graph(Classifier(net), (1, 8, 8)))
     assert [each.levels for each in found] == [tuple(LEVELS)]
 
 

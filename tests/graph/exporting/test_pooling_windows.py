@@ -20,7 +20,7 @@ from harden.artefact.runtime.session import Session
 from harden.certificate.optimisation_levels import LEVELS
 from harden.errors import ExportError
 from harden.graph.exporting.pooling_windows import drop_empty_windows
-from harden.graph.exporting.trace import exported
+from harden.graph.exporting.trace import export_graph
 from harden.models import Classifier
 
 Pool = Callable[[Tensor], Tensor]
@@ -132,7 +132,7 @@ def test_an_exported_network_has_its_pools() -> None:
         torch.manual_seed(0)
         network = Pooled().eval()
     x = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    file = exported(Classifier(network), (1, 8, 8))
+    file = export_graph(Classifier(network), (1, 8, 8))
     onnx.checker.check_model(file, full_check=True)
     with torch.no_grad():
         expected = network(x).numpy()

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations
 from torch.nn.utils.parametrize import is_parametrized
 
 from harden.artefact.runtime.session import Session
-from harden.graph.exporting.trace import exported
+from harden.graph.exporting.trace import export_graph
 from harden.models import Classifier
 
 
@@ -30,7 +30,7 @@ class Rows(nn.Module):
 def test_the_length_of_a_batch_is_no_number() -> None:
     with torch.random.fork_rng(devices=[]):
         model = Classifier(Rows().eval())
-    file = exported(model, (1, 8, 8))
+    file = export_graph(model, (1, 8, 8))
     assert file.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
     x = torch.rand(7, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -49,7 +49,7 @@ def test_parametrised_weights_are_exported_as_what_they_are(kind: str) -> None:
         network = nn.Sequential(
             nn.Flatten(), kinds[kind](nn.Linear(64, 6)), nn.ReLU(), nn.Linear(6, 3)
         ).eval()
-    file = exported(Classifier(network), (1, 8, 8))
+    file = export_graph(Classifier(network), (1, 8, 8))
     assert {node.op_type for node in file.graph.node} <= {"Gemm", "Relu", "Reshape", "Flatten"}
     assert is_parametrized(network[1])
     x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))

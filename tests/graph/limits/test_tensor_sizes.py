@@ -13,8 +13,8 @@ from onnx import helper
 from harden.errors import InputError
 from harden.graph import read
 from harden.graph.limits.constant_sizes import check_outputs
-from harden.graph.limits.tensor_sizes import Room, Sizes
-from harden.graph.operations import Relu
+from harden.graph.limits.tensor_sizes import ReadingLimits, ShapeInference
+from harden.graph.operators.rectifiers import Relu
 from harden.system.size_limits import GRAPH_BYTES, PROCESS_BYTES, READING_SECONDS, TENSOR_BYTES
 from tests.certificate.untrusted.test_trial_load import LARGE, beside, classifier, node
 
@@ -64,14 +64,14 @@ def test_tensors_that_are_small_each_and_many_are_refused(monkeypatch: pytest.Mo
 
 
 def test_reading_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    room = Room(0)
-    room.look()
+    room = ReadingLimits(0)
+    room.check_time()
     now = iter([0.0, READING_SECONDS.usual - 1.0, READING_SECONDS.usual + 1.0])
     monkeypatch.setattr("harden.graph.limits.tensor_sizes.time.monotonic", lambda: next(now))
-    room = Room(0)
-    room.look()
+    room = ReadingLimits(0)
+    room.check_time()
     with pytest.raises(InputError, match=r"a time of 301 seconds"):
-        room.look()
+        room.check_time()
 
 
 def test_equal_operations_on_equal_shapes_are_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_equal_operations_on_equal_shapes_are_tried_once(monkeypatch: pytest.Mon
         return x
 
     monkeypatch.setattr(Relu, "__call__", same)
-    sizes = Sizes()
+    sizes = ShapeInference()
     assert [sizes(Relu(), ((2, 3),)) for _ in range(3)] == [(2, 3)] * 3
     assert sizes(Relu(), ((3, 3),)) == (3, 3)
     assert len(calls) == 2

@@ -12,7 +12,7 @@ import torch
 from onnx import helper
 
 from harden.graph import BATCH, GraphNetwork, read
-from harden.graph.operations import Expand, Reshape
+from harden.graph.operators.reshaping import Expand, Reshape
 from tests.graph.graphs import Array, constant, model, normal, run
 
 node = helper.make_node

@@ -240,7 +240,7 @@ ENTRIES: dict[str, Entry] = {
     "checkpointed": Entry(Checkpointed),
     "Lightning": Entry(Lightning),
     "checked shapes": Entry(Checked),
-    "Monte Carlo dropout": Entry(MonteCarlo, refused="when it is asked twice"),
+    "Monte Carlo dropout": Entry(MonteCarlo, refused="between two forwards"),
     "an item": Entry(Item, refused="rest of its batch"),
     "numpy constants": Entry(Numpy),
     "mapped": Entry(Mapped),
