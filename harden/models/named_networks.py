@@ -13,7 +13,7 @@ from harden.models.small_networks import small_cnn
 from harden.system.named_function import call_function, import_function
 
 FORMS = "small, torchvision:NAME, module:function, or a run's folder"
-# By the package that a builder stands in.
+# By the package of a builder.
 _OTHER_TASKS = {
     "detection": "a detector",
     "segmentation": "a network for segmentation",
