@@ -1,10 +1,10 @@
-"""What bounds cost: seconds an image and peak memory over the size of a network and over the batch.
+"""Cost of bounds: seconds an image and peak memory over the size of a network and over the batch.
 
     python benchmarks/bound_costs.py --record --charts docs
 
 Claim: none; it measures. Dense networks of two hidden layers and networks of two convolutions, untrained, on
 1 x 28 x 28 images at L-inf 1/50, bounds for deployed float32. Each point is a process of its own: the median
-of its rounds, and how far its resident memory rose above what it was before the first bound.
+of its rounds, and the rise of its resident memory above that before the first bound.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def network(kind: str, size: int) -> nn.Module:
 
 
 def neurons(kind: str, size: int) -> int:
-    """How many ReLUs there are."""
+    """Number of ReLUs."""
     return 2 * size if kind == "dense" else 196 * size + 98 * size
 
 
@@ -92,7 +92,7 @@ def _resident(*, reset: bool) -> int:
 
 
 def points() -> Iterator[tuple[str, int, str, int]]:
-    """What is measured: sizes at batch 16, and batches at one size."""
+    """The measured settings: sizes at batch 16, and batches at one size."""
     for method in METHODS:
         for kind, sizes in SIZES.items():
             for size in sizes:

@@ -1,11 +1,11 @@
-"""How many images branch and bound settles that one relaxation leaves open: dense networks on digits.
+"""Images that branch and bound decides and one relaxation leaves open: dense networks on digits.
 
     python benchmarks/branching.py --seconds 60 --record
 
 Claim: none; it measures. Networks of some hundred ReLUs are trained for 600 steps with noise on digits of
-scikit-learn; of 100 images that they were not trained on and answer right, CROWN with climbed slopes
-certifies some; then branch and bound cuts the rest for so many seconds in all. Candidates are replayed in
-float32.
+scikit-learn; of 100 images that they were not trained on and answer right, CROWN with optimised slopes
+certifies some; then branch and bound runs on the rest for a number of seconds in all. Candidates are replayed
+in float32.
 """
 
 from __future__ import annotations

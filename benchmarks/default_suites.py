@@ -1,13 +1,13 @@
-"""Compares suites on ordinary networks: how often each is called unreliable, at which cost, how far apart.
+"""Comparison of suites on ordinary networks: unreliable results, costs and differences.
 
     python benchmarks/default_suites.py --data npz:cifar10.npz npz:gtsrb.npz npz:mnist.npz --record
 
 Claim: `standard`, the default of every command, calls none of these networks unreliable, and leaves fewer
-images than the other suites.
-Small CNNs, each trained plainly, by PGD-5 (Madry) and by TRADES at a short budget, are evaluated at every
-eps by PGD-50 on two losses (`pgd`), by `quick` and by `standard`. A line holds, for each suite, the count
-that stands at the end and after each attempt, passes per image, the trust checks that fired, and what the
-closing attempts broke. Lines on record for the same commit and setting are not measured again.
+images than the other suites. Small CNNs, each trained plainly, by PGD-5 (Madry) and by TRADES at a short
+budget, are evaluated at every eps by PGD-50 on two losses (`pgd`), by `quick` and by `standard`. A line
+holds, for each suite, the count of unbroken images at the end and after each attempt, passes per image, the
+trust checks that fired, and the images that the closing attempts broke. Lines on record for the same commit
+and setting are not measured again.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""How often the gate errs: simulated pairs, by n, discordance and true drop, beside "drop > 2 points".
+"""Error rates of the gate on simulated pairs, by n, discordance and true drop, next to "drop > 2 points".
 
     python benchmarks/gate.py --record
 
-Claim: without a drop it says FAIL in at most 5 % of cases; a true drop of the margin (2 points) passes in at
-most 5 %; a true drop of twice the margin is found in at least 95 % at n = 1,000 and discordance up to 12 %;
-each with two standard errors of the simulation to spare. The verdicts are those of `harden.regression`.
+Claim: without a drop the verdict is FAIL in at most 5 % of cases; a true drop of the margin (2 points) passes
+in at most 5 %; a true drop of twice the margin is found in at least 95 % at n = 1,000 and discordance up to
+12 %; each with two standard errors of the simulation to spare. The verdicts are those of `harden.regression`.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def broken_claims(found: list[Cell]) -> list[str]:
 
 
 def table(found: list[Cell]) -> str:
-    """What matters of the cells, as Markdown: a row for each n and discordance, the gate beside the rule."""
+    """The main cells as Markdown: a row for each n and discordance, the gate next to the rule."""
     rows = [
         "| n | discordance | no drop: FAIL | undecided | rule alarms | drop of 2: PASS | rule misses "
         "| drop of 4: FAIL | rule finds |",

@@ -1,4 +1,4 @@
-"""How often the gate's lower bound passes a drop of the margin itself: exact sums over all pairs, no draws.
+"""Probability that the gate passes a drop of the margin itself: exact sums over all pairs, no draws.
 
     python benchmarks/gate_coverage.py --record
 

@@ -1,12 +1,12 @@
-"""Times harden on a CUDA device: eager against graphs, beside its peers, its steps against a copy.
+"""Times of harden on a CUDA device: eager and graphs, its peers, its steps and a copy.
 
     python benchmarks/gpu.py
     python benchmarks/gpu.py --dry-run --out toy.jsonl
 
 Claim: none; it measures. CIFAR ResNet-18 and ResNet-50 at 224, batches of 32 to 1024, PGD with fixed steps,
-CUDA events, median of interleaved rounds. One JSON line a row goes to results/gpu.jsonl; rows that stand
-there for the same commit and device are not measured again, so it goes on where it was stopped. A dry run
-walks every path on the CPU at toy size; its times mean nothing. The columns: docs/performance.md.
+CUDA events, median of interleaved rounds. One JSON line a row goes to results/gpu.jsonl; rows that it
+holds for the same commit and device are not measured again, so an interrupted session continues. A dry run
+executes every path on the CPU at toy size; its times have no meaning. The columns: docs/performance.md.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def parsed(words: list[str] | None) -> argparse.Namespace:
 
 
 def rows(given: argparse.Namespace, device: Device) -> Iterator[Row]:
-    """What identifies each row, and how to measure it."""
+    """The key of each row, and the function that measures it."""
     whole = (4, 1, 8, 8) if device.dry else WHOLE
     yield {"row": "steps", "shape": list(whole)}, partial(steps_row, whole, given.rounds, device)
     for net in given.nets:

@@ -1,4 +1,4 @@
-"""CROWN of harden beside auto_LiRPA's: the same networks, images and slopes, float64, real-number arithmetic.
+"""CROWN of harden compared with auto_LiRPA's: the same networks, images and slopes, in real numbers, float64.
 
     python benchmarks/lirpa.py --lirpa CHECKOUT --rounds 5 --record
 

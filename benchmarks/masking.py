@@ -166,7 +166,7 @@ class Measure:
         robust = found["robust"]
         difference = None if robust is None else round(100 * (robust - left.value), 2)
         failed = found["status"] == "ok" and difference is not None and difference > POINTS
-        # Without a path there is nothing to climb; any other refusal is of a network that could be evaluated.
+        # Without a path there is no gradient; any other refusal is of a network that could be evaluated.
         failed |= found["status"] == "refused" and _has_path(built.network, data.test_x[:1])
         return {
             **self.named(setting),

@@ -1,4 +1,4 @@
-"""How far from an error images were that Square and FAB broke late: what the patience of `standard` rests on.
+"""Distance from an error of images that Square and FAB broke late, the basis of `standard`'s patience.
 
     python benchmarks/patience.py --cache weights --wong wong_mnist.pth npz:mnist.npz
 

@@ -1,12 +1,12 @@
-"""Times harden beside torchattacks, foolbox, ART and AutoAttack's APGD: one process, interleaved rounds.
+"""Times of harden and of torchattacks, foolbox, ART and AutoAttack's APGD: one process, interleaved rounds.
 
     python benchmarks/peers.py --net small --threads 1 --rounds 5 --json small.json --autoattack CHECKOUT
     python -m benchmarks.peers --rows weak strength --data npz:cifar10.npz --cache weights --json rows.json
 
 Claim: none; it measures. All attack the same weights on the same batch with the same steps. The limit is
-steps x (forward + input gradient) of that network in fp32, frozen, contiguous, eager: what no attack on the
-network as it is can go below. What the rows and columns mean stands in docs/performance.md. Libraries that
-are not installed are left out, and a line says so. `--record` adds a line to results/peers.jsonl.
+steps x (forward + input gradient) of that network in fp32, frozen, contiguous, eager: a lower
+bound for any attack on the network itself. docs/performance.md explains the rows and columns. Libraries that
+are not installed are left out, and a line reports it. `--record` adds a line to results/peers.jsonl.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the pytest plugin costs a session that does not use it: start to end, with it and without, in turns.
+"""Cost of the pytest plugin in a session that does not use it: start to end, with it and without, in turns.
 
     python benchmarks/plugin_startup.py --rounds 25
 

@@ -1,11 +1,11 @@
-"""Evaluates networks by harden's `standard` suite and by AutoAttack, on the same images, example by example.
+"""Comparison of harden's `standard` suite and AutoAttack on the same images, example by example.
 
     python benchmarks/reference.py --autoattack CHECKOUT --data digits npz:mnist.npz --cache weights --record
     python benchmarks/reference.py --autoattack CHECKOUT --data --wong wong_mnist.pth npz:mnist.npz
     python benchmarks/reference.py --bfloat16 --data npz:mnist.npz --kinds robust --images 700 --record
 
-Claim: none; it measures. With --bfloat16 also what `standard` leaves where a bfloat16 copy gives all
-gradients but those of the margin: it hides errors where it leaves more than float32 does, and is not offered.
+Claim: none; it measures. With --bfloat16 also the images that `standard` leaves unbroken where a bfloat16
+copy gives all gradients but those of the margin: errors are hidden where it leaves more than float32.
 For each data set a small CNN trained plainly and one trained adversarially, in L-inf and L2 (L1 on request),
 each at an eps that a PGD-10 leaves a share of: hardly anything to the first, half to the second. Times are of
 whole evaluations, one after the other in this process. A disagreement is an image that one of the two broke
@@ -56,7 +56,7 @@ def parsed(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--training-images", type=int, default=10_000)
     parser.add_argument("--train-for", default="90s", help="budget of each training")
-    parser.add_argument("--bfloat16", action="store_true", help="steered in bfloat16 too")
+    parser.add_argument("--bfloat16", action="store_true", help="evaluate also with gradients in bfloat16")
     parser.add_argument("--batch", type=int, default=250)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cache", type=Path, help="folder of trained weights; a temporary one otherwise")
@@ -121,7 +121,7 @@ def compared(case: Case, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _in_bfloat16(case: Case, exact: Evaluation, batch: int) -> dict[str, Any]:
-    """`standard` steered in bfloat16, and by how much it leaves more than float32 does."""
+    """Evaluate by `standard` with gradients in bfloat16, compared with float32."""
     suite = tuple(map(lowered, standard()))
     data = (case.subject.x, case.subject.y)
     found = evaluate(case.subject.ours, data, case.threat, suite, batch_size=batch)
@@ -155,7 +155,7 @@ def autoattack(subject: Subject, threat: Threat, checkout: Path, batch: int) -> 
 
 
 def broken_by(subject: Subject, threat: Threat, x_adv: Tensor) -> Tensor:
-    """Which images the float32 network gets wrong, on x_adv or clean, bool (n,).
+    """The images that the float32 network misclassifies, on x_adv or clean, bool (n,).
 
     Their ball has a tolerance and ours has none: what they return is accepted as it is, and not projected.
     """

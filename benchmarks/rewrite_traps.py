@@ -1,4 +1,4 @@
-"""Whether harden proves of a file what onnxruntime's rewriting or float32 makes untrue at a known corner.
+"""Proofs of harden for files whose claims onnxruntime's rewriting or float32 breaks at a known corner.
 
     python benchmarks/rewrite_traps.py --record
     python benchmarks/rewrite_traps.py --kinds conv_bn pad_max_pool --files /tmp/traps
@@ -48,11 +48,11 @@ IMAGE_MINUTES: Final = 0.5
 
 @final
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """Which of harden's doors a file is put to.
+class CommandOptions:
+    """The commands of harden that are run on a file.
 
     Args:
-        always: both commands, whatever the bounds say.
+        always: both commands, independent of the bounds.
         process: the commands as processes of their own.
         confirmed: a command has already proved a file of this kind and role: the bounds are enough.
         images: `--data` also where `--vnnlib` proves.
@@ -76,7 +76,7 @@ class Asking:
         return found
 
 
-def measured(kind: Kind, strength: Strength, role: str, asking: Asking) -> dict[str, Any]:
+def measured(kind: Kind, strength: Strength, role: str, asking: CommandOptions) -> dict[str, Any]:
     """One trap or control, as JSON."""
     trap = made(kind, strength, role)
     content = trap.model.SerializeToString()
@@ -110,12 +110,12 @@ _ANSWERS: Final = ("unsat", "sat", "unknown", "certified", "falsified", "refused
 
 
 def _final(said: dict[str, Verdict]) -> list[Verdict]:
-    """The commands' words where they were asked; they check more than the bounds do."""
+    """The verdicts of the commands where they were run; they check more than the bounds do."""
     return [each for name, each in said.items() if name != "bounds"] or list(said.values())
 
 
 def wrong(line: dict[str, Any]) -> bool:
-    """Whether something untrue is proved, or a command crashed."""
+    """Return whether a false claim was proved, or a command crashed."""
     holds = not line["broken"] if line["role"] == "trap" else line["robust"]
     return bool(line["traceback"] or (line["proved"] and not holds))
 
@@ -196,7 +196,7 @@ def show(table: dict[str, dict[str, int]]) -> None:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Build, run and ask; 1 where something false was proved or something ended in a traceback."""
+    """Build, run and evaluate the traps; 1 where a false claim was proved or a command crashed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--kinds", nargs="*", default=[], help="these alone")
     parser.add_argument("--silent", type=int, default=1, help="silent controls of each kind")
@@ -212,7 +212,7 @@ def main(words: list[str] | None = None) -> int:
     lines: list[dict[str, Any]] = []
     for number, (kind, strength, role) in enumerate(_jobs(given.kinds, given.silent)):
         confirmed, both = _confirmed(lines, kind, role), role == "trap" and number % 2 == 0
-        asking = Asking(given.commands, given.process, confirmed, both, strength is kind.strengths[2])
+        asking = CommandOptions(given.commands, given.process, confirmed, both, strength is kind.strengths[2])
         lines.append(measured(kind, strength, role, asking))
         print(_word(lines[-1]), flush=True)
         if wrong(lines[-1]) and given.files is not None:

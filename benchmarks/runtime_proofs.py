@@ -1,4 +1,4 @@
-"""What it costs, in images and in time, to prove what onnxruntime executes instead of the file as written.
+"""Cost, in images and time, of proofs for the graphs that onnxruntime executes, not the file as written.
 
     python benchmarks/runtime_proofs.py --record
     python benchmarks/runtime_proofs.py --wong wong_mnist.pth npz:mnist.npz --images 1000 --record

@@ -1,13 +1,13 @@
-"""Feeds mutated files to everything in harden that reads one, and records what came of it.
+"""Fuzzing of all readers in harden with mutated files, with a record of the outcomes.
 
     python -m benchmarks.stress_fuzz --n 200000 --seed 0 --processes 2
 
-Claim: none of the inputs makes harden crash, hang (compute for more than 5 s, or stand still for a minute),
-take 2 GB beyond an idle process, or pass as good.
-Inputs: npz data, certificate.json (raw, and sealed again as a forger would), evidence.npz and model.onnx with
-digests made to fit, weights.safetensors, described values (as in a checkpoint), options in TOML,
-VNN-LIB properties, baselines, image files (`benchmarks/fuzzing/images.py`).
-The functions that the commands call read them; every 500th goes through `harden.cli.main`.
+Claim: none of the inputs makes harden crash, hang (compute for more than 5 s, or make no progress for a
+minute), take 2 GB beyond an idle process, or pass as good. Inputs: npz data, certificate.json (raw, and
+sealed again as a forger would), evidence.npz and model.onnx with digests made to fit, weights.safetensors,
+described values (as in a checkpoint), options in TOML, VNN-LIB properties, baselines, image files
+(`benchmarks/fuzzing/images.py`). The functions that the commands call read them; every 500th goes through
+`harden.cli.main`.
 
 An outcome is `refused` (HardenError with one line in three parts, or a broken finding of the verifier; in a
 command, exit code 1 or 2), `same` (what was read equals the unmutated content: the mutation hit padding, or
@@ -17,7 +17,7 @@ held to its type, shape and range by code of its own (`benchmarks/fuzzing/oracle
 the old counts, and its witnesses to the ball as fractions and to onnxruntime's answers. Anything else is a
 defect: it is printed, its input kept, and the script ends with 1.
 
-One JSON line a thousand cases goes to results/stress_fuzz.jsonl; cases that stand there are not run again.
+One JSON line a thousand cases goes to results/stress_fuzz.jsonl; cases that it holds are not run again.
 `--case N` runs one case in this process; `--formats image,npz` draws from these alone, and records that.
 """
 

@@ -1,15 +1,15 @@
-"""Kills `harden run` with SIGKILL at random moments, goes on with --resume, and compares the results.
+"""Kills of `harden run` by SIGKILL at random moments, continued with --resume, with compared results.
 
     python -m benchmarks.stress_kills --n 60 --seed 0
 
-Claim: killed at any moment of starting, pretraining, fine-tuning, evaluating or publishing, a run that goes
-on ends with the very files of a run that nobody disturbed: weights, ONNX file and evidence byte for byte, and
-the certificate but for what tells the time. After each kill nothing in the folder is half-written: every file
+Claim: killed at any moment of starting, pretraining, fine-tuning, evaluating or publishing, a run that is
+resumed ends with exactly the files of an undisturbed run: weights, ONNX file and evidence byte for byte, and
+the certificate except its times. After each kill nothing in the folder is half-written: every file
 is whole or under a temporary name, and a certificate that is there verifies.
 
 SimCLR and TRADES on 240 of scikit-learn's digits, a snapshot after every step, one thread. The moment is
-random within a phase, the phases take turns; every third run is killed a second time while it goes on. One
-JSON line a kill goes to results/stress_kills.jsonl; kills that stand there are not done again. It ends with 1
+random within a phase, the phases take turns; every third run is killed a second time while it is resumed. One
+JSON line a kill goes to results/stress_kills.jsonl; kills that it holds are not repeated. It ends with 1
 where something differs.
 """
 
@@ -77,7 +77,7 @@ def start(data: Path, out: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a run to end well.
+    """Block until a run ends, which has to succeed.
 
     Raises:
         RuntimeError: it did not.
@@ -88,7 +88,7 @@ def finish(process: subprocess.Popen[bytes]) -> None:
 
 
 def phase_of(out: Path) -> str:
-    """Where a run is, by what its folder holds."""
+    """The phase of a run, by the content of its folder."""
     if not (out / "progress" / "plan.json").exists():
         return ENDED if (out / "certificate.json").exists() else "start"
     if any((out / name).exists() for name in ("model.onnx", "checkpoint", "certificate.json")):
@@ -126,7 +126,7 @@ def kill_in(process: subprocess.Popen[bytes], out: Path, phase: str, delay: floa
 
 
 def half_written(out: Path) -> list[str]:
-    """What a kill left in a folder under a final name and not whole."""
+    """Incomplete files under final names that a kill left in a folder."""
     from harden.errors import HardenError
     from harden.models.tensor_file import read_snapshot
     from harden.training.checkpointing.run_checkpoints import read_plan
@@ -148,7 +148,7 @@ def half_written(out: Path) -> list[str]:
 
 
 def differences(out: Path, reference: Path) -> list[str]:
-    """What of a finished run is not as in the reference."""
+    """Differences of a finished run from the reference."""
     other = [name for name in _SAME if (out / name).read_bytes() != (reference / name).read_bytes()]
     for name in ("certificate.json", "history.jsonl"):
         if timeless(out / name) != timeless(reference / name):
@@ -159,7 +159,7 @@ def differences(out: Path, reference: Path) -> list[str]:
 
 
 def timeless(path: Path) -> Any:
-    """A file's JSON lines, or its one document, without what tells the time or depends on it."""
+    """A file's JSON lines, or its one document, without times and values that depend on them."""
     text = path.read_text()
     whole = [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text)
     return _without_time(whole)
@@ -197,7 +197,7 @@ def trial(number: int, seed: int, data: Path, reference: Path, spent: dict[str, 
 
 
 def machine() -> dict[str, str]:
-    """Where it ran."""
+    """The machine of the run."""
     from harden.system.package_metadata import versions
 
     return {"python": platform.python_version(), "machine": platform.machine(), **versions(_PACKAGES)}

@@ -1,8 +1,8 @@
-"""One whole PGD-20 attack on a small CNN beside its limit: 20 times forward and input gradient.
+"""One whole PGD-20 attack on a small CNN compared with its limit: 20 times forward and input gradient.
 
     pytest benchmarks/test_attacks.py --benchmark-enable --benchmark-sort=name
 
-The quotient of the two is what an attack costs beyond the network; nothing is asserted about time.
+The quotient of the two is the cost of an attack beyond the network; nothing is asserted about time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 
 @pytest.fixture(scope="module")
 def loss() -> Iterator[CrossEntropy]:
-    """The cross-entropy of a small CNN, normalisation inside, that stands still."""
+    """The cross-entropy of a frozen small CNN, normalisation inside."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Classifier(small_cnn(3, 10, 32), MEAN, STD)
@@ -75,6 +75,6 @@ def test_an_attack(
 @pytest.mark.benchmark(group="random start, 128 x 3 x 32 x 32")
 @pytest.mark.parametrize("threat", [Linf("8/255"), L2("1/2"), L1(12)], ids=["linf", "l2", "l1"])
 def test_a_random_start(benchmark: Any, x: Tensor, threat: Linf | L2 | L1) -> None:
-    """What counter-based draws in plain torch cost, once a restart."""
+    """Time of counter-based draws in plain torch, once a restart."""
     start = benchmark(threat.start, x, Draws(0, torch.arange(BATCH)))
     assert bool(threat.contains(start, x).all())

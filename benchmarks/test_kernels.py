@@ -125,5 +125,5 @@ def test_threshold(benchmark: BenchmarkFixture, runs: str, k: int) -> None:
 
 
 def _within(x_adv: Tensor, x: Tensor, eps: Tensor) -> bool:
-    """Whether the perturbation is within eps in every pixel, which every norm implies."""
+    """Return whether the perturbation is within eps in every pixel, which every norm implies."""
     return bool(((x_adv.double() - x.double()).abs() <= eps.double()).all())

@@ -33,7 +33,7 @@ LOSSES: dict[str, tuple[Filling, Formula]] = {
 @pytest.mark.parametrize("runs", ["one operation", "autograd"])
 @pytest.mark.parametrize("name", LOSSES)
 def test_loss_grad(benchmark: BenchmarkFixture, name: str, runs: str, shape: tuple[int, int]) -> None:
-    """Times what an attack asks of logits at every step."""
+    """Times of the loss and its gradient on logits, as at every step of an attack."""
     logits = torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
     y, out = torch.arange(shape[0]) % shape[1], LossGrad.like(logits)
     fill, formula = LOSSES[name]

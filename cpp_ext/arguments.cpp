@@ -62,7 +62,7 @@ const char* read_step(const StackValue* stack, int32_t device_type, bool per_cha
   step->channels = x_adv.dim > 1 ? x_adv.sizes[1] : 1;
   step->pixels = 1;
   for (int64_t axis = 2; axis < x_adv.dim; ++axis) step->pixels *= x_adv.sizes[axis];
-  // Before the early return: callers ask for it of empty tensors too.
+  // Before the early return: callers need it for empty tensors too.
   step->grad_is_bfloat16 = grad.dtype == aoti_torch_dtype_bfloat16();
 
   if (const char* wrong = read_values(tensors[3], *step, per_channel && x_adv.dim > 1, &step->alpha)) return wrong;

@@ -1,4 +1,4 @@
-// What a step operation gets from torch, checked.
+// The checked arguments of a step operation.
 #pragma once
 
 #include <cstdint>

@@ -1,11 +1,11 @@
-// The frame around every kernel: own the arguments, run, give them back, refuse in torch's way.
+// The frame around every kernel: own the arguments, run, return the results, raise errors through torch.
 #pragma once
 
 #include "torch_shim.h"
 
 namespace harden {
 
-// A kernel returns nullptr, or what is wrong, in words.
+// A kernel returns nullptr, or a message.
 typedef const char* (*StepKernel)(const StackValue* stack);
 
 // Our code is compiled without exceptions and neither throws nor catches. A refusal is raised by torch, in torch, as

@@ -1,4 +1,4 @@
-// What an operation that fills a tensor by draws gets from torch, checked.
+// The checked arguments of an operation that fills a tensor by draws.
 #pragma once
 
 #include <cstdint>

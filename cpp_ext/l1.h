@@ -48,15 +48,15 @@ HARDEN_HD uint32_t movable_rank(float x_adv, float grad, float low, float high) 
   return movable ? rank(grad) : 0u;
 }
 
-// How many entries `k` asks for, of n.
+// The number of entries that `k` selects, of n.
 HARDEN_HD int64_t wanted(float k, int64_t n) {
   if (!(k >= 2.0f)) return 1;
   return static_cast<double>(k) < static_cast<double>(n) ? static_cast<int64_t>(k) : n;
 }
 
-// Looks for the rank of the k-th largest of n entries, by asking how many entries reach a rank. Bisection and, every
+// Search for the rank of the k-th largest of n entries, by counts of the entries that reach a rank. Bisection and, every
 // second time, the straight line between what is known. It ends with cut() separating the k largest (and what ties
-// with them) from the rest; exact() says that cut() itself is the k-th largest rank, and not just below it.
+// with them) from the rest; exact() is true where cut() itself is the k-th largest rank, and not just below it.
 class Selection {
  public:
   HARDEN_HD Selection(int64_t k, int64_t n, uint32_t largest)
@@ -148,7 +148,7 @@ class Search {
   // `largest` is the distance from x above which every clip is 0.
   HARDEN_HD void start(double largest) { far_ = largest; }
 
-  // Chooses the next lambda; false where there is nothing left to ask.
+  // Chooses the next lambda; false where none is left to test.
   HARDEN_HD bool ask(int round) {
     if (met()) return false;
     const double aim = radius_ * AIM, middle = near_ + (far_ - near_) * 0.5;

@@ -64,8 +64,8 @@ HARDEN_HD float l2_projected(float y, float x, Projection onto, float low, float
   return pixel(result, low, high);
 }
 
-// What the second projection of Auto-PGD's step gets: z, which the first one returned, mixed with the points before it
-// (momentum.h). A projection asks for nothing of what it gets but that it is finite, so the proof above holds.
+// The input of the second projection of Auto-PGD's step: z, which the first one returned, mixed with the points before it
+// (momentum.h). A projection requires only finite input, so the proof above holds.
 HARDEN_HD float l2_mixed(float z, float x_adv, float before, float x, float share) {
   return finite_or(mixed(z, x_adv, before, share), x);
 }

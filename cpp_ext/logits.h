@@ -1,4 +1,4 @@
-// What the operation on a network's logits gets from torch, checked.
+// The checked arguments of the operation on a network's logits.
 #pragma once
 
 #include <cstdint>

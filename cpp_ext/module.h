@@ -5,7 +5,7 @@
 
 #define HARDEN_EXPORT extern "C" __attribute__((visibility("default")))
 
-// Raised by one whenever a schema or the meaning of an argument changes, here and in loading.py.
+// Raised by one whenever a schema or the meaning of an argument changes, here and in load_library.py.
 #define HARDEN_INTERFACE 3
 
 namespace harden {

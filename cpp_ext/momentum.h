@@ -1,4 +1,4 @@
-// What Auto-PGD mixes its next point of, before that is projected.
+// The mix of points from which Auto-PGD projects its next point.
 #pragma once
 
 #include "scalar.h"

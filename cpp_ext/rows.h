@@ -1,4 +1,4 @@
-// What an operation that copies examples gets from torch, checked.
+// The checked arguments of an operation that copies examples.
 #pragma once
 
 #include <cstdint>

@@ -3,7 +3,7 @@
 namespace harden {
 namespace {
 
-// Whether the stride of `axis` is `*expected`; then the next outer axis has to have the product with this axis' size.
+// True where the stride of `axis` is `*expected`; then the next outer axis has to have the product with this axis' size.
 bool fits(const Tensor& tensor, int64_t axis, int64_t* expected) {
   const bool fit = tensor.sizes[axis] == 1 || tensor.strides[axis] == *expected;
   *expected *= tensor.sizes[axis];

@@ -1,4 +1,4 @@
-// A tensor as torch describes it, and what is asked of every one before its memory is touched.
+// A tensor as torch describes it, and the checks of every tensor before its memory is accessed.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
-"""A recipe of one's own, and an attack and a loss of one's own: plain functions, no base class, no registry.
+"""A user's own recipe, attack and loss: plain functions, no base class, no registry.
 
 Measured on scikit-learn's digits, L-infinity, eps 1/10, n = 599 test images, one run with seed 0, as the
-exported file answers under onnxruntime (exact 95 % intervals; each line: what stands after it and above):
+exported file answers under onnxruntime (exact 95 % intervals; each line: images unbroken after it and above):
 
     clean accuracy                          98.5 % [97.1, 99.4]
     100 random corners                      93.3 % [91.0, 95.2]

@@ -86,13 +86,20 @@ def canonical(name: str) -> str:
 
 
 def canonical_names(described: JSON) -> JSON:
-    """A description with every name in the form of `canonical`, for comparison with another one."""
+    """A description with every name in it as `canonical` gives it, for the comparison of two of them.
+
+    `stop_early` of a `PGD` that keeps its last point is left out: it has no effect, and earlier versions had
+    another default.
+    """
     if isinstance(described, str):
         return canonical(described)
     if isinstance(described, list):
         return [canonical_names(part) for part in described]
     if isinstance(described, dict):
-        return {key: canonical_names(part) for key, part in described.items()}
+        named = {key: canonical_names(part) for key, part in described.items()}
+        if named.get(_KIND) == "harden.attacks:PGD" and named.get("keep_best") is False:
+            named.pop("stop_early", None)
+        return named
     return described
 
 

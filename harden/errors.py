@@ -1,4 +1,4 @@
-"""What harden raises: one line in three parts, and the exit code that the command line turns it into."""
+"""Exceptions of harden: a message in three parts, and the exit code of the command line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 
 class HardenError(Exception):
-    """Says what was seen, what was expected, and what to write instead.
+    """An error whose message states what was seen, what was expected, and what to write instead.
 
     Args:
         seen: what was found, with its value ("images have min -2.118 and max 2.640").
@@ -27,11 +27,11 @@ class HardenError(Exception):
 
 
 class InputError(HardenError):
-    """An argument, a file or a data set is not what it has to be; nothing was written."""
+    """An argument, a file or a data set is invalid; nothing was written."""
 
 
 class HeldError(InputError):
-    """Another process or thread is writing where this one wants to; it may be free in a moment."""
+    """Another process or thread is writing to the same folder."""
 
 
 class ExportError(HardenError):
@@ -39,7 +39,7 @@ class ExportError(HardenError):
 
 
 class DivergedError(HardenError):
-    """The loss or its gradient is no longer a number; training stopped there."""
+    """The loss or its gradient is NaN or infinite; training stopped."""
 
 
 class BrokenClaimError(HardenError):
@@ -49,12 +49,12 @@ class BrokenClaimError(HardenError):
 
 
 class RegressionError(HardenError):
-    """A model is worse than the one before, and nobody has accepted that; nothing was written."""
+    """A model is worse than the one before, without acceptance; nothing was written."""
 
     exit_code: ClassVar[int] = 1
 
 
 class BaselineError(InputError):
-    """There is no baseline, or one that does not fit: other data, another attack, a damaged file."""
+    """The baseline is missing or does not fit: other data, another attack, a damaged file."""
 
     exit_code: ClassVar[int] = 4

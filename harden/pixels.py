@@ -1,4 +1,4 @@
-"""The check at the boundary: images are float tensors with pixels in [0, 1]."""
+"""Check of images at the boundary: float tensors with pixels in [0, 1]."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_pixels(x: Tensor) -> None:
     """Check that x is a batch of images (N, C, H, W) with finite pixels in [0, 1], up to rounding.
 
     Raises:
-        InputError: it is not; the message names min, max and the likely cause.
+        InputError: x is invalid; the message names min, max and the likely cause.
     """
     if not isinstance(x, Tensor):
         seen = f"images as a {type(x).__name__}"
@@ -38,9 +38,9 @@ def check_pixels(x: Tensor) -> None:
 
 
 def likely_fix(low: float, high: float) -> str:
-    """Say what a user most likely has to change, from the pixels' smallest and largest value."""
+    """Return the most likely correction, from the pixels' smallest and largest value."""
     if not (low > -float("inf") and high < float("inf")):
-        return "look for NaN or infinity in the data"
+        return "find the NaN or infinity in the data"
     if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:
         return "resampling overshoots: write x.clamp(0, 1)"
     if low >= 0 and high <= 255:

@@ -1,7 +1,7 @@
-"""Text of others as it may be shown: one line of printable characters, escaped for its medium.
+"""Escaping of foreign text to one line of printable characters, for logs, Markdown and HTML.
 
-Names of classes, attacks, nodes and files, messages of other libraries, and whatever a file says of itself
-come from whoever prepared the file. Ordinary text of any language stays as it is.
+Names of classes, attacks, nodes and files, messages of other libraries, and texts inside a file are chosen by
+the author of that file. Ordinary text of any language is unchanged.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import unicodedata
 from typing import Final
 
-# Letters and marks by their category, and nothing to see: they let two names look alike.
+# Letters and marks by their category that are invisible: they make two names appear equal.
 _INVISIBLE: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 _COMMAND: Final = re.compile(r"^(\s*):(?=:)")
 _BRACKETED: Final = re.compile(r"#(#\w*\[)")
@@ -21,10 +21,10 @@ _LINK: Final = re.compile(r"(:(?=//)|www(?=\.))")
 
 
 def one_line(text: str) -> str:
-    r"""Escape what does not print: controls, line ends, bidirectional and invisible signs, lone surrogates.
+    r"""Escape unprintable characters: controls, line ends, bidirectional and invisible signs, surrogates.
 
-    They become what Python writes for them (`\n`, `\x1b`, `\u202e`). Spaces of every width stay. What is
-    escaped once is not escaped again.
+    They are replaced by Python's escapes (`\n`, `\x1b`, `\u202e`). Spaces of every width are kept. An
+    escaped text is not escaped again.
     """
     if text.isprintable() and _INVISIBLE.isdisjoint(text):
         return text
@@ -32,7 +32,7 @@ def one_line(text: str) -> str:
 
 
 def log_line(text: str) -> str:
-    """Escape as `one_line`, and what a CI system would take for a command to itself.
+    """Escape as `one_line`, and text that a CI system would execute as a command.
 
     GitHub and Azure execute a line of a job's log that begins with `::`, and `##[...]` and `##vso[...]`
     anywhere in it; others read `##name[...]` likewise.
@@ -41,16 +41,16 @@ def log_line(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Escape as `log_line`, and what Markdown reads as its own or as HTML; white space becomes single spaces.
+    """Escape as `log_line`, and the syntax of Markdown and HTML; white space becomes single spaces.
 
-    For a sentence, an item of a list or a cell of a table, also where the text stands first in it.
+    For a sentence, an item of a list or a cell of a table, also at its beginning.
     """
     plain = _INLINE.sub(r"\\\1", log_line(" ".join(text.split())))
     return html.escape(_LINK.sub(r"\1\\", _BLOCK.sub(r"\1\\\2", plain)), quote=False)
 
 
 def markup(text: str) -> str:
-    """Escape as `one_line`, and what HTML and XML read as their own."""
+    """Escape as `one_line`, and the syntax of HTML and XML."""
     return html.escape(one_line(text))
 
 

@@ -1,4 +1,4 @@
-"""The only door to standard output and error, but for the tables and bars of `cli.console`: plain lines."""
+"""Plain lines on standard output and error; all output goes through here or `cli.output.console`."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def complain(line: str) -> None:
 
 
 def encodable(text: str, encoding: str | None) -> str:
-    """Escape what an output's encoding has no code for: a terminal without UTF-8 is no reason to fail."""
+    """Escape characters that an output's encoding lacks, so that a terminal without UTF-8 raises no error."""
     known = encoding or "utf-8"
     return text.encode(known, "backslashreplace").decode(known)
 
 
 @final
 class LogStream:
-    """The standard error of the moment, so that log lines stay above bars, which replace it for a while.
+    """The current standard error, so that log lines appear above progress bars, which replace it temporarily.
 
-    A record is one write. Its first line is printed as every line is; what follows, a traceback mostly, is
-    set off, so that no line break in a message can begin a line of its own.
+    A record is one write. Its first line is printed as every line is; further lines, mostly of a traceback,
+    are indented, so that no line break in a message can begin an ordinary line.
     """
 
     def write(self, text: str) -> int:
@@ -42,12 +42,12 @@ class LogStream:
         return len(text)
 
     def flush(self) -> None:
-        """Bring what was written to its reader."""
+        """Flush standard error."""
         sys.stderr.flush()
 
 
 def show_warnings_plainly() -> None:
-    """Let Python's warnings, of other libraries mostly, go out as lines like all others."""
+    """Print Python's warnings, mostly of other libraries, as ordinary lines."""
 
     def show(
         message: Warning | str,

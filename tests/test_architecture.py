@@ -1,4 +1,4 @@
-"""The rules of the house that no single module's test can see; each is shown to fire on a breach."""
+"""Rules for the whole package: names, forbidden calls, imports; each is shown to fire on a breach."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NATIVE = sorted(
     and "editable" not in path.relative_to(LIBRARY).parts
 )
 PRINTERS = ("terminal.py", "cli/output/console.py")
-"""The doors of output, which escape what comes from others; everywhere else values are returned to them."""
+"""The modules of output, which escape foreign text; all others return values to them."""
 
 
 def _name(path: Path) -> str:
@@ -120,7 +120,7 @@ def _asserts(tree: ast.Module) -> list[int]:
 
 
 def _prints(tree: ast.Module) -> list[int]:
-    """A print past the doors: by Python, by a standard stream, by click or typer, or by rich."""
+    """Output past these modules: by Python, by a standard stream, by click or typer, or by rich."""
     calls = {"print", "console.print", "typer.echo", "typer.secho", "click.echo", "click.secho"}
     found = []
     for node in ast.walk(tree):
@@ -152,7 +152,7 @@ def _uses_of_the_front_door(tree: ast.Module) -> list[int]:
 
 
 WRITERS = ("system/atomic_files.py", "system/safe_folders.py", "system/folder_lock.py")
-"""The doors to the disk, which go through no link; everywhere else their functions are called."""
+"""The modules that write to the disk, through no link; all others call their functions."""
 _METHODS = {
     "write_text", "write_bytes", "touch", "mkdir", "rmdir", "unlink", "rename", "symlink_to", "hardlink_to",
     "chmod", "truncate",
@@ -173,7 +173,7 @@ def _is_writing_mode(node: ast.Call) -> bool:
 
 
 def _writes(tree: ast.Module) -> list[int]:
-    """Writing, moving or removing past the doors; numpy writes to a `buffer` in memory alone."""
+    """Writing, moving or removing past these modules; numpy writes to a `buffer` in memory alone."""
     found = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):

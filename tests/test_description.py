@@ -64,7 +64,7 @@ def test_descriptions_are_readable() -> None:
         "restarts": 1,
         "random_start": False,
         "keep_best": False,
-        "stop_early": True,
+        "stop_early": False,
     }
     assert describe({1: (Fraction(1, 3), None, True, "x", 2.5)}) == {"1": ["1/3", None, True, "x", 2.5]}
 
@@ -150,3 +150,10 @@ def test_a_type_is_named_by_the_package_that_exports_it() -> None:
         "loss": ["harden.losses:DLR", "my.own:DLR"],
     }
     assert canonical("a text: harden.attacks.pgd:PGD") == "a text: harden.attacks.pgd:PGD"
+
+
+def test_a_field_without_effect_makes_no_difference() -> None:
+    """Of a PGD that keeps its last point; its default was another before."""
+    for keep_best in (True, False):
+        one, other = (describe(PGD(keep_best=keep_best, stop_early=stop)) for stop in (True, False))
+        assert (canonical_names(one) == canonical_names(other)) == (not keep_best)

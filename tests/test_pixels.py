@@ -45,17 +45,17 @@ def _with(images: Tensor, value: float) -> Tensor:
         (
             lambda x: _with(x, math.nan),
             "images with min nan and max nan",
-            "look for NaN or infinity in the data",
+            "find the NaN or infinity in the data",
         ),
         (
             lambda x: _with(x, math.inf),
             "images with min 0 and max inf",
-            "look for NaN or infinity in the data",
+            "find the NaN or infinity in the data",
         ),
         (
             lambda x: _with(x, -math.inf),
             "images with min -inf and max 1",
-            "look for NaN or infinity in the data",
+            "find the NaN or infinity in the data",
         ),
         (lambda x: (x * 255).to(torch.uint8), "images of dtype torch.uint8", "write x.float() / 255"),
         (lambda x: (x * 255).long(), "images of dtype torch.int64", "write x.float() / 255"),

@@ -234,7 +234,7 @@ def _sparse(model: onnx.ModelProto, draw: random.Random) -> None:
 
 
 def _words(model: onnx.ModelProto, draw: random.Random) -> None:
-    """What changes no result: names, notes, producer."""
+    """Change metadata that affects no result: names, notes, producer."""
     model.doc_string = model.graph.doc_string = model.producer_name = "x" * draw.randrange(1, 50)
     draw.choice(model.graph.node).name = "y"
 

@@ -158,7 +158,7 @@ def _peak() -> int:
 
 
 def _pixels(file: Path) -> Array | None:
-    """What is read of a file; None where it is refused."""
+    """Return the content of a file as harden reads it; None where it is refused."""
     seen: Counter[str] = Counter()
     try:
         with _watching():
@@ -199,7 +199,7 @@ def _watching() -> Iterator[None]:
 
 
 def _hook() -> None:
-    """Hooks can't be taken away again, so there is one in a process, which looks while it is to."""
+    """Install the one audit hook of a process, which can't be removed and acts while files are watched."""
     if "hooked" not in _state:
         _state["hooked"] = True
         sys.addaudithook(_audit)
@@ -257,7 +257,7 @@ def decoded(data: bytes) -> Array:
 
 
 def _inflated(stream: bytes, needed: int) -> bytes:
-    """So many bytes or more; what follows them may be damaged, and is not looked at."""
+    """Return at least `needed` bytes; later ones may be damaged, and are not decoded."""
     inflate, rows, at = zlib.decompressobj(), bytearray(), 0
     # Byte by byte, for what is decoded in a call before an error, as of a checksum behind the rows, is lost.
     piece = 1 if needed < 2**16 else 2**16

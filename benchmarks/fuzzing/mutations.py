@@ -1,4 +1,4 @@
-"""Mutations that know nothing of a format, and the numbers that all of them write where an integer stood."""
+"""Mutations independent of a format, and the numbers that all mutations write in the place of integers."""
 
 from __future__ import annotations
 

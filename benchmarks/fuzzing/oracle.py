@@ -1,4 +1,4 @@
-"""Whether what was read is the unmutated content, another valid one, or neither; by code of its own."""
+"""Classification of content that was read: unmutated, another valid one, or neither; by code of its own."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def evidence(made: bytes, good: dict[str, NDArray[Any]], predicate: dict[str, An
 
 
 def shapes(session: Session) -> None:
-    """What a session says of its file is of the types that its annotations promise."""
+    """Check that the attributes of a session have the types of their annotations."""
     sizes = (*session.image_shape, session.classes)
     if len(sizes) != 4 or not all(type(size) is int and size > 0 for size in sizes):
         raise DefectError(f"a session of shape {session.image_shape} and {session.classes!r} classes")

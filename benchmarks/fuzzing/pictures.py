@@ -110,7 +110,7 @@ def png(draw: random.Random) -> Picture:
 
 
 def _shown(samples: Array, kind: int, depth: int, palette: Array) -> Array | None:
-    """What the samples of a PNG file mean, (C, H, W); None for what must not be read."""
+    """Decode the samples of a PNG file, (C, H, W); None for files that must not be read."""
     if kind == 3:
         if int(samples.max()) >= len(palette):
             return None
@@ -152,7 +152,7 @@ def _filtered(row: bytes, above: bytes, size: int, kind: int) -> bytes:
 
 
 def predicted(kind: int, a: int, b: int, c: int) -> int:
-    """What a PNG file's filter expects of a byte: from those to the left, above, and above to the left."""
+    """The prediction of a PNG filter for a byte, from those to the left, above, and above to the left."""
     if kind == 4:
         left, up, corner = (abs(a + b - c - other) for other in (a, b, c))
         return a if left <= up and left <= corner else b if up <= corner else c

@@ -1,4 +1,4 @@
-"""Mutations of JSON and TOML: of the text, and of the values that it stands for."""
+"""Mutations of JSON and TOML: of the text and of its values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOREIGN = (
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where a JSON value holds values, itself left out."""
+    """The paths of the values inside a JSON value, itself left out."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     if len(path) > 20:
         return []
@@ -32,7 +32,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def another_value(draw: random.Random, old: Any) -> Any:
-    """A value to stand where `old` stood: of another type, of another size, or hostile."""
+    """A value in the place of `old`: of another type, of another size, or hostile."""
     near: list[Any] = [old]
     if type(old) is int:
         near = [old + 1, old - 1, -old, old * 2, float(old)]

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 HANG_SECONDS = 5.0
-"""Of computing, which is what waiting is on a quiet machine; a busy one stretches it at will."""
+"""Seconds of computing, not of wall-clock time, which depends on the load of the machine."""
 _STILL_SECONDS = 60.0
 MEMORY = 2 * 2**30
 _START_SECONDS = 300.0
 
 
 class Seen(NamedTuple):
-    """What one case came to; `defect` is empty where nothing is wrong."""
+    """The outcome of one case; `defect` is empty where there is none."""
 
     number: int
     format: str
@@ -172,7 +172,7 @@ class Worker:
 
 
 def watched(workers: list[Worker]) -> Iterator[Seen]:
-    """What the workers come to, as it comes, until none has anything left."""
+    """Iterate over the outcomes of the workers in the order of their completion."""
     while any(not worker.idle for worker in workers):
         wait([worker.pipe for worker in workers if not worker.idle], timeout=0.25)
         for worker in workers:

@@ -33,7 +33,7 @@ def package() -> Path:
 
 
 def is_in(tree: Path) -> bool:
-    """Whether the harden that is used is that of a checkout."""
+    """Return whether the imported harden is that of a checkout."""
     return package().parent == tree.resolve()
 
 

@@ -1,4 +1,4 @@
-"""Defended networks from parts, each with the smooth networks inside that an adaptive attack climbs."""
+"""Defended networks from parts, each with its smooth networks for an adaptive attack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEMBERS = 3
 @final
 @dataclass(frozen=True, slots=True)
 class Defence:
-    """What is put around a network: before it, in place of its activations, and behind it.
+    """The parts around a network: before it, in place of its activations, and behind it.
 
     With `retrained` the network inside was trained behind `before`; with `hidden` it is no submodule,
     with `wrapped` a module without submodules that calls it.

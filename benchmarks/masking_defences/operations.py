@@ -1,4 +1,4 @@
-"""What the defences do to images, to activations and to logits: most of it has no useful gradient."""
+"""Operations of the defences on images, activations and logits, most of them without a useful gradient."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def hashed_noise(x: Tensor, size: float = 0.1) -> Tensor:
 
 
 def mixed(value: Tensor) -> Tensor:
-    """Whole numbers below 2^32 that look random, from whole numbers: int64 of the same shape."""
+    """Pseudo-random whole numbers below 2^32, from whole numbers: int64 of the same shape."""
     value = (value * 2654435761 + 12345) & 0xFFFFFFFF
     value = ((value ^ (value >> 15)) * 2246822519) & 0xFFFFFFFF
     value = ((value ^ (value >> 13)) * 3266489917) & 0xFFFFFFFF
@@ -178,7 +178,7 @@ def not_a_number(z: Tensor) -> Tensor:
 
 
 def vote(members: list[nn.Module]) -> Operation:
-    """How many of the networks answer each class; of equal ones the first network's answer is ahead."""
+    """Number of networks that predict each class; ties go to the first network's prediction."""
     return lambda x: (
         torch.stack([one_hot(member(x)) for member in members]).sum(0) + 0.5 * one_hot(members[0](x))
     )

@@ -43,7 +43,7 @@ class Standardised(nn.Module):
 
 @final
 class Additive(nn.Module):
-    """A shortcut that looks at the images alone."""
+    """A shortcut that uses the images alone."""
 
     def __init__(self, part: nn.Module, wave: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class Decoy(nn.Module):
 
 @final
 class Hashed(nn.Module):
-    """A shortcut plus noise without a gradient, by the image alone: scores tell a search little."""
+    """A shortcut plus noise without a gradient, by the image alone: scores hardly inform a search."""
 
     def __init__(self, inner: nn.Module, classes: int, size: float = 0.3) -> None:
         super().__init__()

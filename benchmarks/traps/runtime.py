@@ -1,4 +1,4 @@
-"""What onnxruntime makes of a file at each level of optimisation, and what it answers."""
+"""Graphs that onnxruntime writes of a file at each level of optimisation, and the outputs of its sessions."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _run(run: object, x: Array) -> list[float]:
 
 
 def operators(content: bytes) -> dict[str, dict[str, int]]:
-    """How often each operator stands in the graph as given and as each level writes it."""
+    """Count of each operator in the graph as given and as each level writes it."""
     found = {"given": _counted(onnx.load_from_string(content))}
     with tempfile.TemporaryDirectory() as folder:
         for level in LEVELS:
@@ -76,7 +76,7 @@ def _counted(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def fired(kind: Kind, found: dict[str, dict[str, int]]) -> bool:
-    """Whether the operators show the kind's rewrite."""
+    """Return whether the operators show the kind's rewrite."""
     if not kind.fired:
         return True
     level, sign = kind.fired.split()
@@ -90,13 +90,13 @@ def fired(kind: Kind, found: dict[str, dict[str, int]]) -> bool:
 
 
 def broken(logits: list[float] | Array) -> bool:
-    """Whether the first logit is not ahead of both others: NaN included."""
+    """Return whether the first logit is not ahead of both others: NaN included."""
     first, *others = logits
     return not all(first > other for other in others)
 
 
 def robust(content: bytes, corner: Array, n: int = 200) -> bool:
-    """Whether a control keeps its answer at the known corner, the centre, and random points and corners."""
+    """Return whether a control keeps its answer at the known corner, the centre and random points."""
     random = np.random.default_rng(0)
     inner = random.uniform(0.25, 0.75, (n // 2, *corner.shape[1:]))
     corners = random.choice([0.25, 0.75], (n // 2, *corner.shape[1:]))

@@ -1,4 +1,4 @@
-"""What harden says of a trap, through the functions of its command line or through a process of its own."""
+"""Verdicts of harden on a trap, through the functions of its command line or in a process of its own."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Verdict:
 
 
 def of_bounds(trap: Trap) -> Verdict:
-    """What the bounds alone say, without attacks and without whatever the command checks besides.
+    """The verdict of the bounds alone, without attacks and further checks of the command.
 
-    What is not proved here is not proved by the commands either: they ask the same bounds.
+    A claim that is not proved here is not proved by the commands either, which compute the same bounds.
     """
     y = torch.zeros(1, dtype=torch.int64)
     try:
@@ -74,7 +74,7 @@ def _programs(trap: Trap) -> list[Program]:
 
 
 def of_property(trap: Trap, minutes: float, *, process: bool = False) -> Verdict:
-    """What `harden certify FILE --vnnlib P` answers."""
+    """The verdict of `harden certify FILE --vnnlib P`."""
     with tempfile.TemporaryDirectory() as folder:
         model, spec, _ = write(trap, Path(folder))
         words = ["certify", str(model), "--vnnlib", str(spec), "--minutes", str(minutes)]
@@ -85,7 +85,7 @@ def of_property(trap: Trap, minutes: float, *, process: bool = False) -> Verdict
 
 
 def of_image(trap: Trap, minutes: float, *, process: bool = False) -> Verdict:
-    """What `harden certify FILE --data npz:D` says of the image at the centre of the box."""
+    """The verdict of `harden certify FILE --data npz:D` on the image at the centre of the box."""
     with tempfile.TemporaryDirectory() as folder:
         model, _, data = write(trap, Path(folder))
         found = Path(folder) / "proofs.json"

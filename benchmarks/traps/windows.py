@@ -100,7 +100,7 @@ def _pad_conv(net: Net, v: str) -> str:
 
 
 def _same(word: str, kernel: int, stride: int, size: int, hit: int) -> Build:
-    """A Conv with auto_pad and a stride above the kernel: the value is where ONNX's windows don't look.
+    """A Conv with auto_pad and a stride above the kernel: the value is outside ONNX's windows.
 
     The pads are negative then. onnxruntime takes half of them off the front; so its windows begin there.
     """
@@ -120,7 +120,7 @@ def _same(word: str, kernel: int, stride: int, size: int, hit: int) -> Build:
 
 
 def _sees(word: str, kernel: int) -> int:
-    """How many windows of stride 1 see the first place."""
+    """Number of windows of stride 1 that contain the first place."""
     return 1 + (kernel // 2 if word == "SAME_LOWER" else (kernel - 1) // 2)
 
 

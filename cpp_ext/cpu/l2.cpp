@@ -68,7 +68,7 @@ HARDEN_CLONES double moved_squares(const float* __restrict x_adv, const float* _
   return lanes.total();
 }
 
-// Writes that y beside x_adv.
+// Writes that y to a buffer of its own.
 template <class Gradient>
 HARDEN_CLONES void move_to(float* __restrict y, const float* __restrict x_adv, const float* __restrict x,
                            const Gradient* __restrict grad, int64_t n, double scale) {

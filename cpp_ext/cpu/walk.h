@@ -1,11 +1,11 @@
-// How an operation on single elements goes over a batch: in runs that share alpha and eps.
+// Iteration of an operation on single elements over a batch: in runs that share alpha and eps.
 #pragma once
 
 #include "kernels.h"
 
 namespace harden {
 
-// What is walked with offers
+// The operation offers
 //   run(start, n, alpha, eps)        for n elements in memory order from `start` on, alpha and eps being numbers;
 //   run_each(start, n, alpha, eps)   the same with alpha and eps of each element.
 
@@ -23,7 +23,7 @@ void in_runs(const Kernel& kernel, const Step& step, int64_t begin, int64_t end,
   }
 }
 
-// Lays alpha and eps beside the `n` elements from `start` on, where neighbours belong to different channels.
+// Writes alpha and eps of each of the `n` elements from `start` on, where neighbours belong to different channels.
 inline void spread(const Step& step, int64_t start, int64_t n, float* alpha, float* eps) {
   int64_t example = start / step.example_elements();
   int64_t channel = start % step.channels;

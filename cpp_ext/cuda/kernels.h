@@ -24,8 +24,8 @@ const char* l1_step_cuda(const StackValue* stack);
 const char* l1_project_cuda(const StackValue* stack);
 const char* topk_threshold_cuda(const StackValue* stack);
 
-// Makes the tensors' device current for its lifetime and finds torch's current stream on it. Nothing here waits
-// for the device, so a launch can be captured in a CUDA graph.
+// Makes the tensors' device current for its lifetime and finds torch's current stream on it. Nothing here blocks
+// on the device, so a launch can be captured in a CUDA graph.
 class Launch {
  public:
   explicit Launch(int32_t device_index) {

@@ -28,7 +28,7 @@ __device__ int64_t count(Ranks ranks, int64_t n, uint32_t least) {
   return static_cast<int64_t>(block_sum(static_cast<double>(found)));
 }
 
-// Every thread asks the same questions and gets the same answers, so all leave the loop together.
+// Every thread tests the same ranks and gets the same counts, so all leave the loop together.
 template <typename Ranks>
 __device__ Selection selected(Ranks ranks, int64_t n, float k) {
   uint32_t largest = 0;
@@ -69,7 +69,7 @@ __device__ Sums clips(const float* x_adv, const float* x, int64_t n, double lamb
   return {block_sum(sum), block_sum(moving)};
 }
 
-// Each thread reads back only what it wrote itself, so y may wait in x_adv without a barrier.
+// Each thread reads back only what it wrote itself, so y may be stored in x_adv without a barrier.
 __device__ void project(float* x_adv, const float* x, int64_t n, float eps, float low, float high) {
   const Sums whole = clips(x_adv, x, n, 0.0, low, high);
   Search search(eps, whole.clipped, whole.active);

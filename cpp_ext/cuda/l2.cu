@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(THREADS) step_examples(const Step step) {
     }
     const double scale = step_scale(step.alpha.data[example * step.alpha.example_stride], sqrt(block_sum(squares)));
 
-    // Each thread reads back only what it wrote itself, so y may wait in x_adv without a barrier.
+    // Each thread reads back only what it wrote itself, so y may be stored in x_adv without a barrier.
     squares = 0.0;
     for (int64_t i = threadIdx.x; i < n; i += THREADS) {
       const float y = l2_moved(x_adv[i], x[i], widened(grad[i]), scale);
@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(THREADS) step_examples_with_momentum(const Ste
     }
     Projection onto = projection(eps, sqrt(block_sum(squares)));
 
-    // With a share of 1 the second projection is the first: y waits in x_adv, as without momentum.
+    // With a share of 1 the second projection is the first: y is stored in x_adv, as without momentum.
     squares = 0.0;
     for (int64_t i = threadIdx.x; i < n; i += THREADS) {
       const float now = x_adv[i], y = l2_moved(now, x[i], widened(grad[i]), scale);

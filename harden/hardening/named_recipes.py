@@ -34,7 +34,7 @@ from harden.views import DIGITS, LIGHT, NATURAL, Views
 
 _WEIGHTINGS = ("none", "balanced")
 _FUNCTION = "module:function"
-_VIEW_ATTACK = PGD(steps=5, keep_best=False, stop_early=True)
+_VIEW_ATTACK = PGD(steps=5, keep_best=False)
 
 
 def recipe(

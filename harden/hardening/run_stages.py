@@ -182,7 +182,7 @@ def _run(
                 if record.step == 1:
                     check_budget(stage, images, record, len(held_out) if recipe.validations else 0)
                 with _discarding(keeper):
-                    whole.see(record)
+                    whole.add(record)
             line = account.add(record)
             if keeper is not None:
                 if line is not None:

@@ -1,4 +1,4 @@
-"""A user's network as harden sees it: pixels in [0, 1] go in, logits and features come out."""
+"""Networks as functions from pixels in [0, 1] to logits and features; copies; the count of passes."""
 
 from harden.models.classifier import Classifier
 from harden.models.fast_copy import FastCopy, PreparedNetwork, bfloat16_is_native, prepare

@@ -1,4 +1,4 @@
-"""What a network is made of, its weights' values aside."""
+"""Structure of a network, independent of its weights' values."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _HOOKS: Final = ("_hooks", "_hooks_with_kwargs", "_hooks_always_called")
 
 
 def structure_of(model: Classifier) -> Hashable | None:
-    """A value that is equal for classifiers that run the same code on weights of the same shapes.
+    """Return a value that is equal for classifiers that run the same code on weights of the same shapes.
 
-    It holds each part's class and attributes; functions and classes count by identity, tensors by shape and
-    type. None where a part has hooks, or an attribute whose content is not known to be all that matters.
+    It holds each part's class and attributes; functions and classes are compared by identity, tensors by
+    shape and type. None where a part has hooks, or an attribute of a type that may hold further state.
     """
     try:
         parts = tuple((name, type(part), _attributes(part)) for name, part in model.named_modules())
@@ -33,14 +33,14 @@ def structure_of(model: Classifier) -> Hashable | None:
 
 
 class _UnknownError(Exception):
-    """An attribute of a class that could hold anything."""
+    """An attribute has a type that may hold further state."""
 
 
 def _attributes(part: nn.Module) -> Hashable:
     found = dict(vars(part))
     if any(value for name, value in found.items() if name.endswith(_HOOKS)):
         raise _UnknownError
-    del found["_modules"]  # which are named with the others
+    del found["_modules"]  # listed by named_modules
     return _value({name: value for name, value in found.items() if not name.endswith(_HOOKS)})
 
 

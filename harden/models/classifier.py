@@ -1,4 +1,4 @@
-"""Wraps a user's network: normalisation becomes its first layer, its last linear layer becomes its head."""
+"""Classifier around a user's network, with normalisation as its first layer and a head with features."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ from harden.pixels import check_pixels
 class Classifier(nn.Module):
     """A network as a function from pixels in [0, 1] to logits: z(x) = network((x - mean) / std).
 
-    The network is shared, not copied, and is left as it is; `harden.harden` trains a copy. It is taken out of
-    torch.compile and DataParallel, with the same parameters. A network with a single logit z, (N, 1) or
-    (N,), is one of two classes with logits (0, z).
+    The network is shared, not copied, and not changed; `harden.harden` trains a copy. Wrappers of
+    torch.compile and DataParallel are removed, the parameters stay the same. A network with a single logit z,
+    (N, 1) or (N,), is one of two classes with logits (0, z).
 
     Args:
         network: any module from images (N, C, H, W) to logits (N, K).
         mean: per-channel mean of the normalisation that the network was trained with; none by default.
         std: per-channel standard deviation, likewise.
-        head: name of the submodule whose input are the features; by default what timm's `get_classifier`
-            gives, or the last nn.Linear, or in a network without one the last 1x1 convolution.
+        head: name of the submodule whose input are the features; by default the module that timm's
+            `get_classifier` returns, or the last nn.Linear, or in a network without one the last 1x1
+            convolution.
         output: key, attribute or position of the logits in what the network returns; by default the tensor
             that it returns, or the part named `logits`.
 
     Raises:
-        InputError: mean and std do not fit together, or the network has no such head, or is none.
+        InputError: mean and std do not fit together, the network has no such head, or it is no module.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Classifier(nn.Module):
         return self.logits(x)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Logits (N, K) without looking at the pixels: for loops whose batches were checked."""
+        """Logits (N, K) without a check of the pixels: for loops whose batches were checked."""
         self._check_channels(x)
         count(len(x))
         answer = select_logits(self.network(self.normalise(x)), self.output)
@@ -91,9 +92,9 @@ class Classifier(nn.Module):
         return binary(select_logits(self.network(self.normalise(x)), self.output))
 
     def features(self, x: Tensor) -> Tensor:
-        """What the head receives for images (N, C, H, W): features (N, D).
+        """Features (N, D), the input of the head, for images (N, C, H, W).
 
-        A convolutional head's feature maps are averaged over their places.
+        A convolutional head's feature maps are averaged over height and width.
         """
         seen: list[Tensor] = []
         widths: set[int] = set()
@@ -122,7 +123,7 @@ class Classifier(nn.Module):
         return features.float()
 
     def normalise(self, x: Tensor) -> Tensor:
-        """(x - mean) / std in the network's own dtype; a tensor of its own, whose memory x does not share."""
+        """(x - mean) / std in the network's own dtype, in a new tensor that shares no memory with x."""
         if self.harden_mean is not None and self.harden_std is not None:
             return ((x - self.harden_mean) / self.harden_std).to(self._dtype or x.dtype)
         # A network whose first layer works in place would write on the caller's images.
@@ -130,7 +131,7 @@ class Classifier(nn.Module):
         return x.clone() if x.dtype == kind else x.to(kind)
 
     def describe(self) -> str:
-        """What was found, in one line: network, precision, head, output and normalisation."""
+        """Describe network, precision, head, output and normalisation in one line."""
         size = sum(weight.numel() for weight in self.network.parameters())
         weights = f"{size:,} {str(self._dtype).removeprefix('torch.')}" if self._dtype else "no"
         output = "as returned" if self.output is None else f"part {self.output!r} of what is returned"
@@ -160,7 +161,7 @@ class Classifier(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the network's weights are."""
+        """The device of the network's weights."""
         # A network read from a file keeps its weights as buffers.
         weights = chain(self.network.parameters(), self.network.buffers())
         return next((weight.device for weight in weights), torch.device("cpu"))
@@ -172,8 +173,8 @@ class Classifier(nn.Module):
         return next(kinds, None)
 
     def _check_head(self, runs: int, widths: set[int], classes: int) -> None:
-        # Features of the wrong layer would train, and nobody would see it: a head that was not named has to
-        # run once and to give as many values as there are logits; 1 where they are read as (0, z).
+        # Features of the wrong layer could be trained on unnoticed: a head that was not named has to run once
+        # and to return as many values as there are logits; 1 where they are read as (0, z).
         fits = widths <= ({classes, 1} if classes == 2 else {classes})
         if runs == 1 and (fits or self._head.named):
             return
@@ -186,7 +187,7 @@ class Classifier(nn.Module):
         )
 
     def _check_channels(self, x: Tensor) -> None:
-        # Broadcasting would turn one channel into three without a word.
+        # Broadcasting would turn one channel into three without an error.
         if self.harden_mean is None or (channels := self.harden_mean.shape[1]) in (1, x.shape[1]):
             return
         raise InputError(
@@ -197,7 +198,7 @@ class Classifier(nn.Module):
 
 
 def _shape(head: nn.Module) -> str:
-    """A layer's kind and what it maps to what, where it says so."""
+    """A layer's kind and its numbers of inputs and outputs, where it has them."""
     kind = type(head).__name__.removeprefix("Parametrized")
     for inputs, outputs in (("in_features", "out_features"), ("in_channels", "out_channels")):
         if hasattr(head, inputs) and hasattr(head, outputs):

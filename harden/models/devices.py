@@ -1,4 +1,4 @@
-"""The device that a user names."""
+"""Parsing and validation of device names."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 
 from harden.errors import InputError
 
-_ADVICE = 'write --device cpu (in Python device="cpu"), or look at `harden doctor`'
+_ADVICE = 'write --device cpu (in Python device="cpu"), or run `harden doctor`'
 
 
 def check_device(name: str | torch.device) -> torch.device:
-    """The device of that name, if it is there.
+    """Return the device of a name.
 
     Raises:
-        InputError: it is not.
+        InputError: no such device is available.
     """
     try:
         device = torch.device(name)

@@ -1,4 +1,4 @@
-"""A private copy of a network that gives the same logits faster: for attacks, which steer by it."""
+"""Fast copy of a network for the gradients of attacks: frozen, BatchNorm folded, channels last."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from harden.models.preserving.copies import copied, float32_copy, names_a_type
 _log = logging.getLogger("harden")
 _TYPES = (torch.float32, torch.bfloat16)
 _ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 0.5}
-"""By how much of the largest logit the copy may differ; what is no rounding differs by more."""
+"""Largest difference of the copy's logits, as a share of the largest logit, that rounding explains."""
 _LAYOUTS = (torch.channels_last, torch.contiguous_format)
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class FastCopy:
-    """The form of the copy that an attack in training steers by: prepared for inference.
+    """Options of the copy that an attack in training takes its gradients from.
 
     Args:
         bfloat16: compute in bfloat16, faster where `bfloat16_is_native`; in float32 otherwise.
@@ -38,20 +38,20 @@ class FastCopy:
 
     @property
     def precision(self) -> torch.dtype:
-        """What the copy computes in."""
+        """The type in which the copy computes."""
         return torch.bfloat16 if self.bfloat16 else torch.float32
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class FastCopyForm:
-    """What a fast copy is made of.
+    """Form of a fast copy: folded layers, precision and memory layout.
 
     Args:
-        pairs: the BatchNorms that the layer before them has taken in.
-        precision: what it computes in.
-        layout: the memory order of images and of convolutions' weights; channels last where the network takes
-            it, else contiguous, as a forward with `x.view(len(x), -1)` behind a convolution needs.
+        pairs: the BatchNorms that are folded into the layer before them.
+        precision: the type in which it computes.
+        layout: the memory order of images and of convolutions' weights; channels last where the network
+            accepts it, else contiguous, as a forward with `x.view(len(x), -1)` behind a convolution needs.
     """
 
     pairs: tuple[FoldablePair, ...] = ()
@@ -64,11 +64,12 @@ class PreparedNetwork:
     """A network in inference mode, frozen, BatchNorms folded, channels last, on request in bfloat16.
 
     Callable: images (N, C, H, W) in [0, 1] to logits (N, K), float32, with a gradient for the images and none
-    for weights. Its logits differ from the network's by rounding, so it steers an attack and decides nothing.
+    for weights. Its logits differ from the network's by rounding, so attacks take gradients from it, and the
+    judge decides.
 
     Attributes:
-        form: what was done.
-        replays: what an attack has captured of this copy, which keeps it.
+        form: folded layers, precision and layout.
+        replays: CUDA graphs that attacks have captured of this copy.
     """
 
     def __init__(self, source: Classifier, copy: Classifier, form: FastCopyForm) -> None:
@@ -85,30 +86,30 @@ class PreparedNetwork:
             return self._copy.logits(x)
 
     def lay_out(self, x: Tensor) -> Tensor:
-        """The images in the memory order in which they cost no copy at each call."""
+        """The images in the copy's memory order, so that no call copies them."""
         return x.contiguous(memory_format=self.form.layout) if x.dim() == 4 else x
 
     @property
     def precision(self) -> torch.dtype:
-        """What it computes in."""
+        """The type in which it computes."""
         return self.form.precision
 
     @property
     def folded(self) -> int:
-        """Number of BatchNorms are folded."""
+        """Number of folded BatchNorms."""
         return len(self.form.pairs)
 
     @torch.no_grad()
     def refresh_(self) -> None:
-        """Take over the weights that the network has now: training moves them at every step."""
+        """Copy the network's present weights, which training changes at every step."""
         folded = {name for pair in self.form.pairs for name in (pair.layer, pair.norm)}
         for name, part in self._source.named_modules():
             if name not in folded:
-                _take_over(self._copy.get_submodule(name), part)
+                _copy_state(self._copy.get_submodule(name), part)
         fold_(self._copy, self._source, self.form.pairs)
 
     def describe(self) -> str:
-        """Say in one line what was done."""
+        """Describe the copy in one line."""
         kind = str(self.precision).removeprefix("torch.")
         order = "channels last" if self.form.layout == torch.channels_last else "contiguous"
         return f"{self.folded} BatchNorms folded, {order}, {kind}"
@@ -119,18 +120,18 @@ class PreparedNetwork:
 def prepare(model: Classifier, example: Tensor, precision: torch.dtype = torch.float32) -> PreparedNetwork:
     """Make a fast inference copy of a network.
 
-    What can be folded is found by one forward on the example images, and the copy's logits are compared with
-    the network's there; where they differ by more than rounding, the copy is used unfolded, and if need be in
-    float32. A network that can't take channels last, forward or backward, is given contiguous images and
-    keeps contiguous weights. The network is left as it was.
+    Foldable layers are found by one forward on the example images, and the copy's logits are compared with
+    the network's there; where they differ by more than rounding, the copy is used unfolded, and if necessary
+    in float32. A network that can't compute on channels last, forward or backward, gets contiguous images and
+    keeps contiguous weights. The network is not changed.
 
     Args:
-        model: the network; its modes don't matter.
+        model: the network, in any mode.
         example: images (N, C, H, W) in [0, 1], a few are enough.
         precision: torch.float32, or torch.bfloat16 (see `bfloat16_is_native`).
 
     Raises:
-        InputError: another precision.
+        InputError: the precision is another one.
     """
     if precision not in _TYPES:
         raise InputError(
@@ -144,23 +145,23 @@ def prepare(model: Classifier, example: Tensor, precision: torch.dtype = torch.f
     except RuntimeError as error:
         if not names_a_type(error):
             raise
-        _log.info("a network whose forward names a type is used in its own: %s", error)
+        _log.info("a network whose forward names a type is copied in its own type: %s", error)
         still, precision = _still(copied(model)), torch.float32
         with torch.no_grad():
             expected = still.logits(example)
-    # A fold is judged in float32, where a wrong one shows; the precision is judged after it.
+    # A fold is tested in float32, where an error is visible, before the precision is.
     for layout, pairs in product(_LAYOUTS, dict.fromkeys((_foldable(still, example), ()))):
         found = _prepared(model, still, FastCopyForm(pairs, torch.float32, layout))
         if _agrees(found, example, expected):
             break
-        _log.info("a copy answers otherwise than the network, and is not used: %s", found.describe())
+        _log.info("the logits of a copy differ from the network's, and it is not used: %s", found.describe())
     else:
         return PreparedNetwork(model, still, FastCopyForm())
     if precision != torch.float32:
         rounded = _prepared(model, still, replace(found.form, precision=precision))
         if _agrees(rounded, example, expected):
             return rounded
-        _log.warning("a copy in %s answers otherwise than the network, and is not used", precision)
+        _log.warning("the logits of a copy in %s differ from the network's, and it is not used", precision)
     return found
 
 
@@ -184,7 +185,7 @@ def _foldable(still: Classifier, example: Tensor) -> tuple[FoldablePair, ...]:
     try:
         return find_pairs(copy, lambda: copy.logits(example.clone().requires_grad_()))
     except (RuntimeError, TypeError, AttributeError) as error:
-        _log.info("BatchNorms to be folded can't be looked for: %s", error)
+        _log.info("no BatchNorm is folded, the search for them fails: %s", error)
         return ()
 
 
@@ -197,7 +198,7 @@ def _prepared(model: Classifier, still: Classifier, form: FastCopyForm) -> Prepa
 
 
 def _lay_out(part: nn.Module, form: FastCopyForm) -> None:
-    """The memory order for every weight that has it; bfloat16 where autocast would cast it at every call."""
+    """Set the memory order of convolutions' weights, and bfloat16 where autocast would cast at every call."""
     if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
         part.to(memory_format=form.layout)
     if type(part) in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear) and form.precision != torch.float32:
@@ -205,14 +206,14 @@ def _lay_out(part: nn.Module, form: FastCopyForm) -> None:
 
 
 def _agrees(found: PreparedNetwork, example: Tensor, expected: Tensor) -> bool:
-    """Return whether a copy gives the logits that are expected, and a gradient where there is one."""
+    """Return whether a copy gives the expected logits, and a gradient where there is one."""
     point = found.lay_out(example.clone()).requires_grad_()
     try:
         with torch.enable_grad():
             answer = found(point)
-        if answer.requires_grad:  # a backward of the user's own may want another layout, too
+        if answer.requires_grad:  # a user's own backward may require another layout, too
             torch.autograd.grad(answer.sum(), point, allow_unused=True)
-    except Exception as error:  # a user's forward may raise anything where type or layout is another
+    except Exception as error:  # a user's forward may raise anything under another type or layout
         if ran_out_of_memory(error):
             raise
         _log.info("a prepared copy fails: %s", error)
@@ -221,15 +222,15 @@ def _agrees(found: PreparedNetwork, example: Tensor, expected: Tensor) -> bool:
     return bool((apart <= _ROUNDING[found.precision] * largest + 1e-6).all())
 
 
-def _take_over(target: nn.Module, source: nn.Module) -> None:
+def _copy_state(target: nn.Module, source: nn.Module) -> None:
     for name, weight in source.named_parameters(recurse=False):
         getattr(target, name).copy_(weight)
     for name, buffer in source.named_buffers(recurse=False):
         getattr(target, name).copy_(buffer)
     mine = vars(target)
-    for name, held in vars(source).items():  # state that nothing registers: a running mean, say
+    for name, held in vars(source).items():  # unregistered state, such as a running mean
         if isinstance(held, Tensor) and isinstance(twin := mine.get(name), Tensor):
             if twin.shape == held.shape and not twin.requires_grad:
-                twin.copy_(held)  # in place, as a captured graph reads it there
+                twin.copy_(held)  # in place, since a captured graph reads this memory
             elif twin.shape != held.shape:
                 mine[name] = held.detach().clone()

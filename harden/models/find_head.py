@@ -1,4 +1,4 @@
-"""Finds a network's head: the layer whose input are the features and whose output are the logits."""
+"""Search for a network's head, the layer from features to logits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from harden.models.unwrap import named_parts, unwrap
 @final
 @dataclass(frozen=True, slots=True)
 class HeadLocation:
-    """Where a network's head is.
+    """The name of a network's head and its origin.
 
     Attributes:
-        name: of the submodule, as in `named_modules`, without wrappers' names.
-        found: how it was found, in words.
-        named: whether the user said so.
+        name: name of the submodule, as in `named_modules`, without wrappers' names.
+        found: the way in which it was found, in words.
+        named: whether the user named it.
     """
 
     name: str
@@ -28,20 +28,19 @@ class HeadLocation:
 
 
 def find_head(network: nn.Module, name: str | None) -> HeadLocation:
-    """The head that was named, or else what timm says, the last nn.Linear, or the last 1x1 convolution.
+    """Return the named head, or else timm's classifier, the last nn.Linear or the last 1x1 convolution.
 
-    A network without any linear layer that classifies with a convolution, as SqueezeNet does, has the last
-    one for a head.
+    The last convolution is the head of a network without linear layers, such as SqueezeNet.
 
     Raises:
-        InputError: there is no such submodule, or none that could be the head.
+        InputError: there is no such submodule, or no candidate for the head.
     """
     parts = {path: part for path, part in named_parts(network) if path}
     if name is not None:
         return HeadLocation(_path_of(network, parts, name), "as named", named=True)
-    told = _told_by_timm(network)
+    classifier = _timm_classifier(network)
     for path, part in parts.items():
-        if part is told:
+        if part is classifier:
             return HeadLocation(path, "timm's classifier")
     linear = [path for path, part in parts.items() if isinstance(part, nn.Linear)]
     if linear:
@@ -55,7 +54,7 @@ def find_head(network: nn.Module, name: str | None) -> HeadLocation:
 def _path_of(network: nn.Module, parts: dict[str, nn.Module], name: str) -> str:
     if name in parts:
         return name
-    # As the user sees it, with the wrappers' names in the path.
+    # The user's name may contain the names of wrappers.
     target = dict(network.named_modules()).get(name) if name else None
     for path, part in parts.items():
         if target is not None and part is unwrap(target):
@@ -65,14 +64,14 @@ def _path_of(network: nn.Module, parts: dict[str, nn.Module], name: str) -> str:
     raise InputError(f"head {name!r}", "the name of a submodule", instead)
 
 
-def _told_by_timm(network: nn.Module) -> nn.Module | None:
-    ask = getattr(network, "get_classifier", None)
-    if not callable(ask):
+def _timm_classifier(network: nn.Module) -> nn.Module | None:
+    method = getattr(network, "get_classifier", None)
+    if not callable(method):
         return None
     try:
-        told = ask()
-    except TypeError:  # a user's own method of that name, which wants arguments
+        found = method()
+    except TypeError:  # a user's own method of that name, with arguments
         return None
-    if isinstance(told, tuple) and told:  # a distilled network's two heads read different features
-        told = told[0]
-    return told if isinstance(told, nn.Module) and not isinstance(told, nn.Identity) else None
+    if isinstance(found, tuple) and found:  # a distilled network's two heads read different features
+        found = found[0]
+    return found if isinstance(found, nn.Module) and not isinstance(found, nn.Identity) else None

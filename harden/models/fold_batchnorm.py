@@ -1,4 +1,4 @@
-"""Finds the BatchNorms that the layer before them can take in, and folds them: a layer less to run."""
+"""Folding of BatchNorms into the linear layer before them."""
 
 from __future__ import annotations
 
@@ -26,36 +26,37 @@ class FoldablePair:
 
 
 def find_pairs(network: nn.Module, forward: Callable[[], Tensor]) -> tuple[FoldablePair, ...]:
-    """Find what can be folded by watching one forward and its graph, whatever Python runs in between.
+    """Find foldable layers by recording one forward and its graph, independent of the Python code between.
 
     A pair is a convolution or linear layer and a BatchNorm with running statistics, in inference mode, that
     run once each, where the BatchNorm is the only reader of the layer's output.
 
     Args:
-        network: in inference mode; left as it is.
-        forward: runs it once, with gradients, and gives an output that depends on an input that requires one.
+        network: in inference mode; not changed.
+        forward: runs it once, with gradients, and returns an output that depends on an input that requires
+            one.
     """
-    watch = _Watch()
-    with watch.on(network):
+    record = _ForwardRecord()
+    with record.recording(network):
         answer = forward()
     readers = _readers(answer)
     return tuple(
         FoldablePair(layer, norm)
-        for layer, norm, node in watch.met
-        if watch.runs[layer] == watch.runs[norm] == 1 and readers[node] == 1
+        for layer, norm, node in record.pairs
+        if record.runs[layer] == record.runs[norm] == 1 and readers[node] == 1
     )
 
 
 @torch.no_grad()
 def fold_(target: nn.Module, source: nn.Module, pairs: Sequence[FoldablePair]) -> None:
-    """Write into the layers of `target` what those of `source` and their BatchNorms compute together.
+    """Write the folded layers and BatchNorms of `source` into the layers of `target`.
 
     W' = W g / sqrt(v + e) and b' = (b - m) g / sqrt(v + e) + t, for mean m, variance v, weight g and bias t.
-    The BatchNorms of `target` become identities. `source` is left as it is; `target` may be folded already.
+    The BatchNorms of `target` become identities. `source` is not changed; `target` may be folded already.
     """
     for pair in pairs:
         layer, norm = source.get_submodule(pair.layer), source.get_submodule(pair.norm)
-        weight, bias = _together(layer, norm)
+        weight, bias = _folded(layer, norm)
         folded: Any = target.get_submodule(pair.layer)
         folded.weight.copy_(weight)
         if folded.bias is None:
@@ -67,7 +68,7 @@ def fold_(target: nn.Module, source: nn.Module, pairs: Sequence[FoldablePair]) -
             setattr(target.get_submodule(parent), name, nn.Identity())
 
 
-def _together(layer: Any, norm: Any) -> tuple[Tensor, Tensor]:
+def _folded(layer: Any, norm: Any) -> tuple[Tensor, Tensor]:
     scale = (norm.running_var.double() + norm.eps).rsqrt()
     scale = scale if norm.weight is None else scale * norm.weight
     shift = 0.0 if layer.bias is None else layer.bias
@@ -76,16 +77,16 @@ def _together(layer: Any, norm: Any) -> tuple[Tensor, Tensor]:
 
 
 @final
-class _Watch:
-    """Which BatchNorm received what a layer gave, in one forward."""
+class _ForwardRecord:
+    """The pairs of a layer and the BatchNorm that received its output, in one forward."""
 
     def __init__(self) -> None:
         self.runs: Counter[str] = Counter()
-        self.met: list[tuple[str, str, Any]] = []
+        self.pairs: list[tuple[str, str, Any]] = []
         self._given: dict[int, tuple[str, Tensor, Any]] = {}
 
     @contextmanager
-    def on(self, network: nn.Module) -> Iterator[None]:
+    def recording(self, network: nn.Module) -> Iterator[None]:
         with ExitStack() as hooks:
             for name, part in network.named_modules():
                 if _hooked(part):
@@ -108,28 +109,28 @@ class _Watch:
         def meet(_: nn.Module, inputs: tuple[object, ...]) -> None:
             self.runs[name] += 1
             layer, answer, node = self._given.get(id(inputs[0]), ("", None, None))
-            # What was changed in place since has another node.
+            # An output that was changed in place since has another node.
             if answer is inputs[0] and answer is not None and answer.grad_fn is node:
-                self.met.append((layer, name, node))
+                self.pairs.append((layer, name, node))
 
         return meet
 
 
 def _hooked(part: nn.Module) -> bool:
-    """Return whether a user's hook would see, or change, what folding takes away."""
+    """Return whether a user's hook would read or change a value that folding removes."""
     return bool(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks)
 
 
 def _readers(answer: Tensor) -> Counter[Any]:
-    """Number of places of the graph read what each of its nodes gave."""
+    """Count the readers of each node's output in the graph."""
     readers: Counter[Any] = Counter()
-    waiting: list[Any] = [answer.grad_fn]
-    known = set(waiting)
-    while waiting:
-        for node, _ in waiting.pop().next_functions:
+    pending: list[Any] = [answer.grad_fn]
+    known = set(pending)
+    while pending:
+        for node, _ in pending.pop().next_functions:
             if node is not None:
                 readers[node] += 1
                 if node not in known:
                     known.add(node)
-                    waiting.append(node)
+                    pending.append(node)
     return readers

@@ -1,4 +1,4 @@
-"""Images in the order in which a file takes them: channels first or last, or in one row."""
+"""Adapters from images to the input layout of a file: channels first, channels last, or one row."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Shape = tuple[int, ...]
 @final
 @dataclass(frozen=True, slots=True)
 class InputArrangement:
-    """From images (N, C, H, W) to inputs (N, *size) that hold the same numbers.
+    """Map from images (N, C, H, W) to inputs (N, *size) that hold the same numbers.
 
     Args:
-        image: (C, H, W).
-        size: of one input.
+        image: shape (C, H, W) of an image.
+        size: shape of one input.
         channels_last: whether channels move behind height and width first.
     """
 
@@ -28,10 +28,10 @@ class InputArrangement:
 
     @classmethod
     def between(cls, image: Shape, size: Shape) -> InputArrangement | None:
-        """How images (C, H, W) become inputs of a size; None where that is not plain.
+        """Return the arrangement of images (C, H, W) as inputs of a size; None where it is ambiguous.
 
-        A row of numbers is plain for one channel alone: with several, it may begin with all of one channel
-        or with all channels of one pixel, and no file says which.
+        A row of numbers is unambiguous for one channel alone: with several, it may begin with all of one
+        channel or with all channels of one pixel.
         """
         channels, height, width = image
         if size == image:
@@ -51,11 +51,11 @@ class InputArrangement:
 
 @final
 class InputAdapter(nn.Module):
-    """A network that takes images in another order.
+    """A network with inputs in another layout, as a network on images.
 
     Args:
-        network: on inputs (N, *size).
-        arrangement: from images to such inputs.
+        network: network on inputs (N, *size).
+        arrangement: map from images to such inputs.
     """
 
     def __init__(self, network: nn.Module, arrangement: InputArrangement) -> None:
@@ -76,19 +76,19 @@ class InputAdapter(nn.Module):
 
 @final
 class NamedLogits(nn.Module):
-    """What a network returns, as a submodule that can be named."""
+    """The identity on logits, as a submodule that can be named."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The logits as they are."""
+        """The logits, unchanged."""
         return x
 
 
 @final
 class GradientFreeNetwork(nn.Module):
-    """A classifier that answers and has no gradients: a runtime, seen as a network.
+    """A classifier without gradients, such as a runtime session, as a network.
 
     Args:
-        classify: images (N, C, H, W) to logits (N, K).
+        classify: function from images (N, C, H, W) to logits (N, K).
     """
 
     def __init__(self, classify: Callable[[Tensor], Tensor]) -> None:
@@ -102,9 +102,9 @@ class GradientFreeNetwork(nn.Module):
         return logits
 
     def get_classifier(self) -> nn.Module:
-        """What stands for the head: the logits themselves."""
+        """The module in the place of a head: the identity on logits."""
         return self.output
 
     def __deepcopy__(self, memo: object) -> GradientFreeNetwork:
-        """Itself: a runtime can't be copied, and has no weights that a copy could change."""
+        """Return the module itself: a runtime can't be copied and has no weights to change."""
         return self

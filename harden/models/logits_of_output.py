@@ -1,4 +1,4 @@
-"""Which part of what a network returns are its logits, and how a single one is read."""
+"""Selection of the logits in a network's output, and two logits for a single one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LOGITS = "logits"
 
 
 def select_logits(answer: object, output: str | int | None) -> Tensor:
-    """The logits in a network's answer.
+    """Return the logits in a network's output.
 
-    A tensor is taken as it is, so that a network may return more in training than in inference. Of anything
-    else it is the part that `output` says, a key, an attribute or a position, or the one named `logits`.
+    A tensor is returned unchanged, so a network may return more in training than in inference. Of another
+    value it is the part named by `output`, a key, an attribute or a position, or the one named `logits`.
 
     Raises:
         InputError: there is no such part, or it is no tensor.
@@ -35,7 +35,7 @@ def select_logits(answer: object, output: str | int | None) -> Tensor:
     if not names:
         instead = "wrap it in a module that returns the logits alone"
     else:
-        instead = f"say which part are the logits: Classifier(network, output={names[0]!r})"
+        instead = f"name the part with the logits: Classifier(network, output={names[0]!r})"
     lacks = "" if output is None else f", which has no {output!r}"
     raise InputError(
         f"the network returned {_described(answer, names)}{lacks}", "a tensor of logits", instead
@@ -43,9 +43,9 @@ def select_logits(answer: object, output: str | int | None) -> Tensor:
 
 
 def binary(logits: Tensor) -> Tensor:
-    """Logits (N, K) as they are; one logit z, (N, 1) or (N,), as those of two classes: (0, z).
+    """Return logits (N, K) unchanged; one logit z, (N, 1) or (N,), as those of two classes: (0, z).
 
-    sigmoid(z) = softmax((0, z))_1, so the second class is the one that z speaks for.
+    sigmoid(z) = softmax((0, z))_1, so a positive z predicts the second class.
     """
     if logits.dim() == 1:
         logits = logits.unsqueeze(1)
@@ -55,7 +55,7 @@ def binary(logits: Tensor) -> Tensor:
 
 
 def _part(answer: object, output: str | int) -> object:
-    """The part of that name or at that position; None where there is none."""
+    """Return the part of that name or at that position; None where there is none."""
     if isinstance(answer, Mapping):
         if output in answer:
             return answer[output]

@@ -1,4 +1,4 @@
-"""Small networks that the demo, the examples and `--model small` use; a user brings their own."""
+"""Small networks for the demo, the examples and `--model small`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole of a run at one moment, in one file: tensors, and facts beside them, under one digest."""
+"""Snapshots of a run in one file: tensors and facts under one digest."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from harden.system.size_limits import WEIGHTS_BYTES
 
 _FACTS, _DIGEST = "harden.facts", "harden.sha256"
 _WHOLE = "a snapshot that harden wrote, whole"
-_ADVICE = "remove the folder it is in and start anew; what is damaged is not mended"
+_ADVICE = "remove the folder it is in and start anew; a damaged snapshot can't be repaired"
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """Tensors by name, and facts (numbers, texts, lists) by name."""
+    """Tensors by name and facts (numbers, texts, lists) by name."""
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose names begin with `prefix.`, without it."""
+        """The tensors whose names begin with `prefix.`, under names without it."""
         start = f"{prefix}."
         return {
             name.removeprefix(start): value for name, value in self.tensors.items() if name.startswith(start)
@@ -54,7 +54,7 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def put_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors of `tensors_of` into a module of the same make, in place.
+    """Copy tensors of `tensors_of` into a module of the same structure, in place.
 
     Raises:
         InputError: names or shapes differ.
@@ -72,7 +72,7 @@ def put_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def write_snapshot(snapshot: Snapshot, path: Path) -> None:
-    """Write a snapshot in one step: after an interruption the one before it or this one is there."""
+    """Write a snapshot atomically: after an interruption the file holds the previous one or this one."""
     # Clones: safetensors refuses tensors that share memory, which tied weights do.
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in snapshot.tensors.items()}
     facts = json.dumps(snapshot.facts, sort_keys=True)
@@ -103,12 +103,12 @@ def read_snapshot(path: Path) -> Snapshot:
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
-    """A sha256 of tensors by name, dtype, shape and content, whatever their order and layout."""
+    """The sha256 of tensors by name, dtype, shape and content, independent of order and layout."""
     whole = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         head = json.dumps([name, str(value.dtype), list(value.shape)])
         whole.update(head.encode())
-        # As bytes: numpy knows no bfloat16.
+        # As bytes, since numpy has no bfloat16.
         flat = value.detach().cpu().contiguous().reshape(-1)
         whole.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
     return whole.hexdigest()
@@ -119,6 +119,6 @@ def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
 
 
 def as_facts(described: JSON) -> JSON:
-    """What a value becomes on its way through a file: tuples lists, keys texts."""
+    """Return a value as it is read back from JSON: tuples become lists, keys texts."""
     again: JSON = json.loads(json.dumps(described))
     return again

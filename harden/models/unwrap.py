@@ -1,4 +1,4 @@
-"""Sees through what torch.compile and DataParallel put around a module."""
+"""Access to modules inside the wrappers of torch.compile and DataParallel."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import nn
 
 
 def unwrap(module: nn.Module) -> nn.Module:
-    """The module inside torch.compile, DataParallel and DistributedDataParallel; the same parameters."""
+    """Return the module inside torch.compile, DataParallel and DistributedDataParallel, not copied."""
     while (inner := _inner(module)) is not None:
         module = inner
     return module
 
 
 def named_parts(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """`named_modules` as if there were no wrappers, neither around nor inside.
+    """Iterate as `named_modules` without wrappers, neither around nor inside.
 
-    So a part has the same name before and after a wrapper is gone, and a name found here survives `copied`.
+    So the name of a part does not depend on wrappers, and is the same in the result of `copied`.
     """
     module = unwrap(module)
     yield prefix, module
@@ -26,7 +26,7 @@ def named_parts(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.M
 
 
 def part_named(module: nn.Module, name: str) -> nn.Module:
-    """The part that `named_parts` calls `name`.
+    """Return the part that `named_parts` calls `name`.
 
     Raises:
         AttributeError: there is none.

@@ -1,4 +1,4 @@
-"""What can't be wrapped is refused at once, with the reason."""
+"""Checks of a network and its normalisation before they are wrapped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harden.errors import InputError
 
 
 def check_network(network: object) -> None:
-    """Check that a network can be trained and exported at all.
+    """Check that a network can be trained and exported.
 
     Raises:
         InputError: it is no module, a compiled script, or has weights that have no values yet.
@@ -39,7 +39,7 @@ def check_network(network: object) -> None:
 
 @contextmanager
 def differentiable() -> Iterator[None]:
-    """Say what is wrong where torch can't take the gradient of a network that recomputes its activations.
+    """Explain torch's error for gradients of a network that recomputes its activations.
 
     Raises:
         InputError: the forward calls torch.utils.checkpoint in its reentrant form.

@@ -30,7 +30,7 @@ from harden.objectives.supervised import augmented
 from harden.threats import Threat
 from harden.views import View
 
-TRAINING_ATTACK: Final = PGD(steps=8, step_size=0.25, keep_best=False, stop_early=True)
+TRAINING_ATTACK: Final = PGD(steps=8, step_size=0.25, keep_best=False)
 
 
 @final

@@ -1,1 +1,1 @@
-"""Files, folders, locks and limits of the operating system."""
+"""Files, folders, locks and resource limits."""

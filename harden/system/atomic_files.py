@@ -1,9 +1,9 @@
-"""Files that are there whole or not at all, also after a power cut: written beside, flushed, renamed.
+"""Atomic file writes that survive a power cut: to a temporary name, flushed and renamed.
 
-The only door to writing files, beside `folders` and `locking`. A folder may have been prepared by a stranger
-(a cloned repository, an unpacked archive), with a link, a pipe or a second name of another file where harden
-writes under a name of its own. So nothing is written through a link, into what is no regular file, or into a
-file that has another name too. Devices and pipes are for paths that the user wrote: `write_named`,
+All files are written through this module, `safe_folders` and `folder_lock`. A folder may have been prepared
+by a stranger (a cloned repository, an unpacked archive), with a link, a pipe or a second name of another file
+where harden writes under a name of its own. So nothing is written through a link, into a device or pipe, or
+into a file that has another name too. Paths that the user wrote may name devices and pipes: `write_named`,
 `append_named`.
 """
 
@@ -21,37 +21,37 @@ from harden.errors import InputError
 from harden.system.size_limits import SizeLimit
 
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
-# Not through a link; no waiting for the other end of a pipe; not for child processes.
+# Not through a link; without blocking on the other end of a pipe; not inherited by child processes.
 _QUIET: Final = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 _GUARDED: Final = _QUIET | getattr(os, "O_NOFOLLOW", 0)
 _STREAMS: Final = ("/dev/fd/", "/dev/stdout", "/dev/stderr", "/proc/")
 _ALL: Final = 0o666
-"""The permissions of a file before the process's umask is taken off, as every program leaves it to it."""
+"""The permissions of a new file before the process's umask is applied."""
 
 
 def read_bytes(path: str | Path, most: SizeLimit) -> bytes:
-    """Read a regular file: no device, which may never end, and no pipe, which may never begin.
+    """Read a regular file; devices and pipes, whose content may never end or never begin, are refused.
 
     Raises:
-        InputError: it is larger than the limit, on the disk or as its size says.
+        InputError: it is larger than the limit.
         OSError: it can't be read, is no regular file, or grows while it is read.
     """
-    # Without O_NONBLOCK a pipe that nobody writes to holds the process at open.
+    # Without O_NONBLOCK a pipe without a writer blocks the process at open.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(handle, "rb") as file:
         size = _size_of(file.fileno())
         most.check(str(path), size)
         content = file.read(size + 1)
-    if len(content) > size:  # as the files of /proc, which say 0
-        raise OSError(errno.EINVAL, "it holds more than its size says")
+    if len(content) > size:  # as files of /proc, whose size is 0
+        raise OSError(errno.EINVAL, "it holds more than its size")
     return content
 
 
 def check_regular(path: str | Path) -> None:
-    """Refuse what is no regular file, before a library opens it.
+    """Raise an error for anything but a regular file, before a library opens it.
 
     Raises:
-        OSError: it is none, or can't be looked at.
+        OSError: it is no regular file, or can't be opened.
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
@@ -70,19 +70,19 @@ def _size_of(handle: int) -> int:
 
 
 def scratch(most: int) -> tempfile.SpooledTemporaryFile[bytes]:
-    """A file without a name, for this process alone: in memory up to so many bytes, then on the disk."""
+    """Return a nameless file for this process alone: in memory up to `most` bytes, then on the disk."""
     return tempfile.SpooledTemporaryFile(max_size=most)
 
 
 def refuse_pointer(content: bytes, path: Path) -> None:
-    """Refuse a Git LFS pointer, the few lines that a checkout without LFS has in place of a file.
+    """Raise InputError for a Git LFS pointer, which a checkout without LFS has in place of a file.
 
     Args:
-        content: of the file, its first bytes or all of it.
-        path: of the file.
+        content: content of the file, or its first bytes.
+        path: path of the file.
 
     Raises:
-        InputError: it is one.
+        InputError: it is a pointer.
     """
     if content.startswith(_POINTER):
         raise InputError(
@@ -91,7 +91,7 @@ def refuse_pointer(content: bytes, path: Path) -> None:
 
 
 def refuse_pointer_at(path: Path) -> None:
-    """As `refuse_pointer`, of a file that can't be read as what it should be; nothing where it can't at all.
+    """Call `refuse_pointer` for a file of unexpected content; an unreadable file is ignored.
 
     Raises:
         InputError: it is a pointer.
@@ -105,10 +105,10 @@ def refuse_pointer_at(path: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step; after an interruption the old file or the new one is there.
+    """Replace `path` by `content` atomically; after an interruption the old file or the new one exists.
 
-    Once it has returned, a loss of power takes neither the content nor the name. A link with this name, or a
-    second name of another file, is replaced; what it led to stays as it is.
+    After the return, content and name survive a loss of power. A link with this name, or a second name of
+    another file, is replaced; the other file is not changed.
 
     Raises:
         InputError: the name is that of a folder, a device or a pipe.
@@ -116,29 +116,29 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     if os.path.lexists(path) and stat.S_IFMT(path.lstat().st_mode) not in (stat.S_IFREG, stat.S_IFLNK):
         raise _no_file(path)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _GUARDED, _ALL)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _GUARDED, _ALL)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(temporary, path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     flush_folder(path.parent)
 
 
 def write_text(path: Path, content: str) -> None:
-    """Replace `path` by `content`, in UTF-8, in one step."""
+    """Replace `path` by `content`, in UTF-8, atomically."""
     write_bytes(path, content.encode())
 
 
 def write_named(path: Path, content: str | bytes) -> None:
-    """Write a file that the user named: as `write_bytes`, but for a device or a pipe, which is written to.
+    """Write a file that the user named: as `write_bytes`, but a device or a pipe is written to directly.
 
-    So /dev/stdout, /dev/null and a named pipe. A link that is not the system's own is replaced.
+    Examples are /dev/stdout, /dev/null and a named pipe. A link that is not the system's own is replaced.
 
     Raises:
         InputError: it is a folder.
@@ -153,12 +153,12 @@ def write_named(path: Path, content: str | bytes) -> None:
 
 
 def append_bytes(path: Path, content: bytes, *, flushed: bool = True) -> None:
-    """Add to the end of a file, which is made where it is missing.
+    """Append to a file, which is created where it is missing.
 
     Args:
-        path: of the file.
-        content: what is added.
-        flushed: whether it is on the disk, and not only in the system's hands, once this returns.
+        path: path of the file.
+        content: bytes to append.
+        flushed: whether the content is flushed to the disk before the return.
 
     Raises:
         InputError: it is a link, no regular file, or has a second name.
@@ -172,7 +172,7 @@ def append_bytes(path: Path, content: bytes, *, flushed: bool = True) -> None:
 
 
 def append_named(path: Path, content: bytes) -> None:
-    """Add to the end of a file that the user, or whoever set the environment, named.
+    """Append to a file that the user, or the environment, named.
 
     Raises:
         InputError: it is a link, or has a second name.
@@ -186,7 +186,7 @@ def append_named(path: Path, content: bytes) -> None:
 
 
 def shorten(path: Path, length: int) -> None:
-    """Cut a file off after so many bytes.
+    """Truncate a file to `length` bytes.
 
     Raises:
         InputError: as `append_bytes`.
@@ -200,18 +200,18 @@ def shorten(path: Path, length: int) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, where it is there; of a link the link."""
+    """Remove a file where it exists; of a link the link itself."""
     path.unlink(missing_ok=True)
 
 
 def open_own(path: Path, flags: int) -> int:
-    """Open a file to be changed in place: a regular file under its only name, not by a link.
+    """Open a file for changes in place: a regular file under its only name, not through a link.
 
     Returns:
-        A file descriptor, which child processes don't get.
+        A file descriptor, which child processes don't inherit.
 
     Raises:
-        InputError: it is something else.
+        InputError: it is no such file.
         OSError: it can't be opened.
     """
     if path.is_symlink():
@@ -219,7 +219,7 @@ def open_own(path: Path, flags: int) -> int:
     try:
         handle = os.open(path, flags | _GUARDED, _ALL)
     except OSError:
-        # A pipe that nobody reads, a device that is not there.
+        # A pipe without a reader, or a missing device.
         if path.exists() and not path.is_file():
             raise _no_file(path) from None
         raise
@@ -232,19 +232,19 @@ def open_own(path: Path, flags: int) -> int:
     raise InputError(
         f"{path}, a file with {found.st_nlink} names (hard links)",
         "a file of harden's own",
-        "remove this name: what is written here would be written into the other one",
+        "remove this name: a write here would change the other file too",
     )
 
 
 def flush_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk: a rename alone survives the process, not a loss of power."""
+    """Flush a folder's names to the disk: a rename alone survives the process, not a loss of power."""
     try:
         handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-    except OSError:  # a folder that may be written and not read, or a system that opens no folders
+    except OSError:  # a folder without the right to read, or a system that opens no folders
         return
     try:
         os.fsync(handle)
-    except OSError:  # some network file systems know no such thing; the file itself is flushed
+    except OSError:  # some network file systems lack it; the file itself is flushed
         pass
     finally:
         os.close(handle)
@@ -252,7 +252,7 @@ def flush_folder(folder: Path) -> None:
 
 def _no_file(path: Path) -> InputError:
     what = "a folder" if path.is_dir() else "a device or a pipe"
-    return InputError(f"{path}, {what}", "a file", "remove it, or name another place")
+    return InputError(f"{path}, {what}", "a file", "remove it, or name another path")
 
 
 def _is_stream(path: Path) -> bool:

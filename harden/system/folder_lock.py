@@ -1,4 +1,4 @@
-"""One process at a time on a folder: the second is refused, and a killed one leaves nothing to clear away."""
+"""Exclusive lock of a folder for one process, released by the system when the process ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harden.system.safe_folders import make_folder, remove_empty
 try:
     import fcntl
 except ImportError:  # not POSIX
-    fcntl = None  # type: ignore[assignment]  # the module is missing there, which is what is asked below
+    fcntl = None  # type: ignore[assignment]  # the module is missing there, which is tested below
 
 LOCK_FILE = ".harden-lock"
 
@@ -28,10 +28,10 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 @contextmanager
 def held_folder(folder: Path) -> Iterator[Path]:
-    """Make a folder where it is missing, and hold it; what was made and stayed empty is gone afterwards.
+    """Create a folder where it is missing, and lock it; created folders left empty are removed afterwards.
 
     Raises:
-        InputError: another process holds the folder, or it can't be written.
+        InputError: another process has locked the folder, or it can't be written.
     """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
@@ -45,20 +45,19 @@ def held_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder, which exists, for the length of the context; within one thread it may be held again.
+    """Lock an existing folder inside the context; the same thread may lock it again.
 
-    The lock is the kernel's (flock): it ends with the process, however that ends, and workers that the
-    process forks don't keep it. Where the file system has no locks the folder goes unguarded, and the log
-    says so.
+    The lock is the kernel's (flock): it ends with the process, however that ends, and forked workers don't
+    keep it. Where the file system has no locks the folder is not locked, and a warning is logged.
 
     Raises:
-        InputError: another process or thread holds the folder, it can't be written, or the lock's name is
-            that of a link or of another file.
+        InputError: another process or thread has locked the folder, it can't be written, or the lock's name
+            is that of a link or of another file.
     """
     place = folder.resolve()
     if place in _held:
         if _held[place][1] != threading.get_ident():
-            raise _taken(place, "another thread")
+            raise _locked_error(place, "another thread")
         yield
         return
     handle = _acquire(place)
@@ -68,21 +67,22 @@ def locked(folder: Path) -> Iterator[None]:
     finally:
         del _held[place]
         if handle != _UNGUARDED:
-            # Removed while it is held: whoever waits for this file finds that it is no longer the folder's.
+            # Removed before the release: a process that blocks on this file finds that it is no longer the
+            # folder's.
             remove_file(place / LOCK_FILE)
             os.close(handle)
 
 
-def _taken(place: Path, who: str) -> HeldError:
+def _locked_error(place: Path, owner: str) -> HeldError:
     return HeldError(
-        f"{place}, which {who} is writing to",
+        f"{place}, which {owner} is writing to",
         "a folder for each run",
-        "wait until it has ended, or write another folder",
+        "run this again when it has ended, or name another folder",
     )
 
 
-def _let_go() -> None:
-    """In a forked child: a worker that outlives the process must not hold its folders."""
+def _release_in_child() -> None:
+    """Release all locks in a forked child, which may outlive the process."""
     for handle, _ in _held.values():
         if handle != _UNGUARDED:
             os.close(handle)
@@ -90,7 +90,7 @@ def _let_go() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_release_in_child)
 
 
 def _make(folder: Path) -> None:
@@ -127,14 +127,14 @@ def _acquire(place: Path) -> int:
 
 
 def _take(handle: int, place: Path) -> bool:
-    """Lock an open file; False where there are no locks."""
+    """Lock an open file; return False where there are no locks."""
     if fcntl is None:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         owner = os.pread(handle, 32, 0).decode(errors="replace").strip()
-        raise _taken(place, f"another process{f' ({owner})' if owner else ''}") from None
+        raise _locked_error(place, f"another process{f' ({owner})' if owner else ''}") from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise

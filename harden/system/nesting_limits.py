@@ -1,7 +1,7 @@
-"""How deep and how many the values in a text are, counted before a parser makes objects of them.
+"""Limits on depth and number of values in JSON and TOML, checked before parsing.
 
-A parser takes tens to hundreds of times a text's bytes, and the square of them where names are dotted. A look
-at the words alone takes none, and ends where a limit is reached.
+A parser takes tens to hundreds of times a text's bytes, and the square of them where names are dotted.
+Counting the words takes no memory, and ends where a limit is reached.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _TOML: Final = re.compile(
 
 
 def json_value(content: bytes) -> Any:
-    """Parse JSON that `check_json` lets through.
+    """Parse JSON within the limits of `check_json`.
 
     Raises:
-        ValueError: it is none, or beyond the limits.
+        ValueError: it is no JSON, or beyond the limits.
     """
     check_json(content)
-    return json.loads(content.decode("utf-8"))  # of bytes it would guess UTF-16, which was not counted
+    return json.loads(content.decode("utf-8"))  # given bytes, it would guess UTF-16, which was not counted
 
 
 def check_json(content: bytes) -> None:
-    """Count the levels, values and digits of JSON; whether it is JSON is for a parser to say.
+    """Count the levels, values and digits of JSON, without checking its syntax.
 
     Raises:
         ValueError: there are more than `JSON_DEPTH`, `JSON_VALUES` or `JSON_DIGITS`.

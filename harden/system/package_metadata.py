@@ -1,4 +1,4 @@
-"""The distribution that this package is installed from: its name on an index, its version, its metadata."""
+"""Metadata of this package's distribution: its name on the index, version and requirements."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from importlib import metadata
 from typing import Final
 
 NAME: Final = "harden-vision"
-"""On the package index, where `harden` is another project's, whose module and script have our names."""
+"""The name on the package index, where `harden` is another project with a module and script of our names."""
 
 VERSION: Final = "0.1.0"
-"""Of the code that runs, whatever metadata an older or another installation has left."""
+"""The version of the running code, independent of metadata that other installations have left."""
 
 _NAMESAKE: Final = "harden"
 _OWN_SCRIPT: Final = "harden-verify"
@@ -36,9 +36,9 @@ _REQUIREMENTS: Final = {
 
 
 def installed() -> metadata.Distribution | None:
-    """The metadata of the distribution that this package came from; None where it runs from a folder.
+    """Return the metadata of the distribution of this package; None where it runs from a folder.
 
-    An editable installation that was made before the distribution was renamed is found as well.
+    An editable installation from before the distribution was renamed is found as well.
     """
     for name in (NAME, _NAMESAKE):
         found = _of(name)
@@ -48,13 +48,13 @@ def installed() -> metadata.Distribution | None:
 
 
 def namesake() -> metadata.Distribution | None:
-    """The metadata of the other project called `harden`, where it is installed in this environment."""
+    """Return the metadata of the other project called `harden`, where it is installed in this environment."""
     found = _of(_NAMESAKE)
     return None if found is None or _is_ours(found) else found
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """The version of each package by its name; that of `harden` is this code's own.
+    """Return the version of each package by its name; that of `harden` is this code's own.
 
     Raises:
         PackageNotFoundError: one of them is not installed.
@@ -70,16 +70,17 @@ def _of(name: str) -> metadata.Distribution | None:
 
 
 def _is_ours(found: metadata.Distribution) -> bool:
-    # By what nobody else installs: name, module and first script are the other project's too.
+    # By a script that no other project installs: the other `harden` has the same name, module and first
+    # script.
     return any(entry.name == _OWN_SCRIPT for entry in found.entry_points)
 
 
 def missing(error: ImportError, what: str) -> str | None:
-    """Say in three parts that a requirement can't be imported; None where it is none of ours that failed.
+    """Make the message for a requirement that can't be imported; None where the module is no requirement.
 
     Args:
-        error: that was raised.
-        what: needs it.
+        error: the exception of the import.
+        what: name of the part that needs the module.
     """
     words = {(error.name or "").partition(".")[0]} if error.name else set(re.findall(r"\w+", str(error)))
     module = next((name for name in _REQUIREMENTS if name in words), None)

@@ -1,4 +1,4 @@
-"""The processes that a launcher starts together: harden runs in one, and refuses to be one of several."""
+"""Check that a launcher has not started this process as one of several."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SIZES: Final = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WOR
 
 
 def check_alone() -> None:
-    """Refuse to work in a process that torchrun, accelerate launch or mpirun started as one of several.
+    """Raise InputError in a process that torchrun, accelerate launch or mpirun started as one of several.
 
-    Each of them would do the whole job and write to the same folder, and those that wait for the others at
-    a rendezvous hear no signal. So all ranks are refused, the first one too: alone it would wait.
+    Each of them would do the whole job and write to the same folder, and processes that block in a rendezvous
+    react to no signal. So all ranks are refused, the first one too, which alone would block.
 
     Raises:
         InputError: the environment names a rank, or more than one process.

@@ -1,7 +1,7 @@
-"""How much of a file is read, and what it may cost: one table, each entry with its reason.
+"""Limits on size and cost of files that are read, in one table, each entry with its reason.
 
-A file from a stranger may be small and cost gigabytes or hours. Each limit lies above what honest files need
-and below what harms; where an honest file exceeds one, its environment variable raises it.
+A file from a stranger may be small and cost gigabytes or hours. Each limit is above the need of honest files
+and below what is harmful; where an honest file exceeds one, its environment variable raises it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class SizeLimit:
     """The largest amount of something in a file.
 
     Attributes:
-        name: in capitals; HARDEN_MOST_NAME is the environment variable that replaces the number.
-        usual: the number.
-        unit: what is counted.
-        reason: why this number.
+        name: name in capitals; HARDEN_MOST_NAME is the environment variable that replaces the number.
+        usual: default number.
+        unit: unit of the number.
+        reason: reason for the number.
     """
 
     name: str
@@ -39,24 +39,24 @@ class SizeLimit:
 
     @property
     def value(self) -> int:
-        """The number that holds in this process.
+        """The number in this process.
 
         Raises:
             InputError: the environment variable holds no positive whole number.
         """
-        said = os.environ.get(self.variable)
-        if said is None:
+        given = os.environ.get(self.variable)
+        if given is None:
             return self.usual
-        if not (said.isascii() and said.isdecimal() and 0 < len(said) < 20 and int(said) > 0):
+        if not (given.isascii() and given.isdecimal() and 0 < len(given) < 20 and int(given) > 0):
             raise InputError(
-                f"{self.variable}={said[:40]!r}",
+                f"{self.variable}={given[:40]!r}",
                 f"a positive whole number of {self.unit}",
                 f"write {self.variable}={self.usual}",
             )
-        return int(said)
+        return int(given)
 
     def excess(self, found: int) -> str:
-        """Why an amount is refused, and what to set where the file is honest; "" where it is within."""
+        """Return the reason for refusing an amount, with the variable to set; "" within the limit."""
         most = self.value
         if found <= most:
             return ""
@@ -64,11 +64,11 @@ class SizeLimit:
         return f"{shown} {self.unit}, at most {most:,} unless {self.variable} says more"
 
     def check(self, what: str, found: int) -> None:
-        """Refuse an amount above the limit.
+        """Raise InputError for an amount above the limit.
 
         Args:
-            what: whose it is.
-            found: how much.
+            what: name of the object in the message.
+            found: its amount.
 
         Raises:
             InputError: with the variable that raises the limit.

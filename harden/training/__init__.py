@@ -1,4 +1,4 @@
-"""Training: one loop, an iterator that yields its steps, for every objective."""
+"""Training: one loop for every objective, an iterator that yields its steps."""
 
 from harden.training.budget import Budget, BudgetUse
 from harden.training.checkpointing.run_checkpoints import Checkpoints

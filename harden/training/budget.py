@@ -1,4 +1,4 @@
-"""What a run may cost: passes, epochs or minutes."""
+"""Compute budget of a run in passes, epochs or seconds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SECONDS = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0}
 @final
 @dataclass(frozen=True, slots=True)
 class BudgetUse:
-    """What was spent so far.
+    """Compute that was spent so far.
 
     Attributes:
         passes: forward and backward of the network on one image, attacks and validation included.
@@ -36,7 +36,7 @@ class Budget:
     """An amount of compute.
 
     Args:
-        amount: how much.
+        amount: amount in the unit.
         unit: "E" (passes / training-set size), "epochs", or "s" (seconds; the run then depends on the
             machine's speed, and the same seed does not give the same bytes).
     """
@@ -52,10 +52,10 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str | Budget) -> Budget:
-        """Read "10min", "90s", "2h", "300E" or "3epochs".
+        """Parse "10min", "90s", "2h", "300E" or "3epochs".
 
         Raises:
-            InputError: it is none of them.
+            InputError: the text has another form.
         """
         if isinstance(text, Budget):
             return text
@@ -70,11 +70,11 @@ class Budget:
         return cls(amount * _SECONDS[unit], "s")
 
     def part(self, share: float) -> Budget:
-        """A share of the budget, in (0, 1]."""
+        """Return a share of the budget, in (0, 1]."""
         return Budget(self.amount * share, self.unit)
 
     def progress(self, spent: BudgetUse, n: int) -> float:
-        """The share that is spent, in [0, 1], when training on n images."""
+        """Return the share that is spent, in [0, 1], in training on n images."""
         used = {"E": spent.passes / n, "epochs": spent.examples / n, "s": spent.seconds}[self.unit]
         # Sums of thirds and ratios round: a budget that is met but for 1e-9 of it is met.
         share = used / self.amount

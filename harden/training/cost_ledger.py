@@ -1,4 +1,4 @@
-"""What a run has spent, stage by stage, and the moments of it that a page will draw."""
+"""Ledger of a run's costs by stage, and the points of its history for the page."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from harden.errors import InputError
 from harden.training.budget import Budget, BudgetUse
 from harden.training.stage import Stage, StepRecord
 
-_HISTORY_POINTS = 100  # of each stage, beside those with a validation
+_HISTORY_POINTS = 100  # of each stage, in addition to those with a validation
 
 
 @final
 class CostLedger:
-    """Adds up what the stages spend and keeps the moments that the page will draw."""
+    """Sum of the stages' costs, with the points of the history that the page draws."""
 
     def __init__(self, n: int) -> None:
         self.n, self.spent = n, BudgetUse()
@@ -28,22 +28,22 @@ class CostLedger:
 
     @property
     def last(self) -> StepRecord | None:
-        """The last step of the stage that is open."""
+        """The last step of the open stage."""
         return self._last
 
     def within(self, stage: Stage, whole: Budget) -> Stage:
-        """The stage with what is left of the whole budget."""
+        """Return the stage with the remaining part of the whole budget."""
         left = 1.0 - whole.progress(self.spent, self.n)
         if left <= 0:
             raise InputError(
                 f"a budget of {whole} that pretraining has used up",
-                "something left to fine-tune with",
+                "a remaining part for fine-tuning",
                 "give a larger budget or a smaller pretrain_share",
             )
         return replace(stage, budget=whole.part(left))
 
     def add(self, record: StepRecord) -> str | None:
-        """Take in a step; its line where it is a moment that the page will draw."""
+        """Add a step; return its line where it becomes a point of the history, else None."""
         self._last = record
         point = int(record.progress * _HISTORY_POINTS)
         if record.robust is None and point == self._drawn:
@@ -67,7 +67,7 @@ class CostLedger:
         return [line_of(point) for point in self.history]
 
     def close(self, stage: Stage) -> None:
-        """Take in the end of a stage."""
+        """Add the costs of the open stage, which ends."""
         record = self._last
         if record is None:
             return
@@ -89,7 +89,7 @@ class CostLedger:
         self._last, self._drawn = None, -1
 
     def facts(self) -> dict[str, Any]:
-        """All of it, as JSON."""
+        """Return the ledger as JSON."""
         return {
             "spent": asdict(self.spent),
             "stages": [stage.model_dump(mode="json") for stage in self.stages],
@@ -99,7 +99,7 @@ class CostLedger:
         }
 
     def restore(self, facts: dict[str, Any]) -> None:
-        """Go on from such facts."""
+        """Restore the ledger from `facts()`."""
         self.spent = BudgetUse(**facts["spent"])
         self.stages = [StageRecord.model_validate(stage) for stage in facts["stages"]]
         self.history = [HistoryPoint.model_validate(point) for point in facts["history"]]
@@ -108,5 +108,5 @@ class CostLedger:
 
 
 def line_of(point: HistoryPoint) -> str:
-    """A moment of the history as its line in history.jsonl."""
+    """Return a point of the history as its line in history.jsonl."""
     return json.dumps(point.model_dump())

@@ -1,4 +1,4 @@
-"""Short looks at a stage on a copy of the network: what it costs, and which batch fits into memory."""
+"""Measurement of a stage's cost and memory by a few steps on a copy of the network."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ _log = logging.getLogger("harden")
 
 
 class Resizable(Source, Protocol):
-    """A source that can be had in batches of another size."""
+    """A source that offers batches of another size."""
 
     def resized(self, batch_size: int) -> Resizable:
-        """The same examples in batches of another size."""
+        """Return the same examples in batches of another size."""
         ...
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class StageSpeed:
-    """What a few steps of a stage took.
+    """Speed and memory of a stage, measured by a few steps.
 
     Attributes:
-        passes: per second.
-        passes_per_image: of a training image that goes through the optimiser once.
-        memory: the most bytes that the process (on CPU) or the device (CUDA) held so far.
+        passes: passes per second.
+        passes_per_image: passes for each training image that the optimiser receives once.
+        memory: peak bytes of the process (on CPU) or the device (CUDA) so far.
     """
 
     passes: float
@@ -53,9 +53,9 @@ class StageSpeed:
 
 
 def measure_speed(stage: Stage, model: Classifier, source: Source, threat: Threat) -> StageSpeed:
-    """Measure a stage by a few steps on a copy of the model; the model stays as it is.
+    """Measure a stage by a few steps on a copy of the model; the model is not changed.
 
-    The first step, which also sets things up, counts only where there is no second one.
+    The first step, which includes one-time work, counts only where there is no second one.
     """
     copy, began = float32_copy(model), time.perf_counter()
     images = stage.images or len(source)
@@ -78,11 +78,12 @@ def measure_speed(stage: Stage, model: Classifier, source: Source, threat: Threa
 def largest_fitting(stages: Sequence[Stage], model: Classifier, source: Resizable, threat: Threat) -> int:
     """Find the largest batch that fits into memory: the source's own, or a half, a quarter, ... of it.
 
-    Every stage makes two steps on a copy of the model, beside as many copies of the weights as a run keeps.
-    On CPU a system that overcommits memory ends the process in place of refusing: nothing is found there.
+    Every stage makes two steps on a copy of the model, with as many copies of the weights as a run keeps.
+    On CPU a system that overcommits memory kills the process instead of raising an error: no limit is found
+    there.
 
     Raises:
-        InputError: not even two images at a time fit.
+        InputError: batches of two images do not fit.
     """
     size = source.batch_size
     while not all(_fits(stage, model, source.resized(size), threat) for stage in stages):
@@ -100,7 +101,7 @@ def largest_fitting(stages: Sequence[Stage], model: Classifier, source: Resizabl
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes held so far: by tensors on a CUDA device, or by this process as a whole on CPU."""
+    """Return the peak bytes so far: of tensors on a CUDA device, or of this whole process on CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -114,11 +115,11 @@ def _fits(stage: Stage, model: Classifier, source: Source, threat: Threat) -> bo
         if not ran_out_of_memory(error):
             raise
     except DivergedError:
-        return True  # it fitted; the run will say so where it counts
+        return True  # it fits; the run itself reports the divergence
     else:
         return True
     finally:
-        # What the failed step held is reachable from its frames until here.
+        # The frames of the failed step keep its memory reachable until here.
         gc.collect()
         if model.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""The end of a budget in seconds, which may come in the middle of a step or a validation."""
+"""Deadline of a budget in seconds, which may end inside a step or a validation."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from harden.training.stage import Stage
 
 
 def until(budget: Budget, seconds: Callable[[], float]) -> AbstractContextManager[None]:
-    """A context in which no forward begins once a budget in seconds is spent; of another unit, a plain one.
+    """Return a context in which no forward begins after a budget in seconds is spent.
+
+    For a budget in another unit the context has no effect.
 
     Args:
-        budget: of the stage.
-        seconds: that are spent.
+        budget: budget of the stage.
+        seconds: returns the seconds that are spent.
 
     Raises:
         OutOfTime: inside the context, where the budget is spent.
@@ -31,7 +33,7 @@ def until(budget: Budget, seconds: Callable[[], float]) -> AbstractContextManage
 
 
 def no_step(stage: Stage, images: int) -> InputError:
-    """What to say of a budget in seconds that ended before the first step on so many images."""
+    """Make the error for a budget in seconds that ended before the first step, on `images` images."""
     return InputError(
         f"a budget of which {stage.name} gets {stage.budget}, over before its first step was made",
         f"time for a step on {images} images",

@@ -1,4 +1,4 @@
-"""torch's global generators, borrowed: a network may hold dropout, a user's session must not notice."""
+"""Seeding of torch's global generators, as dropout needs it, with their states restored afterwards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators inside the context, and give their states back afterwards."""
+    """Seed torch's global generators inside the context, and restore their states afterwards."""
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.default_generator.manual_seed(seed)

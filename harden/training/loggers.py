@@ -1,4 +1,4 @@
-"""Where else a run's steps may be told: TensorBoard and MLflow, each an extra of the package."""
+"""Loggers of training steps to TensorBoard and MLflow, each an extra of the package."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from harden.system.package_metadata import NAME
 from harden.training.stage import StepRecord
 
 _log = logging.getLogger("harden")
-# MLflow's client tries eight times by default, which is four minutes for each call on a server that is gone.
+# MLflow's client tries eight times by default, four minutes for each call on a server that is down.
 _SHORT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 @final
 @dataclass(frozen=True)  # without slots: the writer is made at the first step
 class TensorBoard:
-    """Writes every step as TensorBoard's scalars: give it to `harden` as `on_step`.
+    """Logger of every step as TensorBoard's scalars, for `on_step` of `harden`.
 
-    A disk that fails later on, a full one for instance, costs a warning and the steps from there, not the
+    A later error of the disk, for instance a full one, is logged as a warning and ends the logging, not the
     training.
 
     Args:
-        folder: of the event file; made where it is missing.
+        folder: folder of the event file; created where it is missing.
 
     Raises:
         InputError: the extra `tensorboard` is not installed, or the folder can't be written.
@@ -44,7 +44,7 @@ class TensorBoard:
         _package("tensorboard", "tensorboard")
 
     def __call__(self, record: StepRecord) -> None:
-        """Write a step, unless one could not be written before."""
+        """Write a step, unless a previous one failed."""
         writer = self._writer
         if self._failures.count:
             return
@@ -54,7 +54,7 @@ class TensorBoard:
             if record.robust is not None or record.progress >= 1.0:
                 writer.flush()
         except OSError as error:
-            self._failures.add(f"tensorboard: no more is written from step {record.step} on", error)
+            self._failures.add(f"tensorboard: steps are not written from step {record.step} on", error)
 
     def __enter__(self) -> Self:
         _ = self._writer
@@ -84,21 +84,22 @@ class TensorBoard:
 @final
 @dataclass(frozen=True)
 class MLflow:
-    """Logs steps as metrics of an MLflow run: give it to `harden` as `on_step`.
+    """Logger of steps as metrics of an MLflow run, for `on_step` of `harden`.
 
-    A store that fails later on costs a warning and some steps, not the training: of n turns to log, at most
-    log2(n) are spent on it, and once it is found to be back it gets the steps again. A call is tried twice,
-    for ten seconds each, unless MLFLOW_HTTP_REQUEST_MAX_RETRIES and MLFLOW_HTTP_REQUEST_TIMEOUT say
-    otherwise. In a `with` the MLflow run ends with it, as finished or as failed; otherwise it stays running.
+    A later error of the store is logged as a warning and loses some steps, without ending the training: of n
+    turns to log, at most log2(n) are spent on it, and steps are logged again after a successful turn. A call
+    is tried twice, for ten seconds each, unless MLFLOW_HTTP_REQUEST_MAX_RETRIES and
+    MLFLOW_HTTP_REQUEST_TIMEOUT are set. In a `with` the MLflow run ends with it, as finished or as failed;
+    otherwise it stays running.
 
     Args:
-        uri: of the tracking server or store, such as http://localhost:5000.
-        experiment: made where it is missing.
+        uri: address of the tracking server or store, such as http://localhost:5000.
+        experiment: name of the experiment; created where it is missing.
         run: id of the MLflow run to add to; a new one by default.
-        every: steps between two that are logged; those with a validation always are.
+        every: steps between two that are logged; steps with a validation are always logged.
 
     Raises:
-        InputError: the extra `mlflow` is not installed, or nothing answers at the URI.
+        InputError: the extra `mlflow` is not installed, or no server answers at the URI.
     """
 
     uri: str
@@ -116,7 +117,7 @@ class MLflow:
         if record.robust is None and record.progress < 1.0 and record.step % self.every != 1 % self.every:
             return
         client, run = self._open
-        if self._failures.waits():
+        if self._failures.skips_turn():
             return
         try:
             with _short_calls():
@@ -139,7 +140,7 @@ class MLflow:
             self._failures.add("mlflow: the run is not closed", failure)
 
     def _metrics(self, record: StepRecord) -> list[Any]:
-        """A step as MLflow's values, which go in one call."""
+        """Return a step as MLflow's metrics, for one call."""
         metric, now = _package("mlflow.entities", "mlflow").Metric, int(time.time() * 1000)
         return [metric(name, value, now, record.step) for name, value in numbers(record).items()]
 
@@ -159,7 +160,7 @@ class MLflow:
                 known = client.get_experiment_by_name(self.experiment)
                 number = known.experiment_id if known else client.create_experiment(self.experiment)
                 return client, client.create_run(number).info.run_id
-        except Exception as error:  # mlflow's own, the network's, a database's: all say that nothing is there
+        except Exception as error:  # of mlflow, the network or a database: no store is available
             raise InputError(
                 f"mlflow at {self.uri!r} ({_first_line(error)})",
                 "a tracking server or store that answers",
@@ -168,8 +169,8 @@ class MLflow:
 
 
 def numbers(record: StepRecord) -> dict[str, float]:
-    """What is told of a step, by name; the stage's name stands before."""
-    told = {
+    """Return the logged values of a step by name, with the stage's name in front."""
+    values = {
         "loss": record.loss,
         "learning rate": record.learning_rate,
         "eps": record.eps,
@@ -178,25 +179,25 @@ def numbers(record: StepRecord) -> dict[str, float]:
         "held-out clean": record.clean,
         "held-out robust": record.robust,
     }
-    return {f"{record.stage}/{name}": value for name, value in told.items() if value is not None}
+    return {f"{record.stage}/{name}": value for name, value in values.items() if value is not None}
 
 
 @final
 class _Failures:
-    """What could not be told: the first is warned of, and each doubles the turns before the next attempt."""
+    """Failed attempts to log: the first is a warning, and each doubles the turns before the next attempt."""
 
     def __init__(self) -> None:
         self.count = 0
         self._turns_left = 0
 
     def add(self, what: str, error: Exception) -> None:
-        """Note one; it is warned of once, and the log has the others."""
+        """Add a failure: the first is logged as a warning, later ones as information."""
         _log.log(logging.INFO if self.count else logging.WARNING, "%s (%s)", what, _first_line(error))
         self.count += 1
         self._turns_left = 2**self.count
 
-    def waits(self) -> bool:
-        """Return whether this turn is one to leave out."""
+    def skips_turn(self) -> bool:
+        """Return whether this turn is skipped, and count it."""
         if not self._turns_left:
             return False
         self._turns_left -= 1
@@ -205,7 +206,7 @@ class _Failures:
 
 @contextmanager
 def _short_calls() -> Iterator[None]:
-    """The client reads its patience from the environment alone: set where the user has not, for a call."""
+    """Set the client's retries and timeout, which it reads from the environment, where the user has not."""
     missing = {name: value for name, value in _SHORT.items() if name not in os.environ}
     os.environ.update(missing)
     try:
@@ -216,7 +217,7 @@ def _short_calls() -> Iterator[None]:
 
 
 def _package(name: str, extra: str) -> Any:
-    """A package that is installed on demand."""
+    """Import a package of an extra."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

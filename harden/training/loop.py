@@ -1,4 +1,4 @@
-"""Training: an iterator over the steps of one stage, the same for every objective."""
+"""Training loop: an iterator over the steps of one stage, the same for every objective."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harden.training.stage_run import StageOptions, StageRun
 
 @final
 class Training:
-    """An iterator over the steps of one stage; between two of them it can be written down and taken up again.
+    """An iterator over the steps of one stage; between two of them a snapshot can be saved and resumed from.
 
     See `train`.
     """
@@ -24,8 +24,8 @@ class Training:
     def __init__(
         self, stage: Stage, model: Classifier, source: Source, threat: Threat, options: StageOptions
     ) -> None:
-        # Not an attribute of the generator: a loop that is dropped half-way ends at once, not at the next
-        # collection of cycles, and gives the model's flags back.
+        # Not an attribute of the generator: a loop that is abandoned ends at once, not at the next collection
+        # of cycles, and restores the model's flags.
         self._runs: list[StageRun] = []
         self._steps = _steps(self._runs, stage, model, source, threat, options)
 
@@ -36,19 +36,19 @@ class Training:
         return next(self._steps)
 
     def snapshot(self) -> Snapshot:
-        """All that the stage needs to go on from here, in another process, to the very same weights.
+        """Return the state from which another process continues to exactly the same weights.
 
-        Its tensors are the run's own, not copies: write them down before the next step.
+        Its tensors are the run's own, not copies: save them before the next step.
 
         Raises:
-            InputError: no step was made yet, or the optimiser remembers what no file holds.
+            InputError: no step was made yet, or the optimiser's state can't be saved.
         """
         if not self._runs:
             raise InputError("a snapshot before the first step", "a step", "take a step first")
         return self._runs[0].snapshot()
 
     def close(self) -> None:
-        """Stop here, keep the present weights, and give back the model's flags."""
+        """Stop, keep the present weights, and restore the model's flags."""
         self._steps.close()
 
 
@@ -67,19 +67,19 @@ def train(
     With a validation the model ends with the weights of the best robust accuracy on held-out images (clean
     accuracy decides ties, then the later one); without, with the last ones. In both cases the weights are
     the moving average's where the stage keeps one. On CPU the same seed gives the same weights bit for bit,
-    whatever the state of torch's global generator, unless the budget is in seconds; so does a stage that goes
-    on from a snapshot. Submodules in inference mode inside a network in training mode (a BatchNorm held
-    still) stay in it.
+    whatever the state of torch's global generator, unless the budget is in seconds; so does a stage that is
+    resumed from a snapshot. Submodules in inference mode inside a network in training mode, such as a frozen
+    BatchNorm, stay in it.
 
     Args:
-        stage: what is minimised, options long and options fast.
+        stage: objective, budget and optimiser.
         model: trained in place.
         source: the images; the E and epochs of the budget are counted in `stage.images`, or their number.
         threat: at its full eps.
         validation: held-out images that choose the weights.
-        seed: of everything random.
-        start: where an earlier process was, as its `snapshot()` told; all other arguments must be the same.
-            The batches that the epoch had already are read again and passed over.
+        seed: seed of all randomness.
+        start: `snapshot()` of an earlier process; all other arguments must be the same. Batches that the
+            epoch has used already are read again and skipped.
 
     Raises:
         InputError: the source has no batch of two images or more.
@@ -96,7 +96,7 @@ def _steps(
     threat: Threat,
     options: StageOptions,
 ) -> Generator[StepRecord]:
-    # The run is set up at the first step, inside the generator: one that never starts changes nothing.
+    # The run is set up at the first step, inside the generator, so a loop that never starts changes nothing.
     flags = [(weight, weight.requires_grad) for weight in model.parameters()]
     try:
         run = StageRun(stage, model, source, threat, options)

@@ -1,4 +1,4 @@
-"""The first epoch of a stage: a budget that ends before it trains on a part of the images, and is refused."""
+"""Check that a stage's budget reaches one epoch; a smaller one would train on a part of the images."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from harden.errors import InputError
 from harden.training.stage import Stage, StepRecord
 
 LEAST_SHARE: Final = 0.05
-"""Of a budget in seconds, spent before its end is foretold."""
+"""Share of a budget in seconds that is spent before its end is predicted."""
 LEAST_STEPS: Final = 4
 CLEARLY: Final = 0.5
-"""Epochs: a budget that is foretold to reach fewer is refused at once, another one at its end."""
+"""Epochs: a budget that is predicted to reach fewer is refused at once, another one at its end."""
 _FORWARD: Final = 1 / 3
 """Passes of a forward alone."""
 
 
 def too_small(stage: Stage, epochs: float, validating: float = 0.0) -> InputError:
-    """What to say of a budget that pays for so many epochs, fewer than one.
+    """Make the error for a budget that pays for less than one epoch.
 
     Args:
-        stage: whose budget it is.
-        epochs: that it pays for.
+        stage: the stage with this budget.
+        epochs: epochs that the budget pays for.
         validating: E that validations took of it so far.
     """
-    took = f" beside the {validating:.2g}E of validations" if validating else ""
+    took = f" in addition to the {validating:.2g}E of validations" if validating else ""
     fewer = ", or fewer validations: Recipe(validations=1)" if validating else ""
     return InputError(
         f"a budget of which {stage.name} gets {stage.budget}, which is {epochs:.2g} of an epoch{took}",
@@ -35,7 +35,7 @@ def too_small(stage: Stage, epochs: float, validating: float = 0.0) -> InputErro
 
 
 def left_for_training(stage: Stage, images: int, held_out: int, step: float) -> float:
-    """Bound from above the share of a budget in E that training gets beside its validations.
+    """Bound from above the share of a budget in E that is left for training after validations.
 
     A validation makes at least one forward for each held-out image, the share w of the budget. With steps of
     share s and V validations in all, two validations begin at most s + max(w, 1/V) apart. So they number at
@@ -44,8 +44,8 @@ def left_for_training(stage: Stage, images: int, held_out: int, step: float) -> 
     it holds for any larger cost of a validation.
 
     Args:
-        stage: with its budget in E and its number of validations.
-        images: that the E of the budget refer to.
+        stage: stage with a budget in E and its number of validations.
+        images: number of images that the E of the budget refer to.
         held_out: images of a validation; 0 for none.
         step: share of the budget that a step takes.
     """
@@ -58,15 +58,15 @@ def left_for_training(stage: Stage, images: int, held_out: int, step: float) -> 
 
 @final
 class FirstEpochCheck:
-    """Follows a stage until its budget is known to reach an epoch, or not to.
+    """Check during a stage that its budget reaches one epoch.
 
-    What a budget in seconds reaches depends on the machine, and what validations take of one in E on the
-    network's robustness. Of the latter `check_budget` judges by the first step what is certain then. A budget
-    in epochs is what it is called.
+    The number of epochs in a budget in seconds depends on the machine, and the cost of validations in one in
+    E on the network's robustness; `check_budget` refuses after the first step what is certain then. A budget
+    in epochs needs no check.
 
     Args:
-        stage: whose budget is looked at.
-        images: that an epoch has.
+        stage: the stage with its budget.
+        images: number of images of an epoch.
     """
 
     def __init__(self, stage: Stage, images: int) -> None:
@@ -74,12 +74,12 @@ class FirstEpochCheck:
         self._stage, self._images = stage, max(images - 1, 1)
         self._first: StepRecord | None = None
 
-    def see(self, record: StepRecord) -> None:
-        """Take in a step.
+    def add(self, record: StepRecord) -> None:
+        """Check the budget after a step.
 
         Raises:
-            InputError: at the pace so far the budget ends long before an epoch does, or what is left of one
-                in E does not pay for the rest of the epoch.
+            InputError: at the speed so far the budget ends long before an epoch does, or the rest of one in E
+                does not pay for the rest of the epoch.
         """
         self._first = self._first or record
         if self._stage.budget.unit == "epochs" or record.progress < LEAST_SHARE or record.step < LEAST_STEPS:
@@ -93,7 +93,7 @@ class FirstEpochCheck:
                 raise too_small(self._stage, reached / self._images, record.validating)
 
     def _most(self, record: StepRecord) -> float:
-        """The most images that the rest of a budget in E can reach: with no validation in it."""
+        """The largest number of images that a budget in E can reach, without further validations."""
         training = record.passes - record.validating
         if self._stage.budget.unit != "E" or not training > 0:
             return float("inf")
@@ -101,13 +101,14 @@ class FirstEpochCheck:
         return record.examples * (1.0 + left / training)
 
     def end(self, last: StepRecord | None) -> None:
-        """Take in the end of the stage.
+        """Check the budget at the end of the stage.
 
         Args:
-            last: step of the stage, which an earlier process may have made; None for a stage without steps.
+            last: last step of the stage, which an earlier process may have made; None for a stage without
+                steps.
 
         Raises:
-            InputError: it was reached before each image had been trained on once.
+            InputError: the stage ended before each image was trained on once.
         """
         if last is None or self._stage.budget.unit == "epochs":
             return

@@ -14,7 +14,7 @@ from harden.errors import InputError
 
 
 class Optimiser(Protocol):
-    """A recipe for a torch optimiser."""
+    """A value from which a torch optimiser is built."""
 
     @property
     def lr(self) -> float:
@@ -22,7 +22,7 @@ class Optimiser(Protocol):
         ...
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
-        """An optimiser over the module's trainable parameters."""
+        """Return an optimiser over the module's trainable parameters."""
         ...
 
 
@@ -43,7 +43,7 @@ class SGD:
         _check_rate(self.lr)
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
-        """An optimiser over the module's trainable parameters."""
+        """Return an optimiser over the module's trainable parameters."""
         groups = _groups(module.named_parameters(), self.weight_decay)
         return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.momentum > 0)
 
@@ -64,12 +64,12 @@ class AdamW:
         _check_rate(self.lr)
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
-        """An optimiser over the module's trainable parameters."""
+        """Return an optimiser over the module's trainable parameters."""
         return torch.optim.AdamW(_groups(module.named_parameters(), self.weight_decay), lr=self.lr)
 
 
 def learning_rate(progress: float, warmup: float) -> float:
-    """The factor on the peak rate: linear up to 1 over `warmup` of the stage, then half a cosine to 0."""
+    """Return the factor on the peak rate: linear to 1 over `warmup` of the stage, then half a cosine to 0."""
     if progress < warmup:
         return max(progress / warmup, 0.01)
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
@@ -84,7 +84,7 @@ def _groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> l
     trainable = [weight for _, weight in named if weight.requires_grad]
     if not trainable:
         raise InputError(
-            "a network whose parameters are all frozen", "something to train", "write requires_grad_(True)"
+            "a network whose parameters are all frozen", "trainable parameters", "write requires_grad_(True)"
         )
     matrices = [weight for weight in trainable if weight.dim() > 1]
     vectors = [weight for weight in trainable if weight.dim() <= 1]

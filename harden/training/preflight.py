@@ -1,4 +1,4 @@
-"""The look at data and model together that costs nothing, before training costs much."""
+"""Pre-flight checks of model, data and budget before training."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _ROUNDING = 64 * 2.0**-23
 
 
 def check_fit(model: Classifier, source: Source, *, learns: bool = True) -> None:
-    """Look at all labels and run two images through the model, so that what is unfit costs nothing.
+    """Check all labels, and the model's output on two images.
 
     Args:
         model: the classifier.
-        source: of images.
-        learns: whether the model is to learn from them; an evaluation may be of one class.
+        source: the images.
+        learns: whether the model is trained on them; an evaluation may have one class.
 
     Raises:
-        InputError: pixels, shapes or labels do not fit the model, or there is but one class to learn.
+        InputError: pixels, shapes or labels do not fit the model, or training data has one class only.
     """
     batch = next(iter(source.epoch(None)), None)
     if batch is None:
@@ -39,7 +39,7 @@ def check_fit(model: Classifier, source: Source, *, learns: bool = True) -> None
     labels = _labels(source)
     batch = batch.to(model.device)
     with untouched(model):
-        for n in (2, 1):  # a network that squeezes its answer fails on a single image alone
+        for n in (2, 1):  # a network that squeezes its output fails on a single image alone
             check_answer(model.logits, batch.x[:n], labels)
     if learns and int(labels.min()) == int(labels.max()):
         raise InputError(
@@ -50,18 +50,18 @@ def check_fit(model: Classifier, source: Source, *, learns: bool = True) -> None
 
 
 def _check_range(x: Tensor) -> None:
-    """Refuse pixels that all lie in the first step of 8 bits: they were divided twice, or are 0 and 1."""
+    """Raise InputError for pixels within the first step of 8 bits: divided twice by 255, or 0 and 1."""
     high = float(x.max())
     if 0 < high <= 1 / 255 + 1e-9:
         raise InputError(
             f"pixels up to {high:.3g}",
             "images in [0, 1]",
-            "look for a second division by 255, or pass 0 and 1 as float32",
+            "remove the second division by 255, or pass 0 and 1 as float32",
         )
 
 
 def check_objective(objective: Objective, model: Classifier, source: Source, threat: Threat) -> None:
-    """Ask an objective that knows what it can't train; of others nothing is asked.
+    """Call the objective's own check, where it has one.
 
     Raises:
         InputError: the network or the threat is unfit for it.
@@ -73,7 +73,7 @@ def check_objective(objective: Objective, model: Classifier, source: Source, thr
 
 @torch.no_grad()
 def check_repeatable(model: Classifier, source: Source) -> None:
-    """Ask the model twice: one that answers otherwise in inference mode could be trained and not exported.
+    """Compare two forwards of the model, since one with random outputs in inference mode can't be exported.
 
     Raises:
         InputError: its logits differ.
@@ -86,34 +86,34 @@ def check_repeatable(model: Classifier, source: Source) -> None:
         raise InputError(
             f"a network whose logits differ by {apart:.3g} between two forwards",
             "the same logits for the same images",
-            "look for randomness or training-mode layers in the network's forward",
+            "remove randomness or training-mode layers from the network's forward",
         )
 
 
 def check_budget(stage: Stage, source: Source, record: StepRecord, held_out: int = 0) -> None:
-    """Look at the cost of a step: a stage that ends before it has seen each image once trains on a part.
+    """Check by the cost of one step that the budget reaches an epoch.
 
     Args:
-        stage: whose budget is looked at; one in seconds can't be foretold, and passes.
+        stage: the stage with its budget; one in seconds can't be predicted, and is not checked.
         source: the images of the stage.
-        record: of the first step.
+        record: record of the first step.
         held_out: images of each validation, which a budget in E pays for; 0 for none.
 
     Raises:
-        InputError: the budget is certainly below one epoch, with one that is not.
+        InputError: the budget is certainly below one epoch; the message gives one that is not.
     """
     images, unit, amount = stage.images or len(source), stage.budget.unit, stage.budget.amount
     if unit == "s":
         return
-    # Epochs cost what they are called.
+    # A budget in epochs is the number of epochs.
     step = (record.passes - record.validating) * (unit == "E")
     epoch = (step / record.examples if step else 1 / images) * len(source)
     validating = amount * (1.0 - left_for_training(stage, images, held_out, step / amount))
     if amount - validating < epoch * (1 - 1e-9):
-        beside = f" and its validations at least {validating:.2g}E" if validating else ""
+        extra = f" and its validations at least {validating:.2g}E" if validating else ""
         raise InputError(
             f"a budget of which {stage.name} gets {stage.budget}, where one epoch costs {epoch:.3g}{unit}"
-            f"{beside}",
+            f"{extra}",
             "at least one epoch to fine-tune in",
             f"write a budget {(epoch + validating) / amount:.3g} times as large, "
             "or fewer steps in the attack" + (", or fewer validations" if validating else ""),
@@ -121,13 +121,13 @@ def check_budget(stage: Stage, source: Source, record: StepRecord, held_out: int
 
 
 def _labels(source: Source) -> Tensor:
-    """All labels of a source, int64 (N,): without reading images where that can be."""
+    """Return all labels of a source, int64 (N,), without reading images where that is possible."""
     labels: Callable[[], Tensor] | None = getattr(source, "labels", None)
     return labels() if labels is not None else torch.cat([batch.y for batch in source.epoch(None)])
 
 
 def no_batch(source: Source) -> InputError:
-    """Say why an epoch had no step: batches of one, or one that drop_last leaves out."""
+    """Make the error for an epoch without a step: batches of one, or dropped by drop_last."""
     n, size = len(source), source.batch_size
     dropped = getattr(source, "drop_last", False) and 1 < n < size
     return InputError(

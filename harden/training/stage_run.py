@@ -1,4 +1,4 @@
-"""One stage as it runs: its steps, its validations, and all that the next step depends on."""
+"""Execution of one stage: its steps, its validations, and all state that the next step depends on."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from harden.training.weight_averaging import WeightAverage, load_weights, weight
 @final
 @dataclass(frozen=True, slots=True)
 class StageOptions:
-    """What a stage is trained with, beside what is trained on what."""
+    """Validation, seed and snapshot with which a stage is run."""
 
     validation: Validation | None
     seed: int
@@ -47,7 +47,7 @@ class StageOptions:
 @final
 @dataclass(slots=True)
 class StagePosition:
-    """Where a stage is: steps, epochs, batches taken of this one, steps before it, passes of validations."""
+    """Position in a stage: steps, epochs, batches of this epoch, steps before it, passes of validations."""
 
     step: int = 0
     epoch: int = 0
@@ -74,13 +74,13 @@ class _Minimised(nn.Module):
 
 @final
 class StageRun:
-    """What one call of `train` carries from step to step."""
+    """The state of one call of `train`."""
 
     @plain()
     def __init__(
         self, stage: Stage, model: Classifier, source: Source, threat: Threat, options: StageOptions
     ) -> None:
-        check_alone()  # one of several processes would wait for the others, below, and hear no signal
+        check_alone()  # one of several processes would block below and react to no signal
         self.stage, self.model, self.source, self.threat = stage, model, source, threat
         self.validation, self.seed = options.validation, options.seed
         self.images = stage.images or len(source)
@@ -89,7 +89,7 @@ class StageRun:
         self.modes = [(part, part.training) for part in model.modules()]
         whole = model.network.training
         self.held = [part for part in model.network.modules() if whole and not part.training]
-        # The model is where it should train; accelerate's process-wide state may name another device.
+        # The model is on the device of the training; accelerate's process-wide state may name another one.
         self.accelerator = Accelerator(device_placement=False)
         if self.accelerator.mixed_precision != "no" or self.accelerator.num_processes > 1:
             raise InputError(
@@ -110,12 +110,12 @@ class StageRun:
         self.at = StagePosition()
         self._validating = self._stepping = 0.0
         if options.start is not None:
-            self._go_on_from(options.start)
+            self._restore(options.start)
 
     def snapshot(self) -> Snapshot:
-        """Everything that the next step depends on."""
-        remembered, other = optimiser_state(self.optimiser)
-        tensors = prefixed("state", tensors_of(self.state)) | prefixed("optimiser", remembered)
+        """Return everything that the next step depends on."""
+        moments, other = optimiser_state(self.optimiser)
+        tensors = prefixed("state", tensors_of(self.state)) | prefixed("optimiser", moments)
         if self.average is not None:
             tensors |= prefixed("average", self.average.weights)
         if self.best_weights is not None:
@@ -130,7 +130,7 @@ class StageRun:
         }
         return Snapshot(tensors, facts)
 
-    def _go_on_from(self, start: Snapshot) -> None:
+    def _restore(self, start: Snapshot) -> None:
         facts = start.facts
         put_tensors(self.state, start.part("state"))
         put_optimiser_state(self.optimiser, start.part("optimiser"), facts["optimiser"])
@@ -138,22 +138,22 @@ class StageRun:
             self.average.weights = weights_like(self.average.weights, start.part("average"))
             self.average.steps = facts["averaged"]
         if facts["best"] is not None:
-            believed, robust, clean = facts["best"]
-            self.best = (believed, robust, clean)
+            reliable, robust, clean = facts["best"]
+            self.best = (reliable, robust, clean)
             self.best_weights = weights_like(weights_of(self.model), start.part("best"))
         self.at = StagePosition(**facts["at"])
         self.meter = PassMeter(facts["passes"])
         self.started -= facts["seconds"]
 
     def steps(self) -> Iterator[StepRecord]:
-        """Run until the budget is spent."""
+        """Iterate over steps until the budget is spent."""
         at, last = self.at, None
         try:
             while at.progress < 1.0:
                 order = torch.Generator().manual_seed(mix(self.seed, 1, at.epoch) >> 1)
                 for batch in islice(self.source.epoch(order), at.taken, None):
                     at.taken += 1
-                    if len(batch) < 2:  # BatchNorm and contrast need two images
+                    if len(batch) < 2:  # BatchNorm and contrastive losses need two images
                         continue
                     last = self._in_time(batch.to(self.model.device), last)
                     yield last
@@ -166,9 +166,10 @@ class StageRun:
             self._restore_flags()
 
     def _in_time(self, batch: Batch, last: StepRecord | None) -> StepRecord:
-        """A step; where time is up inside it, it has moved no weight, and the one before it is the last."""
+        """Make a step; where the time ends inside it, no weight changes, and the step before is the last."""
         try:
-            # Of a stage that goes on, the first step is made: there is no record that could end it.
+            # The first step of a resumed stage has no time limit, since no record before it could be the
+            # last.
             resumed = last is None and self.at.step > 0
             with nullcontext() if resumed else until(self.stage.budget, self._seconds):
                 return self._advance(batch)
@@ -181,7 +182,7 @@ class StageRun:
 
     @plain()
     def _advance(self, batch: Batch) -> StepRecord:
-        """One step of the optimiser, and the validation that is due after it."""
+        """Make one step of the optimiser, and the validation that is due after it."""
         at, began = self.at, self._seconds()
         at.examples += len(batch)
         record = self._step(batch, at.step, at.progress)
@@ -206,7 +207,7 @@ class StageRun:
         )
 
     def finish(self) -> None:
-        """Leave the chosen weights in the model."""
+        """Load the selected weights into the model."""
         if self.best_weights is not None:
             load_weights(self.model, self.best_weights)
         elif self.average is not None:
@@ -232,12 +233,13 @@ class StageRun:
             self.accelerator.backward(loss)
             length = self.accelerator.clip_grad_norm_(self.minimised.parameters(), stage.clip)
             try:
-                # A finite loss can have a gradient that is not; one step along it and all weights are NaN.
+                # A finite loss can have a gradient that is not finite, and one step along it makes all
+                # weights NaN.
                 if length is not None:
                     self._check_finite("a gradient of length", float(length), number, rate)
                 self.optimiser.step()
             finally:
-                # Gradients are the loop's own: none stays behind on the model.
+                # No gradient of the loop is left on the model.
                 self.optimiser.zero_grad()
             if isinstance(self.state, UpdatesWithStep):
                 self.state.after_step(step)
@@ -254,7 +256,7 @@ class StageRun:
             )
 
     def _validate(self, record: StepRecord) -> StepRecord:
-        """Measure the weights that would be kept, and keep them if they are the best so far."""
+        """Measure the present weights, or their average, and keep them if they are the best so far."""
         validation = self.validation
         if validation is None:
             return record
@@ -268,7 +270,7 @@ class StageRun:
                 validation.attempts,
                 seed=validation.seed,
             )
-            # A robust accuracy that can't be believed is worth less than any that can.
+            # An unreliable robust accuracy ranks below every reliable one.
             robust, clean = found.robust.value, found.clean.value
             if weights := getattr(self.stage.objective, "class_weights", ()):
                 robust = weighted_share(found.robust_correct, found.labels, weights)
@@ -288,7 +290,8 @@ class StageRun:
             part.training = mode
 
     def _progress(self, examples: int) -> float:
-        # Time is kept for the last validation, which better weights lengthen, and for one more step before.
+        # Time is reserved for the last validation, which takes longer for better weights, and one step before
+        # it.
         kept = 1.1 * self._validating + self._stepping if self._validating else 0.0
         spent = BudgetUse(self.meter.passes, examples, self._seconds() + kept)
         return self.stage.budget.progress(spent, self.images)

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 @final
 class WeightAverage:
-    """s <- d s + (1 - d) w after each step, d = min(decay, (1 + t) / (10 + t)), so that short runs warm up.
+    """Moving average s <- d s + (1 - d) w after each step, d = min(decay, (1 + t) / (10 + t)).
 
-    Floating-point buffers (BatchNorm statistics) are averaged too, other buffers copied.
+    The decay rises with the steps t, for short runs. Floating-point buffers (BatchNorm statistics) are
+    averaged too, other buffers copied.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -24,20 +25,20 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """Take in the module's present weights."""
+        """Add the module's present weights to the average."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         for name, value in _state(module).items():
             mine = self.weights[name]
             if mine.is_floating_point():
-                # Equal values stay: a mask of -inf averaged with itself would be NaN.
+                # Equal values are kept: -inf averaged with itself would be NaN.
                 mine.copy_(torch.where(mine == value, value, mine.lerp(value, 1 - decay)))
             else:
                 mine.copy_(value)
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:
-        """Let the module have the averaged weights inside the context."""
+        """Load the averaged weights into the module inside the context."""
         own = weights_of(module)
         load_weights(module, self.weights)
         try:
@@ -47,7 +48,7 @@ class WeightAverage:
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of a module's parameters and buffers, without what else its state_dict may hold."""
+    """Return copies of a module's parameters and buffers, without other entries of its state_dict."""
     return {name: value.detach().clone() for name, value in _state(module).items()}
 
 
@@ -63,5 +64,5 @@ def _state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def weights_like(known: dict[str, Tensor], read: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights as they were read from a file, on the devices of known ones."""
+    """Return weights read from a file, on the devices of known ones."""
     return {name: read[name].to(value.device) for name, value in known.items()}

@@ -305,7 +305,7 @@ export(Classifier(small_cnn()), sys.argv[1], test, claim, on_phase=report)
         assert child.stdout.readline() == b"attacking\n"
         child.send_signal(signal.SIGKILL)
     assert child.returncode == -signal.SIGKILL
-    # What was there before is untouched, beside what the kill left; and that passes for nothing.
+    # What was there before is unchanged, next to what the kill left, which is no artefact.
     assert {name: listing(artefact.folder)[name] for name in older} == older
     assert verify([str(artefact.folder)]) == 0
     (left,) = {path.name for path in artefact.folder.iterdir()} - FILES - {LOCK_FILE}
@@ -395,7 +395,7 @@ def test_colour_images_through_a_data_loader(
     assert predicate.data.classes == ("0", "1", "2")
     assert 0 < predicate.evidence.witnesses <= 20
     assert predicate.comparison is not None
-    # The same model beside itself, under the same attacks on the same images.
+    # The same model compared with itself, under the same attacks on the same images.
     assert (predicate.comparison.clean, predicate.comparison.robust) == (
         predicate.clean,
         predicate.bracket.robust,
@@ -462,7 +462,7 @@ def test_a_network_of_other_precision_is_attacked_in_that_of_the_file(
     twin = export(copied(trained).to(dtype).float(), tmp_path / "twin", test, make_claim())
     assert (artefact.folder / "model.onnx").read_bytes() == (twin.folder / "model.onnx").read_bytes()
     assert artefact.certificate.predicate.bits == twin.certificate.predicate.bits
-    # The parity gate alone asks a float64 copy.
+    # The parity gate alone uses a float64 copy.
     assert dtype == torch.float64 or dtype not in seen
     assert next(model.parameters()).dtype == dtype
 

@@ -100,5 +100,5 @@ def test_no_time_leaves_nothing_behind(
 
 
 def test_attacks_leave_time_for_the_curve() -> None:
-    alone, beside = (attack_share(pgd_suite(), 10, compared=compared) for compared in (False, True))
-    assert 0.5 < beside < alone < 0.95
+    alone, both = (attack_share(pgd_suite(), 10, compared=compared) for compared in (False, True))
+    assert 0.5 < both < alone < 0.95

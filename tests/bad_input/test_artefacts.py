@@ -138,14 +138,14 @@ SHIPPED = [
         lambda: np.where(X == 1, np.nan, X),
         "images with min nan and max nan",
         UNIT,
-        "look for NaN or infinity in the data",
+        "find the NaN or infinity in the data",
     ),
     shipped(
         "inf",
         lambda: np.where(X == 1, np.inf, X),
         "images with min 0 and max inf",
         UNIT,
-        "look for NaN or infinity in the data",
+        "find the NaN or infinity in the data",
     ),
     shipped(
         "channels-last",

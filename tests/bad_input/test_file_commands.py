@@ -24,7 +24,7 @@ OTHER_OUT = "write another --out, or empty the folder"
 
 NEWER = "update harden, which reads the certificates of its own version"
 SAFE = "a safetensors file, whole"
-PICKLE = "save it with safetensors.torch.save_file; a pickle is not read, a damaged file not mended"
+PICKLE = "save it with safetensors.torch.save_file; a pickle is not read, a damaged file not repaired"
 COMMANDS = [
     ("run --data npz:cut.npz", f"npz:cut.npz: unreadable (not a zip archive); expected {WHOLE}; {SAVEZ}"),
     ("run --weights pickle.pt", f"pickle.pt (…); expected {SAFE}; {PICKLE}"),

@@ -69,7 +69,7 @@ def of_pixels(name: str, spoil: Callable[[Tensor], Tensor], low: str, high: str,
 
 
 def not_finite(name: str, value: float, low: str, high: str) -> Spoil:
-    as_batch = (f"images with min {low} and max {high}", UNIT, "look for NaN or infinity in the data")
+    as_batch = (f"images with min {low} and max {high}", UNIT, "find the NaN or infinity in the data")
     return Spoil(
         name,
         spoilt(value),

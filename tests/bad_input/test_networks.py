@@ -194,13 +194,13 @@ OTHERS = [
         lambda _: by_harden(DATA, built(Parted)),
         "the network returned a dict with 'scores'",
         "a tensor of logits",
-        "say which part are the logits: Classifier(network, output='scores')",
+        "name the part with the logits: Classifier(network, output='scores')",
     ),
     Row(
         "nothing-to-train",
         lambda _: by_harden(DATA, built(frozen_network)),
         "a network whose parameters are all frozen",
-        "something to train",
+        "trainable parameters",
         "write requires_grad_(True)",
     ),
     Row(
@@ -291,7 +291,7 @@ COMMANDS = [
         "run",
         "fixed",
         "a network whose parameters are all frozen",
-        "something to train",
+        "trainable parameters",
         "write requires_grad_(True)",
     ),
     (

@@ -107,7 +107,7 @@ BUDGETS = [
             checkpoints=Checkpoints(place / "progress"),
         ),
         "a network whose parameters are all frozen",
-        "something to train",
+        "trainable parameters",
         "write requires_grad_(True)",
     ),
 ]

@@ -1,4 +1,4 @@
-"""benchmarks/certified.py: linear bounds alone certify no more than with interval arithmetic beside them."""
+"""benchmarks/certified.py: linear bounds alone certify no more than together with interval arithmetic."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def test_the_dry_run_walks_every_path_and_goes_on_where_it_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object) -> None:
-        raise AssertionError("a dry run asked for a CUDA device")
+        raise AssertionError("a dry run requested a CUDA device")
 
     monkeypatch.setattr(torch.cuda, "synchronize", refused)
     monkeypatch.setattr(torch.cuda, "is_available", refused)

@@ -1,4 +1,4 @@
-"""The comparison with AutoAttack at toy size, beside a stand-in for it; no time is judged."""
+"""The comparison with AutoAttack at toy size, with a stand-in for it; no time is judged."""
 
 from __future__ import annotations
 

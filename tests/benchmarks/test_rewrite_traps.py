@@ -61,7 +61,9 @@ def test_the_runtime_keeps_the_answer_of_the_control(name: str) -> None:
 @pytest.mark.parametrize("at", [1, 4])
 def test_no_trap_is_proved(name: str, at: int) -> None:
     kind = named(name)
-    line = rewrite_traps.measured(kind, kind.strengths[at], "trap", rewrite_traps.Asking(images=False))
+    line = rewrite_traps.measured(
+        kind, kind.strengths[at], "trap", rewrite_traps.CommandOptions(images=False)
+    )
     assert line["broken"]
     assert not line["proved"], line["verdicts"]
     assert not line["traceback"], line["why"]
@@ -135,7 +137,8 @@ def test_the_record_has_a_line_a_kind() -> None:
     kind = named("conv_mul")
     jobs = [(kind.strengths[1], "trap"), (ONE, "benign")]
     lines = [
-        rewrite_traps.measured(kind, each, role, rewrite_traps.Asking(confirmed=True)) for each, role in jobs
+        rewrite_traps.measured(kind, each, role, rewrite_traps.CommandOptions(confirmed=True))
+        for each, role in jobs
     ]
     found = rewrite_traps.recorded("conv_mul", rewrite_traps.counted(lines)["conv_mul"], lines)
     assert len(found["signs"]) == 24

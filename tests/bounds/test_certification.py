@@ -13,6 +13,7 @@ from harden.bounds.certification import worst_margins
 from harden.bounds.crown.backward import Relaxation
 from harden.bounds.crown.coefficients import DenseCoefficients
 from harden.bounds.crown.intermediate_bounds import relax
+from harden.description import describe, restore
 from harden.graph import GraphNetwork, read
 from harden.threats import L1, L2, Linf, Threat
 from tests.bounds.networks import KINDS, LEVELS, runtime
@@ -170,3 +171,13 @@ def test_a_climb_that_is_out_of_time_gives_what_there_was() -> None:
     torch.testing.assert_close(found[1], found[0])
     assert bool((found[2] >= found[0] - 1e-12).all())
     assert bool((found[2] > found[0]).any())
+
+
+def test_a_method_that_an_earlier_version_described_is_read() -> None:
+    described = describe(Method(climb=SlopeAscent(steps=7)))
+    assert isinstance(described, dict)
+    climb = described["climb"]
+    assert isinstance(climb, dict)
+    assert climb["kind"] == "harden.bounds:SlopeAscent"
+    for kind in ("harden.bounds.slopes:Climb", "harden.bounds.crown.alpha:Climb", "harden.bounds:Climb"):
+        assert restore({**described, "climb": {**climb, "kind": kind}}) == Method(climb=SlopeAscent(steps=7))

@@ -1,4 +1,4 @@
-"""Guessing: an accuracy not above the largest class's share is told, by the exact binomial test."""
+"""Guessing: an accuracy not above the largest class's share gets a warning, by the exact binomial test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harden.statistics import Proportion
 from tests.certificate.conftest import make, proportion
 
 
-def told(count: int, sizes: dict[str, int], only: str | None = None) -> str:
+def warning(count: int, sizes: dict[str, int], only: str | None = None) -> str:
     clean = Proportion(count, sum(sizes.values()))
     return caution(str(clean), clean.interval[0], sizes, only)
 
@@ -20,7 +20,7 @@ def told(count: int, sizes: dict[str, int], only: str | None = None) -> str:
 @pytest.mark.parametrize("sizes", [{"a": 50, "b": 50}, {"a": 90, "b": 10}, {"a": 12, "b": 11, "c": 10}])
 def test_it_is_the_exact_one_sided_test_against_the_largest_share(sizes: dict[str, int]) -> None:
     n, share = sum(sizes.values()), max(sizes.values()) / sum(sizes.values())
-    answers = [bool(told(count, sizes)) for count in range(n + 1)]
+    answers = [bool(warning(count, sizes)) for count in range(n + 1)]
     exact = [binomtest(count, n, share, alternative="greater").pvalue > 0.025 for count in range(n + 1)]
     assert answers == exact
     assert True in answers
@@ -29,18 +29,18 @@ def test_it_is_the_exact_one_sided_test_against_the_largest_share(sizes: dict[st
 
 
 def test_one_answer_to_all_is_told_however_many_are_right() -> None:
-    said = told(9, {"healthy": 9, "ill": 1}, only="healthy")
+    said = warning(9, {"healthy": 9, "ill": 1}, only="healthy")
     assert "every one of the 10 images is answered healthy" in said
-    assert told(3, {"a": 2, "b": 2}, only="a")
-    assert "answering healthy to every image" in told(90, {"healthy": 90, "ill": 10})
+    assert warning(3, {"a": 2, "b": 2}, only="a")
+    assert "answering healthy to every image" in warning(90, {"healthy": 90, "ill": 10})
 
 
 def test_few_images_can_tell_nothing_and_are_left_alone() -> None:
-    assert told(4, {"a": 5, "b": 4}) == ""
+    assert warning(4, {"a": 5, "b": 4}) == ""
 
 
 def test_a_test_set_of_one_class_says_nothing_of_a_classifier() -> None:
-    assert "answering a to every image is right for 100.0 %" in told(40, {"a": 40}, only="a")
+    assert "answering a to every image is right for 100.0 %" in warning(40, {"a": 40}, only="a")
 
 
 def _at_chance() -> tuple[object, ...]:

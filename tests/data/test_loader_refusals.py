@@ -1,4 +1,4 @@
-"""What no loader can mean is refused, at once or when the batch comes."""
+"""Loaders with ambiguous or invalid batches are refused, at once or at the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all of harden's own sources can do: other batch sizes, parts, names; and workers that fail."""
+"""All of harden's own sources: other batch sizes, parts, names; and workers that fail."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Deadly(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
         if position == 24 and self.end == "killed":
-            time.sleep(0.5)  # until the other side waits for this batch
+            time.sleep(0.5)  # until the other side blocks on this batch
             os.kill(os.getpid(), signal.SIGKILL)
         if position == 24:
             raise MemoryError("no room for image 24")
@@ -160,7 +160,7 @@ except Exception as error:
 
 
 def test_a_worker_that_dies_says_in_which_batch() -> None:
-    # In a process of its own: torch tells of a dead worker by a signal, whatever runs at that moment.
+    # In a process of its own: torch reports a dead worker by a signal, whatever runs at that moment.
     ran = subprocess.run([sys.executable, "-c", DIES, __file__], capture_output=True, text=True, check=False)
     assert re.search(r"\(DataLoader over Deadly\) while it made batch [0-3]", ran.stdout)
     assert "a worker process ended; most often it was out of memory" in ran.stdout

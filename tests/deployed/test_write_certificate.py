@@ -94,7 +94,7 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (place / "checkpoint" / "model.json").write_text(json.dumps(notes))
 
     claim = Claim(Linf("1/20"), pgd_suite(10, 1))
-    export(model, folder, evaluated_images(digits, 40), claim, beside=write_checkpoint)
+    export(model, folder, evaluated_images(digits, 40), claim, write_extra=write_checkpoint)
     return folder
 
 

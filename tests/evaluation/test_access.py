@@ -58,7 +58,7 @@ def test_what_another_network_finds_counts_where_the_evaluated_one_errs(
     assert torch.equal(answers, found.witnesses.prediction)
     assert bool((answers != found.witnesses.label).all())
     assert "Sequential" in str(found.attempts[0].spec["source"])
-    # A journal and a certificate tell one source from another by its weights.
+    # A journal and a certificate distinguish sources by their weights.
     other = Attempt("transfer", PGD(steps=20), CrossEntropy, source=hardened).describe()
     assert other["source_weights"] != found.attempts[0].spec["source_weights"]
 
@@ -75,11 +75,11 @@ def test_transfer_breaks_what_masked_gradients_hide_and_the_number_is_not_truste
 
 
 def test_black_boxes_ask_the_judge_alone(plain: Classifier, data: Data) -> None:
-    asked: list[int] = []
+    queried: list[int] = []
 
     def judge(x: Tensor) -> Tensor:
         assert not x.requires_grad
-        asked.append(len(x))
+        queried.append(len(x))
         return torch.from_numpy(plain.logits(x).detach().numpy())
 
     def gradients(x: Tensor) -> Tensor:
@@ -90,11 +90,11 @@ def test_black_boxes_ask_the_judge_alone(plain: Classifier, data: Data) -> None:
     found = evaluate_unchecked(plain, data, THREAT, [square], judge=judge)
     assert 5 < int(found.broken.sum()) < 80
     assert found.attempts[0].spec["access"] == "scores of the judge"
-    # The clean images, the queries of what stood, the verdict.
-    assert 80 < sum(asked) <= 80 * (queries + 3)
+    # The clean images, the queries of unbroken images, the verdict.
+    assert 80 < sum(queried) <= 80 * (queries + 3)
     white = evaluate_unchecked(plain, data, THREAT, [Attempt("square", Square(queries=queries), Margin)])
     assert abs(int(white.broken.sum()) - int(found.broken.sum())) <= 2
-    # Which query broke each is told.
+    # The query that broke each is reported.
     assert bool((found.broken_at[found.broken] > 0).all())
     assert int(found.broken_at.max()) <= queries + 1
 

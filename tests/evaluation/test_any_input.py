@@ -38,7 +38,7 @@ def data(digits: Splits) -> Data:
 
 
 def adds_up(found: Evaluation) -> None:
-    """Counts, bits and witnesses tell the same."""
+    """Counts, bits and witnesses agree."""
     assert found.robust.count == int((found.clean_correct & ~found.broken).sum())
     assert sum(record.broken for record in found.attempts) == int(found.broken.sum()) == len(found.witnesses)
     assert not bool((found.broken & ~found.clean_correct).any())
@@ -94,7 +94,7 @@ class Constant(nn.Module):
 def test_a_constant_model_is_not_trusted(data: Data, attached: bool) -> None:
     with torch.random.fork_rng():
         model = Classifier(Constant(attached))
-    # Without a gradient what climbs is refused, so the others are left.
+    # Without a gradient white-box attacks are refused, so the others are left.
     suite = SUITE if attached else tuple(one for one in SUITE if one.name in ("square", "rays"))
     y = torch.zeros_like(data[1])
     found = evaluate(model, (data[0], y), Linf("0.1"), suite)

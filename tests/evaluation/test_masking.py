@@ -62,7 +62,7 @@ def by_cosines(x: Tensor) -> Tensor:
 
 
 def normalised(x: Tensor) -> Tensor:
-    """By mean and deviation of the batch that is asked about."""
+    """By mean and deviation of the batch."""
     return (x - x.mean((0, 2, 3), keepdim=True)) / (x.std((0, 2, 3), keepdim=True) + 1e-3) * 0.38 + 0.31
 
 

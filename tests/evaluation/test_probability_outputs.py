@@ -1,4 +1,4 @@
-"""What a network returns in place of logits: told, undone, or refused."""
+"""Outputs other than logits: reported, converted or refused."""
 
 from __future__ import annotations
 

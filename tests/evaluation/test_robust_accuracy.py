@@ -70,10 +70,10 @@ def test_robust_is_right_when_clean_and_unbroken_by_any_attempt(line: Classifier
 
 @pytest.mark.parametrize("batch_size", [1, 4, 6])
 def test_each_attempt_meets_only_what_still_stands(line: Classifier, batch_size: int) -> None:
-    asked: list[int] = []
+    queried: list[int] = []
 
     def counted(loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
-        asked.append(len(x))
+        queried.append(len(x))
         return x
 
     suite = [attempt(brighter, "up"), attempt(brighter, "again"), attempt(darker, "down"), attempt(counted)]
@@ -86,7 +86,7 @@ def test_each_attempt_meets_only_what_still_stands(line: Classifier, batch_size:
         (4, 1, 3),
         (3, 0, 3),
     ]
-    assert sum(asked) == records["mine"].attempted
+    assert sum(queried) == records["mine"].attempted
     assert all(record.robust.n == 6 for record in found.attempts)
     assert found.attempts[-1].robust == found.robust
 
@@ -231,7 +231,7 @@ def test_an_attack_that_writes_on_its_arguments_moves_neither_ball_nor_label(lin
 
 
 def test_an_unmoved_image_keeps_its_verdict_even_if_the_judge_wavers(line: Classifier) -> None:
-    # Floating point gives an image other last bits in another batch: standing still must not count as broken.
+    # Floating point gives an image other last bits in another batch: it must not count as broken.
     calls = []
 
     def wavering(x: Tensor) -> Tensor:
@@ -457,7 +457,7 @@ def test_passes_are_counted_by_attempt_and_in_all(line: Classifier) -> None:
     suite = [Attempt("pgd", PGD(steps=3, keep_best=False)), attempt(nothing)]
     with counting(PassMeter()) as around:
         found = evaluate(line, (GREYS, LABELS), THREAT, suite)
-    moved = 5  # from a random start every image that stands has moved
+    moved = 5  # from a random start every unbroken image has moved
     pgd = 3 * 5 + moved / 3
     assert found.attempts[0].passes == pytest.approx(pgd)
     assert found.attempts[1].passes == 0
@@ -489,13 +489,13 @@ def test_an_attempt_describes_itself_and_a_users_attack_by_name(line: Classifier
 
 
 def test_progress_is_told_after_each_batch(line: Classifier) -> None:
-    told: list[EvaluationProgress] = []
-    found = evaluate(line, (GREYS, LABELS), THREAT, [attempt(darker)], batch_size=4, on_batch=told.append)
-    assert [(at.done, at.total) for at in told] == [(4, 6), (6, 6)]
+    reported: list[EvaluationProgress] = []
+    found = evaluate(line, (GREYS, LABELS), THREAT, [attempt(darker)], batch_size=4, on_batch=reported.append)
+    assert [(at.done, at.total) for at in reported] == [(4, 6), (6, 6)]
     first = found.robust_correct[:4].float().mean().item()
-    assert [at.robust for at in told] == [first, found.robust.value]
-    assert 0 < told[0].passes < told[1].passes == found.passes
-    assert 0 < told[0].seconds <= told[1].seconds <= found.seconds
+    assert [at.robust for at in reported] == [first, found.robust.value]
+    assert 0 < reported[0].passes < reported[1].passes == found.passes
+    assert 0 < reported[0].seconds <= reported[1].seconds <= found.seconds
 
 
 # The model is left as it was

@@ -29,7 +29,7 @@ Data = tuple[Tensor, Tensor]
 
 @dataclass
 class Time:
-    """Stands still but where it is moved."""
+    """A clock that advances only when it is set."""
 
     now: float = 100.0
 
@@ -131,7 +131,7 @@ def test_one_image_is_a_result(clock: Time, model: Classifier, data: Data) -> No
 
 
 def idle(loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
-    """Asks a hundred times, which nothing about it tells, and hides what goes wrong."""
+    """Queries a hundred times, which no attribute shows, and catches every exception."""
     for _ in range(100):
         try:
             loss(x)

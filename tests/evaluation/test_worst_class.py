@@ -30,7 +30,7 @@ def found(labels: list[int], predictions: list[int], broken: list[int]) -> Evalu
 
 
 def test_is_the_lowest_in_robust_accuracy_not_in_clean() -> None:
-    # Class 2: one of three right when clean, and it stands. Class 5: all right, all broken.
+    # Class 2: one of three right when clean, and it is unbroken. Class 5: all right, all broken.
     result = found([2, 2, 2, 5, 5], [2, 0, 0, 5, 5], [0, 0, 0, 1, 1])
     assert result.worst_class == (5, Proportion(2, 2), Proportion(0, 2))
 

@@ -112,7 +112,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "residual": (Residual, 2),
     "dense": (_dense, 1),
     "read twice": (ReadTwice, 1),
-    "read beside the graph": (ReadBesideTheGraph, 0),
+    "read outside the graph": (ReadBesideTheGraph, 0),
     "changed in place": (ChangedInPlace, 1),
     "run twice": (RunTwice, 1),
     "by function": (ByFunction, 1),
@@ -255,7 +255,7 @@ def test_the_model_is_left_as_it_was(case: str, images: Tensor) -> None:
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("case", ["residual", "dense", "parametrised", "read beside the graph"])
+@pytest.mark.parametrize("case", ["residual", "dense", "parametrised", "read outside the graph"])
 def test_it_follows_weights_that_move(case: str, precision: torch.dtype, images: Tensor) -> None:
     model = _model(CASES[case][0])
     prepared = prepare(model, images[:3], precision)
@@ -366,9 +366,9 @@ def test_a_precision_that_ruins_the_answers_is_not_used(
     with caplog.at_level(logging.WARNING, logger="harden"):
         prepared = prepare(model, images[:3], torch.bfloat16)
     assert prepared.precision == torch.float32
-    assert "a copy in torch.bfloat16 answers otherwise" in caplog.text
+    assert "the logits of a copy in torch.bfloat16 differ" in caplog.text
     torch.testing.assert_close(prepared(images), _inference(model, images))
-    # The record tells what was used, not what was asked for.
+    # The record states the precision that was used, not the requested one.
     answers = prepared(images).argmax(1)
     for network, used in ((model, "float32"), (_model(Residual), "bfloat16")):
         y = answers if network is model else _inference(network, images).argmax(1)

@@ -1,4 +1,4 @@
-"""The head: found where it is, named where it can't be, and never a wrong layer in silence."""
+"""The head: found or named, and never a wrong layer without an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which part of a network's output are the logits, and one logit read as two classes."""
+"""Selection of the logits in a network's output, and one logit as two classes."""
 
 from __future__ import annotations
 

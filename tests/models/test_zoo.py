@@ -1,6 +1,6 @@
 """A table: networks x (wrap, attack, one hardening step, export, parity, verify). All pass.
 
-Each network is left as it was, bit for bit. What is refused, and with what reason, is in test_refused.py.
+Each network is left as it was, bit for bit. Refusals are in test_wrapping_checks.py.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.models.traits_written import WRITTEN
 from tests.models.zoo import Case
 from tests.models.zoo_large import TIMM, TORCHVISION
 
-# torch.compile asks intermediate tensors for `.grad`, of which torch itself then warns.
+# torch.compile reads `.grad` of intermediate tensors, of which torch itself then warns.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 
 THREAT = Linf("8/255")

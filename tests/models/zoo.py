@@ -146,7 +146,7 @@ class OwnNormalisation(nn.Module):
 
 
 class FrozenBatchNorm(nn.Module):
-    """BatchNorm that stays in inference mode whatever `train()` is told, as in detection backbones."""
+    """BatchNorm that stays in inference mode independent of `train()`, as in detection backbones."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What is counted in JSON and TOML before a parser sees it, against parsers on all that they can read."""
+"""Counts of levels and values in JSON and TOML, compared with parsers on all that they can read."""
 
 from __future__ import annotations
 

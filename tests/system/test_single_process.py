@@ -1,4 +1,4 @@
-"""One of several processes is refused, by library and commands, before it waits for the others."""
+"""One of several processes is refused, by library and commands, before it blocks on the others."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_what_only_tells_is_told_to_any_process(
 
 @pytest.mark.slow
 def test_torchrun_ends_by_itself(tmp_path: Path) -> None:
-    """Without the refusal both ranks wait in a rendezvous, for minutes, and hear no signal."""
+    """Without the refusal both ranks block in a rendezvous, for minutes, and react to no signal."""
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     words += [
         "-m",

@@ -1,4 +1,4 @@
-"""Short looks at a stage: which batch fits, and what a step costs."""
+"""Measurement of a stage: the largest batch that fits, and the cost of a step."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_pace_counts_what_the_objective_spends() -> None:
     assert trades.passes_per_image == pytest.approx(12 + 1 / 3)
     assert trades.passes > 0
     assert trades.memory == peak_memory(torch.device("cpu")) > 1 << 20
-    # E may be counted in other images than those that are looked at.
+    # E may be counted in other images than those of the source.
     counted = measure_speed(replace(PLAIN, images=10), model, source(8), THREAT)
     assert counted.passes_per_image == pytest.approx(1.0)
 

@@ -68,7 +68,7 @@ def test_it_ends_in_time(
 def test_the_last_weights_are_measured_within_the_budget(
     model: Classifier, source: Source, clock: Clock
 ) -> None:
-    # Weights that hardly move: what stands decides how long a validation takes, and the next takes as long.
+    # Weights that hardly move, so a validation takes as long as the one before it.
     found = records(model, source, 3000, validations=3, lr=1e-9)
     assert sum(record.robust is not None for record in found) >= 3
     assert found[-1].robust is not None

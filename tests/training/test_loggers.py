@@ -1,4 +1,4 @@
-"""What the trackers write, read back with the trackers' own readers."""
+"""Records of TensorBoard and MLflow, read back with their own readers."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def test_a_full_disk_costs_tensorboards_steps_and_not_the_training(
         assert path.read_bytes() == before
     (said,) = warned(caplog)
     assert re.fullmatch(
-        r"tensorboard: no more is written from step \d on \(\[Errno 28\] No space left on device\)", said
+        r"tensorboard: steps are not written from step \d on \(\[Errno 28\] No space left on device\)", said
     )
 
 

@@ -27,16 +27,16 @@ def follow(budget: str, share: float, examples: int, slow_start: float = 0.0) ->
     whole, step = FirstEpochCheck(stage(budget), IMAGES), 0
     while slow_start + step * share < 1.0:
         step += 1
-        whole.see(record(step, min(slow_start + step * share, 1.0), step * examples))
+        whole.add(record(step, min(slow_start + step * share, 1.0), step * examples))
     return whole
 
 
 def test_a_budget_in_seconds_that_is_far_too_small_is_refused_after_some_steps() -> None:
     whole = FirstEpochCheck(stage("100s"), IMAGES)
     for step in range(1, 5):
-        whole.see(record(step, step / 100, step * 4))
+        whole.add(record(step, step / 100, step * 4))
     with pytest.raises(InputError) as refused:
-        whole.see(record(5, 0.05, 20))
+        whole.add(record(5, 0.05, 20))
     assert refused.value.seen == "a budget of which finetune gets 100s, which is 0.4 of an epoch"
     assert refused.value.expected == "at least one epoch to fine-tune in"
     assert refused.value.instead.startswith("write a budget 2.5 times as large")
@@ -55,11 +55,11 @@ def test_what_misses_by_less_is_refused_at_the_end() -> None:
 
 def test_passes_are_judged_at_the_end_too_since_validations_take_some() -> None:
     whole = FirstEpochCheck(stage("5E"), IMAGES)
-    whole.see(record(1, 0.3, 128))
+    whole.add(record(1, 0.3, 128))
     with pytest.raises(InputError) as refused:
         whole.end(replace(record(4, 1.0, 512), validating=3.5))
     assert refused.value.seen == (
-        "a budget of which finetune gets 5E, which is 0.51 of an epoch beside the 3.5E of validations"
+        "a budget of which finetune gets 5E, which is 0.51 of an epoch in addition to the 3.5E of validations"
     )
     assert refused.value.instead == (
         "write a budget 1.95 times as large, or fewer steps in the training attack, "
@@ -78,9 +78,9 @@ def test_a_budget_in_passes_is_refused_where_the_rest_can_no_longer_reach_an_epo
 
     whole = FirstEpochCheck(stage("1.5E"), IMAGES)
     for step in range(1, 7):
-        whole.see(seen(step, 50 * step, 1))  # 1.15E would pay for the epoch
-    with pytest.raises(InputError, match=r"0\.\d+ of an epoch beside the 0\.7E of validations"):
-        whole.see(seen(7, 350, 2))  # 0.8E are left of 1.5
+        whole.add(seen(step, 50 * step, 1))  # 1.15E would pay for the epoch
+    with pytest.raises(InputError, match=r"0\.\d+ of an epoch in addition to the 0\.7E of validations"):
+        whole.add(seen(7, 350, 2))  # 0.8E are left of 1.5
 
 
 @pytest.mark.parametrize("validations", [1, 3, 10, 100])

@@ -1,4 +1,4 @@
-"""What is looked at before training, and what an epoch without a step is told by."""
+"""Checks before training, and the error for an epoch without a step."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ def test_a_refused_start_gives_the_flags_back(make_model: MakeModel, source: Sou
 
 
 class Extra(nn.Module):
-    """Puts something beside tensors into its state_dict."""
+    """Adds a value that is no tensor to its state_dict."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A curve has to agree with the bracket that stands beside it."""
+"""A curve has to agree with the bracket of its certificate."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def with_proof(fields: dict[str, Any], *counts: tuple[str, int]) -> dict[str, An
 
 
 def certify_at_eps(p: dict[str, Any], method: str | None = "CROWN") -> int:
-    """Claim one image that stands as certified, bits and all."""
+    """Claim one unbroken image as certified, with its bits."""
     n = p["clean"]["n"]
     robust = np.unpackbits(np.frombuffer(bytes.fromhex(p["bits"]["robust_correct"]), np.uint8))
     one = np.zeros_like(robust)

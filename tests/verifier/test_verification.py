@@ -48,7 +48,7 @@ def _before(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> None:
 def test_a_graph_that_takes_all_memory_is_a_broken_claim(
     artefact: Path, forge: Forge, proto: onnx.ModelProto
 ) -> None:
-    """One node of a few bytes asks for 64 GB."""
+    """One node of a few bytes allocates 64 GB."""
     size = numpy_helper.from_array(np.array([2**34]), "size")
     proto.graph.initializer.append(size)
     one = numpy_helper.from_array(np.ones(1, np.float32))

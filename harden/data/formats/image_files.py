@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from harden.data.formats.image_completeness import missing_pixels, missing_strips
+from harden.data.formats.image_depth import is_deep
 from harden.data.image_checks import RATIO
-from harden.data.image_completeness import missing_pixels, missing_strips
-from harden.data.image_depth import is_deep
 from harden.errors import InputError
 from harden.system.atomic_files import refuse_pointer_at
 

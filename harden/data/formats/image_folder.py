@@ -65,7 +65,7 @@ class _LabelledFiles:
 def load_folder(path: str, *, needs_train: bool = True) -> Splits:
     """Load the parts of DIR, or DIR alone with a stratified third (seed 0) for test.
 
-    FolderParts are recognised by their names, see `harden.data.formats.folder_parts`. The class of an image
+    Parts are recognised by their names, see `harden.data.formats.folder_parts`. The class of an image
     is its folder, at any depth; labels follow the sorted names, or the order in DIR/classes.txt. What is
     hidden and what has no image's suffix is passed over and counted in `Splits.remarks`. Grey images become
     (1, H, W), others (3, H, W); where both occur all become (3, H, W). 16-bit grey stays 16-bit. A camera's

@@ -30,8 +30,7 @@ def load(spec: str, *, needs_train: bool = True) -> Splits:
     Args:
         spec: the line of text.
         needs_train: whether a training part is required. Where it is optional and missing, `train` is the
-            test
-            part: for evaluations, which use the test part alone.
+            test part: for evaluations, which use the test part alone.
 
     Raises:
         InputError: no such kind of spec, or the data it names is missing, damaged or invalid.

@@ -127,10 +127,10 @@ def split_indices(
 
     Of a class with n >= 2 examples, fraction n are held out, rounded up or down so that the whole has its
     share too (largest remainders), at least 1 and at most n - 1; a class with one example stays in the rest.
-    With groups (N,), such as a patient or a video for each image, whole
-    groups are held out: first their number of examples, then the counts of classes are as near to these as
-    groups allow, and no class loses its last group; see `harden.data.splits.group_shares`. A warning is
-    logged where the number is far from that and where nothing of a class is held out.
+    With groups (N,), such as a patient or a video for each image, whole groups are held out: first their
+    number of examples, then the counts of classes are as near to these as groups allow, and no class loses
+    its last group; see `harden.data.splits.group_shares`. A warning is logged where the number is far from
+    that and where nothing of a class is held out.
 
     The choice depends on (y, fraction, seed, groups) alone: it orders examples by raw bits of PCG64, whose
     stream numpy promises never to change, so a test set has the same digest under any version.

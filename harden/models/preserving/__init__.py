@@ -1,1 +1,1 @@
-"""Contexts and copies that leave a user's network as it was."""
+"""Contexts and copies that do not change a user's network."""

@@ -1,4 +1,4 @@
-"""Work that does not depend on what the caller's program has switched on."""
+"""A context with torch's default modes, independent of the caller's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies of networks, also of those that copy.deepcopy refuses."""
+"""Deep copies of networks, also of those that copy.deepcopy refuses."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from harden.errors import InputError
 from harden.models.preserving.partial_deepcopy import PartialDeepcopy
 from harden.models.preserving.reachable_objects import reached
 
-_OTHER_TYPE = re.compile("same dtype|same data ?type|scalar type|Input type")  # how torch says it
+_OTHER_TYPE = re.compile("same dtype|same data ?type|scalar type|Input type")  # torch's messages
 _M = TypeVar("_M", bound=nn.Module)
 
 
 def copied(module: _M, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> _M:
-    """A deep copy with tensors of its own, free of torch.compile and DataParallel.
+    """Return a deep copy with tensors of its own, without wrappers of torch.compile and DataParallel.
 
-    Guarantee: the original is left as it is; shared parameters stay shared; modes and `requires_grad` are
-    kept. All tensors are copied, also those that are neither parameters nor buffers and those in lists,
-    dicts, objects and closures of hooks. A tensor that hangs in a graph, such as the `weight` that old-style
+    Guarantee: the original is not changed; shared parameters stay shared; modes and `requires_grad` are kept.
+    All tensors are copied, also those that are neither parameters nor buffers and those in lists, dicts,
+    objects and closures of hooks. A tensor that is part of a graph, such as the `weight` that old-style
     weight_norm and spectral_norm leave on their module, is copied by its value, one made in inference mode as
-    an ordinary one; copy.deepcopy raises there. What can't be copied (a lock, a queue, a file, a thread) is
-    shared, and so is an object that holds such a thing and no tensor. Wrappers are dropped wherever they are,
-    the outermost aside: unwrap that one first.
+    an ordinary one; copy.deepcopy raises there. Objects that can't be copied (a lock, a queue, a file, a
+    thread) are shared, and so is an object that holds one and no tensor. All wrappers are removed but the
+    outermost: unwrap that one first.
 
     Args:
         module: the network.
-        device: where the copy's tensors go; each stays where it is by default.
-        dtype: float32 or float64, in which the copy's floating-point parameters and buffers are, and other
-            tensors of a type that the parameters have; all keep theirs by default.
+        device: device of the copy's tensors; by default that of each original.
+        dtype: float32 or float64, for the copy's floating-point parameters and buffers, and for other tensors
+            of a type that the parameters have; by default each type is kept.
 
     Raises:
         InputError: a part of the network can't be copied.
@@ -52,27 +52,27 @@ def copied(module: _M, *, device: torch.device | str | None = None, dtype: torch
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise InputError(
             f"a network {type(module).__name__} that can't be copied ({reason})",
-            "parts that copy.deepcopy takes",
-            "give the part a __deepcopy__, or take it off the network",
+            "parts that copy.deepcopy accepts",
+            "give the part a __deepcopy__, or remove it from the network",
         ) from error
     if device is not None:
         made.to(device)
-    # Not .to(dtype): it would cut complex weights down to their real part.
+    # Not .to(dtype), which would reduce complex weights to their real part.
     if dtype is not None:
         made._apply(lambda each: _cast(each, dtype))  # type: ignore[no-untyped-call]  # torch left it untyped
     return made
 
 
 def float32_copy(module: _M, device: torch.device | str | None = None) -> _M:
-    """A copy with parameters and buffers in float32, for training and for gradients to attack with.
+    """Return a copy with parameters and buffers in float32, for training and for gradients of attacks.
 
-    Integer buffers, such as BatchNorm's count, stay what they are; see `copied`.
+    Integer buffers, such as BatchNorm's count, keep their type; see `copied`.
     """
     return copied(module, device=device, dtype=torch.float32)
 
 
 def ordinary(module: _M) -> _M:
-    """The module itself, or a copy of one that holds tensors of inference mode, which take no gradient."""
+    """Return the module, or a copy where it holds tensors of inference mode, which have no gradient."""
     held = (each for each in reached(module).values() if isinstance(each, Tensor))
     return copied(module) if any(each.is_inference() for each in held) else module
 
@@ -84,7 +84,7 @@ def names_a_type(error: BaseException) -> bool:
 
 @contextmanager
 def _deep_calls() -> Iterator[None]:
-    """Allow more nested calls: a part inside a part takes about twelve, and networks nest by hundreds."""
+    """Allow more nested calls: each nested part needs about twelve, and networks have hundreds of levels."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(4 * limit)
     try:

@@ -1,4 +1,4 @@
-"""Contexts that hold a network still and give back every flag as it was, also when the body raises."""
+"""Contexts that freeze networks and restore their state, also when the body raises."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from harden.models.preserving.preserved_state import NetworkState
 
 @contextmanager
 def frozen(*modules: nn.Module) -> Iterator[None]:
-    """Put networks in inference mode, without parameter gradients, for the length of the context.
+    """Put networks in inference mode, without parameter gradients, inside the context.
 
     Guarantee: afterwards `training` of every submodule and `requires_grad` of every parameter are as before;
     BatchNorm statistics are not updated inside; `.grad` is not touched.
     """
-    # Outside inference mode nothing can require gradients again that was made inside: it stays as it is.
+    # Weights made in inference mode can't require gradients outside it again, so their flags are not changed.
     modes = [(part, part.training) for module in modules for part in module.modules()]
     flags = [(weight, weight.requires_grad) for module in modules for weight in _weights(module)]
     try:
@@ -37,11 +37,11 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def given_back(*modules: nn.Module) -> Iterator[None]:
-    """Give back all that networks and their hooks hold as it was.
+    """Restore all state of networks and their hooks after the context.
 
     Guarantee: afterwards buffers, parameters and plain attributes of every submodule have their values from
-    before, also those in lists, dicts, objects, closures and the global names that forwards and hooks write
-    on; see `NetworkState`.
+    before, also those in lists, dicts, objects, closures and the global names that forwards and hooks
+    assign; see `NetworkState`.
     """
     condition = NetworkState(*modules)
     try:
@@ -52,7 +52,7 @@ def given_back(*modules: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def untouched(*modules: nn.Module) -> Iterator[None]:
-    """`given_back` and `frozen`: what runs inside a network leaves nothing on it."""
+    """Combine `given_back` and `frozen`: no run of a network inside changes it."""
     with given_back(*modules), frozen(*modules):
         yield
 

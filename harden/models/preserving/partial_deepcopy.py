@@ -1,4 +1,4 @@
-"""The twin of a network: an object for each that it holds, but those that can't be copied."""
+"""Deep copy of a network in which objects that can't be copied are shared."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _CODE: Final = (types.FunctionType, types.CellType, types.MethodType, types.Buil
 
 @final
 class PartialDeepcopy:
-    """Copies objects, each once; called with one, gives its copy.
+    """Copier of objects, each copied once; a call with an object returns its copy.
 
     Args:
-        reached: what leads from the root, by ids.
+        reached: objects reachable from the root, by ids.
         root: the network.
-        placed: gives the tensor in whose place one stands that is neither parameter nor buffer.
+        placed: maps the copy of a tensor that is neither parameter nor buffer to the tensor that is kept.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class PartialDeepcopy:
         own = (*root.parameters(), *root.buffers())
         self._own = {id(tensor) for tensor in own}
         self._storages = {_storage(tensor): tensor for tensor in own if _is_dense(tensor)}
-        # As copy.deepcopy's memo, so that a user's __deepcopy__ can hand it on.
+        # In the form of copy.deepcopy's memo, so that a user's __deepcopy__ can pass it on.
         self._stuck = {key for key, value in reached.items() if not _is_copyable(value)}
         kept = _shared(reached, self._stuck) | (class_level_ids(reached.values()) & reached.keys())
         self._memo: dict[int, Any] = {key: reached[key] for key in kept}
 
     def __call__(self, value: Any) -> Any:
-        """The copy of an object, the same at each call."""
+        """Return the copy of an object, the same at each call."""
         if type(value) in ATOMS or is_namespace(value) or is_outside(value):
             return value
         found = self._memo.get(id(value), _UNKNOWN)
@@ -64,15 +64,17 @@ class PartialDeepcopy:
             found = self._made(value)
             self._memo[id(value)] = found
             if id(value) not in self._reached:
-                self._memo.setdefault(id(self._memo), []).append(value)  # ids of what is gone come again
+                self._memo.setdefault(id(self._memo), []).append(
+                    value
+                )  # kept alive, since ids of freed objects are reused
         return found
 
     def _made(self, value: Any) -> Any:
         kind = type(value)
         if kind is weakref.ReferenceType:
-            return self._pointed(value(), value, weakref.ref)
+            return self._reference(value(), value, weakref.ref)
         if kind in PROXIES:
-            return self._pointed(value.__repr__.__self__, value, weakref.proxy)
+            return self._reference(value.__repr__.__self__, value, weakref.proxy)
         if isinstance(value, _CODE):
             return self._code(value)
         if id(value) in self._own:
@@ -86,14 +88,14 @@ class PartialDeepcopy:
             return self._container(value)
         try:
             return self._tensor(value) if isinstance(value, Tensor) else self._whole(value)
-        except Exception as error:  # whatever a user's class raises; a RecursionError ends here, too
+        except Exception as error:  # a user's class may raise anything; RecursionError included
             self._memo.pop(id(value), None)
             _log.info("a %s that can't be copied is shared with the copy: %s", kind.__name__, error)
             return value
 
     @torch.no_grad()
     def _scripted(self, value: Any) -> Any:
-        """A scripted or traced module, whose way to copy a weight would be recorded in a graph."""
+        """Copy a scripted or traced module, whose copies of weights would be recorded in a graph."""
         made = value.__deepcopy__(self._memo)
         for weight, own in zip(made.parameters(), value.parameters(), strict=True):
             weight.requires_grad_(own.requires_grad)
@@ -102,7 +104,7 @@ class PartialDeepcopy:
     def _container(self, value: Any) -> Any:
         if type(value) is tuple:
             parts = tuple(self(each) for each in value)
-            if id(value) in self._memo:  # made on the way, in a cycle
+            if id(value) in self._memo:  # copied meanwhile, in a cycle
                 return self._memo[id(value)]
             return value if all(new is old for new, old in zip(parts, value, strict=True)) else parts
         made: Any = type(value)()
@@ -114,7 +116,7 @@ class PartialDeepcopy:
         return made
 
     def _whole(self, value: Any) -> Any:
-        """As copy.deepcopy does it: the class's own way, or by what it would be pickled as."""
+        """Copy as copy.deepcopy does: by the class's own method, or by its pickled form."""
         if (own := getattr(value, "__deepcopy__", None)) is not None:
             return own(self._memo)
         if id(value) in self._stuck:
@@ -143,7 +145,7 @@ class PartialDeepcopy:
         return made
 
     def _tensor(self, value: Tensor) -> Tensor:
-        """A tensor that is neither parameter nor buffer."""
+        """Copy a tensor that is neither parameter nor buffer."""
         view = self._view(value)
         return self._placed(self._copied(value)) if view is None else view
 
@@ -155,7 +157,7 @@ class PartialDeepcopy:
         return nn.Parameter(made, value.requires_grad) if isinstance(value, nn.Parameter) else made
 
     def _view(self, value: Tensor) -> Tensor | None:
-        """A tensor that shows a parameter's memory, as the copy's parameter shows its own; else None."""
+        """Return the view of the copy's parameter for a view of a parameter; None for other tensors."""
         base = self._storages.get(_storage(value)) if _is_dense(value) else None
         if base is None or value.dtype != base.dtype or value.is_inference():
             return None
@@ -184,7 +186,7 @@ class PartialDeepcopy:
         return self._function(value)
 
     def _function(self, value: types.FunctionType) -> types.FunctionType:
-        """A function whose closure and defaults are the copy's; one that a module knows by name is shared."""
+        """Copy a function with its closure and defaults; a function that can be imported is shared."""
         if is_importable(value) or not (value.__closure__ or value.__defaults__ or value.__kwdefaults__):
             return value
         cells = tuple(self(cell) for cell in value.__closure__ or ())
@@ -196,8 +198,8 @@ class PartialDeepcopy:
         made.__defaults__, made.__kwdefaults__ = self(value.__defaults__), self(value.__kwdefaults__)
         return made
 
-    def _pointed(self, target: Any, value: Any, point: Callable[[Any], Any]) -> Any:
-        """A weak reference to the copy, where it points to what is copied."""
+    def _reference(self, target: Any, value: Any, point: Callable[[Any], Any]) -> Any:
+        """Return a weak reference to the copy where the target is copied."""
         if target is None or id(target) not in self._reached:
             return value
         twin = self(target)
@@ -205,7 +207,7 @@ class PartialDeepcopy:
 
 
 def _shared(reached: Mapping[int, object], stuck: set[int]) -> set[int]:
-    """The ids of what can't be copied, or holds such a thing, or a destructor, and no tensor."""
+    """The ids of objects without tensors that can't be copied, hold such an object, or have a destructor."""
     holders: dict[int, list[int]] = {}
     for key, value in reached.items():
         for part in members(value):
@@ -225,18 +227,18 @@ def _shared(reached: Mapping[int, object], stuck: set[int]) -> set[int]:
 
 
 def _held_by(seeds: set[int], holders: Mapping[int, list[int]]) -> set[int]:
-    """Seeds, and all that lead to one."""
-    found, waiting = set(seeds), list(seeds)
-    while waiting:
-        for key in holders.get(waiting.pop(), ()):
+    """The seeds, and all objects that lead to one."""
+    found, pending = set(seeds), list(seeds)
+    while pending:
+        for key in holders.get(pending.pop(), ()):
             if key not in found:
                 found.add(key)
-                waiting.append(key)
+                pending.append(key)
     return found
 
 
 def _is_copyable(value: Any) -> bool:
-    """Return whether an object says what it would be pickled as; what has a way of its own is believed."""
+    """Return whether an object can be pickled or has a copying method, which is not tested."""
     if isinstance(value, (Tensor, nn.Module, *_PLAIN, *_CODE)) or is_outside(value):
         return not is_outside(value)
     try:
@@ -245,7 +247,7 @@ def _is_copyable(value: Any) -> bool:
             or type(value) in copyreg.dispatch_table
             or bool(value.__reduce_ex__(4))
         )
-    except Exception:  # a TypeError of locks, files, generators; whatever of a user's class
+    except Exception:  # a TypeError of locks, files, generators; anything of a user's class
         return False
 
 

@@ -1,4 +1,4 @@
-"""The condition in which a network was given: all that it and its hooks hold, to be given back as it was."""
+"""Record of all state of networks and their hooks, from which it is restored."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Restore = Callable[[], None]
 
 @final
 class NetworkState:
-    """What is reached from networks, noted when this is made.
+    """The state reachable from networks, recorded at construction.
 
-    That is attributes, buffers and parameters of all parts, and what lists, dicts, sets, objects, closures of
-    hooks and functions hold, at any depth; and the tensors, containers and objects that their functions
-    and users' classes name in the module around them, or keep as class attributes. Data sets, loaders,
-    optimisers, threads, files and loggers are left alone.
+    It comprises attributes, buffers and parameters of all parts, and the content of lists, dicts, sets,
+    objects, closures of hooks and functions, at any depth; and the tensors, containers and objects that their
+    functions and users' classes name in the module around them, or keep as class attributes. Data sets,
+    loaders, optimisers, threads, files and loggers are not recorded.
 
     Args:
-        networks: whose condition is noted.
+        networks: networks whose state is recorded.
     """
 
     def __init__(self, *networks: nn.Module) -> None:
@@ -43,16 +43,16 @@ class NetworkState:
         for network in networks:
             found |= reached(network, around=True)
         self._alive = found
-        self._undo: list[Restore] = [undo for value in found.values() for undo in _noted(value)]
+        self._undo: list[Restore] = [undo for value in found.values() for undo in _restorers(value)]
 
     def restore_(self) -> None:
-        """Return everything the value that it had; what did not change is not written."""
+        """Restore every recorded value; unchanged ones are not written."""
         for undo in self._undo:
             undo()
 
 
-def _noted(value: Any) -> list[Restore]:
-    """How to give an object back what it holds now."""
+def _restorers(value: Any) -> list[Restore]:
+    """Return the functions that restore the present content of an object."""
     if isinstance(value, Tensor):
         return _of_tensor(value)
     if isinstance(value, np.ndarray):
@@ -78,8 +78,10 @@ def _noted(value: Any) -> list[Restore]:
 def _of_tensor(tensor: Tensor) -> list[Restore]:
     try:
         memory, values, place = tensor.data, tensor.detach().clone(), tensor.data_ptr()
-        torch.equal(values.new_empty(0), values.new_empty(0))  # undo asks this; no tracer's tensor answers
-    except Exception:  # of a sparse tensor, or of a tracer's, which has no memory
+        torch.equal(
+            values.new_empty(0), values.new_empty(0)
+        )  # undo needs it, and a tracer's tensor raises here
+    except Exception:  # a sparse tensor, or a tracer's, has no memory
         return []
 
     def undo() -> None:

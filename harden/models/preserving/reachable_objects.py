@@ -1,4 +1,4 @@
-"""What a network holds: every object that its attributes, hooks and functions lead to."""
+"""Objects reachable from a network through attributes, hooks and functions."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ ATOMS: Final = (
     *(types.CodeType, types.ModuleType, types.EllipsisType, types.NotImplementedType),
     *(torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size),
 )
-"""What has no parts, and is the same in every copy."""
+"""Types of values without parts, which are the same in every copy."""
 
 OUTSIDE: Final = (Dataset, DataLoader, Optimizer, LRScheduler, Thread, io.IOBase)
 OUTSIDE_NAMED: Final = (logging.Logger, logging.Handler)
-"""What belongs to the process or to training, and to no forward."""
+"""Types of objects that belong to the process or to training, and to no forward."""
 
 PROXIES: Final = (weakref.ProxyType, weakref.CallableProxyType)
 
@@ -50,28 +50,28 @@ def is_namespace(value: object) -> bool:
 
 
 def reached(root: object, *, around: bool = False) -> dict[int, object]:
-    """All objects that lead from one, itself included, by their ids.
+    """Return all objects reachable from one, itself included, by their ids.
 
     Args:
-        root: a network, or anything else.
-        around: whether also what functions and classes of users name outside the network: the tensors and
-            containers among their modules' global names and their class attributes.
+        root: a network, or any object.
+        around: whether to add the tensors and containers outside the network that users' functions and
+            classes use: those among their modules' global names and their class attributes.
     """
     found: dict[int, object] = {}
-    waiting = [root]
-    while waiting:
-        value = waiting.pop()
+    pending = [root]
+    while pending:
+        value = pending.pop()
         if is_atom(value) or id(value) in found:
             continue
         found[id(value)] = value
-        waiting.extend(members(value))
+        pending.extend(members(value))
         if around:
-            waiting.extend(outside_objects(value))
+            pending.extend(outside_objects(value))
     return found
 
 
 def members(value: object) -> Iterator[Any]:
-    """The objects that one holds itself."""
+    """Iterate over the objects that one holds directly."""
     if is_atom(value) or is_outside(value) or isinstance(value, Tensor):
         return
     if isinstance(value, types.FunctionType):
@@ -94,7 +94,7 @@ def members(value: object) -> Iterator[Any]:
 
 
 def attributes_of(value: object) -> dict[str, Any] | None:
-    """An object's own `__dict__`, whatever it says of itself; None where it has none."""
+    """An object's own `__dict__`, past any override; None where it has none."""
     try:
         found = object.__getattribute__(value, "__dict__")
     except AttributeError:
@@ -103,7 +103,7 @@ def attributes_of(value: object) -> dict[str, Any] | None:
 
 
 def contents_of_cell(cell: types.CellType) -> tuple[object, ...]:
-    """What a closure's cell holds, or nothing."""
+    """The content of a closure's cell, empty where it is unbound."""
     try:
         return (cell.cell_contents,)
     except ValueError:  # not bound yet
@@ -129,7 +129,7 @@ def slots_of(value: object) -> dict[str, object]:
 
 
 def is_importable(function: types.FunctionType) -> bool:
-    """Return whether a module knows a function by its name, or a library made it: it is the same for all."""
+    """Return whether a function can be imported by its name or belongs to a library, so that it is shared."""
     if is_library(function.__module__):
         return True
     place: object = sys.modules.get(function.__module__ or "")
@@ -139,7 +139,7 @@ def is_importable(function: types.FunctionType) -> bool:
 
 
 def outside_objects(value: object) -> Iterator[Any]:
-    """The tensors and containers outside a network that a function, or a user's class, works with."""
+    """Iterate over tensors and containers outside a network that a function or a user's class uses."""
     if isinstance(value, types.FunctionType) and not is_library(value.__module__):
         for name in names_of(value.__code__):
             named = value.__globals__.get(name)
@@ -155,19 +155,19 @@ def outside_objects(value: object) -> Iterator[Any]:
 
 
 def class_level_ids(values: Iterable[object]) -> set[int]:
-    """The ids of what methods of parts' classes close over or name around them, and functions they call.
+    """The ids of objects that methods of parts' classes, and functions they call, close over or name.
 
-    A class is not copied, so a forward goes on to read there: what hooks write for it has to be the same.
+    A class is not copied, so the copy's forward reads the same objects, and hooks have to write to them.
     Parts and tensors are left out; they are copied where they are registered.
     """
-    waiting: list[object] = [
+    pending: list[object] = [
         getattr(attribute, "__func__", attribute)
         for kind in {kind for value in values if isinstance(value, nn.Module) for kind in own_classes(value)}
         for attribute in vars(kind).values()
     ]
     found: set[int] = set()
-    while waiting:
-        function = waiting.pop()
+    while pending:
+        function = pending.pop()
         if not isinstance(function, types.FunctionType) or id(function) in found:
             continue
         found.add(id(function))
@@ -176,12 +176,12 @@ def class_level_ids(values: Iterable[object]) -> set[int]:
         used = [*outside_objects(function), *(each for cell in cells for each in contents_of_cell(cell))]
         held = [each for each in used if not isinstance(each, Tensor | nn.Module)]
         found.update(id(each) for each in held if not isinstance(each, types.FunctionType))
-        waiting += held
+        pending += held
     return found
 
 
 def is_state(value: object) -> bool:
-    """Return whether a global name or a class attribute is of the kind that forwards write on."""
+    """Return whether a global name or a class attribute has a type that a forward may change."""
     return isinstance(value, Tensor | list | dict | set | deque) or (
         attributes_of(value) is not None
         and not callable(value)
@@ -208,7 +208,7 @@ def names_of(code: types.CodeType) -> set[str]:
 
 @functools.lru_cache(maxsize=4096)
 def rebound_globals(code: types.CodeType) -> set[str]:
-    """The global names that a function's code binds anew, functions inside it included."""
+    """The global names that a function's code assigns, functions inside it included."""
     found = {each.argval for each in dis.get_instructions(code) if each.opname == "STORE_GLOBAL"}
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -217,5 +217,5 @@ def rebound_globals(code: types.CodeType) -> set[str]:
 
 
 def is_library(module: str | None) -> bool:
-    """Return whether a module is Python's own, torch's or ours: no user's state is in its names."""
+    """Return whether a module is Python's own, torch's or harden's, and so holds no user's state."""
     return (module or "builtins").partition(".")[0] in {*sys.stdlib_module_names, "torch", "harden"}

@@ -1,4 +1,4 @@
-"""What an optimiser remembers (moments, momentum, counts), as tensors and facts and back."""
+"""Conversion of an optimiser's state (moments, momentum, counts) to tensors and facts, and back."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from harden.errors import InputError
 
 
 class StatefulOptimiser(Protocol):
-    """torch.optim.Optimizer, and what accelerate wraps it in."""
+    """An object with the state methods of torch.optim.Optimizer, such as accelerate's wrapper of one."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Its state and parameter groups."""
+        """Return its state and parameter groups."""
         ...
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take such a state."""
+        """Replace its state and parameter groups."""
         ...
 
 
 def optimiser_state(optimiser: StatefulOptimiser) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors by "parameter.name", and what is no tensor likewise; "group.number.name" of parameter groups.
+    """Return tensors and other values by "parameter.name", and by "group.number.name" of parameter groups.
 
-    Some optimisers (those without a schedule, say) count and adapt in their groups. The learning rate, which
-    the loop sets at each step, and fields that are no numbers are not kept: they are the optimiser's setup.
+    Some optimisers, such as those without a schedule, count and adapt in their groups. The learning rate,
+    which the loop sets at each step, and fields that are no numbers are not kept: they belong to the
+    optimiser's setup.
 
     Raises:
-        InputError: the optimiser remembers something that no file of numbers holds.
+        InputError: the optimiser's state holds other values than tensors, numbers and texts.
     """
     tensors: dict[str, Tensor] = {}
     facts: dict[str, Any] = {}
@@ -41,8 +42,8 @@ def optimiser_state(optimiser: StatefulOptimiser) -> tuple[dict[str, Tensor], di
                 tensors[f"group.{number}.{name}"] = value
             elif isinstance(value, bool | int | float):
                 facts[f"group.{number}.{name}"] = value
-    for position, remembered in whole["state"].items():
-        for name, value in remembered.items():
+    for position, values in whole["state"].items():
+        for name, value in values.items():
             if isinstance(value, Tensor):
                 tensors[f"{position}.{name}"] = value
             elif value is None or isinstance(value, bool | int | float | str):
@@ -59,7 +60,7 @@ def optimiser_state(optimiser: StatefulOptimiser) -> tuple[dict[str, Tensor], di
 def put_optimiser_state(
     optimiser: StatefulOptimiser, tensors: dict[str, Tensor], facts: dict[str, Any]
 ) -> None:
-    """Return an optimiser over the same parameters what another one remembered."""
+    """Set the state of an optimiser over the same parameters."""
     state: dict[int, dict[str, Any]] = {}
     groups = [dict(group) for group in optimiser.state_dict()["param_groups"]]
     for key, value in (*tensors.items(), *facts.items()):

@@ -1,4 +1,4 @@
-"""A run's progress on disk, and the proof that what goes on is the same run."""
+"""Snapshots of a run on disk, and the check that a resumed run has the same plan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from harden.system.size_limits import JSON_BYTES
 
 SNAPSHOT_FILE, PLAN_FILE, LIVE_FILE = "state.safetensors", "plan.json", "history.jsonl"
 
-_COST_SHARE = 20.0  # between two snapshots at least so many times what one takes to write
+_COST_SHARE = 20.0  # least time between two snapshots, in multiples of the time to write one
 _VERSIONS = "versions"
 _log = logging.getLogger("harden")
 
@@ -32,16 +32,17 @@ _log = logging.getLogger("harden")
 @final
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
-    """Where a run keeps its progress, so that it can outlive its process.
+    """Folder and frequency of a run's snapshots, from which a later process resumes it.
 
     Args:
-        folder: for this run alone; made where it is missing. It holds `plan.json` (what is run on what),
-            `state.safetensors` (the last moment kept) and `history.jsonl` (a line for each point of the
-            history, as they come).
-        resume: whether to go on with what the folder holds; with an empty one the run starts anew.
+        folder: folder for this run alone; created where it is missing. It holds `plan.json` (data, network
+            and recipe), `state.safetensors` (the last snapshot) and `history.jsonl` (a line for each point of
+            the history).
+        resume: whether to resume from the folder; with an empty one the run starts anew.
         every: seconds between two snapshots at least; where writing one is slow, 20 times as long as that
             takes. The end of a stage is always kept.
-        also: what else must be the same for a run to go on (how it will be evaluated, say).
+        also: further values that must be equal for a run to be resumed, such as the options of its
+            evaluation.
 
     Raises:
         InputError: `every` is negative.
@@ -59,10 +60,10 @@ class Checkpoints:
 
 @final
 class CheckpointWriter:
-    """Writes a run's snapshots, and finds the last one of a run with the same plan.
+    """Writer of a run's snapshots, which reads the last one of a run with the same plan.
 
     Raises:
-        InputError: the folder holds an unfinished run and was not asked to go on; or one with another plan.
+        InputError: the folder holds an unfinished run, without `resume` or with another plan.
     """
 
     def __init__(self, checkpoints: Checkpoints, plan: dict[str, JSON]) -> None:
@@ -90,7 +91,7 @@ class CheckpointWriter:
         return time.monotonic() - self._last >= max(self.every, _COST_SHARE * self._cost)
 
     def keep(self, snapshot: Snapshot) -> None:
-        """Write a snapshot over the last one."""
+        """Replace the last snapshot."""
         began = time.monotonic()
         write_snapshot(snapshot, self.folder / SNAPSHOT_FILE)
         self._last = time.monotonic()
@@ -98,21 +99,21 @@ class CheckpointWriter:
         _log.info("progress kept in %s (%.2f s)", self.folder, self._cost)
 
     def withdraw(self) -> None:
-        """Leave nothing of a run that was refused: a plan without a moment to go on from is in the way."""
+        """Remove the files of a refused run that has no snapshot."""
         if not (self.folder / SNAPSHOT_FILE).exists():
             self.discard()
 
     def discard(self) -> None:
-        """Leave nothing of a run that can't be gone on with: its plan itself was refused."""
+        """Remove the files of a run that can't be resumed."""
         for name in (SNAPSHOT_FILE, PLAN_FILE, LIVE_FILE):
             remove_file(self.folder / name)
 
     def begin_history(self, lines: Iterable[str]) -> None:
-        """Start the live history with what is known up to the last snapshot."""
+        """Write the live history with the lines up to the last snapshot."""
         write_text(self.folder / LIVE_FILE, "".join(f"{line}\n" for line in lines))
 
     def append_history(self, line: str) -> None:
-        """Add a line to the live history."""
+        """Append a line to the live history."""
         append_bytes(self.folder / LIVE_FILE, f"{line}\n".encode(), flushed=False)
 
 
@@ -122,7 +123,7 @@ def is_unfinished(folder: Path) -> bool:
 
 
 def write_plan(plan: Mapping[str, JSON], path: Path) -> None:
-    """Write what is run on what, with the versions of what runs it."""
+    """Write a plan with the versions of the software."""
     write_text(path, json.dumps({**plan, _VERSIONS: _versions()}, indent=2, sort_keys=True) + "\n")
 
 
@@ -145,10 +146,10 @@ def read_plan(path: Path) -> dict[str, Any]:
 
 
 def check_same(known: Mapping[str, Any], plan: Mapping[str, JSON], place: str) -> None:
-    """Refuse to go on with another plan; other versions are said in the log alone.
+    """Raise InputError for another plan; other versions are logged alone.
 
     Raises:
-        InputError: naming what differs.
+        InputError: the plans differ; the message names the differences.
     """
     now = canonical_names(as_facts(dict(plan)))
     before = canonical_names({name: value for name, value in known.items() if name != _VERSIONS})
@@ -170,7 +171,7 @@ def check_same(known: Mapping[str, Any], plan: Mapping[str, JSON], place: str) -
 
 
 def _versions() -> dict[str, JSON]:
-    """What may change the last bits: versions, the number of threads, the kernels."""
+    """Return what may change the last bits: versions, number of threads, kernels."""
     return {
         **versions(("harden", "torch")),
         "threads": torch.get_num_threads(),

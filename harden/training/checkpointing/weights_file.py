@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, written beside and renamed."""
+"""Weights on disk, as safetensors files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HALVES: Final = (torch.float16, torch.bfloat16)
 
 
 def save_weights(module: nn.Module, folder: Path) -> Path:
-    """Write a module's parameters and buffers to folder/weights.safetensors, whole or not at all."""
+    """Write a module's parameters and buffers to folder/weights.safetensors, atomically."""
     make_folder(folder)
     path = folder / WEIGHTS_FILE
     # Clones: safetensors refuses tensors that share memory, which tied weights do.
@@ -50,11 +50,11 @@ def load_weights_file(module: nn.Module, path: Path) -> tuple[str, ...]:
     """Read a safetensors file that another program wrote into a module, in place.
 
     Prefixes that DataParallel (`module.`), torch.compile (`_orig_mod.`) and Lightning (`model.`, `net.`) put
-    before every name are taken off where the names fit without them alone, and weights in float16 or bfloat16
-    go into a float32 network: each of their numbers is one of float32.
+    before every name are removed where the names fit only without them, and weights in float16 or bfloat16
+    are converted to float32 for a float32 network, without rounding.
 
     Returns:
-        What was changed, in words.
+        Descriptions of the conversions.
 
     Raises:
         InputError: the file is missing, corrupt, or holds other names or shapes than the module.
@@ -71,14 +71,14 @@ def load_weights_file(module: nn.Module, path: Path) -> tuple[str, ...]:
     kinds = sorted({str(weights[name].dtype).removeprefix("torch.") for name in halves})
     weights |= {name: weights[name].float() for name in halves}
     _put(module, weights, path)
-    notes = [f"{path}: took the prefix {prefix!r} off all {len(weights)} names"] if prefix else []
+    notes = [f"{path}: removed the prefix {prefix!r} from all {len(weights)} names"] if prefix else []
     if halves:
-        notes.append(f"{path}: took {len(halves)} weights in {' and '.join(kinds)} into a float32 network")
+        notes.append(f"{path}: converted {len(halves)} weights in {' and '.join(kinds)} to float32")
     return tuple(notes)
 
 
 def _prefix(own: Collection[str], stored: Collection[str]) -> str:
-    """What wrappers put before every stored name, where the names are the network's without it alone."""
+    """Return the wrappers' prefix of every stored name, where the names fit the network only without it."""
     found = ""
     while stored and not set(own) & {name.removeprefix(found) for name in stored}:
         following = next(
@@ -103,7 +103,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         raise InputError(
             f"{path} ({error})",
             "a safetensors file, whole",
-            "save it with safetensors.torch.save_file; a pickle is not read, a damaged file not mended",
+            "save it with safetensors.torch.save_file; a pickle is not read, a damaged file not repaired",
         ) from None
     except OSError as error:
         raise InputError(
@@ -132,7 +132,7 @@ def _put(module: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> Non
 
 
 def _unlike(mine: torch.Tensor | None, stored: torch.Tensor | None) -> str:
-    """How a stored weight differs from the network's, in words; "" where it fits."""
+    """Describe the difference of a stored weight from the network's; "" where it fits."""
     if mine is None:
         return "is in the file alone"
     if stored is None:

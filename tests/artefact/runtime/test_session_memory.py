@@ -28,11 +28,11 @@ def test_a_runtime_without_such_an_allocator_is_used_without_the_limit_and_told(
 
 
 def test_an_allocator_that_was_made_has_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+    queried: list[int] = []
 
     class Config:
         def __init__(self, options: dict[str, int]) -> None:
-            asked.append(options["max_mem"])
+            queried.append(options["max_mem"])
 
     monkeypatch.setattr(onnxruntime, "OrtArenaCfg", Config)
     monkeypatch.setattr(onnxruntime, "create_and_register_allocator", lambda *_: None)
@@ -40,7 +40,7 @@ def test_an_allocator_that_was_made_has_the_limit(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HARDEN_MOST_RUNTIME_BYTES", "123456")
     session_memory.limit_arena.__wrapped__()
     assert session_memory.is_limited()
-    assert asked == [123456]
+    assert queried == [123456]
 
 
 RUN = """

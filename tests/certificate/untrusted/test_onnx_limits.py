@@ -1,4 +1,4 @@
-"""What a runtime is not given: files of strangers whose cost or reach can't be told from their size."""
+"""Untrusted files that a runtime is not given: those whose cost can't be bounded by their size."""
 
 from __future__ import annotations
 

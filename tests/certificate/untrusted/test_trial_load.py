@@ -40,7 +40,7 @@ def classifier(nodes: Nodes, constants: dict[str, NDArray[Any]], shape: tuple[in
     return found
 
 
-def beside(nodes: Nodes, constants: dict[str, NDArray[Any]]) -> bytes:
+def with_constants(nodes: Nodes, constants: dict[str, NDArray[Any]]) -> bytes:
     """The image times the largest of what nodes make as `large`."""
     more = [node("ReduceMax", ["large"], ["most"], keepdims=0), node("Mul", ["image", "most"], ["seen"])]
     return classifier([*nodes, *more], constants)
@@ -58,24 +58,24 @@ ZERO = np.zeros(1, np.float32)
 FILL = numpy_helper.from_array(ZERO)
 SIDE = 20_000
 LARGE = {
-    "ConstantOfShape": beside(
+    "ConstantOfShape": with_constants(
         [node("ConstantOfShape", ["n"], ["large"], value=FILL)], {"n": np.array([MANY])}
     ),
-    "Expand": beside([node("Expand", ["one", "n"], ["large"])], {"one": ZERO, "n": np.array([MANY])}),
-    "Pad": beside([node("Pad", ["one", "n"], ["large"])], {"one": ZERO, "n": np.array([0, MANY])}),
-    "Range": beside(
+    "Expand": with_constants([node("Expand", ["one", "n"], ["large"])], {"one": ZERO, "n": np.array([MANY])}),
+    "Pad": with_constants([node("Pad", ["one", "n"], ["large"])], {"one": ZERO, "n": np.array([0, MANY])}),
+    "Range": with_constants(
         [node("Range", ["a", "n", "d"], ["large"])],
         {name: np.array(number, np.float32) for name, number in (("a", 0), ("n", MANY), ("d", 1))},
     ),
-    "Resize": beside(
+    "Resize": with_constants(
         [node("Resize", ["one", "", "", "n"], ["large"])],
         {"one": np.zeros((1, 1, 1, 1), np.float32), "n": np.array([1, 1, SIDE, SIDE])},
     ),
-    "MatMul": beside(
+    "MatMul": with_constants(
         [node("MatMul", ["column", "row"], ["large"])],
         {"column": np.zeros((SIDE, 1), np.float32), "row": np.zeros((1, SIDE), np.float32)},
     ),
-    "Add": beside(
+    "Add": with_constants(
         [node("Add", ["column", "row"], ["large"])],
         {"column": np.zeros((SIDE, 1), np.float32), "row": np.zeros((1, SIDE), np.float32)},
     ),
@@ -121,7 +121,7 @@ def test_a_small_file_that_makes_much_is_refused_and_takes_nothing_here(
 
 def test_the_limit_can_be_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     size = 40_000_000
-    file = beside([node("ConstantOfShape", ["n"], ["large"], value=FILL)], {"n": np.array([size])})
+    file = with_constants([node("ConstantOfShape", ["n"], ["large"], value=FILL)], {"n": np.array([size])})
     monkeypatch.setenv(PROCESS_BYTES.variable, str(2 * size))
     with pytest.raises(InputError, match="limited process"):
         check_affordable(file, "m.onnx", SHAPE)

@@ -1,4 +1,4 @@
-"""Where channels are is told by the shape, said by the user, or refused."""
+"""The channel axis is inferred from the shape, given by the user, or refused as ambiguous."""
 
 from __future__ import annotations
 

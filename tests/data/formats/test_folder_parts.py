@@ -1,4 +1,4 @@
-"""Parts are told by name and structure; a class may have a part's name."""
+"""Parts are recognised by name and structure; a class may have a part's name."""
 
 from __future__ import annotations
 

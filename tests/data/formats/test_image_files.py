@@ -1,4 +1,4 @@
-"""What is opened as an image, and what of it would be lost in silence."""
+"""Image files: accepted formats, and refusals where content would be lost without an error."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_pictures_of_a_tiff_file_are_counted_up_to_a_limit(tmp_path: Path) -> No
 
 
 def test_the_depth_of_jpeg_2000_is_that_of_its_codestream(tmp_path: Path) -> None:
-    """Metadata in front may be long, and may hold what looks like a codestream of 8 bits."""
+    """Metadata in front may be long, and may hold bytes like those of a codestream of 8 bits."""
     file = tmp_path / "a.jp2"
     Image.fromarray(COLOUR).save(file)
     content = bytearray(file.read_bytes())

@@ -1,4 +1,4 @@
-"""Folders as they lie on disks: what is taken is said, what is doubtful is refused."""
+"""Folders as they lie on disks: remarks on the files that are read, refusals of doubtful ones."""
 
 from __future__ import annotations
 

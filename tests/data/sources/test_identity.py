@@ -1,4 +1,4 @@
-"""What a resumed run compares: the same in another process, other for other data."""
+"""The identity of data: equal in another process, different for other data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pair(n: int = 600) -> tuple[Tensor, Tensor]:
 
 
 class Bare(Dataset[Any]):
-    """Tells no labels without reading an image; counts what is read."""
+    """Returns no labels without reading an image; counts what is read."""
 
     def __init__(self, n: int = 600) -> None:
         self.n, self.read = n, 0
@@ -162,7 +162,7 @@ def test_what_else_decides_batches_is_part_of_it() -> None:
     assert own["drop_last"] is False
     assert of(batch_size=64, drop_last=True) == {**own, "drop_last": True}
     assert of(batch_size=32, shuffle=True, num_workers=0) == own
-    # Beyond the images looked at: positions tell one sampler from another.
+    # Beyond the hashed images positions distinguish samplers.
     every = list(range(600))
     swapped = [*every[: 599 - 4], every[599], *every[596:599], every[595]]
     assert torch.equal(y[swapped], y)

@@ -39,7 +39,7 @@ def pair(n: int = 40) -> Pair:
 
 
 class Numbered(Dataset[tuple[Tensor, int]]):
-    """Image k is filled with k / 100; `targets` where asked for; counts what is read."""
+    """Image k is filled with k / 100; `targets` on request; counts what is read."""
 
     def __init__(self, n: int = 40, targets: bool = False, noisy: bool = False) -> None:
         self.n, self.noisy, self.read = n, noisy, 0
@@ -270,7 +270,7 @@ def test_a_stream_without_end_stops_at_the_limit(monkeypatch: pytest.MonkeyPatch
 def test_a_long_stream_says_how_many_images_there_were_so_far(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # One that never ends can't be told from a long one; its user can tell.
+    # An endless loader can't be distinguished from a long one, but its user knows.
     x, y = pair()
     monkeypatch.setattr(loader_adapter, "MEMORY_LIMIT", x.numel() * 4)
     with caplog.at_level(logging.INFO, "harden"):

@@ -30,7 +30,7 @@ def draw(seed: int = 0) -> torch.Generator:
 
 
 class Stream:
-    """Batches of images filled with k / n, made when they are asked for; begins anew at each iter()."""
+    """Batches of images filled with k / n, made on request; begins anew at each iter()."""
 
     def __init__(
         self, n: int = 100, batch: int = 7, classes: int = 4, dtype: torch.dtype = torch.float32

@@ -1,4 +1,4 @@
-"""A stream whose labels agree and whose images stand in other places is another stream."""
+"""A stream with the same labels and images in other places is another stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examples that two loaders share are told by what their datasets store, whatever the transforms."""
+"""Examples that two loaders share are found by the stored data, independent of transforms."""
 
 from __future__ import annotations
 

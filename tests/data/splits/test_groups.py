@@ -244,7 +244,7 @@ def test_subfolders_in_both_parts_and_layouts_that_are_no_groups(tmp_path: Path)
     draw_png(tmp_path / "test" / "a" / "p0" / "more.png", 50)
     with pytest.raises(InputError, match=r"groups in training are in test too.*patient, track, subfolder"):
         load(f"folder:{tmp_path}")
-    # One file beside the subfolders: they are no grouping of the test images.
+    # One file next to the subfolders: they are no grouping of the test images.
     draw_png(tmp_path / "test" / "a" / "beside.png", 51)
     assert load(f"folder:{tmp_path}").test.groups is None
 

@@ -136,7 +136,7 @@ def test_perfect_and_worst() -> None:
     worst = measured(sure, torch.ones(5, dtype=torch.int64))
     assert (worst.ece, worst.brier, worst.square) == (1, 2, 1)
     assert adaptive_ece(*confidences(sure, torch.ones(5, dtype=torch.int64))) == 1
-    # Half of the answers of a coin are right: calibrated, and of no use, which the Brier score tells.
+    # Half of the answers of a coin are right: calibrated, and of no use, which the Brier score shows.
     coin = measured(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]))
     assert (coin.ece, coin.brier) == (0, 0.5)
 
@@ -226,9 +226,9 @@ REFUSED: list[tuple[Any, Any, str]] = [
 
 @pytest.mark.parametrize(("logits", "y", "message"), REFUSED)
 def test_what_is_no_answer_is_refused(logits: Any, y: Any, message: str) -> None:
-    for door in (Calibration().add, confidences):
+    for function in (Calibration().add, confidences):
         with pytest.raises(InputError, match=message):
-            door(logits, y)
+            function(logits, y)
 
 
 def test_nothing_is_refused_as_nothing() -> None:
@@ -287,16 +287,16 @@ def pictures(n: int, classes: int = 3) -> tuple[Tensor, Tensor]:
 def test_a_judge_is_asked_in_inference_mode_about_every_image(batch_size: int, rng_untouched: None) -> None:
     model, (x, y) = small(), pictures(50)
     statistics = statistics_of(model).clone()
-    told: list[Any] = []
-    found = calibration_of(model.logits, (x, y), batch_size=batch_size, on_batch=told.append)
+    reported: list[Any] = []
+    found = calibration_of(model.logits, (x, y), batch_size=batch_size, on_batch=reported.append)
     assert model.training
     assert torch.equal(statistics_of(model), statistics)
     with torch.no_grad():
         expected = measured(model.eval().logits(x), y)
     assert found.reliability.ece == pytest.approx(expected.ece, abs=1e-6)
     assert (found.reliability.n, found.replaced) == (50, 0)
-    assert [(each.name, each.done, each.total) for each in told][-1] == ("calibration", 50, 50)
-    assert told[-1].passes == pytest.approx(50 / 3)
+    assert [(each.name, each.done, each.total) for each in reported][-1] == ("calibration", 50, 50)
+    assert reported[-1].passes == pytest.approx(50 / 3)
 
 
 def test_under_attack_witnesses_stand_in_for_what_they_broke() -> None:

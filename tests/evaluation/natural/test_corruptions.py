@@ -111,7 +111,7 @@ def test_distance_grows_with_severity(corruption: Corruption, shape: tuple[int, 
     x = pictures(12, *shape)
     distances = [distance(corruption, x, severity) for severity in SEVERITIES]
     if isinstance(corruption, Pixelate):
-        # Sizes of small whole numbers beat with the image's own; the ends tell.
+        # Sizes of small whole numbers beat with the image's own; the ends show it.
         assert distances[0] < distances[4]
     else:
         assert distances == sorted(distances)
@@ -368,16 +368,18 @@ def test_counts_are_those_of_a_loop(rng_untouched: None) -> None:
 
 def test_neither_batches_nor_the_other_corruptions_matter() -> None:
     model, data = small(), few()
-    told: list[Any] = []
+    reported: list[Any] = []
     whole = accuracy_under_corruptions(model.logits, data, FEW)
-    assert accuracy_under_corruptions(model.logits, data, FEW, batch_size=7, on_batch=told.append) == whole
+    assert (
+        accuracy_under_corruptions(model.logits, data, FEW, batch_size=7, on_batch=reported.append) == whole
+    )
     assert accuracy_under_corruptions(model.logits, data, FEW[::-1]) == whole[::-1]
     assert accuracy_under_corruptions(model.logits, data, FEW[:1]) == whole[:1]
-    assert [(phase.name, phase.done, phase.total) for phase in told][-2:] == [
+    assert [(phase.name, phase.done, phase.total) for phase in reported][-2:] == [
         ("corruptions", 28, 30),
         ("corruptions", 30, 30),
     ]
-    assert told[-1].passes == pytest.approx(30 * 16 / 3)
+    assert reported[-1].passes == pytest.approx(30 * 16 / 3)
 
 
 def test_a_judge_is_anything_that_gives_logits_and_right_is_as_in_evaluate() -> None:
@@ -437,7 +439,7 @@ def test_what_can_not_be_measured_is_refused() -> None:
 @pytest.mark.parametrize("share", [0.5, 0.97])
 def test_the_interval_of_the_mean_covers(share: float) -> None:
     rng = np.random.default_rng(0)
-    # The corruptions of an image stand and fall together, as strongly as they can.
+    # The corruptions of an image succeed and fail together, as strongly as they can.
     runs = [float((rng.uniform(size=60) < share).mean()) for _ in range(2000)]
     held = [low <= share <= high for low, high in (MeanAccuracy(run, 60).interval for run in runs)]
     assert sum(held) >= 0.95 * len(held)

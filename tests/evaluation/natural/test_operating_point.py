@@ -199,7 +199,7 @@ def test_an_evaluation_at_a_threshold_is_one_by_hand(t: float, rng_untouched: No
 
 
 def test_the_attack_looks_for_errors_at_the_threshold() -> None:
-    """At the argmax these images stand; at the threshold they fall, and only an attack that knows it errs."""
+    """At the argmax these images are robust; at the threshold they are broken, by an attack that uses it."""
     model, (x, y) = two().eval(), pictures(40)
     t = 0.9
     classify = thresholded(model.logits, t)

@@ -125,12 +125,12 @@ def test_what_is_wrong_as_it_is_has_no_radius(proved: ProofResult) -> None:
 
 
 def test_a_better_method_proves_no_less(proved: ProofResult, program: Program, data: Data) -> None:
-    climbed = prove(
+    ascended = prove(
         [unchecked(program)],
         images(data, proved.found),
         replace(SEARCH, method=Method(climb=SlopeAscent(steps=5))),
     )
-    assert bool((climbed.levels >= proved.levels).all())
+    assert bool((ascended.levels >= proved.levels).all())
     intervals = prove(
         [unchecked(program)],
         images(data, proved.found),

@@ -32,7 +32,7 @@ def runtime(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return network(torch.from_numpy(x)).numpy()
 
 
-def asked(limit: float) -> Property:
+def property_of(limit: float) -> Property:
     text = "".join(f"(declare-const X_{at} Real)" for at in range(SIZE))
     text += "(declare-const Y_0 Real)(declare-const Y_1 Real)"
     text += "".join(f"(assert (>= X_{at} -1))(assert (<= X_{at} 1))" for at in range(SIZE))
@@ -40,7 +40,7 @@ def asked(limit: float) -> Property:
 
 
 def restarts(limit: float, seed: int = 0, together: int = 16) -> RandomRestarts:
-    return RandomRestarts(FalsificationProblem(network, runtime, (SIZE,), asked(limit)), together, seed)
+    return RandomRestarts(FalsificationProblem(network, runtime, (SIZE,), property_of(limit)), together, seed)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> itertools.count[int]:
 
 
 def test_what_one_ascent_misses_many_find(ticking: itertools.count[int]) -> None:
-    given = asked(1.2)
+    given = property_of(1.2)
     assert (
         counterexample(FalsificationProblem(network, runtime, (SIZE,), given), rounds=(PGD(steps=20),))
         is None
@@ -94,5 +94,7 @@ def test_an_infinite_or_missing_output_satisfies_nothing(ticking: itertools.coun
     def run(x: NDArray[np.float32]) -> NDArray[np.float32]:
         return broken(torch.from_numpy(x)).numpy()
 
-    assert RandomRestarts(FalsificationProblem(broken, run, (SIZE,), asked(1.2)), 4, 0).run(100.0) is None
+    assert (
+        RandomRestarts(FalsificationProblem(broken, run, (SIZE,), property_of(1.2)), 4, 0).run(100.0) is None
+    )
     assert next(ticking) >= 100

@@ -44,11 +44,16 @@ def same(one: Evaluation, other: Evaluation) -> bool:
         torch.equal(getattr(one.witnesses, f.name), getattr(other.witnesses, f.name))
         for f in fields(one.witnesses)
     ]
-    told = [
+    reported = [
         [(r.name, r.spec, r.attempted, r.broken, r.robust, r.passes) for r in each.attempts]
         for each in (one, other)
     ]
-    return all(arrays) and told[0] == told[1] and one.checks == other.checks and one.passes == other.passes
+    return (
+        all(arrays)
+        and reported[0] == reported[1]
+        and one.checks == other.checks
+        and one.passes == other.passes
+    )
 
 
 @pytest.fixture
@@ -83,17 +88,17 @@ def test_going_on_gives_what_an_undisturbed_evaluation_gives(
 def test_a_finished_one_costs_a_look_at_its_first_batch(
     plain: Classifier, data: Data, tmp_path: Path
 ) -> None:
-    asked: list[int] = []
+    queried: list[int] = []
 
     def judge(x: Tensor) -> Tensor:
-        asked.append(len(x))
+        queried.append(len(x))
         return plain.logits(x)
 
     first = evaluate(plain, data, THREAT, SUITE, judge=judge, batch_size=SIZE, journal=tmp_path / "state")
-    asked.clear()
+    queried.clear()
     again = evaluate(plain, data, THREAT, SUITE, judge=judge, batch_size=SIZE, journal=tmp_path / "state")
     assert same(again, first)
-    assert asked == [SIZE]
+    assert queried == [SIZE]
 
 
 def test_a_kill_loses_the_batch_it_struck_and_nothing_else(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an evaluation says of itself: a model that is no better than guessing is told."""
+"""Text of an evaluation: a model that is no better than guessing gets a warning."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def answers(only: int | None) -> Classifier:
 def found(right: int, only: int | None = None) -> Evaluation:
     """An evaluation of which so many of N images are answered right; the rest as the next class."""
     y = torch.arange(N) % K
-    told = torch.where(torch.arange(N) < right, y, (y + 1) % K)
-    x = (told / (2 * K)).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous()
+    reported = torch.where(torch.arange(N) < right, y, (y + 1) % K)
+    x = (reported / (2 * K)).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous()
     return evaluate(answers(only), (x, y), Linf("1/1000"), pgd_suite(1, 1))
 
 

@@ -57,7 +57,7 @@ def curve_of(
     factors: Sequence[Fraction] = FACTORS,
     judge: Classify | None = None,
 ) -> tuple[list[Fraction], list[int]]:
-    """The curve's eps and counts, beside an evaluation with the same attempt."""
+    """The curve's eps and counts, with an evaluation with the same attempt."""
     known = evaluate(model, data, threat, [attempt], judge=judge)
     curve = accuracy_curve(model, data, known, attempt, factors, judge=judge, batch_size=33)
     assert all(accuracy.n == len(data[0]) for _, accuracy in curve.points)
@@ -76,7 +76,7 @@ def test_the_curve_starts_at_clean_and_never_rises(plain: Classifier, digits: Sp
 
 
 def test_the_curve_passes_through_what_an_evaluation_found(line: Classifier) -> None:
-    """A strong evaluation beside a timid curve: its witnesses count from their eps on, and not before."""
+    """A strong evaluation with a weak curve: its witnesses count from their eps on, and not before."""
     x, y = grey(0.4, 0.45, 0.55, 0.6, 0.9), torch.tensor([0, 0, 1, 1, 1])
     found = evaluate(line, (x, y), THREAT, [Attempt("pgd", PGD())])
     assert 0 < int(found.broken.sum()) < len(x)
@@ -89,15 +89,15 @@ def test_the_curve_passes_through_what_an_evaluation_found(line: Classifier) -> 
 def test_the_curve_tells_how_far_it_is(line: Classifier) -> None:
     x, y = grey(0.4, 0.45, 0.55, 0.6, 0.9), torch.tensor([0, 0, 1, 1, 1])
     found = evaluate(line, (x, y), THREAT, [Attempt("pgd", PGD())])
-    told: list[EvaluationProgress] = []
-    curve = accuracy_curve(line, (x, y), found, ATTEMPT, batch_size=4, on_batch=told.append)
-    assert [(at.done, at.total) for at in told] == [(4, 5), (5, 5)]
-    assert told[-1].robust == curve.found.robust.value
-    assert 0 < told[0].passes < told[1].passes
+    reported: list[EvaluationProgress] = []
+    curve = accuracy_curve(line, (x, y), found, ATTEMPT, batch_size=4, on_batch=reported.append)
+    assert [(at.done, at.total) for at in reported] == [(4, 5), (5, 5)]
+    assert reported[-1].robust == curve.found.robust.value
+    assert 0 < reported[0].passes < reported[1].passes
 
 
 def test_what_the_curve_finds_at_a_smaller_eps_counts_in_the_headline(line: Classifier) -> None:
-    """A timid evaluation beside a strong curve: robust accuracy is the union of both, with every witness."""
+    """A weak evaluation with a strong curve: robust accuracy is the union of both, with every witness."""
     x, y = grey(0.47, 0.42, 0.53, 0.9), torch.tensor([0, 0, 1, 1])
     found = evaluate_unchecked(line, (x, y), THREAT, [STILL])
     assert found.robust.count == 4

@@ -36,7 +36,7 @@ def evaluation() -> Evaluation:
 
 
 class OnDemand:
-    """A source that makes its batches when they are asked for, and counts those that are alive."""
+    """A source that makes its batches on demand, and counts those that are alive."""
 
     batch_size = BATCH
 

@@ -1,4 +1,4 @@
-"""Several eps in one call: each as a call of its own would find it, and never more standing later."""
+"""Several eps in one call: each as in a call of its own, and robust accuracy never rises."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def data(digits: Splits) -> Data:
 
 
 def test_it_never_rises_and_every_witness_holds(plain: Classifier, data: Data) -> None:
-    told: list[tuple[str, int]] = []
+    reported: list[tuple[str, int]] = []
     rungs = robustness_curve(
         plain,
         data,
         [Linf(eps) for eps in EPS],
         SUITE,
         batch_size=40,
-        on_batch=lambda threat, at: told.append((str(threat.eps), at.done)),
+        on_batch=lambda threat, at: reported.append((str(threat.eps), at.done)),
     )
     counts = [found.robust.count for found in rungs]
     assert counts == sorted(counts, reverse=True)
@@ -55,7 +55,7 @@ def test_it_never_rises_and_every_witness_holds(plain: Classifier, data: Data) -
         assert bool(threat.contains(witnesses.witness, witnesses.original).all())
         with torch.no_grad():
             assert torch.equal(plain.logits(witnesses.witness).argmax(1), witnesses.prediction)
-    assert told == [(eps, done) for eps in ("1/50", "1/20", "1/10") for done in (40, 80, 100)]
+    assert reported == [(eps, done) for eps in ("1/50", "1/20", "1/10") for done in (40, 80, 100)]
 
 
 def test_the_first_rung_is_an_evaluation_and_later_ones_lose_nothing(plain: Classifier, data: Data) -> None:
@@ -104,7 +104,7 @@ def test_a_network_that_nothing_breaks_costs_what_is_said(
     )
     found = evaluate_unchecked(plain, (data[0], y), Linf("1/1000000"), every)
     assert found.robust.count == 100
-    # Beside the attempts: the clean forward, the look at the gradient, the verdicts.
+    # In addition to the attempts: the clean forward, the gradient check, the verdicts.
     spent = sum(record.passes for record in found.attempts) / 100
     assert passes_at_most(suite, 10) == pytest.approx(spent, rel=0.04)
 

@@ -98,7 +98,7 @@ def test_logits_that_repeat_are_counted_and_images_that_repeat_are_not() -> None
     assert repeated_logits(IMAGES, 10 * hard(IMAGES) + 1e-4 * linear(IMAGES))[0] == 40 - classes
     twice = torch.cat([IMAGES[:20], IMAGES[:20]])
     assert repeated_logits(twice, linear(twice)) == (0, 20)
-    assert repeated_logits(IMAGES[:3], hard(IMAGES[:3]))[0] == 0  # too few to tell
+    assert repeated_logits(IMAGES[:3], hard(IMAGES[:3]))[0] == 0  # too few
     assert repeated_logits(IMAGES, torch.full((40, 5), torch.nan))[0] == 0
 
 

@@ -25,7 +25,7 @@ from harden.threats import L1, L2, Linf, Threat
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
 THREAT = Linf("0.12")
-ROADS = independent_attempts(images=64, queries=300, steps=30)
+INDEPENDENT = independent_attempts(images=64, queries=300, steps=30)
 WHITE = (Attempt("white", APGD(steps=20, restarts=2), Margin),)
 
 
@@ -127,9 +127,9 @@ MASKS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", MASKS)
 def test_no_masked_network_is_trusted(base: Classifier, data: tuple[Tensor, Tensor], name: str) -> None:
     model = Classifier(Masked(base.network, MASKS[name]))
-    found = evaluate(model, data, THREAT, (*WHITE, *ROADS))
+    found = evaluate(model, data, THREAT, (*WHITE, *INDEPENDENT))
     assert "gradient fidelity" in fired(found)
-    assert all(met(found)[attempt.name] > 0 for attempt in (ROADS[0], ROADS[2]))
+    assert all(met(found)[attempt.name] > 0 for attempt in (INDEPENDENT[0], INDEPENDENT[2]))
     assert found.robust.value < 0.75  # white box alone leaves more than 0.9
     assert "independent attacks" in fired(found)
 
@@ -138,9 +138,9 @@ def test_networks_that_gradients_break_meet_no_other_attack(
     plain: Classifier, hardened: Classifier, digits: Splits
 ) -> None:
     for model, threat in ((plain, THREAT), (hardened, Linf("1/5"))):
-        found = evaluate(model, (digits.test.x[:100], digits.test.y[:100]), threat, (*WHITE, *ROADS))
+        found = evaluate(model, (digits.test.x[:100], digits.test.y[:100]), threat, (*WHITE, *INDEPENDENT))
         assert found.status == "ok", fired(found)
-        assert [met(found)[attempt.name] for attempt in ROADS] == [0, 0, 0]
+        assert [met(found)[attempt.name] for attempt in INDEPENDENT] == [0, 0, 0]
         assert check(found, "independent attacks").value == 0
 
 

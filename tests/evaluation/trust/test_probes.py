@@ -41,7 +41,7 @@ NAMES = {
 
 
 class Network(nn.Module):
-    """z = f(x), beside a head that is there to be found."""
+    """z = f(x), with a head that can be found."""
 
     def __init__(self, function: LossFunction) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ def test_an_evaluation_has_the_probes_of_its_first_batch(plain: Classifier, digi
     given = len(without.attempts)
     assert bool((without.broken <= found.broken).all())
     assert [record.passes for record in found.attempts[:given]] == [one.passes for one in without.attempts]
-    # Beside these: a forward and backward that looks for a gradient, and the attempts that close it all.
+    # In addition: a forward and backward that checks for a gradient, and the closing attempts.
     more = 1 + sum(record.passes for record in found.attempts[given:])
     first = batch_of(digits, 20)
     by = found.broken_by[:20]
@@ -149,7 +149,7 @@ def test_an_image_that_stands_costs_what_is_written(plain: Classifier, digits: S
     with counting(PassMeter()) as meter:
         checks = probe(network, threes, judge=judge)
     assert checks["huge eps"].value == pytest.approx(0.9)
-    # A judge that is not the network itself costs 1 pass more, and four images are asked about alone.
+    # A judge that is not the network itself costs 1 pass more, and four images are evaluated alone.
     each = meter.passes / 100 - 1 - 2 * 4 / 300
     least = 77
     assert each == pytest.approx(least) if not denied else least < each <= least + 33

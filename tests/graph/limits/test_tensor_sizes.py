@@ -16,7 +16,7 @@ from harden.graph.limits.constant_sizes import check_outputs
 from harden.graph.limits.tensor_sizes import ReadingLimits, ShapeInference
 from harden.graph.operators.rectifiers import Relu
 from harden.system.size_limits import GRAPH_BYTES, PROCESS_BYTES, READING_SECONDS, TENSOR_BYTES
-from tests.certificate.untrusted.test_trial_load import LARGE, beside, classifier, node
+from tests.certificate.untrusted.test_trial_load import LARGE, classifier, node, with_constants
 
 
 @pytest.mark.parametrize("kind", LARGE)
@@ -44,7 +44,9 @@ def test_constants_that_are_small_each_and_many_are_refused(monkeypatch: pytest.
     """Concat of a constant with itself, 20 times over: 4 MB at the end, 8 MB in all."""
     names = ["one", *(f"c{at}" for at in range(20))]
     nodes = [node("Concat", [name, name], [after], axis=0) for name, after in pairwise(names)]
-    file = beside([*nodes, node("Identity", [names[-1]], ["large"])], {"one": np.zeros(1, np.float32)})
+    file = with_constants(
+        [*nodes, node("Identity", [names[-1]], ["large"])], {"one": np.zeros(1, np.float32)}
+    )
     read(file)
     monkeypatch.setenv(PROCESS_BYTES.variable, "8000000")
     with pytest.raises(InputError, match="a graph whose constants take more than"):

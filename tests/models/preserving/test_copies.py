@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from harden.errors import InputError
 from harden.models import Classifier, copied, float32_copy, ordinary, untouched
 
-# torch.compile asks intermediate tensors for `.grad`, of which torch itself then warns.
+# torch.compile reads `.grad` of intermediate tensors, of which torch itself then warns.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 
 X = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -116,7 +116,7 @@ def test_a_copy_answers_the_same_and_shares_no_tensor(make: Callable[[], nn.Modu
     network.eval()
     network.get_submodule("1").train()  # one part in another mode than the rest
     modes = [part.training for part in network.modules()]
-    network.get_submodule("1").momentum = 0.0  # type: ignore[assignment]  # asking must not move statistics
+    network.get_submodule("1").momentum = 0.0  # type: ignore[assignment]  # a call must not move statistics
     values = {name: value.clone() for name, value in network.state_dict().items()}
     twin = copied(network)
     assert torch.equal(twin(X), network(X))

@@ -1,4 +1,4 @@
-"""What a network and its hooks hold is given back as it was, whatever forwards write on."""
+"""All state of a network and its hooks is restored, whatever forwards change."""
 
 from __future__ import annotations
 

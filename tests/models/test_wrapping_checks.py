@@ -1,4 +1,4 @@
-"""What can't be hardened or shipped is refused in one line of three parts, with the right reason."""
+"""Networks that can't be hardened or exported are refused in three parts, with the right reason."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def of_six(network: nn.Module, x: Tensor) -> Any:
 
 
 def averaged(network: nn.Module, x: Tensor) -> Any:
-    """Looks at the other images of the batch."""
+    """Uses the other images of the batch."""
     return network(x - x.mean(0, keepdim=True))
 
 
