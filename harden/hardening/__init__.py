@@ -1,4 +1,4 @@
-"""The main job in one call: a user's classifier in, a hardened one out, with the account of what it cost."""
+"""Hardening: training stages under a budget, with checkpoints, and the inputs and costs of runs."""
 
 from harden.hardening.hardened import Hardened
 from harden.hardening.recipe import Recipe, stages

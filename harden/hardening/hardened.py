@@ -1,4 +1,4 @@
-"""A hardened model, and its way to an artefact."""
+"""A hardened model: evaluation in torch, and export with a certificate."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _log = logging.getLogger("harden")
 @final
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Hardened:
-    """A hardened model with the account of how it came about.
+    """A hardened model with a record of its training.
 
     Attributes:
         model: the hardened classifier, in inference mode.
@@ -43,8 +43,8 @@ class Hardened:
         threat: what it was hardened against.
         recipe: how.
         seed: of everything random.
-        origin: recipe, costs and history, as the certificate will tell them.
-        plan: what was run on what, as `checkpoint/plan.json` will tell it.
+        origin: recipe, costs and history, as the certificate gives them.
+        plan: all inputs of the run, as `checkpoint/plan.json` gives them.
         images: what it was trained and validated on: labelled and unlabelled.
     """
 
@@ -95,10 +95,10 @@ class Hardened:
             data: test images: neither training nor the choice of the checkpoint has seen them. The two are
                 compared by content, for which the training images are read once more.
             attempts: the suite `standard` of `harden.evaluation` by default.
-            compare: a model to print beside the hardened one, by its name: the model that was given, by
+            compare: a model to compare with the hardened one, by its name: the model that was given, by
                 default; none with an empty mapping.
             split: what the data are, for the certificate ("test").
-            notes: texts to keep beside the weights in checkpoint/, by file name.
+            notes: texts to keep next to the weights in checkpoint/, by file name.
             search: the search for proofs, a `harden.evaluation.RadiusSearch`; none by default.
             minutes: how long the evaluation may take; the certificate is of the first images, those that are
                 finished by then, and says so. No limit by default.
@@ -109,16 +109,16 @@ class Hardened:
                 names several models.
             ExportError: the graph does not compute what the model computes.
         """
-        beside = {"before hardening": self.before} if compare is None else dict(compare)
-        if len(beside) > 1:
-            raise InputError(f"{len(beside)} models to compare with", "one at most", "keep one of them")
+        others = {"before hardening": self.before} if compare is None else dict(compare)
+        if len(others) > 1:
+            raise InputError(f"{len(others)} models to compare with", "one at most", "keep one of them")
         source = from_loader(data)
         compared = [_check_apart(images, source) for images in self.images or ()]
         claim = Claim(
             threat=self.threat,
             attempts=standard() if attempts is None else attempts,
-            before=next(iter(beside.values()), None),
-            before_name=next(iter(beside), ""),
+            before=next(iter(others.values()), None),
+            before_name=next(iter(others), ""),
             origin=self.origin,
             seed=self._attack_seed,
             split=split,

@@ -1,4 +1,4 @@
-"""How to harden, as a value, and the stages that it comes to under a budget."""
+"""Recipes: objectives, optimisers and shares of the budget, and the training stages that follow from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harden.training.optimisers import Optimiser
 @final
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to harden: an objective to pretrain with, one to fine-tune with, and how the budget is shared.
+    """A recipe of hardening: an objective of pretraining, one of fine-tuning, and the shares of the budget.
 
     Args:
         finetune: the objective of the last stage; TRADES by default.

@@ -1,4 +1,4 @@
-"""What a run is: everything that its weights depend on, as JSON, so that it can be compared with another."""
+"""The identity of a run: everything that its weights depend on, as JSON, for comparison with another run."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from harden.training.checkpointing.run_checkpoints import PLAN_FILE, check_same,
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """What `harden` was asked for, checked.
+class RunRequest:
+    """The checked arguments of `harden`.
 
     Attributes:
         model: the classifier that was given.
@@ -52,7 +52,7 @@ def check_request(model: object, threat: Threat, recipe: Recipe, unlabelled: obj
 
     Raises:
         InputError: no Classifier, no threat to harden against, no Recipe, or images that no
-            stage would look at.
+            stage would use.
     """
     check_model(model)
     check_threat(threat)
@@ -70,17 +70,17 @@ def check_request(model: object, threat: Threat, recipe: Recipe, unlabelled: obj
         raise InputError(
             "pretraining before an objective that draws the weights anew",
             "one of both",
-            "write warm_up=WarmUp(redraw=False) to go on from the pretrained weights, or pretrain=None",
+            "write warm_up=WarmUp(redraw=False) to start from the pretrained weights, or pretrain=None",
         )
     if unlabelled is not None and recipe.pretrain is None:
         raise InputError(
             "unlabelled images and nothing to pretrain",
-            "a contrastive objective that looks at them",
+            "a contrastive objective that uses them",
             "write Recipe(pretrain=harden.objectives.SimCLR()), or leave them out",
         )
 
 
-def plan_of(job: Job, device: str) -> dict[str, JSON]:
+def plan_of(job: RunRequest, device: str) -> dict[str, JSON]:
     """Everything that the weights depend on: data by content, the network by its weights, recipe and seed."""
     return {
         "data": _data(job.source),

@@ -1,4 +1,4 @@
-"""The run: stage after stage within one budget, kept on disk as it goes where that is asked for."""
+"""Training runs: stages within one budget, with checkpoints on disk where requested."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harden.draws import mix
 from harden.errors import ExportError, HardenError
 from harden.hardening.hardened import Hardened
 from harden.hardening.recipe import Recipe, described, stages
-from harden.hardening.run_identity import Job, check_request, plan_of
+from harden.hardening.run_identity import RunRequest, check_request, plan_of
 from harden.models import Classifier, float32_copy, given_back, plain
 from harden.models.devices import check_device
 from harden.models.tensor_file import Snapshot, prefixed, put_tensors, tensors_of
@@ -54,7 +54,7 @@ def harden(
     A part of the training data is held out and chooses the checkpoint by robust accuracy. The model that was
     given stays as it is; the copy has float32 weights, as the exported file has. On CPU the same seed gives
     the same weights bit for bit, unless the budget is in time; so does a run that was interrupted, also by a
-    kill or a loss of power, and goes on from its checkpoints.
+    kill or a loss of power, and resumes from its checkpoints.
 
     Args:
         model: the classifier, trained or not.
@@ -66,10 +66,10 @@ def harden(
         seed: of everything random.
         device: where to train; where the model is, by default.
         unlabelled: images that pretraining sees instead of the labelled ones: a loader of images, or of pairs
-            whose labels are not looked at.
+            whose labels are ignored.
         exportable: whether the model has to be one that `Hardened.export` takes, which is tried on a copy
             before the first step: it takes a second or a few. False for a model that is never exported.
-        checkpoints: where the run keeps its progress, and whether it goes on with what is there.
+        checkpoints: where the run keeps its progress, and whether it resumes from it.
         on_step: called with every step's record.
 
     Raises:
@@ -85,7 +85,7 @@ def harden(
 
 
 def _checked_run(
-    job: Job,
+    job: RunRequest,
     hardened: Classifier,
     checkpoints: Checkpoints | None,
     on_step: OnStep | None,
@@ -101,7 +101,7 @@ def _checked_run(
     with held_folder(Path(checkpoints.folder)):
         keeper = CheckpointWriter(checkpoints, plan_of(job, hardened.device.type))
         try:
-            if exportable and keeper.found is None:  # what goes on was tried when it began
+            if exportable and keeper.found is None:  # a resumed run was tried when it began
                 _check_exportable(job, hardened)
             return _run(job, hardened, keeper, on_step)
         except HardenError:
@@ -109,7 +109,7 @@ def _checked_run(
             raise
 
 
-def _check_exportable(job: Job, hardened: Classifier) -> None:
+def _check_exportable(job: RunRequest, hardened: Classifier) -> None:
     try:
         check_exportable(hardened, *first_images(job.source), job.threat)
     except ExportError as error:
@@ -129,8 +129,8 @@ def job_of(
     budget: str | Budget = "10min",
     seed: int = 0,
     unlabelled: object = None,
-) -> Job:
-    """What `harden` would do with these arguments; they are its own.
+) -> RunRequest:
+    """The run that `harden` would make with these arguments, which are its own.
 
     Raises:
         InputError: as `harden`.
@@ -140,7 +140,7 @@ def job_of(
     # Before the data: a loader may take minutes to read.
     check_request(model, threat, recipe, unlabelled)
     others = None if unlabelled is None else from_unlabelled(unlabelled)
-    return Job(model, from_loader(data), others, threat, recipe, whole, seed)
+    return RunRequest(model, from_loader(data), others, threat, recipe, whole, seed)
 
 
 def held_out_of(source: Source, recipe: Recipe, seed: int) -> tuple[Source, Source]:
@@ -149,7 +149,9 @@ def held_out_of(source: Source, recipe: Recipe, seed: int) -> tuple[Source, Sour
     return source.hold_out(share, mix(seed, 1) >> 1)
 
 
-def _run(job: Job, hardened: Classifier, keeper: CheckpointWriter | None, on_step: OnStep | None) -> Hardened:
+def _run(
+    job: RunRequest, hardened: Classifier, keeper: CheckpointWriter | None, on_step: OnStep | None
+) -> Hardened:
     # Seeds are derived, so that stages, split and validation never share a stream.
     recipe = job.recipe
     rest, held_out = held_out_of(job.source, recipe, job.seed)
@@ -162,7 +164,7 @@ def _run(job: Job, hardened: Classifier, keeper: CheckpointWriter | None, on_ste
         stage = replace(stage, images=len(rest))
         if number:
             stage = account.within(stage, job.budget)
-        # Contrastive pretraining has no logits to validate; a recipe may also ask for its last weights.
+        # Contrastive pretraining has no logits to validate; a recipe may also keep its last weights.
         last = number == len(plan) - 1
         images = rest if last or job.unlabelled is None else job.unlabelled
         training = train(

@@ -79,7 +79,7 @@ def call_function(name: str, function: Callable[..., Any], result: str, **offere
 
 def _not_importable(name: str, error: Exception, forms: str) -> InputError:
     seen = f"{name} ({_reason(error) or type(error).__name__})"
-    return InputError(seen, "a function that can be imported", f"mend it; {forms}")
+    return InputError(seen, "a function that can be imported", f"correct it; {forms}")
 
 
 def _reason(error: Exception) -> str:

@@ -195,7 +195,7 @@ REQUESTS = [
         "unlabelled-for-nothing",
         lambda _: by_harden(DATA, unlabelled=DATA[0]),
         "unlabelled images and nothing to pretrain",
-        "a contrastive objective that looks at them",
+        "a contrastive objective that uses them",
         "write Recipe(pretrain=harden.objectives.SimCLR()), or leave them out",
     ),
     Row(

@@ -61,7 +61,7 @@ def test_a_reader_that_goes_away_is_no_verdict() -> None:
 def test_eighty_columns_keep_share_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     narrow = Console(file=io.StringIO(), force_terminal=True, width=80, highlight=False)
     monkeypatch.setattr(console, "_console", narrow)
-    with console.Watch() as watch:
+    with console.ProgressDisplay() as watch:
         watch.step(StepRecord("finetune", 9, 0.37, 12.0, 30.0, 0.5, 1e-3, 0.1, 0.9, 0.71, True))
     assert isinstance(narrow.file, io.StringIO)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", narrow.file.getvalue())
@@ -77,7 +77,7 @@ def test_a_terminal_shows_robust_accuracy_so_far_and_passes_in_a_second(
 ) -> None:
     wide = Console(file=io.StringIO(), force_terminal=True, width=120, highlight=False)
     monkeypatch.setattr(console, "_console", wide)
-    with console.Watch(images=1000) as watch:
+    with console.ProgressDisplay(images=1000) as watch:
         watch.step(StepRecord("finetune", 9, 0.37, 12.0, 30.0, 0.5, 1e-3, 0.1))
         watch.phase(Phase("attack the file", 30, 40, 0.625, 9000.0, 3.0))
     assert isinstance(wide.file, io.StringIO)
@@ -96,7 +96,7 @@ def test_without_a_terminal_lines_are_plain_and_say_the_time_left(monkeypatch: p
     clock = iter([100.0, 120.0, 121.0, 130.0, 140.0])
     monkeypatch.setattr(console, "_console", pipe)
     monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    with console.Watch(images=1000) as watch:
+    with console.ProgressDisplay(images=1000) as watch:
         for share, robust in ((0.2, None), (0.4, None), (0.45, None), (0.5, 0.75), (1.0, None)):
             watch.step(StepRecord("finetune", 9, share, 12.0, 30.0, 0.5, 1e-3, 0.1, robust, robust))
     assert isinstance(pipe.file, io.StringIO)

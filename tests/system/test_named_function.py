@@ -53,9 +53,9 @@ def test_calls_with_the_arguments_that_the_function_takes(module: str) -> None:
             "not_here:f, whose module 'not_here' is not found from here",
             "folder that holds not_here",
         ),
-        ("{}:gone", "has no attribute 'gone'", "mend it"),
+        ("{}:gone", "has no attribute 'gone'", "correct it"),
         ("{}:text", "{}:text, a str", "name a function"),
-        ("broken_too:f", "No module named 'no_such_package_at_all'", "mend it"),
+        ("broken_too:f", "No module named 'no_such_package_at_all'", "correct it"),
     ],
 )
 def test_refuses_what_can_not_be_imported(

@@ -10,7 +10,7 @@ from harden.cli.commands.certify_property import certify_property
 from harden.cli.commands.evaluate import fitting
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.options.certify_options import CertifyOptions
-from harden.cli.output.console import Watch, print_warning, say, say_table, write_json
+from harden.cli.output.console import ProgressDisplay, print_warning, say, say_table, write_json
 from harden.cli.output.exit_codes import GOOD
 from harden.cli.output.unreliable_exit import evaluate_words, say_why, step_after
 from harden.data import Splits, from_loader
@@ -57,7 +57,7 @@ def _certify_images(options: CertifyOptions) -> int:
     compared = from_loader(splits.test, options.batch_size)
     plan = CertifyPlan(attack, search, compared, options.attacks, device, began)
     file = OnnxClassifier.of(path, splits)
-    with fitting(options.batch_size), Watch() as watch:
+    with fitting(options.batch_size), ProgressDisplay() as watch:
         result = attack_then_prove(file, images, plan, watch.phase)
     _show(result.proved, splits, path)
     words = evaluate_words([str(path)], options.data, options.norm, options.eps)

@@ -12,7 +12,7 @@ from typing import Any, final
 
 from harden.cli.loading.gate_file import gate_file, measure_visibly, next_step
 from harden.cli.options.command_clock import minutes_left, within
-from harden.cli.output.console import Watch, annotate, say_lines, write_file, write_json
+from harden.cli.output.console import ProgressDisplay, annotate, say_lines, write_file, write_json
 from harden.deployed.evidence_level import FileAccess
 from harden.errors import BaselineError, HardenError, InputError
 from harden.printable_text import markdown, markup
@@ -218,7 +218,7 @@ def _judged(
     if gate.bench is None:
         return verdict, models
     # Last: an attack is longer than all rounds, and a machine is calmer when nothing else begins.
-    with Watch() as watch:
+    with ProgressDisplay() as watch:
         speed = time_files(
             measurer.file, measurer.splits, gate.bench, access=gate.access, on_phase=watch.phase
         )

@@ -10,7 +10,7 @@ import torch
 from harden.artefact.artefact_folder import check_folder
 from harden.bounds import Method
 from harden.cli.output.certificate_table import RerunOptions, as_json, exit_code, print_artefact
-from harden.cli.output.console import Watch, print_costs, print_kernels, say, write_json
+from harden.cli.output.console import ProgressDisplay, print_costs, print_kernels, say, write_json
 from harden.data import from_loader, load
 from harden.evaluation.proofs.prove import RadiusSearch
 from harden.hardening import Recipe, harden
@@ -50,7 +50,7 @@ def demo(out: Path, seed: int, json_file: Path | None, *, force: bool = False) -
     say(f"threat {threat}: each pixel may change by a tenth of its range")
     print_kernels(torch.device("cpu"))
     say()
-    with output_folder(out) as target, Watch(images) as watch:
+    with output_folder(out) as target, ProgressDisplay(images) as watch:
         say("the same network trained plainly, to compare with")
         plain = harden(
             model, source, threat=threat, recipe=PLAIN, budget=PLAIN_BUDGET, seed=seed, on_step=watch.step

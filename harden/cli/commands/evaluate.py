@@ -15,7 +15,7 @@ from harden.cli.loading.evaluated_model import EvaluatedModel, check_spec, evalu
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.options.command_clock import finished, minutes_left, within
 from harden.cli.options.evaluate_options import EvaluateOptions
-from harden.cli.output.console import Watch, say, write_json
+from harden.cli.output.console import ProgressDisplay, say, write_json
 from harden.cli.output.evaluation_table import show as show_evaluation
 from harden.cli.output.evaluation_table import show_curve
 from harden.cli.output.extra_measures_table import show
@@ -61,7 +61,7 @@ def evaluate(options: EvaluateOptions) -> int:
     images = from_loader(evaluated_images(splits, options.test_images), options.batch_size)
     decided, deciding = as_decided(extra, setup.model, setup.judge)
     setup = replace(setup, model=decided)
-    with fitting(options.batch_size), Watch() as watch:
+    with fitting(options.batch_size), ProgressDisplay() as watch:
         curve = _measured(setup, deciding, images, threats, options, watch)
         found = curve[-1]
         # Images that time did not suffice for are in none of the numbers.
@@ -201,7 +201,7 @@ def _measured(
     images: Source,
     threats: tuple[Threat, ...],
     options: EvaluateOptions,
-    watch: Watch,
+    watch: ProgressDisplay,
 ) -> tuple[Evaluation, ...]:
     if len(threats) == 1:
         found = measure(

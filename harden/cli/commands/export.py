@@ -11,7 +11,7 @@ from harden.cli.loading.evaluated_model import check_spec
 from harden.cli.loading.test_data import for_evaluation
 from harden.cli.options.export_options import ExportOptions
 from harden.cli.output.certificate_table import RerunOptions, as_json, exit_code, print_artefact
-from harden.cli.output.console import Watch, say, write_json
+from harden.cli.output.console import ProgressDisplay, say, write_json
 from harden.data import from_loader
 from harden.data.splits.test_sample import evaluated_images
 from harden.errors import InputError
@@ -62,7 +62,7 @@ def export(options: ExportOptions) -> int:
         search=search,
         minutes=options.evaluate_minutes,
     )
-    with Watch() as watch:
+    with ProgressDisplay() as watch:
         artefact = export_model(
             model, options.out, test, claim, write_extra=write_checkpoint, on_phase=watch.phase
         )

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Verify the artefacts that files belong to.
 
     Args:
-        argv: the files, of which those without a certificate.json beside them belong to no artefact.
+        argv: the files; those without a certificate.json in their folder belong to no artefact.
 
     Returns:
         The worst of what `harden verify` returns: 70 before 1, 1 before 2, 2 before 0.

@@ -13,7 +13,7 @@ from harden.cli.loading.unexported_weights import weights_kept
 from harden.cli.options.logger_options import trackers
 from harden.cli.options.run_options import RunOptions
 from harden.cli.output.certificate_table import RerunOptions, as_json, exit_code, print_artefact
-from harden.cli.output.console import Watch, print_costs, print_kernels, say, write_json
+from harden.cli.output.console import ProgressDisplay, print_costs, print_kernels, say, write_json
 from harden.cli.output.exit import StoppedError
 from harden.cli.output.exit_codes import NO_ROOM
 from harden.cli.output.run_summary import print_inputs, print_trial_export
@@ -110,7 +110,7 @@ def _artefact(options: RunOptions, inputs: RunInputs, out: Path) -> Artefact:
         loggers = trackers(options.log or ())
         for logger in loggers:
             stack.enter_context(logger)
-        watch = stack.enter_context(Watch(inputs.trained_on))
+        watch = stack.enter_context(ProgressDisplay(inputs.trained_on))
         return certified_run(
             inputs,
             out,

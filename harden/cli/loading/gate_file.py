@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harden.certificate.unreliable_reasons import NextCommand
 from harden.cli.loading.test_data import for_evaluation
-from harden.cli.output.console import Watch, print_warning
+from harden.cli.output.console import ProgressDisplay, print_warning
 from harden.cli.output.unreliable_exit import step_after
 from harden.deployed.evidence_level import FileAccess
 from harden.deployed.onnx_classifier import file_of
@@ -41,7 +41,7 @@ def measure_visibly(
     measurer: FileMeasurer, spec: CheckSpec, minutes: float | None = None
 ) -> tuple[Check, tuple[str, ...]]:
     """Measure with a progress bar, and print the warning that accuracy can't be told from guessing."""
-    with Watch() as watch:
+    with ProgressDisplay() as watch:
         found = measurer.measure(spec, lambda at: watch.phase(Phase.of("attack", at)), minutes)
     if measurer.caution:
         print_warning(measurer.caution)

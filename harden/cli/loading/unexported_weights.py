@@ -29,7 +29,7 @@ _SHARED: Final = (
 def weights_kept(model: Classifier, *, origin: ModelSpec, options: RunOptions) -> Iterator[None]:
     """Store a trained model as a run's folder inside OUT/progress where the work inside the context fails.
 
-    `harden export` takes that folder for its model, once the network's code or the data are mended. An
+    `harden export` takes that folder for its model, once the network's code or the data are corrected. An
     error of harden's names the command; any other is raised unchanged, and the command printed. Where memory
     or the disk ran out, `--resume` continues the run, and nothing is written.
 

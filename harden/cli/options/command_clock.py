@@ -21,7 +21,7 @@ def start() -> None:
 
 
 def minutes_left(minutes: float | None) -> float | None:
-    """What is left of a limit in minutes; None where there is none.
+    """The remainder of a limit in minutes; None where there is none.
 
     Raises:
         InputError: it is not positive, or nothing of it is left.
@@ -40,7 +40,7 @@ def minutes_left(minutes: float | None) -> float | None:
 
 @contextmanager
 def within(minutes: float | None) -> Iterator[None]:
-    """End what runs inside the context once a limit in minutes is over: what loads and looks, not attacks.
+    """Interrupt loading and checks inside the context once a limit in minutes is over.
 
     Raises:
         InputError: it was over.
@@ -58,7 +58,7 @@ def within(minutes: float | None) -> Iterator[None]:
 
 
 def finished(minutes: float | None, work: Callable[[], Found]) -> Found | None:
-    """What some work gives, or None where a limit in minutes was over before its end."""
+    """The result of some work, or None where a limit in minutes was over before its end."""
     from harden.evaluation.time_limit import OutOfTime
 
     if minutes is None:

@@ -19,7 +19,7 @@ from harden.system.nesting_limits import check_toml
 from harden.system.size_limits import CONFIG_BYTES
 
 _CONFIG = "config"  # what a command has that takes its options from a file
-_BY_ITSELF = Path("harden.toml")  # in the working folder it is read unasked
+_BY_ITSELF = Path("harden.toml")  # read from the working folder where --config is not given
 _NO_FILE = Path("none")
 # A file does not name another one, a reason is one for a single step down, and consent one for a single time.
 _BY_HAND = (_CONFIG, "accept_regression", "force")
@@ -56,25 +56,25 @@ def fill_defaults(context: typer.Context, path: Path | None) -> Path | None:
     Raises:
         InputError: the file can't be read, is no TOML, or has names or values that are no options.
     """
-    unasked = path is None and os.path.lexists(_BY_ITSELF)
-    path = _BY_ITSELF if unasked else path
+    implied = path is None and os.path.lexists(_BY_ITSELF)
+    path = _BY_ITSELF if implied else path
     if path is None or path == _NO_FILE:
         return None
     words, commands = _whole(context)
     try:
         context.default_map = options_of(path, words, commands)
     except InputError as error:
-        if not unasked:
+        if not implied:
             raise
         instead = f"{error.instead}, or --config none to leave the file in this folder unread"
         raise InputError(error.seen, error.expected, instead) from None
-    if unasked:
+    if implied:
         _say_found(sorted(context.default_map))
     return path
 
 
 def settings_of(context: typer.Context, path: Path | None, command: str) -> dict[str, Any]:
-    """What the file of one command says for another one, by the parameters of that one's function."""
+    """The options that the file of one command sets for another one, by the parameters of its function."""
     return {} if path is None else options_of(path, command, _whole(context)[1])
 
 
@@ -110,7 +110,7 @@ def _functions(group: Any, before: str = "") -> dict[str, Callable[..., Any]]:
 
 
 def options_of(path: Path, command: str, commands: Commands) -> dict[str, Any]:
-    """What a file says for a command, by the parameters of its function.
+    """The options that a file sets for a command, by the parameters of its function.
 
     A name at the top holds for every command that has such an option. One in the table of a command holds
     for this command alone, and before the other; that of `harden baseline update` is [baseline-update].
@@ -127,15 +127,15 @@ def options_of(path: Path, command: str, commands: Commands) -> dict[str, Any]:
     for name in everything.keys() & known.keys():
         if not isinstance(everything[name], dict):
             seen = f"{path}: {name} = {_short(everything[name])}"
-            whose = f"a table of the options of harden {_words(name)}"
-            raise InputError(seen, whose, f"write [{name}] above them")
+            expected = f"a table of the options of harden {_words(name)}"
+            raise InputError(seen, expected, f"write [{name}] above them")
         tables[name] = _checked(f"{path} [{name}]", everything[name], known[name], (), name)
     said = {**top, **tables.get(command, {})}
     return {known[command][name].parameter: value for name, value in said.items() if name in known[command]}
 
 
 def origins(context: typer.Context) -> dict[str, str]:
-    """Where each option's value is from, by the function's parameter: flag, file or default."""
+    """The origin of each option's value, by the function's parameter: flag, file or default."""
     words = {"COMMANDLINE": "flag", "DEFAULT_MAP": "file"}
     found = {}
     for each in context.command.params:
@@ -237,7 +237,7 @@ def _options(command: Callable[..., Any]) -> dict[str, _Option]:
         # By name: typer.Option is the function that makes one.
         if type(described).__name__ != "OptionInfo":
             continue
-        # In Annotated the first flag stands where otherwise the default does.
+        # In Annotated the first flag is in the place of the default.
         said = (getattr(described, "default", None), *(getattr(described, "param_decls", None) or ()))
         flags = [flag[2:] for flag in said if isinstance(flag, str) and flag.startswith("--")]
         name = flags[0] if flags else parameter
@@ -246,7 +246,7 @@ def _options(command: Callable[..., Any]) -> dict[str, _Option]:
 
 
 def _kind(hint: Any) -> object:
-    """What a value is in a file: `Path | None` is a string there, `list[str] | None` a list."""
+    """The type of a value in a file: `Path | None` is a string there, `list[str] | None` a list."""
     plain = next((part for part in get_args(hint) if part is not type(None)), hint)
     if list in (get_origin(hint), get_origin(plain)):
         return list

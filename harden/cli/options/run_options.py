@@ -77,13 +77,13 @@ class RunOptions:
     ] = False
     seed: opt.Seed = 0
     device: opt.Device = "cpu"
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run whose progress is in --out.")
-    ] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run whose progress is in --out.")] = (
+        False
+    )
     force: opt.Force = False
     checkpoint_every: Annotated[
         float,
-        typer.Option("--checkpoint-every", help="Seconds between the states that --resume goes on from."),
+        typer.Option("--checkpoint-every", help="Seconds between the states that --resume continues from."),
     ] = 30.0
     log: Annotated[
         list[str] | None,

@@ -29,8 +29,8 @@ def _show_log_too(verbose: bool) -> bool:
     return show_log(True) if verbose else False
 
 
-def _say_version(asked: bool) -> None:
-    if asked:
+def _say_version(requested: bool) -> None:
+    if requested:
         say(f"harden {VERSION}")
         raise typer.Exit
 
@@ -100,7 +100,7 @@ Minutes = Annotated[
 ]
 Journal = Annotated[
     Path | None,
-    typer.Option(help="A folder that keeps each finished batch; given again, the evaluation goes on."),
+    typer.Option(help="A folder that keeps each finished batch; given again, the evaluation resumes."),
 ]
 EpsList = Annotated[
     str, typer.Option("--eps", help="Perturbation budget in pixel units of [0, 1]; several with commas.")

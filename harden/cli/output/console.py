@@ -1,6 +1,6 @@
-"""What a person sees: progress bars on a terminal, plain lines elsewhere, tables at the end.
+"""Output for people: progress bars on a terminal, plain lines elsewhere, tables at the end.
 
-The only door to rich. What is printed is text, never markup: names and messages of others come with it.
+The only module that uses rich. Only text is printed, never markup: names of others are in it.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def say_table(
 
 
 def annotate(title: str, message: str) -> None:
-    """Print the line that makes GitHub show an error beside a job: ours alone begins with `::`."""
+    """Print the line that makes GitHub show an error for a job: no other line begins with `::`."""
     line = encodable(annotation(title, message), _console.encoding)
     _console.print(Text(line), soft_wrap=True)
 
@@ -92,11 +92,11 @@ def _cell(text: str, style: str = "") -> Text:
 
 
 @final
-class Watch:
+class ProgressDisplay:
     """Follows a run: give `step` to `harden.harden` and `phase` to `export`.
 
     Args:
-        images: how many are trained on, to tell passes per second.
+        images: the number of training images, for the passes per second.
     """
 
     def __init__(self, images: int = 0) -> None:
@@ -152,7 +152,7 @@ class Watch:
         return f"{rate * self._images:,.0f} passes/s" if self._images else f"{rate:.1f} E/s"
 
     def _left(self, name: str, share: float, now: float) -> str:
-        """The time left at the pace so far, for who sees no bar."""
+        """The time left at the rate so far, for plain lines."""
         began, at = self._began.setdefault(name, (now, share))
         if share <= at or share >= 1.0:
             return ""
@@ -173,7 +173,7 @@ class Watch:
 
 
 def print_warning(line: str) -> None:
-    """Print what must not be overlooked: what looks like a good answer and is none."""
+    """Print a warning in bold red: a result that could be mistaken for a good one."""
     _console.print(Text(_text(f"warning: {line}").plain, "bold red"), soft_wrap=True)
 
 
@@ -197,7 +197,7 @@ def print_costs(stages: Sequence[StageRecord]) -> None:
 
 
 def write_json(path: Path | None, value: Any) -> None:
-    """Write a result where --json asks for it.
+    """Write a result to the file that --json names, if any.
 
     Raises:
         InputError: the file can't be written.

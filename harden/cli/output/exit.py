@@ -1,4 +1,4 @@
-"""What happened, as one line and an exit code."""
+"""Exit codes and one-line messages from results and exceptions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StoppedError(Exception):
 def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str]) -> int:
     """Run the typer application and turn what happens into a line and an exit code."""
     try:
-        if not _only_tells(words, commands):
+        if not _is_informational(words, commands):
             check_alone()
         result = app(args=list(words) or ["--help"], prog_name="harden", standalone_mode=False)
     except HardenError as error:
@@ -45,8 +45,8 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
     except BrokenPipeError:
         return 0
     except OSError as error:
-        if whose := _raised_by(error):
-            return _say(str(_of_the_user(error, whose)), USAGE)
+        if source := _raised_by(error):
+            return _say(str(_of_the_user(error, source)), USAGE)
         if _is_gone(error):
             return _say(
                 f"{error.filename}: {error.strerror}; expected files and folders that stay while a command "
@@ -61,11 +61,11 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
             "free some, or write another --out",
             USAGE,
         )
-    except Exception as error:  # sorted by whose fault it is, ours included
+    except Exception as error:  # classified as usage, user code or a fault of harden
         if _is_usage(error):
             return _say(str(_usage(error, words, commands)), USAGE)
-        if whose := _raised_by(error):
-            return _say(str(_of_the_user(error, whose)), USAGE)
+        if source := _raised_by(error):
+            return _say(str(_of_the_user(error, source)), USAGE)
         command = next((word for word in words if word in commands), "")
         if isinstance(error, ImportError) and (said := missing(error, f"harden {command}".strip())):
             return _say(said, USAGE)
@@ -77,8 +77,8 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
     return result if isinstance(result, int) else 0
 
 
-def _only_tells(words: Sequence[str], commands: Sequence[str]) -> bool:
-    """Whether words ask for nothing that is computed or written: help, the version, doctor, verify."""
+def _is_informational(words: Sequence[str], commands: Sequence[str]) -> bool:
+    """Whether the words compute and write nothing: help, the version, doctor, verify."""
     named = next((word for word in words if word in commands), "")
     return named in ("", "doctor", "verify") or "--help" in words
 
@@ -103,16 +103,16 @@ def _is_gone(error: OSError) -> bool:
 
 
 def _raised_by(error: Exception) -> str:
-    """Whose code raised it, where the data layer has noted that it is the user's."""
+    """The user's function that raised an exception, from the note of the data layer; "" for other code."""
     notes = (note for note in getattr(error, "__notes__", ()) if note.startswith(_NOTE))
     return next(notes, "").removeprefix(_NOTE)
 
 
-def _of_the_user(error: Exception, whose: str) -> HardenError:
-    logging.getLogger("harden").info("raised by %s", whose, exc_info=error)
+def _of_the_user(error: Exception, source: str) -> HardenError:
+    logging.getLogger("harden").info("raised by %s", source, exc_info=error)
     reason = " ".join(str(error).split())[:300] or "no message"
     return HardenError(
-        f"{whose} raised {type(error).__name__} ({reason})",
+        f"{source} raised {type(error).__name__} ({reason})",
         "data that can be read",
         "call it in Python, or write -v, to see where it fails",
     )
@@ -124,7 +124,7 @@ def _is_usage(error: Exception) -> bool:
 
 
 def _usage(error: Exception, words: Sequence[str], commands: Sequence[str]) -> HardenError:
-    """What typer says of a wrong word, in three parts and on one line."""
+    """The message of typer about a wrong word, in three parts and on one line."""
     message = getattr(error, "format_message", error.__str__)()
     named = next((word for word in words if word in commands), "")
     known = "its options and values" if named else ", ".join(sorted(commands))

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM as interruptions: what is open is closed, and the exit code is 130 or 143.
 
 The first decides. One that comes while the first is being dealt with, an impatient second Ctrl-C, lets that
-go on; one that comes later, where something holds the process up, ends it at once. The code is the first's.
+finish; one that comes later, when the process hangs, ends it at once. The code is that of the first.
 """
 
 from __future__ import annotations

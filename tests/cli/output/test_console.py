@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from harden.cli.output.console import Watch, annotate, say, say_lines, say_table
+from harden.cli.output.console import ProgressDisplay, annotate, say, say_lines, say_table
 from harden.evaluation import Phase
 
 EVIL = ("[/b]", "[red]x[/red]", ":cat:", "a\nverified: b", "::error::c", "\x1b[2J", "\udcff", "##[group]d")
@@ -63,7 +63,7 @@ def test_an_annotation_is_one_command(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_a_name_in_the_progress_is_text(capsys: pytest.CaptureFixture[str]) -> None:
-    with Watch() as watch:
+    with ProgressDisplay() as watch:
         watch.phase(Phase("[/b]\n::error::x", 1, 1))
     out = capsys.readouterr().out
     assert out.startswith("[/b]\\n::error::x")
