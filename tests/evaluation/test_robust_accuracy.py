@@ -212,8 +212,8 @@ def test_an_attack_that_writes_on_its_arguments_moves_neither_ball_nor_label(lin
 
     def changes_the_label(loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
         assert isinstance(loss, FastCopyLoss)
-        assert isinstance(loss.steering, CrossEntropy)
-        loss.steering.y.copy_(1 - loss.steering.y)
+        assert isinstance(loss.fast, CrossEntropy)
+        loss.fast.y.copy_(1 - loss.fast.y)
         return x
 
     x, y = GREYS.clone(), LABELS.clone()
