@@ -109,7 +109,7 @@ def test_clauses_of_one_box_share_its_bounds_and_no_others(monkeypatch: pytest.M
         made.append(more["backward"])
         return relax(*given, **more)  # type: ignore[arg-type]  # as it was called
 
-    monkeypatch.setattr(refute, "relaxed", counted)
+    monkeypatch.setattr(refute, "relax", counted)
     built = KINDS["dense"](1)
     program = Program.of(read(built.model()))
     names = " ".join(f"(declare-const X_{at} Real)" for at in range(6))
