@@ -466,14 +466,20 @@ def test_passes_are_counted_by_attempt_and_in_all(line: Classifier) -> None:
     assert around.passes == pytest.approx(found.passes)
 
 
-def test_a_steered_attack_costs_a_look_at_its_last_point_and_none_where_it_stopped(line: Classifier) -> None:
+def test_an_attack_with_a_fast_copy_costs_one_more_forward_at_its_last_point_and_none_where_it_stopped(
+    line: Classifier,
+) -> None:
     with counting(PassMeter()) as around:
-        found = evaluate(line, (GREYS, LABELS), THREAT.scaled("1/1000"), [Attempt("pgd", PGD(steps=3))])
+        found = evaluate(
+            line, (GREYS, LABELS), THREAT.scaled("1/1000"), [Attempt("pgd", PGD(3, stop_early=True))]
+        )
     assert not found.broken.any()
     assert found.attempts[0].passes == pytest.approx(3 * 5 + 5 / 3 + 5 / 3)  # its own last look, the verdict
     assert around.passes == pytest.approx(found.passes)
     # Where the first point breaks every image: one gradient, the confirmation, the verdict.
-    wide = evaluate(line, (GREYS, LABELS), Linf("1"), [Attempt("pgd", PGD(steps=50, restarts=9))])
+    wide = evaluate(
+        line, (GREYS, LABELS), Linf("1"), [Attempt("pgd", PGD(steps=50, restarts=9, stop_early=True))]
+    )
     assert bool(wide.broken.all() | ~wide.clean_correct.all())
     assert wide.attempts[0].passes < 5 * 20
 
