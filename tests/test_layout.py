@@ -117,7 +117,7 @@ MANY_PARAMETERS = {
 
 # Test files named as a module that they are not about, or that test it from another layer.
 MISPLACED_TESTS = {
-    "tests/cli/commands/test_evaluate_file.py": "to move or rename: of the command, not of the module of this name",
+    "tests/cli/commands/test_evaluate_file.py": "to rename: of the command",
     "tests/bad_input/test_arrays.py": "of the errors for invalid arrays",
     "tests/cli/commands/test_extra_measures.py": "to move: of harden/evaluation/natural/extra_measures.py",
     "tests/cli/commands/test_run_options.py": "to move: of harden/cli/options/run_options.py",
