@@ -28,7 +28,7 @@ from benchmarks.peering import provenance
 from benchmarks.peering.networks import Subject
 from benchmarks.peering.trained import OBJECTIVES, Place, data_named, trained
 from harden.evaluation import Attempt, Evaluation, evaluate, pgd_suite, quick, standard
-from harden.evaluation.trust.sanity_attacks import RESERVED
+from harden.evaluation.trust.closing_attempts import RESERVED
 from harden.statistics import Proportion
 from harden.threats import Linf
 

@@ -128,7 +128,7 @@ def kill_in(process: subprocess.Popen[bytes], out: Path, phase: str, delay: floa
 def half_written(out: Path) -> list[str]:
     """Incomplete files under final names that a kill left in a folder."""
     from harden.errors import HardenError
-    from harden.models.tensor_file import read_snapshot
+    from harden.models.snapshot import read_snapshot
     from harden.training.checkpointing.run_checkpoints import read_plan
     from harden.verifier.verification import verify
 

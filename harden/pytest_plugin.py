@@ -145,9 +145,9 @@ class Robustness:
         pytest.fail(log_line(said), pytrace=False)  # outside of the handler, or the report has it twice
 
     def _judged(self, comparisons: tuple[Comparison, ...], rule: Rule, name: str) -> Verdict:
-        from harden.regression.reports.text_report import as_text
+        from harden.regression.comparison_json import packed
+        from harden.regression.reports.verdict_text import as_text
         from harden.regression.verdict import State, judge
-        from harden.regression.wire_format import packed
 
         verdict = judge(comparisons, rule)
         self._note(_NAME, name)
@@ -193,9 +193,9 @@ class _Collected:
         if not self._found:
             return
         from harden.printable_text import log_line
+        from harden.regression.comparison_json import unpacked
         from harden.regression.reports.github_actions import append_summary
-        from harden.regression.reports.text_report import as_markdown, as_text
-        from harden.regression.wire_format import unpacked
+        from harden.regression.reports.verdict_text import as_markdown, as_text
 
         terminalreporter.section("robustness")
         for backend in sorted(self._backends):

@@ -30,7 +30,7 @@ NATIVE = sorted(
     # The build's own files lie below `editable`.
     and "editable" not in path.relative_to(LIBRARY).parts
 )
-PRINTERS = ("terminal.py", "cli/output/console.py")
+PRINTERS = ("standard_streams.py", "cli/output/console.py")
 """The modules of output, which escape foreign text; all others return values to them."""
 
 

@@ -2,7 +2,7 @@
 
 Two forms, each right behind its statement:
 
-    <!-- holds: len(harden.evaluation.trust.sanity_attacks.RESERVED) == 3 -->
+    <!-- holds: len(harden.evaluation.trust.closing_attempts.RESERVED) == 3 -->
     <!-- test: tests/verifier/test_replay.py::test_a_name -->
 
 The first is an expression over `harden` and its modules that has to be true. The second names a test. So a

@@ -108,7 +108,7 @@ class Artefact:
 
 
 def _likely_fix(low: float, high: float) -> str:
-    # As in harden.pixels, which needs torch; here the normalisation is in the file.
+    # As in harden.check_pixels, which needs torch; here the normalisation is in the file.
     if not (math.isfinite(low) and math.isfinite(high)):
         return "look for NaN or infinity in the data"
     if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:

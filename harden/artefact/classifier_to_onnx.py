@@ -7,7 +7,7 @@ from typing import Any, Final
 import onnx
 
 from harden.errors import ExportError
-from harden.graph.exporting.trace import OPSET, export_graph
+from harden.graph.exporting.torch_exporter import OPSET, export_graph
 from harden.models import Classifier
 
 _REAL: Final = (

@@ -13,7 +13,7 @@ import torch
 
 from harden.artefact.artefact import Artefact
 from harden.artefact.artefact_folder import PAGE_FILE, check_folder, publish, staging
-from harden.artefact.executed_file import OnPhase
+from harden.artefact.attack_and_prove import OnPhase
 from harden.artefact.measure_file import Claim, predicate
 from harden.artefact.parity.parity_gated_export import exported, first_images
 from harden.artefact.to_certificate import threat_record
@@ -24,7 +24,7 @@ from harden.certificate.page import html_page
 from harden.data import from_loader
 from harden.errors import ExportError, InputError
 from harden.evaluation import Phase
-from harden.evaluation.judge import check_model, check_threat
+from harden.evaluation.judge_outputs import check_model, check_threat
 from harden.models import Classifier, float32_copy, given_back, ordinary, plain
 from harden.system.atomic_files import write_bytes, write_text
 from harden.system.folder_lock import held_folder

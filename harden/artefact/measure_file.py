@@ -12,13 +12,13 @@ from typing import final
 import torch
 
 from harden.artefact import to_certificate
-from harden.artefact.executed_file import AttackPlan, ExecutedFile, OnPhase
-from harden.artefact.measured_prefix import attack_share, finished_part, in_time
+from harden.artefact.attack_and_prove import AttackPlan, ExecutedFile, OnPhase
 from harden.artefact.parity.parity_gate import Parity
 from harden.artefact.parity.parity_gated_export import exported, first_images, judge_of
 from harden.artefact.provenance import Origin, provenance
 from harden.artefact.runtime.executed_programs import executions
 from harden.artefact.runtime.session import Session
+from harden.artefact.time_limited_certificate import attack_share, finished_part, in_time
 from harden.artefact.witness_gallery import gallery
 from harden.artefact.write_evidence import write_evidence
 from harden.attacks import PGD

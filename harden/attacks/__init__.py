@@ -2,8 +2,8 @@
 
 from harden.attacks.apgd import APGD
 from harden.attacks.attack import Attack, NearestAttack
-from harden.attacks.engine.gradient_meter import GradientMeter, metering
 from harden.attacks.engine.nearest_error import Nearest
+from harden.attacks.engine.nonfinite_gradients import GradientMeter, metering
 from harden.attacks.fab.fab import FAB
 from harden.attacks.mifgsm import MIFGSM
 from harden.attacks.pgd import FGSM, PGD

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is not None:
         return _run(list(argv))
     from harden.cli.output.signals import listen, say_stopped
-    from harden.terminal import show_warnings_plainly
+    from harden.standard_streams import show_warnings_plainly
 
     try:
         listen()
@@ -33,7 +33,7 @@ def _run(words: list[str]) -> int:
     start()
     if words[:1] == ["verify"]:
         # Before anything else is imported: verify needs neither torch nor typer nor pydantic.
-        from harden.cli.commands.compare_page import check_page
+        from harden.cli.commands.verify_page import check_page
         from harden.verifier.verify_command import main as verify
 
         return verify(words[1:], check_page)
@@ -47,8 +47,8 @@ def _run(words: list[str]) -> int:
 
 def _incomplete(error: ImportError) -> int:
     """Say what is not installed of that which the command line itself is made of."""
+    from harden.standard_streams import complain
     from harden.system.package_metadata import missing
-    from harden.terminal import complain
 
     if (said := missing(error, "the command line")) is None:
         raise error

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harden.cli.gate_app import register as register_gate
-from harden.cli.options import types as opt
+from harden.cli.options import shared_options as opt
 from harden.cli.options.certify_options import CertifyOptions
 from harden.cli.options.config_file import origins
 from harden.cli.options.evaluate_options import EvaluateOptions
@@ -105,7 +105,7 @@ def report(
 def verify(context: typer.Context, folder: Folder) -> None:
     """Check an artefact without torch: digests, counts, and every stored witness in onnxruntime."""
     # `harden verify` alone is answered before typer is loaded; this is reached behind global options.
-    from harden.cli.commands.compare_page import check_page
+    from harden.cli.commands.verify_page import check_page
     from harden.verifier.verify_command import main as command
 
     _leave(command([str(folder), *context.args], check_page))

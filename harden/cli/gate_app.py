@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harden.cli.options import types as opt
+from harden.cli.options import shared_options as opt
 
 Model = Annotated[str, typer.Argument(help="An ONNX file, or a folder with a model.onnx.")]
 BaselineFile = Annotated[Path, typer.Option("--baseline", help="The committed file.")]
@@ -112,7 +112,7 @@ def check(
     """Compare a file with the committed baseline on the same images: PASS, FAIL or INCONCLUSIVE."""
     from harden.cli.commands.check import GateOptions, ReportFiles, share, slowdown, typed
     from harden.cli.commands.check import check as command
-    from harden.cli.loading.gate_file import file_access
+    from harden.cli.loading.gate_inputs import file_access
     from harden.cli.options.config_file import settings_of
     from harden.regression.timing.measure_speed import SpeedCheck
     from harden.regression.verdict import Rule
@@ -163,8 +163,8 @@ def update(
 ) -> None:
     """Measure a file and write it into the baseline; a step down needs a reason."""
     from harden.cli.commands.baseline import update as command
-    from harden.cli.loading.gate_file import file_access, gate_file
-    from harden.evaluation.named_suites import chosen
+    from harden.cli.loading.gate_inputs import file_access, gate_file
+    from harden.evaluation.suite_lookup import chosen
     from harden.regression.measure import CheckSpec
 
     suite = chosen(attacks, steps, restarts)

@@ -4,7 +4,7 @@ from harden.data.batch import Batch
 from harden.data.class_weights import balanced_weights
 from harden.data.examples import Examples, check_trainable
 from harden.data.formats.spec import load
-from harden.data.sources.identity import identity
+from harden.data.sources.data_fingerprint import identity
 from harden.data.sources.loader_adapter import from_loader
 from harden.data.sources.source import Source
 from harden.data.sources.unlabelled import unlabelled

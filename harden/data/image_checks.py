@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from harden.check_pixels import likely_fix
 from harden.data.formats.label_values import label_rows_error
 from harden.errors import InputError
-from harden.pixels import likely_fix
 
 _STORED = (torch.uint8, torch.uint16, torch.float32)
 

@@ -14,7 +14,7 @@ from typing import Final, final
 
 import torch
 
-from harden.artefact.executed_file import AttackPlan, ExecutedFile, OnPhase, no_report
+from harden.artefact.attack_and_prove import AttackPlan, ExecutedFile, OnPhase, no_report
 from harden.artefact.runtime.executed_programs import BUILD
 from harden.bounds import Branching
 from harden.certificate.canonical_json import sha256_bytes
@@ -26,7 +26,7 @@ from harden.deployed.onnx_classifier import OnnxClassifier
 from harden.description import JSON, describe
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, EvaluationProgress, Phase, quick
-from harden.evaluation.judge import check_threat
+from harden.evaluation.judge_outputs import check_threat
 from harden.evaluation.proofs.proof_journal import ProofJournal
 from harden.evaluation.proofs.prove import ProofResult, RadiusSearch
 from harden.models.devices import check_device

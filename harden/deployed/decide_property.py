@@ -18,11 +18,11 @@ from harden.artefact.runtime.session_memory import limit_arena
 from harden.bounds import Branching, Method, Program
 from harden.bounds.region import Region
 from harden.bounds.vnnlib.parse import Property
-from harden.bounds.vnnlib.refute import ClauseResult, box_of, check_boxes, check_fits, refute_clauses
+from harden.bounds.vnnlib.prove_unsat import ClauseResult, box_of, check_boxes, check_fits, refute_clauses
 from harden.certificate.canonical_json import sha256_bytes
 from harden.certificate.optimisation_levels import DEFAULT
 from harden.errors import InputError
-from harden.evaluation.proofs.counterexamples import counterexample
+from harden.evaluation.proofs.falsify import counterexample
 from harden.evaluation.proofs.random_restarts import Counterexample, FalsificationProblem, RandomRestarts
 from harden.evaluation.proofs.runtime_agreement import (
     ComparedRuntime,

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import final, overload
 
 from harden.artefact.artefact import Artefact
-from harden.artefact.executed_file import AttackPlan, ExecutedFile
+from harden.artefact.attack_and_prove import AttackPlan, ExecutedFile
 from harden.certificate.canonical_json import sha256_bytes
 from harden.certificate.certificate_file import CERTIFICATE_FILE
 from harden.certificate.schema import MODEL_FILE
 from harden.data import Source, from_loader
-from harden.data.class_lists import are_numbers
+from harden.data.align_labels import are_numbers
 from harden.deployed.evidence_level import EvidenceLevel, FileAccess, attack_setup
 from harden.deployed.onnx_classifier import OnnxClassifier, file_of
 from harden.errors import BrokenClaimError, InputError
 from harden.evaluation import Attempt, Evaluation, EvaluationProgress, TrustCheck, Witnesses, standard
 from harden.evaluation import evaluate as evaluate_classifier
-from harden.evaluation.judge import check_threat
+from harden.evaluation.judge_outputs import check_threat
 from harden.losses import Classify
 from harden.models import Classifier
 from harden.models.devices import check_device

@@ -18,7 +18,7 @@ from harden.artefact.runtime.executed_programs import executions
 from harden.artefact.runtime.session import Session, read_model
 from harden.artefact.runtime.session_memory import limit_arena
 from harden.data import Source, Splits
-from harden.data.class_lists import are_numbers
+from harden.data.align_labels import are_numbers
 from harden.errors import ExportError, InputError
 from harden.evaluation.proofs.runtime_agreement import Execution
 from harden.graph import Graph, GraphNetwork, UnreadableError, read

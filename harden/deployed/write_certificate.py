@@ -12,11 +12,11 @@ import torch
 from harden.artefact.artefact import Artefact
 from harden.artefact.artefact_folder import HISTORY_FILE, PAGE_FILE, check_folder, publish, staging
 from harden.artefact.measure_file import TIME_WAS_UP, Claim, FileMeasurement, class_names, record
-from harden.artefact.measured_prefix import finished_part
 from harden.artefact.parity.parity_gate import Parity, check_parity
 from harden.artefact.parity.parity_gated_export import PARITY_IMAGES, first_images
 from harden.artefact.provenance import Origin
 from harden.artefact.runtime.session import Session, read_model
+from harden.artefact.time_limited_certificate import finished_part
 from harden.artefact.to_certificate import threat_record
 from harden.certificate import certificate_file, schema
 from harden.certificate.page import html_page

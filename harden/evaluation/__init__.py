@@ -20,7 +20,7 @@ from harden.evaluation.progress import EvaluationProgress, Phase
 from harden.evaluation.results.evaluation_report import EvaluationReport
 from harden.evaluation.results.result import AttemptRecord, Evaluation, TrustCheck, Witnesses
 from harden.evaluation.robust_accuracy import evaluate
-from harden.evaluation.suites import pgd_suite, quick, standard, thorough
+from harden.evaluation.suite_definitions import pgd_suite, quick, standard, thorough
 from harden.evaluation.sweeps.accuracy_curve import AccuracyCurve, accuracy_curve
 from harden.evaluation.sweeps.certified_radii import RadiusSearch
 from harden.evaluation.sweeps.eps_sweep import robustness_curve

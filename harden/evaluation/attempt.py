@@ -15,7 +15,7 @@ from harden.errors import InputError
 from harden.evaluation.transfer.surrogate import Surrogate
 from harden.losses import DLR, Classify, CrossEntropy, LossFunction, Margin
 from harden.models import Classifier
-from harden.models.tensor_file import digest_of, tensors_of
+from harden.models.snapshot import digest_of, tensors_of
 from harden.threats import Threat
 
 MakeLoss = Callable[[Classify, Tensor], LossFunction]

@@ -12,27 +12,27 @@ import torch
 from torch import Tensor
 
 from harden.attacks import GradientMeter, metering
-from harden.attacks.engine.gradient_meter import unmetered
+from harden.attacks.engine.nonfinite_gradients import unmetered
 from harden.attacks.engine.success_steps import StepRecord, recording
+from harden.check_pixels import check_pixels
 from harden.data import Batch
 from harden.description import JSON
 from harden.draws import Draws, mix
 from harden.errors import InputError
-from harden.evaluation.attack_results import attack_and_judge
+from harden.evaluation.attack_and_judge import attack_and_judge
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.gradient_source import GradientSource
-from harden.evaluation.judge import check_answer, judge_logits, predicted_classes
-from harden.evaluation.results.partial_result import AttemptTotals, BatchOutcome, BatchWitnesses, TrustCounts
+from harden.evaluation.fast_copy_cache import GradientSource
+from harden.evaluation.judge_outputs import check_answer, judge_logits, predicted_classes
+from harden.evaluation.results.batch_outcome import AttemptTotals, BatchOutcome, BatchWitnesses, TrustCounts
 from harden.evaluation.results.result import TrustCheck
 from harden.evaluation.time_limit import OutOfTime
 from harden.evaluation.transfer.surrogate import SurrogateContext
-from harden.evaluation.trust.checks import has_gradient, zero_gradients
+from harden.evaluation.trust.closing_attempts import closing_attempts
+from harden.evaluation.trust.gradient_checks import has_gradient, zero_gradients
 from harden.evaluation.trust.gradient_free_attempts import gradients_fail, misleads
 from harden.evaluation.trust.probes import logit_scale_check, probe_checks
-from harden.evaluation.trust.sanity_attacks import closing_attempts
 from harden.models import Classifier, PassMeter, counting
 from harden.models.input_layout import GradientFreeNetwork
-from harden.pixels import check_pixels
 from harden.threats import Threat
 
 _log = logging.getLogger("harden")
@@ -63,7 +63,7 @@ class BatchEvaluator:
         attempts: in the order in which they run.
         seed: of the random starts.
         is_over: called between attempts, returns whether time is up; by default it never is.
-        closed: whether the attempts of `harden.evaluation.trust.sanity_attacks` follow; a number that is
+        closed: whether the attempts of `harden.evaluation.trust.closing_attempts` follow; a number that is
             only compared with others of its kind does not need them.
 
     Attributes:

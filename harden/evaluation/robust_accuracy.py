@@ -11,16 +11,16 @@ from harden.data import Source, from_loader
 from harden.errors import InputError
 from harden.evaluation.attempt import Attempt
 from harden.evaluation.batch_evaluation import BatchEvaluator
-from harden.evaluation.data_parts import outcomes
-from harden.evaluation.gradient_source import GradientSource
-from harden.evaluation.judge import check_model, check_threat
+from harden.evaluation.evaluation_chunks import outcomes
+from harden.evaluation.fast_copy_cache import GradientSource
+from harden.evaluation.judge_outputs import check_model, check_threat
 from harden.evaluation.progress import EvaluationProgress
 from harden.evaluation.results.aggregate import EvaluationTotals
 from harden.evaluation.results.evaluation_journal import EvaluationJournal
 from harden.evaluation.results.result import Evaluation
-from harden.evaluation.suites import standard
+from harden.evaluation.suite_definitions import standard
 from harden.evaluation.time_limit import TimeLimit
-from harden.evaluation.trust.sanity_attacks import RESERVED
+from harden.evaluation.trust.closing_attempts import RESERVED
 from harden.losses import Classify
 from harden.models import Classifier, ordinary, plain, untouched
 from harden.models.pass_count import interruptible

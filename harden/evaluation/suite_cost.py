@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harden.attacks import FAB, RandomNoise, RayS, Square, Targeted
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.trust.sanity_attacks import closing_attempts
+from harden.evaluation.trust.closing_attempts import closing_attempts
 
 _FORWARD = 1 / 3
 

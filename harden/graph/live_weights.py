@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from harden.errors import InputError
-from harden.graph.exporting.trace import WEIGHTS, export_graph
-from harden.graph.live_batchnorm import absorb_batchnorms
+from harden.graph.absorb_batchnorm import absorb_batchnorms
+from harden.graph.exporting.torch_exporter import WEIGHTS, export_graph
 from harden.graph.operation_graph import Graph
 from harden.graph.operators.affine_layers import BatchNormalization
 from harden.graph.reading.read import read

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from harden.artefact.artefact import Artefact
-from harden.artefact.executed_file import OnPhase
+from harden.artefact.attack_and_prove import OnPhase
 from harden.artefact.parity.parity_gated_export import first_images
 from harden.artefact.parity.trial_export import Exportability, check_exportable
 from harden.data import from_loader

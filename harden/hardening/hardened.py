@@ -10,12 +10,12 @@ from typing import final
 
 from harden.artefact.artefact import Artefact
 from harden.artefact.artefact_folder import CHECKPOINT_FOLDER, HISTORY_FILE
-from harden.artefact.executed_file import OnPhase
+from harden.artefact.attack_and_prove import OnPhase
 from harden.artefact.export import export
 from harden.artefact.measure_file import Claim
 from harden.artefact.provenance import Origin
 from harden.data import Source, from_loader, leaks
-from harden.data.sources.untransformed_examples import shared_examples
+from harden.data.sources.loader_overlap import shared_examples
 from harden.description import JSON
 from harden.draws import mix
 from harden.errors import InputError

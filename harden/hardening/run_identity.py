@@ -13,10 +13,10 @@ from harden.artefact.artefact_folder import CHECKPOINT_FOLDER, PROGRESS_FOLDER, 
 from harden.data import Source, identity
 from harden.description import JSON, describe
 from harden.errors import InputError
-from harden.evaluation.judge import check_model, check_threat
+from harden.evaluation.judge_outputs import check_model, check_threat
 from harden.hardening.recipe import Recipe, described
 from harden.models import Classifier
-from harden.models.tensor_file import digest_of, tensors_of
+from harden.models.snapshot import digest_of, tensors_of
 from harden.objectives import WarmUp
 from harden.threats import Threat
 from harden.training import Budget

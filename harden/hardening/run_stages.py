@@ -21,7 +21,7 @@ from harden.hardening.recipe import Recipe, described, stages
 from harden.hardening.run_identity import RunRequest, check_request, plan_of
 from harden.models import Classifier, float32_copy, given_back, plain
 from harden.models.devices import check_device
-from harden.models.tensor_file import Snapshot, prefixed, put_tensors, tensors_of
+from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
 from harden.system.folder_lock import held_folder
 from harden.system.single_process import check_alone
 from harden.threats import Threat

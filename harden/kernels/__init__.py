@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from harden.kernels.l1_steps import l1_project_, l1_step_, topk_threshold
 from harden.kernels.load_library import backend
+from harden.kernels.masked_copy import copy_rows_
 from harden.kernels.momentum_steps import apgd_l2_step_, apgd_linf_step_
 from harden.kernels.random_fill import fill_normal_, fill_uniform_
-from harden.kernels.rows import copy_rows_
 from harden.kernels.steps import l2_step_, linf_step_, not_finite
 
 __all__ = [

@@ -13,7 +13,7 @@ from harden.losses.dlr_loss import DLR
 from harden.losses.eot import EOT, ExpectedLoss
 from harden.losses.fast_copy_loss import FastCopyLoss, with_fast_copy
 from harden.losses.label_only import Labels
-from harden.losses.logits import (
+from harden.losses.logit_functions import (
     Classify,
     divergence,
     dlr,

@@ -8,7 +8,7 @@ from typing import final
 from torch import Tensor
 
 from harden.kernels.loss_grad import LossGrad, dlr_grad_
-from harden.losses.logits import Classify, dlr, errs
+from harden.losses.logit_functions import Classify, dlr, errs
 from harden.losses.targeted_losses import TargetedDLR
 
 

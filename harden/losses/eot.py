@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harden.errors import InputError
-from harden.losses.logits import Classify
+from harden.losses.logit_functions import Classify
 from harden.losses.loss import Loss, LossFunction, loss_with_verdicts
 
 

@@ -9,7 +9,7 @@ from typing import final
 from torch import Tensor
 
 from harden.kernels.loss_grad import LossGrad
-from harden.losses.logits import Classify
+from harden.losses.logit_functions import Classify
 from harden.losses.loss import Loss, LossFunction, loss_with_verdicts
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harden.errors import InputError
 from harden.losses.loss import no_targeted_form
-from harden.losses.numpy_loss import NumpyFunction, call_with_array
+from harden.losses.numpy_bridge import NumpyFunction, call_with_array
 
 
 @final

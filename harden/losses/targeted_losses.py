@@ -13,7 +13,13 @@ from harden.kernels.loss_grad import (
     targeted_dlr_grad_,
     targeted_margin_grad_,
 )
-from harden.losses.logits import Classify, errs, targeted_cross_entropy, targeted_dlr, targeted_margin
+from harden.losses.logit_functions import (
+    Classify,
+    errs,
+    targeted_cross_entropy,
+    targeted_dlr,
+    targeted_margin,
+)
 from harden.losses.loss import Loss, no_targeted_form
 
 

@@ -9,13 +9,13 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from harden.check_pixels import check_pixels
 from harden.errors import InputError
 from harden.models.find_head import find_head
 from harden.models.logits_of_output import binary, select_logits
 from harden.models.pass_count import count
 from harden.models.unwrap import part_named, unwrap
 from harden.models.wrapping_checks import check_network, check_normalisation
-from harden.pixels import check_pixels
 
 
 @final

@@ -15,8 +15,8 @@ from harden.models.classifier import Classifier
 from harden.models.fold_batchnorm import FoldablePair, find_pairs, fold_
 from harden.models.out_of_memory import ran_out_of_memory
 from harden.models.pass_count import uncounted
-from harden.models.preserving.clean_context import plain
 from harden.models.preserving.copies import copied, float32_copy, names_a_type
+from harden.models.preserving.torch_defaults import plain
 
 _log = logging.getLogger("harden")
 _TYPES = (torch.float32, torch.bfloat16)

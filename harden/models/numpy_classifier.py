@@ -8,7 +8,7 @@ from torch import Tensor
 
 from harden.errors import InputError
 from harden.losses import Classify
-from harden.losses.numpy_loss import NumpyFunction, call_with_array
+from harden.losses.numpy_bridge import NumpyFunction, call_with_array
 from harden.models.pass_count import count
 
 

@@ -8,7 +8,7 @@ from typing import final
 
 import torch
 
-from harden.system.context_stack import ContextStack
+from harden.system.scoped_values import ContextStack
 
 _FULL, _FORWARD_ONLY = 3, 1
 

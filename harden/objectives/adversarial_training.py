@@ -13,8 +13,8 @@ from harden.data import Batch
 from harden.errors import InputError
 from harden.losses import Divergence, divergence
 from harden.models import Classifier, FastCopy
-from harden.objectives.attack_state import AttackedState, attacked_cross_entropy, attacked_state
 from harden.objectives.class_weighting import ClassWeights, checked_weights, cross_entropy, weighted_mean
+from harden.objectives.fast_copy_state import AttackedState, attacked_cross_entropy, attacked_state
 from harden.objectives.objective import Step
 from harden.objectives.supervised import augmented
 from harden.views import View

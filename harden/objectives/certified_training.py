@@ -14,8 +14,7 @@ from harden.data import Batch
 from harden.errors import InputError
 from harden.models import Classifier
 from harden.models.pass_count import count
-from harden.objectives.attack_state import attacked_cross_entropy
-from harden.objectives.bound_state import (
+from harden.objectives.bound_graph_state import (
     BoundedState,
     Seen,
     bounded_state,
@@ -25,6 +24,7 @@ from harden.objectives.bound_state import (
 )
 from harden.objectives.bound_tightness import warm_up_penalty
 from harden.objectives.class_weighting import ClassWeights, checked_weights, cross_entropy, weighted_mean
+from harden.objectives.fast_copy_state import attacked_cross_entropy
 from harden.objectives.objective import Step
 from harden.objectives.supervised import augmented
 from harden.threats import Threat

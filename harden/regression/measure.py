@@ -10,7 +10,7 @@ from typing import final
 
 from torch import Tensor
 
-from harden.artefact.executed_file import AttackPlan, ExecutedFile
+from harden.artefact.attack_and_prove import AttackPlan, ExecutedFile
 from harden.bounds import Method
 from harden.data import Examples, Source, Splits, from_loader
 from harden.data.splits.test_sample import evaluated_images
@@ -18,8 +18,8 @@ from harden.deployed.evidence_level import FileAccess, gradient_free
 from harden.deployed.onnx_classifier import NORMALISED, OnnxClassifier
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, EvaluationProgress, TrustCheck
-from harden.evaluation.named_suites import RESTARTS, STEPS, suite_named
 from harden.evaluation.proofs.prove import RadiusSearch
+from harden.evaluation.suite_lookup import RESTARTS, STEPS, suite_named
 from harden.regression.baseline_records import Check, DataSetting, Setting
 from harden.regression.from_evaluation import (
     attack_setting,

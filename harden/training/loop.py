@@ -8,7 +8,7 @@ from typing import final
 from harden.data import Source
 from harden.errors import InputError
 from harden.models import Classifier
-from harden.models.tensor_file import Snapshot
+from harden.models.snapshot import Snapshot
 from harden.threats import Threat
 from harden.training.stage import Stage, StepRecord, Validation
 from harden.training.stage_run import StageOptions, StageRun

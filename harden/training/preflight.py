@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from harden.check_pixels import check_pixels
 from harden.data import Source
 from harden.errors import InputError
-from harden.evaluation.judge import check_answer
+from harden.evaluation.judge_outputs import check_answer
 from harden.models import Classifier, untouched
 from harden.objectives import ChecksFirst, Objective
-from harden.pixels import check_pixels
 from harden.threats import Threat
 from harden.training.minimum_budget import left_for_training
 from harden.training.stage import Stage, StepRecord

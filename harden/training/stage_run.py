@@ -20,7 +20,7 @@ from harden.errors import DivergedError, InputError
 from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.evaluation.time_limit import OutOfTime
 from harden.models import Classifier, PassMeter, counting, plain
-from harden.models.tensor_file import Snapshot, prefixed, put_tensors, tensors_of
+from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
 from harden.objectives import Objective, Step, UpdatesWithStep
 from harden.system.single_process import check_alone
 from harden.threats import Threat

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from harden.errors import HardenError
+from harden.standard_streams import complain, say
 from harden.system.atomic_files import write_named
-from harden.terminal import complain, say
 from harden.verifier.findings import PAGE, CheckFinding, Verification
 from harden.verifier.verification import verify
 

@@ -17,7 +17,7 @@ from harden.artefact.classifier_to_onnx import _strip, trace
 from harden.artefact.parity.parity_gate import check_parity
 from harden.artefact.runtime.session import Session
 from harden.errors import ExportError
-from harden.graph.exporting.trace import OPSET, export_module
+from harden.graph.exporting.torch_exporter import OPSET, export_module
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
 

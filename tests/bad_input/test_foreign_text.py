@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harden.cli.commands import pre_commit
+from harden.cli.commands import verify_hook
 from harden.data import Examples
 from harden.errors import InputError
 from harden.verifier import verify_command as door
@@ -225,7 +225,7 @@ def test_names_of_folders_and_files(stocked: Path, command: Command, name: str) 
 def test_the_hook_names_folders_as_text(stocked: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = Path(shutil.copytree("whole", "a\nverified: b\x1b[2J"))
     capfd.readouterr()
-    assert pre_commit.main([str(folder / "model.onnx")]) == 0
+    assert verify_hook.main([str(folder / "model.onnx")]) == 0
     said = capfd.readouterr()
     lines = plain(Answer(0, said.out, said.err))
     assert lines[0] == "a\\nverified: b\\x1b[2J:"

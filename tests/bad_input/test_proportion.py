@@ -175,7 +175,7 @@ def test_a_device_or_a_pipe_is_no_file(
 
 
 def test_a_run_s_progress_that_is_a_pipe_is_refused(place: Path) -> None:
-    from harden.models.tensor_file import read_snapshot
+    from harden.models.snapshot import read_snapshot
     from harden.training.checkpointing.run_checkpoints import read_plan
 
     for read in (read_snapshot, read_plan):
@@ -184,7 +184,7 @@ def test_a_run_s_progress_that_is_a_pipe_is_refused(place: Path) -> None:
 
 
 def test_a_header_of_weights_is_counted_before_it_is_parsed(tmp_path: Path) -> None:
-    from harden.models.tensor_file import read_snapshot
+    from harden.models.snapshot import read_snapshot
 
     header = json.dumps({"__metadata__": {"facts": "[" * 100_000, "digest": ""}}).encode()
     content = io.BytesIO()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harden.bounds import Branching, Method, Program, SlopeAscent, certify
 from harden.bounds.vnnlib.parse import Property, parse
-from harden.bounds.vnnlib.refute import refute_clauses
+from harden.bounds.vnnlib.prove_unsat import refute_clauses
 from harden.errors import InputError
 from harden.graph import read
 from harden.threats import Linf

@@ -16,7 +16,7 @@ from harden.artefact.classifier_to_onnx import trace
 from harden.artefact.export import export
 from harden.artefact.measure_file import Claim
 from harden.cli import main
-from harden.cli.commands.compare_page import check_page
+from harden.cli.commands.verify_page import check_page
 from harden.data import load
 from harden.data.splits.test_sample import evaluated_images
 from harden.deployed.write_certificate import UNKNOWN

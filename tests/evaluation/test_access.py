@@ -11,8 +11,8 @@ from harden.data import Batch, Splits
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, TrustCheck, evaluate
-from harden.evaluation.attack_results import attack_and_judge
-from harden.evaluation.gradient_source import GradientSource
+from harden.evaluation.attack_and_judge import attack_and_judge
+from harden.evaluation.fast_copy_cache import GradientSource
 from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.losses import CrossEntropy, Margin
 from harden.models import Classifier

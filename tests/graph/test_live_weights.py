@@ -15,7 +15,7 @@ from harden.graph.live_weights import LiveGraph
 from harden.graph.operators.affine_layers import BatchNormalization
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
-from harden.models.tensor_file import tensors_of
+from harden.models.snapshot import tensors_of
 
 SHAPE = (1, 8, 8)
 

@@ -20,7 +20,7 @@ from harden.evaluation import pgd_suite
 from harden.hardening import Hardened, Recipe, finished, harden, job_of, plan_of
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
-from harden.models.tensor_file import write_snapshot
+from harden.models.snapshot import write_snapshot
 from harden.objectives import AdversarialTraining, MoCo, SimCLR, Standard
 from harden.system.folder_lock import LOCK_FILE
 from harden.threats import Linf

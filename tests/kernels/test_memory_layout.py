@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harden import kernels
 from harden.errors import InputError
-from harden.kernels import l1_steps, loss_grad, momentum_steps, random_fill, rows, steps
+from harden.kernels import l1_steps, loss_grad, masked_copy, momentum_steps, random_fill, steps
 from harden.kernels.load_library import Backend
 from harden.kernels.memory_layout import share_memory
 
@@ -27,7 +27,7 @@ KEYS = torch.tensor([1, 2])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where the doors run what they let through."""
     if request.param == "torch":
-        for module in (random_fill, l1_steps, loss_grad, momentum_steps, rows, steps):
+        for module in (random_fill, l1_steps, loss_grad, momentum_steps, masked_copy, steps):
             monkeypatch.setattr(module, "backend", lambda device: Backend("torch", "asked for"))
     name: str = request.param
     return name
@@ -149,10 +149,10 @@ def test_outputs_of_rankings_and_draws_keep_to_themselves(backend: str) -> None:
             fill(ids.view(torch.float32).view(12, 2), 0, ids)
         with pytest.raises(InputError, match="out shares memory with itself"):
             fill(torch.zeros(1, 3).expand(2, 3), 0, KEYS)
-    rows, where = torch.zeros(2, 4), torch.tensor([True, False])
+    masked_copy, where = torch.zeros(2, 4), torch.tensor([True, False])
     with pytest.raises(InputError, match="target shares memory with what is read"):
-        kernels.copy_rows_(rows, fresh((2, 4)), rows.view(torch.bool).view(-1)[:2])
-    kernels.copy_rows_(rows, fresh((2, 4)), where)
+        kernels.copy_rows_(masked_copy, fresh((2, 4)), masked_copy.view(torch.bool).view(-1)[:2])
+    kernels.copy_rows_(masked_copy, fresh((2, 4)), where)
 
 
 def test_outputs_of_a_loss_share_nothing(backend: str) -> None:

@@ -15,9 +15,9 @@ from harden.data import Batch
 from harden.errors import InputError
 from harden.graph.live_weights import LiveGraph
 from harden.models import Classifier, PassMeter, counting
-from harden.models.tensor_file import put_tensors, tensors_of
-from harden.objectives import CROWNIBP, IBP, MTLIBP, SABR, Objective, Step, WarmUp, bound_state
-from harden.objectives.bound_state import bounded_graph, bounded_state, box
+from harden.models.snapshot import put_tensors, tensors_of
+from harden.objectives import CROWNIBP, IBP, MTLIBP, SABR, Objective, Step, WarmUp, bound_graph_state
+from harden.objectives.bound_graph_state import bounded_graph, bounded_state, box
 from harden.threats import L2, Linf
 from tests.objectives.certified_networks import KINDS, classifier
 
@@ -43,7 +43,7 @@ def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
             TRACED[kind] = bounded_graph(model, image_shape)
         return TRACED[kind]
 
-    monkeypatch.setattr(bound_state, "bounded_graph", found)
+    monkeypatch.setattr(bound_graph_state, "bounded_graph", found)
 
 
 def loss_of(objective: Objective, model: Classifier, batch: Batch, step: Step, mode: bool = True) -> Tensor:

@@ -13,7 +13,7 @@ from harden.data import Batch, from_loader, load
 from harden.graph import read
 from harden.hardening import Recipe, harden
 from harden.models import Classifier
-from harden.models.tensor_file import Snapshot, tensors_of
+from harden.models.snapshot import Snapshot, tensors_of
 from harden.objectives import IBP, SABR
 from harden.threats import Linf
 from harden.training import AdamW, Budget, Stage, train

@@ -21,7 +21,7 @@ from harden.errors import InputError
 from harden.evaluation import Attempt
 from harden.losses import Margin
 from harden.models import Classifier
-from harden.models.tensor_file import Snapshot, read_snapshot, tensors_of, write_snapshot
+from harden.models.snapshot import Snapshot, read_snapshot, tensors_of, write_snapshot
 from harden.objectives import TRADES, AdversarialTraining, LinearProbe, MoCo, Objective, SimCLR, Standard
 from harden.threats import Linf
 from harden.training import SGD, AdamW, Budget, Stage, StepRecord, Validation, train

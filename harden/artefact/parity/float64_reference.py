@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from harden.graph.exporting.trace import ExportModule, export_module
+from harden.graph.exporting.torch_exporter import ExportModule, export_module
 from harden.models import Classifier
 from harden.models.out_of_memory import ran_out_of_memory
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harden.artefact.parity.float64_reference import Precision, ReferenceLogits, reference
 from harden.errors import ExportError, HardenError
-from harden.graph.exporting.trace import export_module
+from harden.graph.exporting.torch_exporter import export_module
 from harden.models import Classifier
 from harden.models.out_of_memory import ran_out_of_memory
 

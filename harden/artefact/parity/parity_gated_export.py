@@ -16,7 +16,7 @@ from harden.certificate.optimisation_levels import DEFAULT, LEVELS
 from harden.data import Source
 from harden.draws import Draws
 from harden.errors import ExportError, InputError
-from harden.graph.exporting.trace import export_module
+from harden.graph.exporting.torch_exporter import export_module
 from harden.losses import CrossEntropy
 from harden.models import Classifier, ordinary, untouched
 from harden.models.pass_count import check_interruption

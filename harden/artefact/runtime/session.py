@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from harden.artefact.runtime.dynamic_axes import filled
+from harden.artefact.runtime.resolve_input_shape import filled
 from harden.artefact.runtime.session_memory import SHARED, is_limited
 from harden.certificate.optimisation_levels import LEVELS
 from harden.certificate.ports import INPUT, OUTPUT

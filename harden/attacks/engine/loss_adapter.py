@@ -10,7 +10,7 @@ from torch import Tensor
 from harden.attacks.attack import closed_form_gradient, loss_and_gradient
 from harden.attacks.engine.best_point import Point
 from harden.attacks.engine.cuda_graph import replayed
-from harden.attacks.engine.gradient_meter import count_gradients
+from harden.attacks.engine.nonfinite_gradients import count_gradients
 from harden.losses import FastCopyLoss, Loss, LossFunction, loss_with_verdicts
 
 

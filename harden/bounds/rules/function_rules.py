@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import celu, elu, mish
 
 from harden.bounds.rules.piecewise_linear import PiecewiseLinear, Rectifier
+from harden.bounds.rules.pointwise_bounds import Pointwise
 from harden.bounds.rules.prelu import PReluBounds
-from harden.bounds.rules.rule import Pointwise
 from harden.bounds.rules.rule_row import AnyBoundRule, BoundRule, OperationInputs, of_one_value
 from harden.bounds.rules.smooth_functions import SmoothFunction
 from harden.graph.operators.arithmetic import Abs, Erf

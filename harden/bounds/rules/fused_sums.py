@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from harden.bounds.crown.coefficients import Size, WindowCoefficients
-from harden.bounds.rules.affine_rules import Affine
+from harden.bounds.rules.affine_map import Affine
 
 
 def one_sum(parts: Sequence[Affine | None], sizes: tuple[Size, ...], size: Size) -> Affine | None:

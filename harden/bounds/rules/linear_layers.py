@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harden.bounds.crown.coefficients import Size, WindowCoefficients
 from harden.bounds.float_rounding import LARGEST_32, SMALLEST_32
-from harden.bounds.rules.affine_rules import Affine
+from harden.bounds.rules.affine_map import Affine
 from harden.bounds.rules.rule_row import AnyBoundRule, BoundRule, OperationInputs
 from harden.graph.operators.affine_layers import BatchNormalization, Conv, ConvTranspose, Gemm, MatMul
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from harden.bounds.crown.coefficients import Coefficients, DenseCoefficients, Size, WindowCoefficients
-from harden.bounds.rules.rule import Interval
+from harden.bounds.rules.pointwise_bounds import Interval
 from harden.graph.operators.pooling import MaxPool
 
 Frame = tuple[Size, Size, Size]

@@ -9,7 +9,7 @@ from typing import Final
 from torch import Tensor
 
 from harden.bounds.crown.coefficients import Size
-from harden.bounds.rules.affine_rules import Affine, LinearMap
+from harden.bounds.rules.affine_map import Affine, LinearMap
 from harden.bounds.rules.rule_row import AnyBoundRule, BoundRule, Constants, OperationInputs
 from harden.bounds.rules.sum_rules import unweighted
 from harden.graph.operators.comparisons import Where

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harden.bounds.float_rounding import UNIT_64, envelope
-from harden.bounds.rules.rule import Interval, LinearBounds
+from harden.bounds.rules.pointwise_bounds import Interval, LinearBounds
 
 SLACK = 16 * UNIT_64
 """Of the numbers that a line is computed from: what float64 rounds there."""

@@ -10,7 +10,7 @@ from typing import Final
 from torch import Tensor
 
 from harden.bounds.crown.coefficients import Size, WindowCoefficients
-from harden.bounds.rules.affine_rules import Affine
+from harden.bounds.rules.affine_map import Affine
 from harden.bounds.rules.max_pooling import Pooling
 from harden.bounds.rules.rule_row import AnyBoundRule, BoundRule, OperationInputs
 from harden.bounds.rules.sum_rules import average

@@ -11,7 +11,7 @@ from torch import Tensor
 from harden.bounds.crown.coefficients import Size
 from harden.bounds.float_rounding import envelope
 from harden.bounds.rules.piecewise_linear import SLACK
-from harden.bounds.rules.rule import Interval, LinearBounds
+from harden.bounds.rules.pointwise_bounds import Interval, LinearBounds
 
 
 @final

@@ -9,9 +9,9 @@ from typing import Any, Generic, TypeVar, final
 from torch import Tensor
 
 from harden.bounds.crown.coefficients import Size
-from harden.bounds.rules.affine_rules import Affine
+from harden.bounds.rules.affine_map import Affine
 from harden.bounds.rules.max_pooling import Pooling
-from harden.bounds.rules.rule import Pointwise
+from harden.bounds.rules.pointwise_bounds import Pointwise
 
 Rule = Affine | Pointwise | Pooling
 Constants = tuple[Tensor | None, ...]

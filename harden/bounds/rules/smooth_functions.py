@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from harden.bounds.float_rounding import LARGEST_32, UNIT_64
-from harden.bounds.rules.rule import Interval, LinearBounds
+from harden.bounds.rules.pointwise_bounds import Interval, LinearBounds
 
 PLACES = 65
 MOST = LARGEST_32 / 8

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harden.bounds.crown.coefficients import Size, WindowCoefficients
 from harden.bounds.float_rounding import SMALLEST_32
-from harden.bounds.rules.affine_rules import Affine, LinearMap
+from harden.bounds.rules.affine_map import Affine, LinearMap
 from harden.bounds.rules.linear_layers import scaled
 from harden.bounds.rules.rule_row import AnyBoundRule, BoundRule, OperationInputs
 from harden.graph.operators.arithmetic import Add, Div, Mul, Neg, Sub

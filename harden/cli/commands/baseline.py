@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harden.cli.loading.gate_file import measure_visibly, next_step
+from harden.cli.loading.gate_inputs import measure_visibly, next_step
 from harden.cli.output.console import say, say_lines, write_json
 from harden.cli.output.unreliable_exit import exit_code
 from harden.errors import BaselineError
@@ -12,7 +12,7 @@ from harden.regression.baseline import compared, differences, read
 from harden.regression.baseline import update as put
 from harden.regression.baseline_records import Check, described
 from harden.regression.measure import CheckSpec, FileMeasurer
-from harden.regression.reports.text_report import as_text
+from harden.regression.reports.verdict_text import as_text
 from harden.regression.verdict import Comparison, Rule, judge
 from harden.statistics import Proportion
 

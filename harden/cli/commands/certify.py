@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from harden.artefact.executed_file import AttackPlan
+from harden.artefact.attack_and_prove import AttackPlan
 from harden.cli.commands.certify_property import certify_property
 from harden.cli.commands.evaluate import fitting
 from harden.cli.loading.test_data import for_evaluation
@@ -18,10 +18,10 @@ from harden.data.splits.test_sample import evaluated_images
 from harden.deployed.certify_file import CertifyPlan, attack_then_prove
 from harden.deployed.onnx_classifier import OnnxClassifier, file_of
 from harden.errors import InputError
-from harden.evaluation.named_suites import RESTARTS, STEPS, suite_of
 from harden.evaluation.proofs.methods import method_named
 from harden.evaluation.proofs.proof_report import ProofReport
 from harden.evaluation.proofs.prove import ProofResult, RadiusSearch
+from harden.evaluation.suite_lookup import RESTARTS, STEPS, suite_of
 from harden.models.devices import check_device
 from harden.threats import from_name
 

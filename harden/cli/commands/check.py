@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
-from harden.cli.loading.gate_file import gate_file, measure_visibly, next_step
+from harden.cli.loading.gate_inputs import gate_file, measure_visibly, next_step
 from harden.cli.options.command_clock import minutes_left, within
 from harden.cli.output.console import ProgressDisplay, annotate, say_lines, write_file, write_json
 from harden.deployed.evidence_level import FileAccess
@@ -21,7 +21,7 @@ from harden.regression.baseline_records import Check, described
 from harden.regression.measure import USUAL_BATCH, CheckSpec, FileMeasurer
 from harden.regression.reports.github_actions import SUMMARY, append_summary
 from harden.regression.reports.json_and_junit import as_json, as_junit, broken_junit
-from harden.regression.reports.text_report import as_html, as_markdown, as_text, headline
+from harden.regression.reports.verdict_text import as_html, as_markdown, as_text, headline
 from harden.regression.timing.measure_speed import SpeedCheck, time_files
 from harden.regression.verdict import GOOD, Comparison, Rule, Verdict, judge
 

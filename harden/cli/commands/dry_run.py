@@ -8,7 +8,7 @@ from harden.cli.commands.run import fitted
 from harden.cli.loading.prepare_run import prepare
 from harden.cli.options.run_options import RunOptions
 from harden.cli.output.console import print_kernels, say, say_table, write_json
-from harden.cli.output.run_summary import inputs_as_json, print_inputs, print_trial_export
+from harden.cli.output.run_inputs_table import inputs_as_json, print_inputs, print_trial_export
 from harden.hardening.certified_run import trial_export
 from harden.hardening.cost_estimate import RunEstimate, estimate
 from harden.hardening.run_inputs import RunInputs

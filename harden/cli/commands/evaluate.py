@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harden.artefact.measured_prefix import finished_part
+from harden.artefact.time_limited_certificate import finished_part
 from harden.certificate.unreliable_reasons import NextCommand
 from harden.cli.loading.evaluated_model import EvaluatedModel, check_spec, evaluated_model
 from harden.cli.loading.test_data import for_evaluation
@@ -28,9 +28,9 @@ from harden.deployed.write_certificate import artefact_file, bare_file, check_de
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, robustness_curve
 from harden.evaluation import evaluate as measure
-from harden.evaluation.named_suites import SuiteChoice, chosen, suite_of
 from harden.evaluation.natural.extra_measures import ExtraMeasures, MeasuredModel, as_decided, measured
 from harden.evaluation.results.evaluation_report import EvaluationReport, curve_points
+from harden.evaluation.suite_lookup import SuiteChoice, chosen, suite_of
 from harden.hardening.model_spec import ModelSpec
 from harden.losses import Classify
 from harden.models import FastCopy

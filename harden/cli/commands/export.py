@@ -15,8 +15,8 @@ from harden.cli.output.console import ProgressDisplay, say, write_json
 from harden.data import from_loader
 from harden.data.splits.test_sample import evaluated_images
 from harden.errors import InputError
-from harden.evaluation.named_suites import chosen, suite_of
 from harden.evaluation.proofs.methods import search_named
+from harden.evaluation.suite_lookup import chosen, suite_of
 from harden.evaluation.time_limit import TimeLimit
 from harden.hardening.model_spec import ModelSpec
 from harden.hardening.output_folder import check_apart, check_replaceable

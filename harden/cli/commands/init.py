@@ -6,7 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
-from harden.cli.options.types import writable
+from harden.cli.options.shared_options import writable
 from harden.cli.output.console import say, write_file
 from harden.errors import InputError
 from harden.regression.repository_setup import GITLAB, GITLAB_INCLUDED, GateTarget

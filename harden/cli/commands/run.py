@@ -9,14 +9,14 @@ from pathlib import Path
 from harden.artefact.artefact import Artefact
 from harden.artefact.artefact_folder import PROGRESS_FOLDER
 from harden.cli.loading.prepare_run import model_spec, prepare
-from harden.cli.loading.unexported_weights import weights_kept
+from harden.cli.loading.save_on_failed_export import weights_kept
 from harden.cli.options.logger_options import trackers
 from harden.cli.options.run_options import RunOptions
 from harden.cli.output.certificate_table import RerunOptions, as_json, exit_code, print_artefact
 from harden.cli.output.console import ProgressDisplay, print_costs, print_kernels, say, write_json
 from harden.cli.output.exit import StoppedError
 from harden.cli.output.exit_codes import NO_ROOM
-from harden.cli.output.run_summary import print_inputs, print_trial_export
+from harden.cli.output.run_inputs_table import print_inputs, print_trial_export
 from harden.errors import InputError
 from harden.hardening.batch_size import out_of_memory, with_fitting_batch
 from harden.hardening.certified_run import (

@@ -11,14 +11,14 @@ from harden.cli.output.console import say
 from harden.data import from_loader, load
 from harden.data.splits.test_sample import evaluated_images
 from harden.errors import InputError
-from harden.evaluation.named_suites import suite_of
 from harden.evaluation.proofs.methods import search_named
+from harden.evaluation.suite_lookup import suite_of
 from harden.evaluation.time_limit import TimeLimit
+from harden.hardening.drop_test_leaks import unlabelled_images, without_leaks
 from harden.hardening.model_spec import ModelSpec
 from harden.hardening.named_recipes import check_class_weights, class_weights, recipe
 from harden.hardening.output_folder import check_apart, check_replaceable
 from harden.hardening.run_inputs import RunInputs, RunSettings
-from harden.hardening.training_images import unlabelled_images, without_leaks
 from harden.models import FastCopy
 from harden.models.devices import check_device
 from harden.threats import from_name

@@ -7,7 +7,7 @@ from pathlib import Path
 from harden.certificate.certificate_file import CERTIFICATE_FILE, read
 from harden.cli.output.console import say
 from harden.data import Splits, load
-from harden.data.class_lists import with_classes
+from harden.data.align_labels import with_classes
 from harden.errors import HardenError
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, final
 
 import typer
 
-from harden.cli.options import types as opt
+from harden.cli.options import shared_options as opt
 
 
 @final

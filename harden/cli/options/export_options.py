@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from harden.cli.options import types as opt
+from harden.cli.options import shared_options as opt
 
 
 @final

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import typer
 
-from harden.cli.options import types as opt
+from harden.cli.options import shared_options as opt
 
 if TYPE_CHECKING:  # --help loads no torch
-    from harden.evaluation.named_suites import SuiteChoice
+    from harden.evaluation.suite_lookup import SuiteChoice
 
 
 @final
@@ -101,6 +101,6 @@ class RunOptions:
     @property
     def suite(self) -> SuiteChoice:
         """The suite of attacks that --attacks, --steps and --restarts mean."""
-        from harden.evaluation.named_suites import chosen
+        from harden.evaluation.suite_lookup import chosen
 
         return chosen(self.attacks, self.steps, self.restarts)

@@ -13,7 +13,7 @@ from harden.certificate.schema import ClassRecord, ProportionRecord
 from harden.certificate.unreliable_reasons import NextCommand, reasons
 from harden.cli.output import unreliable_exit
 from harden.cli.output.console import print_warning, say, say_table
-from harden.evaluation.named_suites import DEFAULT_SUITE, SuiteChoice
+from harden.evaluation.suite_lookup import DEFAULT_SUITE, SuiteChoice
 from harden.statistics import Proportion as Measured
 
 

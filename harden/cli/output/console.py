@@ -22,9 +22,9 @@ from rich.text import Text
 from harden.errors import InputError
 from harden.printable_text import log_line
 from harden.regression.reports.github_actions import annotation
+from harden.standard_streams import encodable
 from harden.system.atomic_files import write_named, write_text
 from harden.system.safe_folders import make_folder
-from harden.terminal import encodable
 
 if TYPE_CHECKING:  # report and doctor print where there is no torch
     import torch

@@ -13,9 +13,9 @@ import typer
 from harden.cli.output.exit_codes import INTERRUPTED, OUR_FAULT, USAGE
 from harden.cli.output.signals import say_stopped
 from harden.errors import HardenError
+from harden.standard_streams import LogStream, complain
 from harden.system.package_metadata import missing
 from harden.system.single_process import check_alone
-from harden.terminal import LogStream, complain
 
 _NOTE = "raised by "
 # What no program can help: a full or read-only disk, a quota, missing rights.

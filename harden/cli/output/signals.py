@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Final, final
 
 from harden.cli.output.exit_codes import INTERRUPTED, TERMINATED
-from harden.terminal import complain
+from harden.standard_streams import complain
 
 GRACE: Final = 10.0
 """Seconds for closing what is open, in which nothing interrupts it."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from harden.certificate.unreliable_reasons import CheckResult, NextCommand, next_step, reasons
 from harden.cli.output.console import say
 from harden.cli.output.exit_codes import BAD, GOOD
-from harden.evaluation.named_suites import DEFAULT, RESTARTS, STEPS
+from harden.evaluation.suite_lookup import DEFAULT, RESTARTS, STEPS
 
 
 def exit_code(*statuses: str) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 from harden.data.examples import Examples
 from harden.data.formats.channel_axis import ImageLayout, check_channels_last, parse_layout
 from harden.data.formats.label_values import check_label_array, numbered_classes
-from harden.data.formats.pixel_ranges import conversion_advice
+from harden.data.formats.pixel_range_checks import conversion_advice
 from harden.data.image_checks import UNLABELLED
 from harden.data.splits.groups import group_numbers
 from harden.data.splits.split import Splits

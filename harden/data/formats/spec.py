@@ -9,7 +9,7 @@ from dataclasses import replace
 from harden.data.formats.digits import load_digits
 from harden.data.formats.image_folder import load_folder
 from harden.data.formats.npz import load_npz
-from harden.data.formats.pixel_ranges import check_extent, extent
+from harden.data.formats.pixel_range_checks import check_extent, extent
 from harden.data.formats.torchvision_sets import load_torchvision
 from harden.data.formats.user_function import load_function
 from harden.data.splits.split import Splits

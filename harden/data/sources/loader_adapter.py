@@ -14,7 +14,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset
 from harden.data.examples import Examples
 from harden.data.formats.arrays import images, labels
 from harden.data.formats.label_values import check_proportion
-from harden.data.formats.pixel_ranges import check_extent, extent
+from harden.data.formats.pixel_range_checks import check_extent, extent
 from harden.data.sources.batch_fields import Fields, check_fields
 from harden.data.sources.dataloader import from_data_loader, loader_name
 from harden.data.sources.dataset_metadata import stored_classes, stored_groups

@@ -12,12 +12,13 @@ from typing import Protocol, final
 import torch
 from torch import Tensor
 
+from harden.check_pixels import check_pixels
 from harden.data import Batch
 from harden.draws import Draws, mix
 from harden.errors import InputError
-from harden.evaluation.judge import judge_classes
+from harden.evaluation.judge_outputs import judge_classes
 from harden.evaluation.natural.blur import DefocusBlur, GaussianBlur, MotionBlur
-from harden.evaluation.natural.frozen_batches import batches, frozen_judge
+from harden.evaluation.natural.inference_batches import batches, frozen_judge
 from harden.evaluation.natural.noise_and_compression import (
     Brightness,
     Contrast,
@@ -29,7 +30,6 @@ from harden.evaluation.natural.noise_and_compression import (
 from harden.evaluation.progress import Phase
 from harden.losses import Classify
 from harden.models import PassMeter, counting, plain
-from harden.pixels import check_pixels
 from harden.statistics import Proportion
 
 SEVERITIES = (1, 2, 3, 4, 5)

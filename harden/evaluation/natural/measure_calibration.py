@@ -10,6 +10,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from harden.check_pixels import TOLERANCE
 from harden.data import Batch
 from harden.errors import InputError
 from harden.evaluation.natural.calibration_error import (
@@ -19,12 +20,11 @@ from harden.evaluation.natural.calibration_error import (
     adaptive_ece,
     confidences,
 )
-from harden.evaluation.natural.frozen_batches import batches, frozen_judge
+from harden.evaluation.natural.inference_batches import batches, frozen_judge
 from harden.evaluation.progress import Phase
 from harden.evaluation.results.result import Witnesses
 from harden.losses import Classify
 from harden.models import PassMeter, counting, plain
-from harden.pixels import TOLERANCE
 
 OnPhase = Callable[[Phase], None]
 PHASE = "calibration"

@@ -15,7 +15,7 @@ from torch import Tensor
 from harden.bounds.vnnlib.check_counterexample import satisfies
 from harden.bounds.vnnlib.parse import Property
 from harden.draws import Draws, mix
-from harden.evaluation.proofs.property_boxes import ClauseBox, ClauseBoxes
+from harden.evaluation.proofs.clause_boxes import ClauseBox, ClauseBoxes
 
 STEP_SIZES: Final = (0.25, 1.0, 0.05)
 """First step sizes of the ascents, in half widths of the box; they decay to a tenth."""

@@ -10,11 +10,11 @@ import numpy as np
 
 from harden.evaluation.attempt import Attempt
 from harden.evaluation.probability_outputs import OutputKind
-from harden.evaluation.results.partial_result import AttemptTotals, BatchOutcome, TrustCounts
+from harden.evaluation.results.batch_outcome import AttemptTotals, BatchOutcome, TrustCounts
 from harden.evaluation.results.result import AttemptRecord, Evaluation, TrustCheck
 from harden.evaluation.results.spooled_columns import SpooledColumn, SpooledWitnesses
 from harden.evaluation.trust.attempt_comparison import comparison_checks, independent_attacks_add_nothing
-from harden.evaluation.trust.checks import ball_and_box, gradients_are_finite, gradients_exist
+from harden.evaluation.trust.gradient_checks import ball_and_box, gradients_are_finite, gradients_exist
 from harden.statistics import Proportion
 from harden.threats import Threat
 

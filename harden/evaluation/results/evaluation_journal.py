@@ -15,10 +15,10 @@ from harden.data import Batch
 from harden.description import JSON
 from harden.errors import InputError
 from harden.evaluation.proofs.code_digest import ATTACKS, code_digest
-from harden.evaluation.results.partial_result import AttemptTotals, BatchOutcome, BatchWitnesses, TrustCounts
+from harden.evaluation.results.batch_outcome import AttemptTotals, BatchOutcome, BatchWitnesses, TrustCounts
 from harden.evaluation.results.result import TrustCheck
 from harden.models import Classifier
-from harden.models.tensor_file import (
+from harden.models.snapshot import (
     Snapshot,
     as_facts,
     digest_of,

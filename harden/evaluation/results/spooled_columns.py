@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harden.evaluation.results.partial_result import BatchWitnesses
+from harden.evaluation.results.batch_outcome import BatchWitnesses
 from harden.evaluation.results.result import Witnesses
 from harden.system.atomic_files import scratch
 

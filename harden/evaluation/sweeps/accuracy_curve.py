@@ -10,21 +10,21 @@ from typing import final
 
 import torch
 
+from harden.check_pixels import check_pixels
 from harden.data import Batch, from_loader
 from harden.draws import Draws, mix
-from harden.evaluation.attack_results import attack_and_judge
+from harden.evaluation.attack_and_judge import attack_and_judge
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.gradient_source import GradientSource
-from harden.evaluation.judge import judge_logits, predicted_classes
+from harden.evaluation.fast_copy_cache import GradientSource
+from harden.evaluation.judge_outputs import judge_logits, predicted_classes
 from harden.evaluation.progress import EvaluationProgress
 from harden.evaluation.results.aggregate import records
-from harden.evaluation.results.partial_result import AttemptTotals, BatchWitnesses
+from harden.evaluation.results.batch_outcome import AttemptTotals, BatchWitnesses
 from harden.evaluation.results.result import Evaluation
 from harden.evaluation.results.spooled_columns import join_witnesses
 from harden.evaluation.robust_accuracy import OnBatch
 from harden.losses import Classify
 from harden.models import Classifier, PassMeter, counting, ordinary, plain, untouched
-from harden.pixels import check_pixels
 from harden.statistics import Proportion
 from harden.threats import Threat
 

@@ -14,11 +14,11 @@ from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation.attempt import Attempt
 from harden.evaluation.progress import EvaluationProgress
-from harden.evaluation.results.partial_result import BatchWitnesses
+from harden.evaluation.results.batch_outcome import BatchWitnesses
 from harden.evaluation.results.result import Evaluation, Witnesses
 from harden.evaluation.results.spooled_columns import join_witnesses
 from harden.evaluation.robust_accuracy import evaluate
-from harden.evaluation.suites import standard
+from harden.evaluation.suite_definitions import standard
 from harden.losses import Classify, LossFunction, Margin
 from harden.models import Classifier
 from harden.threats import Threat

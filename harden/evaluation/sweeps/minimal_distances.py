@@ -11,16 +11,22 @@ import torch
 from torch import Tensor
 
 from harden.attacks import FAB, NearestAttack, Targeted
+from harden.check_pixels import check_pixels
 from harden.data import Batch, from_loader
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation.attempt import Attempt, MakeLoss
-from harden.evaluation.gradient_source import GradientSource
-from harden.evaluation.judge import check_model, check_threat, judge_classes, judge_logits, predicted_classes
+from harden.evaluation.fast_copy_cache import GradientSource
+from harden.evaluation.judge_outputs import (
+    check_model,
+    check_threat,
+    judge_classes,
+    judge_logits,
+    predicted_classes,
+)
 from harden.evaluation.results.result import Evaluation
 from harden.losses import Classify, Margin
 from harden.models import Classifier, PassMeter, counting, ordinary, plain, untouched
-from harden.pixels import check_pixels
 from harden.statistics import Proportion
 from harden.threats import Threat
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harden.draws import Draws
-from harden.evaluation.judge import predicted_classes
+from harden.evaluation.judge_outputs import predicted_classes
 from harden.evaluation.transfer.surrogate import SurrogateContext
 from harden.models import Classifier
 from harden.models.pass_count import uncounted

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.results.partial_result import AttemptTotals
+from harden.evaluation.results.batch_outcome import AttemptTotals
 from harden.evaluation.results.result import TrustCheck
-from harden.evaluation.trust.sanity_attacks import NOISE, ONE_STEP, RESERVED, TWICE, TWICE_ON
+from harden.evaluation.trust.closing_attempts import NOISE, ONE_STEP, RESERVED, TWICE, TWICE_ON
 from harden.statistics import Proportion
 
 MORE_SHARE = 0.005

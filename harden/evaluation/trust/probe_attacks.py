@@ -16,8 +16,8 @@ from harden.data import Batch
 from harden.draws import Draws
 from harden.errors import HardenError
 from harden.evaluation.attempt import Attempt, MakeLoss
-from harden.evaluation.gradient_source import GradientSource
-from harden.evaluation.judge import judge_logits, predicted_classes
+from harden.evaluation.fast_copy_cache import GradientSource
+from harden.evaluation.judge_outputs import judge_logits, predicted_classes
 from harden.evaluation.probability_outputs import OutputKind
 from harden.losses import Classify, CrossEntropy, LossFunction, Margin, margin
 from harden.threats import Threat

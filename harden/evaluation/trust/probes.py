@@ -16,8 +16,8 @@ from torch import Tensor
 from harden.data import Batch
 from harden.draws import Draws, mix
 from harden.errors import HardenError
-from harden.evaluation.gradient_source import GradientSource
-from harden.evaluation.judge import judge_logits, predicted_classes
+from harden.evaluation.fast_copy_cache import GradientSource
+from harden.evaluation.judge_outputs import judge_logits, predicted_classes
 from harden.evaluation.probability_outputs import as_logits, scores_of
 from harden.evaluation.results.result import TrustCheck
 from harden.evaluation.trust.gradient_fidelity import margin_lines, repeated_logits

@@ -18,13 +18,13 @@ import onnxruntime
 from harden.certificate.optimisation_levels import LEVELS
 from harden.certificate.untrusted.onnx_limits import check_runnable
 from harden.errors import InputError
+from harden.graph.computation_digest import structure_digest
 from harden.graph.executed.contrib_operators import standard_form
 from harden.graph.executed.nchwc_layout import StoredWeights
 from harden.graph.foreign_classifier import with_image_size
 from harden.graph.operation_graph import Graph
 from harden.graph.reading.load_model import load_model, one_line
 from harden.graph.reading.read import UnreadableError, read
-from harden.graph.structure_digest import structure_digest
 from harden.system.safe_folders import temporary_folder
 
 

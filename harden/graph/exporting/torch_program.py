@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 from torch.export.dynamic_shapes import refine_dynamic_shapes_from_suggested_fixes
 
 from harden.errors import ExportError
-from harden.graph.exporting.exporter_output import quiet, reason
+from harden.graph.exporting.exporter_messages import quiet, reason
 from harden.graph.exporting.substitution import Substitution
 from harden.models.out_of_memory import ran_out_of_memory
 

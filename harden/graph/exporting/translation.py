@@ -12,10 +12,10 @@ from torch.export import ExportedProgram
 
 from harden.certificate.ports import INPUT, OUTPUT
 from harden.errors import ExportError
-from harden.graph.exporting.exporter_output import quiet, reason
+from harden.graph.exporting.exporter_messages import quiet, reason
 from harden.graph.exporting.pooling_windows import drop_empty_windows
-from harden.graph.exporting.substitutes import substitute
 from harden.graph.exporting.torch_program import free_batch
+from harden.graph.exporting.unsupported_operators import substitute
 from harden.models.out_of_memory import ran_out_of_memory
 
 OPSET: Final = 18

@@ -14,10 +14,10 @@ from onnx.reference import ReferenceEvaluator
 
 from harden.graph.limits.constant_sizes import check_outputs
 from harden.graph.operators.quantisation import DequantizeLinear
-from harden.graph.reading.constant_rounding import roundings
 from harden.graph.reading.known_values import Array, ComputedValue, KnownValue, Value
 from harden.graph.reading.load_model import numbers
 from harden.graph.reading.node_view import UnsupportedError
+from harden.graph.reading.rounding_count import roundings
 
 _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}

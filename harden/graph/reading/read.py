@@ -15,18 +15,18 @@ from onnx import helper
 from torch import Tensor
 
 from harden.errors import InputError
-from harden.graph.batch_axis import batch_first
+from harden.graph.batch_first import batch_first
 from harden.graph.limits.tensor_sizes import ReadingLimits, ShapeInference
 from harden.graph.operation_graph import BATCH, Graph, Node, Operation, Port
 from harden.graph.operator_table import BATCH_RULES, OPERATORS
 from harden.graph.operators.reshaping import Expand
 from harden.graph.reading.constant_folding import fold_constants
-from harden.graph.reading.constant_rounding import MOST_ROUNDINGS
 from harden.graph.reading.graph_ports import input_port, output_name
 from harden.graph.reading.known_values import SEVERAL, ComputedValue, KnownValue, Value, shape_of
 from harden.graph.reading.load_model import load_model, numbers, one_line
 from harden.graph.reading.node_view import NodeView, UnsupportedError, shapes
 from harden.graph.reading.prune import required_nodes
+from harden.graph.reading.rounding_count import MOST_ROUNDINGS
 
 _OPSETS = range(7, 24)
 _WIDTH = 4  # of a weight

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as Xml
 
 from harden.description import JSON
 from harden.printable_text import one_line
-from harden.regression.reports.text_report import change, explained, headline
+from harden.regression.reports.verdict_text import change, explained, headline
 from harden.regression.timing.paired_timing import SpeedFinding
 from harden.regression.verdict import Finding, State, Verdict
 

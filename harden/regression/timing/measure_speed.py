@@ -15,6 +15,7 @@ from harden.deployed.evidence_level import FileAccess
 from harden.deployed.onnx_classifier import OnnxClassifier, file_of
 from harden.errors import InputError
 from harden.evaluation import Phase
+from harden.regression.timing.attack_workload import attack_work
 from harden.regression.timing.paired_timing import (
     Clock,
     SpeedFinding,
@@ -23,7 +24,6 @@ from harden.regression.timing.paired_timing import (
     check_rounds,
     repeats_for,
 )
-from harden.regression.timing.timed_workload import attack_work
 
 IMAGES = 32
 """Test images that a piece of work is done on; all of them where there are fewer."""

@@ -15,7 +15,7 @@ import torch
 from harden import kernels
 from harden.description import JSON, canonical_names
 from harden.errors import InputError
-from harden.models.tensor_file import Snapshot, as_facts, read_snapshot, write_snapshot
+from harden.models.snapshot import Snapshot, as_facts, read_snapshot, write_snapshot
 from harden.system.atomic_files import append_bytes, read_bytes, remove_file, write_text
 from harden.system.nesting_limits import json_value
 from harden.system.package_metadata import versions

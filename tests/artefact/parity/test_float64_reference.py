@@ -16,7 +16,7 @@ from harden.artefact.parity.float64_reference import reference
 from harden.artefact.parity.parity_gate import check_parity
 from harden.artefact.runtime.session import Session
 from harden.errors import ExportError
-from harden.graph.exporting.trace import export_module
+from harden.graph.exporting.torch_exporter import export_module
 from harden.models import Classifier
 from tests.models.zoo import CLASSES, body
 

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from harden.bounds import Branching, Method, Program, SlopeAscent, certify
 from harden.bounds.vnnlib.parse import parse
-from harden.bounds.vnnlib.refute import refute_clauses, refuted_clauses
+from harden.bounds.vnnlib.prove_unsat import refute_clauses, refuted_clauses
 from harden.graph import read
 from harden.threats import Linf
 from tests.bounds.networks import Builder, dense_net, runtime

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from harden.bounds.rules import BOUND_RULES, OperationInputs
 from harden.bounds.rules.function_rules import ABSOLUTE, RELATIVE, clip
+from harden.bounds.rules.pointwise_bounds import Interval, LinearBounds, Pointwise
 from harden.bounds.rules.prelu import PReluBounds
-from harden.bounds.rules.rule import Interval, LinearBounds, Pointwise
 from harden.bounds.rules.smooth_functions import SmoothFunction
 from harden.graph.operators.arithmetic import Abs, Erf
 from harden.graph.operators.rectifiers import HardSigmoid, LeakyRelu, Relu

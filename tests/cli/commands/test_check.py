@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from harden.artefact import executed_file
+from harden.artefact import attack_and_prove
 from harden.artefact.classifier_to_onnx import trace
 from harden.data import Splits, load
 from harden.models import Classifier, pass_count
@@ -265,7 +265,7 @@ def test_a_fault_of_ours_is_70_and_no_pass_in_any_file(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(executed_file, "evaluate", broken)
+    monkeypatch.setattr(attack_and_prove, "evaluate", broken)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     (tmp_path / "j.xml").write_text("<of an earlier run/>")
     answer = check(files["kept"], "--junit", tmp_path / "j.xml")

@@ -13,7 +13,7 @@ import torch
 
 from harden.data import Splits, load
 from harden.evaluation import pgd_suite
-from harden.evaluation.named_suites import SuiteChoice
+from harden.evaluation.suite_lookup import SuiteChoice
 from harden.hardening import Recipe
 from harden.hardening.batch_size import with_fitting_batch
 from harden.hardening.model_spec import ModelSpec

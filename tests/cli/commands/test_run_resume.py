@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harden.models.tensor_file import write_snapshot
+from harden.models.snapshot import write_snapshot
 from harden.training.checkpointing import run_checkpoints
 
 Harden = Callable[..., Any]

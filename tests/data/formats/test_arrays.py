@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from harden.data import from_loader, load
-from harden.data.class_lists import with_classes
+from harden.data.align_labels import with_classes
 from harden.data.formats.arrays import from_arrays, images, labels
 from harden.errors import InputError
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harden.attacks import PGD
 from harden.bounds.vnnlib.parse import Property, parse
-from harden.evaluation.proofs.counterexamples import counterexample
+from harden.evaluation.proofs.falsify import counterexample
 from harden.evaluation.proofs.random_restarts import FalsificationProblem, RandomRestarts
 
 SIZE = 2

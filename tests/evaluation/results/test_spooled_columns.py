@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from harden.evaluation import Evaluation, EvaluationProgress, evaluate, pgd_suite
 from harden.evaluation.results import spooled_columns
-from harden.evaluation.results.partial_result import BatchWitnesses
+from harden.evaluation.results.batch_outcome import BatchWitnesses
 from harden.evaluation.results.spooled_columns import SpooledColumn, SpooledWitnesses, join_witnesses
 from harden.models import Classifier
 from harden.threats import Linf

@@ -16,7 +16,7 @@ from harden.evaluation import Attempt, evaluate, pgd_suite, quick, robustness_cu
 from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.evaluation.suite_cost import closing_passes, passes_at_most
 from harden.evaluation.sweeps.eps_sweep import SMALLER, _with_all_of
-from harden.evaluation.trust.sanity_attacks import closing_attempts
+from harden.evaluation.trust.closing_attempts import closing_attempts
 from harden.losses import DLR, Margin
 from harden.models import Classifier
 from harden.threats import L2, Linf, Threat

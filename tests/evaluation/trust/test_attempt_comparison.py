@@ -14,7 +14,7 @@ from harden.draws import Draws
 from harden.errors import InputError
 from harden.evaluation import Attempt, TrustCheck, evaluate, pgd_suite
 from harden.evaluation.trust.attempt_comparison import comparison_checks
-from harden.evaluation.trust.sanity_attacks import (
+from harden.evaluation.trust.closing_attempts import (
     LEAST,
     MOST,
     NOISE,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from harden.data import Batch, Splits
 from harden.draws import Draws
 from harden.evaluation import Attempt, TrustCheck, evaluate, pgd_suite
-from harden.evaluation.gradient_source import GradientSource
+from harden.evaluation.fast_copy_cache import GradientSource
 from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.evaluation.trust.probe_attacks import ScaledCrossEntropy, _rise, ties
 from harden.evaluation.trust.probes import (

@@ -16,7 +16,7 @@ from harden.certificate.optimisation_levels import LEVELS
 from harden.errors import InputError
 from harden.graph import UnreadableError
 from harden.graph.executed.optimised_graphs import RuntimeGraph, runtime_graphs
-from harden.graph.exporting.trace import export_graph
+from harden.graph.exporting.torch_exporter import export_graph
 from harden.models import Classifier
 from tests.graph.graphs import Array, constant, model, normal
 

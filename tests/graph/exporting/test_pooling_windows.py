@@ -20,7 +20,7 @@ from harden.artefact.runtime.session import Session
 from harden.certificate.optimisation_levels import LEVELS
 from harden.errors import ExportError
 from harden.graph.exporting.pooling_windows import drop_empty_windows
-from harden.graph.exporting.trace import export_graph
+from harden.graph.exporting.torch_exporter import export_graph
 from harden.models import Classifier
 
 Pool = Callable[[Tensor], Tensor]

@@ -11,8 +11,8 @@ import typer
 
 from harden.cli.options.config_file import fill_defaults
 from harden.errors import InputError
+from harden.standard_streams import LogStream, say
 from harden.system.package_metadata import VERSION
-from harden.terminal import LogStream, say
 
 _KEPT = (".onnx", ".npz", ".safetensors", ".pt", ".pth", ".py", ".toml")
 

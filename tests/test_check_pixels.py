@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from harden.check_pixels import TOLERANCE, check_pixels
 from harden.errors import InputError
-from harden.pixels import TOLERANCE, check_pixels
 
 MEAN = torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
 STD = torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from harden.errors import InputError
-from harden.models.tensor_file import Snapshot, digest_of, read_snapshot, write_snapshot
+from harden.models.snapshot import Snapshot, digest_of, read_snapshot, write_snapshot
 
 TENSORS: dict[str, Tensor] = {
     "state.weight": torch.randn(3, 4, generator=torch.Generator().manual_seed(0)),

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from harden.data import from_loader
-from harden.data.sources.untransformed_examples import shared_examples
+from harden.data.sources.loader_overlap import shared_examples
 
 X, Y = torch.rand(20, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 2
 

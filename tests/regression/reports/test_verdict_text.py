@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harden.regression.comparison_json import packed, unpacked
 from harden.regression.paired_comparison import Pairs
 from harden.regression.reports.github_actions import LIMIT, annotation, append_summary, fitting
 from harden.regression.reports.json_and_junit import as_json, as_junit, broken_junit
-from harden.regression.reports.text_report import as_html, as_markdown, as_text, change
+from harden.regression.reports.verdict_text import as_html, as_markdown, as_text, change
 from harden.regression.verdict import Comparison, Rule, Verdict, judge
-from harden.regression.wire_format import packed, unpacked
 
 COMPARISONS = (
     Comparison("linf 8/255", "robust", Pairs(1000, 500, 10, 50)),

@@ -14,7 +14,7 @@ from harden.attacks.targeted import likeliest_others
 from harden.draws import Draws
 from harden.evaluation.attempt import Attempt
 from harden.evaluation.probability_outputs import as_logits, output_of
-from harden.evaluation.suites import quick
+from harden.evaluation.suite_definitions import quick
 from harden.losses import Classify, LossFunction, loss_with_verdicts
 from harden.models import Classifier, prepare
 from harden.threats import Linf

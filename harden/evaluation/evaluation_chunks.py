@@ -8,8 +8,8 @@ import torch
 
 from harden.data import Batch, Source
 from harden.evaluation.batch_evaluation import BatchEvaluator
+from harden.evaluation.results.batch_outcome import BatchOutcome
 from harden.evaluation.results.evaluation_journal import EvaluationJournal
-from harden.evaluation.results.partial_result import BatchOutcome
 from harden.evaluation.suite_cost import passes_at_most
 from harden.evaluation.time_limit import OutOfTime, TimeLimit
 from harden.evaluation.trust.probes import PASSES

@@ -13,7 +13,7 @@ import harden
 from harden.artefact.measure_file import Claim
 from harden.data import Splits
 from harden.evaluation import Evaluation, TrustCheck, Witnesses, evaluate, standard
-from harden.evaluation.trust.sanity_attacks import RESERVED
+from harden.evaluation.trust.closing_attempts import RESERVED
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
 from harden.objectives import TRADES, Standard
@@ -61,7 +61,7 @@ def test_every_door_has_the_same_default() -> None:
     from harden.cli.options.evaluate_options import EvaluateOptions
     from harden.cli.options.export_options import ExportOptions
     from harden.cli.options.run_options import RunOptions
-    from harden.evaluation.named_suites import DEFAULT, DEFAULT_SUITE, chosen, suite_named
+    from harden.evaluation.suite_lookup import DEFAULT, DEFAULT_SUITE, chosen, suite_named
     from harden.pytest_plugin import Robustness
 
     usual = chosen("", None, None)

@@ -12,7 +12,7 @@ import torch
 
 from harden.artefact.export import export
 from harden.artefact.measure_file import Claim
-from harden.artefact.measured_prefix import attack_share
+from harden.artefact.time_limited_certificate import attack_share
 from harden.certificate.certificate_file import read
 from harden.data import Examples, load
 from harden.errors import InputError

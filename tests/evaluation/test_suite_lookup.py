@@ -11,7 +11,7 @@ import torch
 from harden.attacks import PGD
 from harden.errors import InputError
 from harden.evaluation import pgd_suite, quick, standard, thorough
-from harden.evaluation.named_suites import NAMES, suite_named, suite_of
+from harden.evaluation.suite_lookup import NAMES, suite_named, suite_of
 from harden.losses import Margin
 
 MODULE = """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from harden.data.formats.pixel_ranges import check_extent, conversion_advice, extent
+from harden.data.formats.pixel_range_checks import check_extent, conversion_advice, extent
 from harden.errors import InputError
 
 

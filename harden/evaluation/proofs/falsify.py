@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harden.attacks import PGD, Attack
 from harden.draws import Draws, mix
-from harden.evaluation.proofs.property_boxes import ClauseBox, ClauseBoxes
+from harden.evaluation.proofs.clause_boxes import ClauseBox, ClauseBoxes
 from harden.evaluation.proofs.random_restarts import Counterexample, FalsificationProblem
 from harden.threats import Linf
 

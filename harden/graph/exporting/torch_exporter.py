@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from harden.errors import ExportError, HardenError
-from harden.graph.exporting.exporter_output import reason
+from harden.graph.exporting.exporter_messages import reason
 from harden.graph.exporting.torch_program import capture_program
 from harden.graph.exporting.translation import OPSET, translate_program
 from harden.models import Classifier, copied, given_back, names_a_type

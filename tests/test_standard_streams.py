@@ -9,7 +9,7 @@ import warnings
 
 import pytest
 
-from harden.terminal import LogStream, complain, say, show_warnings_plainly
+from harden.standard_streams import LogStream, complain, say, show_warnings_plainly
 
 
 def test_a_line_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations
 from torch.nn.utils.parametrize import is_parametrized
 
 from harden.artefact.runtime.session import Session
-from harden.graph.exporting.trace import export_graph
+from harden.graph.exporting.torch_exporter import export_graph
 from harden.models import Classifier
 
 

@@ -10,7 +10,7 @@ from harden.attacks import GradientMeter, metering
 from harden.data import load
 from harden.models import Classifier
 from harden.models.pass_count import PassMeter, counting
-from harden.regression.timing.timed_workload import STEPS, attack_work
+from harden.regression.timing.attack_workload import STEPS, attack_work
 from tests.fitted import fitted
 
 

@@ -18,7 +18,7 @@ import pytest
 from typer.main import get_command
 
 from harden.cli.app import app
-from harden.cli.commands.pre_commit import main as hook
+from harden.cli.commands.verify_hook import main as hook
 from harden.cli.gate_app import DEFAULT
 
 Harden = Callable[..., Any]
@@ -81,7 +81,7 @@ def test_an_artefact_in_the_working_folder(
 
 def test_it_loads_neither_torch_nor_the_command_line_library(artefacts: Path) -> None:
     code = (
-        "import json, sys\nfrom harden.cli.commands.pre_commit import main\ncode = main(sys.argv[1:])\n"
+        "import json, sys\nfrom harden.cli.commands.verify_hook import main\ncode = main(sys.argv[1:])\n"
         "print(json.dumps([code, sorted({name.partition('.')[0] for name in sys.modules})]))"
     )
     done = subprocess.run(
@@ -100,7 +100,7 @@ def test_it_loads_neither_torch_nor_the_command_line_library(artefacts: Path) ->
 def test_the_hook_names_a_script_and_the_files_of_an_artefact() -> None:
     (found,) = loaded(".pre-commit-hooks.yaml")
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert scripts[found["entry"]] == "harden.cli.commands.pre_commit:main"
+    assert scripts[found["entry"]] == "harden.cli.commands.verify_hook:main"
     for name in ("certificate.json", "models/a/model.onnx", "a/evidence.npz", "models/a/report.html"):
         assert re.search(found["files"], name)
     for name in ("my-report.html", "my-certificate.json", "data/test.npz"):

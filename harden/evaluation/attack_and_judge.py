@@ -8,8 +8,8 @@ from torch import Tensor
 from harden.data import Batch
 from harden.draws import Draws
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.gradient_source import GradientSource
-from harden.evaluation.judge import judge_classes
+from harden.evaluation.fast_copy_cache import GradientSource
+from harden.evaluation.judge_outputs import judge_classes
 from harden.threats import Threat
 
 

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harden.cli.commands.compare_page import check_page
-from harden.terminal import say
+from harden.cli.commands.verify_page import check_page
+from harden.standard_streams import say
 from harden.verifier.verify_command import main as verify
 
 _CERTIFICATE = "certificate.json"

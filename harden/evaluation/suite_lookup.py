@@ -9,8 +9,8 @@ import torch
 
 from harden.errors import InputError
 from harden.evaluation.attempt import Attempt
-from harden.evaluation.suites import pgd_suite, quick, standard, thorough
-from harden.evaluation.trust.sanity_attacks import RESERVED
+from harden.evaluation.suite_definitions import pgd_suite, quick, standard, thorough
+from harden.evaluation.trust.closing_attempts import RESERVED
 from harden.system.named_function import call_function, import_function, is_function
 
 _OF_RECORD = {"standard": standard, "thorough": thorough}

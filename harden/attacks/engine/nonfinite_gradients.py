@@ -8,7 +8,7 @@ from typing import final
 from torch import Tensor
 
 from harden.kernels import not_finite
-from harden.system.context_stack import ContextStack
+from harden.system.scoped_values import ContextStack
 
 
 @final

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from harden.artefact.classifier_to_onnx import trace
 from harden.errors import ExportError
-from harden.graph.exporting.substitutes import substitute
+from harden.graph.exporting.unsupported_operators import substitute
 from harden.models import Classifier
 
 

@@ -10,9 +10,9 @@ import torch
 
 from harden.bounds import Branching, Method, Program, certify
 from harden.bounds.crown.intermediate_bounds import relax
-from harden.bounds.vnnlib import refute
+from harden.bounds.vnnlib import prove_unsat
 from harden.bounds.vnnlib.parse import parse
-from harden.bounds.vnnlib.refute import refute_clauses, refuted_clauses
+from harden.bounds.vnnlib.prove_unsat import refute_clauses, refuted_clauses
 from harden.errors import InputError
 from harden.graph import read
 from harden.threats import Linf
@@ -109,7 +109,7 @@ def test_clauses_of_one_box_share_its_bounds_and_no_others(monkeypatch: pytest.M
         made.append(more["backward"])
         return relax(*given, **more)  # type: ignore[arg-type]  # as it was called
 
-    monkeypatch.setattr(refute, "relax", counted)
+    monkeypatch.setattr(prove_unsat, "relax", counted)
     built = KINDS["dense"](1)
     program = Program.of(read(built.model()))
     names = " ".join(f"(declare-const X_{at} Real)" for at in range(6))

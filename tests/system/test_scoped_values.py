@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from harden.system.context_stack import ContextStack
+from harden.system.scoped_values import ContextStack
 
 
 def test_values_are_active_inside_their_context_alone() -> None:

@@ -10,7 +10,7 @@ import pytest
 from onnx import helper
 
 from harden.graph import read
-from harden.graph.structure_digest import structure_digest
+from harden.graph.computation_digest import structure_digest
 from tests.graph.graphs import Array, constant, model, normal
 
 W, B = normal(4, 3), normal(3)

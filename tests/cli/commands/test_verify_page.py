@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harden.cli.commands.pre_commit import main as hook
+from harden.cli.commands.verify_hook import main as hook
 from harden.verifier.verify_command import main as standalone
 
 Harden = Callable[..., Any]
@@ -93,7 +93,7 @@ def test_a_page_of_another_version_is_not_called_doctored(
     harden: Harden, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     doctor(folder)
-    monkeypatch.setattr("harden.cli.commands.compare_page.VERSION", "0.2.0")
+    monkeypatch.setattr("harden.cli.commands.verify_page.VERSION", "0.2.0")
     answer = harden("verify", folder)
     assert answer.code == 0
     assert "not checked: it differs from what harden 0.2.0 draws, and the certificate is of" in answer.out

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from harden.check_pixels import check_pixels
 from harden.data import Batch, from_loader
 from harden.errors import InputError
 from harden.evaluation.natural.operating_point import Thresholded
 from harden.losses import Classify
 from harden.models import untouched
-from harden.pixels import check_pixels
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harden.attacks import PGD
 from harden.bounds.vnnlib.parse import Property, parse
-from harden.evaluation.proofs.counterexamples import counterexample
+from harden.evaluation.proofs.falsify import counterexample
 from harden.evaluation.proofs.random_restarts import Counterexample, FalsificationProblem
 
 WEIGHT = torch.tensor([[1.0, -2.0], [0.5, 1.0]])
