@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.peering import provenance
 from harden.regression.paired_comparison import Pairs
-from harden.regression.verdict import Comparison, Rule, State, judge
+from harden.regression.verdict import Comparison, GateAnswer, Rule, judge
 
 RECORD = provenance.RESULTS / "gate.jsonl"
 SIZES = (200, 500, 1000, 2000, 5000)
@@ -71,15 +71,15 @@ def simulated(n: int, discordance: float, drop: float, repetitions: int, seed: i
     both = ACCURACY - loss
     drawn = generator.multinomial(n, [gain, loss, both, 1 - gain - loss - both], size=repetitions)
     pairs, counts = np.unique(drawn[:, :2], axis=0, return_counts=True)
-    totals = dict.fromkeys(State, 0)
+    totals = dict.fromkeys(GateAnswer, 0)
     for (gained, lost), count in zip(pairs.tolist(), counts.tolist(), strict=True):
         totals[answer(n, gained, lost)] += count
     naive = int(counts[(pairs[:, 1] - pairs[:, 0]) / n > MARGIN].sum())
-    passed, failed = (totals[state] / repetitions for state in (State.PASS, State.FAIL))
+    passed, failed = (totals[state] / repetitions for state in (GateAnswer.PASS, GateAnswer.FAIL))
     return Cell(n, discordance, drop, repetitions, passed, failed, naive / repetitions)
 
 
-def answer(n: int, gained: int, lost: int) -> State:
+def answer(n: int, gained: int, lost: int) -> GateAnswer:
     """The gate's own verdict."""
     return judge([Comparison("simulated", "robust", Pairs(n, 0, gained, lost))], Rule(MARGIN, ALPHA)).state
 

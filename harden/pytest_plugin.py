@@ -20,7 +20,7 @@ _MARKER = (
     "harden(margin=0.02, alpha=0.05, floor=None, clean_floor=None): the rule of robustness.check; shares of 1"
 )
 _FOUND, _NAME, _BACKEND = "harden.found", "harden.check", "harden.backend"
-_PATIENCE = 120.0  # seconds to wait for another worker that updates the same baseline
+_PATIENCE = 120.0  # seconds of patience for another worker that updates the same baseline
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -147,7 +147,7 @@ class Robustness:
     def _judged(self, comparisons: tuple[Comparison, ...], rule: Rule, name: str) -> Verdict:
         from harden.regression.comparison_json import packed
         from harden.regression.reports.verdict_text import as_text
-        from harden.regression.verdict import State, judge
+        from harden.regression.verdict import GateAnswer, judge
 
         verdict = judge(comparisons, rule)
         self._note(_NAME, name)
@@ -161,7 +161,7 @@ class Robustness:
         strict = self._item.config.getoption("harden_inconclusive") == "fail"
         if verdict.exit_code(strict):
             pytest.fail(as_text(verdict), pytrace=False)
-        if verdict.state is State.INCONCLUSIVE:
+        if verdict.state is GateAnswer.INCONCLUSIVE:
             self._note("harden.inconclusive", "true")
         return verdict
 

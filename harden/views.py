@@ -1,6 +1,6 @@
 """Augmented copies of a batch, computed on its device with one draw per image.
 
-Everything here is differentiable with respect to the images, so that an attack can look through a view.
+Everything here is differentiable with respect to the images, so attacks can differentiate through views.
 """
 
 from __future__ import annotations

@@ -32,52 +32,12 @@ REPEATED_STEMS: set[str] = set()
 # `python -m` needs this name in every package that it runs.
 STEMS_OF_PYTHON = {"__init__", "__main__"}
 
-# To shrink: each of them gets a name of its own, which says in a traceback what it is.
-REPEATED_CLASSES = {
-    "State",
-    "StepRecord",
-}
+REPEATED_CLASSES: set[str] = set()
 
-# To shrink: modules whose first line is not yet a plain statement.
-FIRST_LINES_TO_DO = {
-    "harden/attacks/apgd_schedule.py",
-    "harden/attacks/engine/__init__.py",
-    "harden/attacks/engine/argument_checks.py",
-    "harden/attacks/engine/nearest_error.py",
-    "harden/attacks/engine/success_steps.py",
-    "harden/cli/output/__init__.py",
-    "harden/cli/output/console.py",
-    "harden/cli/output/evaluation_table.py",
-    "harden/cli/output/exit.py",
-    "harden/cli/output/unreliable_exit.py",
-    "harden/hardening/recipe.py",
-    "harden/hardening/run_identity.py",
-    "harden/kernels/loss_grad.py",
-    "harden/objectives/objective.py",
-    "harden/regression/reports/github_actions.py",
-    "harden/regression/sample_size.py",
-    "harden/threats/membership.py",
-    "harden/threats/threat.py",
-}
+FIRST_LINES_TO_DO: set[str] = set()
 
-# To shrink: packages with words of the dialect in comments, docstrings or texts.
-DIALECT_TO_DO = {
-    "artefact",
-    "attacks",
-    "bounds",
-    "certificate",
-    "cli",
-    "deployed",
-    "graph",
-    "hardening",
-    "kernels",
-    "objectives",
-    "pytest_plugin.py",
-    "regression",
-    "threats",
-    "verifier",
-    "views.py",
-}
+# A method of proof is "climbed" in certificates of every version so far.
+DIALECT_TO_DO = {"bounds"}
 
 # To shrink, except public entry points and compiled operations, whose arguments are their data.
 MANY_PARAMETERS = {
@@ -117,10 +77,10 @@ MANY_PARAMETERS = {
 
 # Test files named as a module that they are not about, or that test it from another layer.
 MISPLACED_TESTS = {
-    "tests/cli/commands/test_evaluate_file.py": "to rename: of the command",
+    "tests/cli/commands/test_evaluate.py": "to rename: of the command",
     "tests/bad_input/test_arrays.py": "of the errors for invalid arrays",
     "tests/cli/commands/test_extra_measures.py": "to move: of harden/evaluation/natural/extra_measures.py",
-    "tests/cli/commands/test_run_options.py": "to move: of harden/cli/options/run_options.py",
+    "tests/cli/options/test_run_options.py": "to move: of harden/cli/options/run_options.py",
     "tests/cli/loading/test_output_folder.py": "to move: of harden/hardening/output_folder.py",
     "tests/objectives/test_arguments.py": "of the arguments of objectives, not of compiled operations",
     "tests/test_architecture.py": "of the whole package, not of harden/models/architecture.py",

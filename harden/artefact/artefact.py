@@ -110,7 +110,7 @@ class Artefact:
 def _likely_fix(low: float, high: float) -> str:
     # As in harden.check_pixels, which needs torch; here the normalisation is in the file.
     if not (math.isfinite(low) and math.isfinite(high)):
-        return "look for NaN or infinity in the data"
+        return "check the data for NaN or infinity"
     if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:
         return "resampling overshoots: write x.clip(0, 1)"
     if low < 0:

@@ -161,7 +161,7 @@ class _MomentumSteps:
     Attributes:
         threat: owns direction and projection.
         memory: of each example.
-        checkpoints: after how many steps to look back, and over how many.
+        checkpoints: after how many steps progress is checked, and over how many.
         rho: share of steps that have to raise the loss.
         number: steps so far.
     """

@@ -17,10 +17,10 @@ FIRST_SHARE = 0.2
 """Of an image's entries, what the first step moves."""
 
 PERIOD = 0.04
-"""Share of all steps after which sparsity and step size are looked at again."""
+"""Share of all steps after which sparsity and step size are set again."""
 
 SPARSER = 0.95
-"""The best point counts as sparser than at the last look below this quotient of changed entries."""
+"""The best point counts as sparser than at the last check below this quotient of changed entries."""
 
 DENSER = 1.5
 """A step moves the best point's changed entries over this; a step size that is not reset is divided by it."""
@@ -47,7 +47,7 @@ class _SparseMemory:
         height: the loss there (N,).
         step_size: an L1 length in pixel units (N,).
         moving: how many entries a step moves (N,).
-        changed: how many entries of the best point differed from the image at the last look (N,).
+        changed: how many entries of the best point differed from the image at the last check (N,).
     """
 
     best: Tensor
@@ -71,7 +71,7 @@ class SparseSteps:
     Attributes:
         threat: owns step and projection.
         memory: of each example.
-        period: steps between two looks.
+        period: steps between two checks.
         number: steps so far.
     """
 

@@ -1,4 +1,4 @@
-"""When Auto-PGD looks back: its checkpoints (Croce & Hein, 2003.01690, section 3.2)."""
+"""Checkpoints of Auto-PGD's step-size schedule (Croce & Hein, 2003.01690, section 3.2)."""
 
 from __future__ import annotations
 

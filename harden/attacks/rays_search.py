@@ -139,7 +139,7 @@ class RaysSearch:
         """One query of each example: whether a turn helps, or the middle of an interval."""
         at = self._at
         turned = at.turned()
-        # Nearer than the best radius by what a bisection can tell: a turn that brings less is none.
+        # Nearer than the best radius by the resolution of the bisection: a smaller gain is none.
         probe = torch.where(at.found, (at.radius - gap).clamp_min(0.0), at.radius)
         radius = torch.where(at.bisecting, (at.low + at.high) / 2, probe)
         wrong = self._running.look(self._along(at.x, turned, radius)).wrong

@@ -47,7 +47,7 @@ class Square:
     on its draws and the loss.
 
     Args:
-        queries: of each restart; one more looks at the image itself.
+        queries: of each restart; one more evaluates the image itself.
         p: share of the image's pixels that the first squares cover, in (0, 1].
         restarts: independent runs; the best is kept, per example.
         stop_early: end work on an example at its first error, as in `harden.attacks.PGD`.

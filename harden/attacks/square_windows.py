@@ -30,7 +30,7 @@ def window(corner: Tensor, side: int, shape: torch.Size) -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def bumps(side: int, order: int, device: torch.device) -> Tensor:
-    """A hill beside an equal hollow, and the same turned by a quarter: float32 (2, side, side) of norm 1.
+    """A hill next to an equal hollow, and the same turned by a quarter: float32 (2, side, side) of norm 1.
 
     The first of the two is divided across, the second down. A hill of h x w pixels is, at Chebyshev distance
     d from its middle, the sum of 1 / j^a over j = d + 1, ..., max(h, w) // 2 + 1, with a = 2 in L2

@@ -13,7 +13,7 @@ from harden.attacks.engine.argument_checks import check_draws
 from harden.attacks.engine.best_point import Point
 from harden.attacks.engine.loss_adapter import LossAdapter
 from harden.attacks.engine.nearest_error import Nearest
-from harden.attacks.engine.success_steps import StepRecord, current_record, recording
+from harden.attacks.engine.success_steps import SuccessSteps, current_record, recording
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.losses import Loss, LossFunction, loss_with_verdicts
@@ -66,7 +66,7 @@ class Targeted:
         attack: object = self.attack
         if not isinstance(attack, NearestAttack):
             raise InputError(
-                f"{type(attack).__name__}, which looks for no nearest error",
+                f"{type(attack).__name__}, which finds no nearest error",
                 "an attack with `nearest`",
                 "write Targeted(harden.attacks.FAB())",
             )
@@ -89,7 +89,7 @@ class Targeted:
             if len(rows) == 0:
                 break
             own, aim = loss.take(rows), targets[rows, rank]
-            part = None if record is None else StepRecord(len(rows), x.device)
+            part = None if record is None else SuccessSteps(len(rows), x.device)
             with recording(part):
                 x_adv = self.attack(own.aimed(aim), x[rows], threat, draws.fold(rank).take(rows))
             best.take_over_(LossAdapter(own).exactly(x_adv), rows)

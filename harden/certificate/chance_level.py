@@ -27,16 +27,16 @@ def caution(clean: str, low: float, sizes: Mapping[str, int], only: str | None =
     n = sum(sizes.values())
     if only is not None and len(sizes) > 1:
         return (
-            f"clean accuracy {clean} can't be told from guessing: every one of the {n:,} images is answered "
-            f"{only}; robust accuracy says nothing of such a model"
+            f"clean accuracy {clean} can't be distinguished from guessing: every one of the {n:,} images "
+            f"is answered {only}; robust accuracy says nothing of such a model"
         )
     largest = max(sizes, key=lambda name: sizes[name])
     share = sizes[largest] / n
     if n < LEAST or low > share:
         return ""
     return (
-        f"clean accuracy {clean} can't be told from guessing: answering {largest} to every image is right "
-        f"for {100 * share:.1f} % of them; robust accuracy says nothing of such a model"
+        f"clean accuracy {clean} can't be distinguished from guessing: answering {largest} to every image "
+        f"is right for {100 * share:.1f} % of them; robust accuracy says nothing of such a model"
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harden.attacks import GradientMeter, metering
 from harden.attacks.engine.nonfinite_gradients import unmetered
-from harden.attacks.engine.success_steps import StepRecord, recording
+from harden.attacks.engine.success_steps import SuccessSteps, recording
 from harden.check_pixels import check_pixels
 from harden.data import Batch
 from harden.description import JSON
@@ -233,7 +233,7 @@ class BatchEvaluator:
         with counting(PassMeter()) as meter:
             made = self._with_source(number, attempt, batch) if len(index) else attempt
             index = index[:0] if made is None else index
-            record = StepRecord(len(index), batch.x.device)
+            record = SuccessSteps(len(index), batch.x.device)
             with recording(record):
                 x_adv, prediction, outside = self._attempt(number, made or attempt, batch, index)
         hit = prediction != batch.y[index]

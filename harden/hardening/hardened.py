@@ -162,7 +162,7 @@ def _check_apart(images: Source, source: Source) -> bool:
     if hidden:
         _log.warning(
             "random transforms change the images of %s each time they are read: whether test images are among"
-            " the training images can't be told",
+            " the training images can't be counted",
             " and of ".join(hidden),
         )
     return not hidden

@@ -28,7 +28,7 @@ class RunSettings:
         threat: the threat model to harden against and to evaluate under.
         budget: of training.
         suite: the name of the suite of attacks, with the steps and restarts of `pgd`.
-        attempts: the attacks that this name stands for.
+        attempts: the attacks of this name.
         device: on which the network is trained.
         search: for proofs; None for none.
         minutes: the limit of the evaluation of the exported file; None for none.

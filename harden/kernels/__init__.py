@@ -1,4 +1,4 @@
-"""The only door to the compiled library: attack steps that stay exactly inside the ball, random numbers.
+"""The only interface to the compiled library: attack steps that stay exactly inside the ball, random numbers.
 
 They run natively or in plain torch; `backend()` says which of the two on a device, and why.
 """

@@ -44,7 +44,7 @@ def topk_threshold(out: Tensor, values: Tensor, k: Tensor) -> None:
 def l1_step_(
     x_adv: Tensor, x: Tensor, grad: Tensor, alpha: Tensor, eps: Tensor, k: Tensor, low: float, high: float
 ) -> None:
-    """Writes the projection of x_adv + alpha / m sign(grad) on m entries into `x_adv`; see the door."""
+    """Writes the projection of x_adv + alpha / m sign(grad) on m entries into `x_adv`; see `l1_steps`."""
     if x_adv.numel() == 0:
         return
     with torch.no_grad():

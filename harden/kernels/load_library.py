@@ -1,6 +1,6 @@
 """Loads the compiled library once, after torch, and says what runs and why.
 
-Two modules lie beside this file where they were built: `_cpu.so` and `_cuda.so`. Each exports a function
+Two modules lie next to this file where they were built: `_cpu.so` and `_cuda.so`. Each exports a function
 that registers its operations with torch's dispatcher and returns a code, so that a failure is a value here
 and not a crash at import.
 """
@@ -119,7 +119,7 @@ def load_module(path: Path) -> str:
 
 
 def _fake(*_: object) -> None:
-    """Stands for an operation while torch traces with tensors that hold no data: it returns nothing."""
+    """Replaces an operation while torch traces with tensors that hold no data: it returns nothing."""
 
 
 def _register_fakes() -> None:
@@ -136,7 +136,7 @@ def choose(
 ) -> Backend:
     """Loads `folder/module.so` if it may and can be loaded, and says what runs."""
     if environment.get("HARDEN_NATIVE") == "0":
-        return Backend("torch", "HARDEN_NATIVE=0 asks for plain torch")
+        return Backend("torch", "HARDEN_NATIVE=0 selects plain torch")
     path = folder / f"{module}.so"
     if not path.exists():
         return Backend("torch", f"{path.name} is not installed: this is the pure-Python build")

@@ -1,7 +1,7 @@
-"""What an attack wants to know of a batch of logits, in one operation: losses, verdicts and the gradient.
+"""Losses, verdicts and gradients of a batch of logits, in one operation.
 
 It takes the place of a loss's forward and backward; `torch.autograd.grad(logits, x, grad_outputs=dlogits)`
-goes on from there. Nothing waits for a CUDA device.
+goes on from there. CUDA is not synchronised.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ def copy_rows_(target: Tensor, source: Tensor, where: Tensor) -> None:
     """Copies the examples of `source` where `where` is true into `target`, and leaves the others alone.
 
     target_n <- source_n where where_n. The compiled operation touches no memory of the other examples, and
-    nothing waits for a CUDA device.
+    CUDA is not synchronised.
 
     Guarantee: copied examples have the same bits, NaN included.
 

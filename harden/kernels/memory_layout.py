@@ -1,4 +1,4 @@
-"""The memory that a compiled operation works on: in one layout, its own, and given back as asked for."""
+"""The memory that a compiled operation works on: in one layout of its own, returned in the caller's."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def in_one_layout(x_adv: Tensor, *others: Tensor) -> list[Tensor]:
 
 
 def written(tensor: Tensor, target: Tensor) -> None:
-    """Brings what a compiled operation wrote into `target` back to the tensor that it stands for."""
+    """Brings what a compiled operation wrote into `target` back to the tensor that it replaces."""
     if target is not tensor:
         tensor.copy_(target)
     elif not tensor.is_inference():

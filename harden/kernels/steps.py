@@ -85,7 +85,7 @@ def l2_step_(
 
 
 def not_finite(grad: Tensor) -> Tensor:
-    """Says which gradients hold NaN or an infinity: (N, ...) -> bool (N,), with no wait on CUDA.
+    """Says which gradients hold NaN or an infinity: (N, ...) -> bool (N,), without synchronising CUDA.
 
     The steps above leave such entries out; who reports an attack adds these up. It is one sum for each
     example, a few percent of the price of counting entries, so entries that are finite and together exceed

@@ -85,7 +85,7 @@ def apgd_linf_step_(
     low: float,
     high: float,
 ) -> None:
-    """Writes the point with momentum into `x_adv`, and x_adv into `before`; see the door."""
+    """Writes the point with momentum into `x_adv`, and x_adv into `before`; see `momentum_steps`."""
     with torch.no_grad():
         z, share = x_adv.clone(), share.reshape(())
         linf_step_(z, x, grad, alpha, eps, low, high)
@@ -157,7 +157,7 @@ def apgd_l2_step_(
     low: float,
     high: float,
 ) -> None:
-    """Writes the point with momentum into `x_adv`, and x_adv into `before`; see the door."""
+    """Writes the point with momentum into `x_adv`, and x_adv into `before`; see `momentum_steps`."""
     with torch.no_grad():
         z, share = x_adv.clone(), share.reshape(())
         l2_step_(z, x, grad, alpha, eps, low, high)

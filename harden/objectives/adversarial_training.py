@@ -35,7 +35,7 @@ class AdversarialTraining:
         views: augmentation before the attack; none by default.
         label_smoothing: mass moved from the label to all classes, in [0, 1).
         class_weights: a weight for each class, which makes the mean a weighted one; () for none.
-        steering: the form of the network's copy that the attack climbs; None for the network itself.
+        steering: the form of the network's copy whose gradients the attack uses; None for the network itself.
 
     Raises:
         InputError: a weight is negative or not finite, or none is positive.
@@ -78,7 +78,7 @@ class TRADES:
         attack: how x' is searched; PGD-10 by default.
         views: augmentation before the attack; none by default.
         class_weights: a weight for each class, which makes both means weighted ones; () for none.
-        steering: the form of the network's copy that the attack climbs; None for the network itself.
+        steering: the form of the network's copy whose gradients the attack uses; None for the network itself.
 
     Raises:
         InputError: beta is negative, the attack starts at x, a weight is negative or not finite, or none is

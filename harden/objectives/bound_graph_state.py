@@ -41,7 +41,7 @@ class Seen:
         return self.graph.run(x, self.constants)
 
     def still(self) -> Seen:
-        """The same without gradients for weights: what an attack climbs."""
+        """The same without gradients for weights, for attacks."""
         constants = {name: each.detach() for name, each in self.constants.items()}
         return Seen(self.graph, constants, self.logits.detach())
 
@@ -83,7 +83,7 @@ def bounded_graph(model: Classifier, image_shape: tuple[int, int, int]) -> LiveG
 
 
 def check_bounded(model: Classifier, image_shape: tuple[int, int, int], threat: Threat) -> None:
-    """Look at threat and network before any training.
+    """Check threat and network before any training.
 
     Raises:
         InputError: the threat is not L-inf, or an operation has no rule.

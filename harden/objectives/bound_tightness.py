@@ -1,6 +1,6 @@
 """Two warm-up regularisers of certified training (Shi et al., arXiv 2103.17268, section 4.3).
 
-At first the intervals of a network widen from layer to layer, and ReLUs die. Both regularisers look at what
+At first the intervals of a network widen from layer to layer, and ReLUs die. Both regularisers measure what
 goes into each ReLU, as intervals [c - r, c + r].
 """
 

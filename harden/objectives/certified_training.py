@@ -53,7 +53,7 @@ class WarmUp:
             raise InputError(f"a penalty of {self.penalty}", "a weight of 0 or more", "write penalty=0.5")
 
     def start(self, model: Classifier) -> nn.Module:
-        """The state; the weights are drawn anew where that is asked for."""
+        """The state; the weights are drawn anew if the objective says so."""
         if self.redraw:
             draw_for_intervals_(model)
         return BoundedState(model)

@@ -1,4 +1,4 @@
-"""The state of objectives that attack the classifier: it, and the fast copy that the attack steers by."""
+"""State of objectives that attack the classifier, with the fast copy that gives the attack's gradients."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class AttackedState(nn.Module):
 
     @contextmanager
     def still(self, x: Tensor) -> Iterator[Classify]:
-        """Give what an attack on the images x is to climb: the network in inference mode, as it is now."""
+        """The classifier for the gradients of an attack on the images x: in inference mode, as it is now."""
         with frozen(self.classifier):
             if self._how is None:
                 yield self.classifier.logits

@@ -1,4 +1,4 @@
-"""What an objective is, what the loop tells it at each step, and what its state may ask for."""
+"""Protocol of training objectives: their state, and the values that the loop passes at each step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harden.threats import Threat
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """What the loop tells an objective.
+    """Values that the loop passes to an objective.
 
     Args:
         number: optimiser steps of this stage so far.
@@ -40,14 +40,8 @@ class Step:
         return Draws(mix(self.seed, self.number), index)
 
 
-class State(Protocol):
-    """An nn.Module that holds the classifier and all that an objective learns or remembers beside it."""
-
-    classifier: Classifier
-
-
 class Objective(Protocol):
-    """A frozen value of numbers and such, so that it stands in the certificate."""
+    """A frozen value of numbers and such values, so that a certificate can hold it."""
 
     def start(self, model: Classifier, n: int) -> nn.Module:
         """The state for training `model` on `n` images: heads, queue, momentum encoder; checkpointed."""

@@ -1,4 +1,4 @@
-"""The projection head: an MLP on the features that contrastive losses look at, dropped after pretraining."""
+"""The projection head: an MLP on the features for contrastive losses, dropped after pretraining."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class SimCLR:
         return ProjectedState(model, projection.to(model.device))
 
     def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
-        """The mean contrastive loss of the batch, in nats; labels are not looked at."""
+        """The mean contrastive loss of the batch, in nats; labels are not used."""
         if not isinstance(state, ProjectedState):
             raise TypeError(f"SimCLR runs on what its start() returned, not on a {type(state).__name__}")
         first = self.views(batch.x, step.generator)

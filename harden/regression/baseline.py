@@ -22,7 +22,7 @@ from harden.system.folder_lock import locked
 from harden.system.size_limits import JSON_BYTES
 
 BASELINE_FILE = "robustness-baseline.json"
-_PAUSE = 0.05  # seconds between two looks at a lock
+_PAUSE = 0.05  # seconds between two tries of a lock
 
 _WORDS = {
     "threat": "threat model",
@@ -85,7 +85,7 @@ def update(path: Path, check: Check, reason: str | None = None, *, patience: flo
         path: the file.
         check: what was measured.
         reason: why a step down is accepted.
-        patience: seconds to wait for another process that writes in the same folder.
+        patience: seconds of patience for another process that writes in the same folder.
 
     Raises:
         RegressionError: it is worse than the one that is there, or can't be compared with it, and there is

@@ -110,7 +110,7 @@ class Accepted(FrozenRecord):
 class Check(FrozenRecord):
     """What was measured on one file under one threat, and what it was measured with.
 
-    `label` tells the models of one baseline apart: empty for the one of the command line, a test's name for
+    `label` distinguishes the models of one baseline: empty for the one of the command line, a test's name for
     one that a test checks.
     """
 

@@ -10,7 +10,7 @@ GOOD, REGRESSED, UNDECIDED = 0, 1, 3
 
 
 @final
-class State(StrEnum):
+class GateAnswer(StrEnum):
     """The three answers."""
 
     PASS = "PASS"  # noqa: S105  # not a password

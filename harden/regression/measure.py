@@ -124,7 +124,7 @@ class FileMeasurer:
 
     Attributes:
         checks: the trust checks of what was measured last.
-        caution: the warning that its clean accuracy can't be told from guessing; "" where it can.
+        caution: the warning that its clean accuracy can't be distinguished from guessing; "" where it can.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class FileMeasurer:
         return check.model_copy(update={"label": spec.label}), distrusted(found)
 
     def cautioned(self, comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
-        """Comparisons of what was measured last, with the warning that it can't be told from guessing."""
+        """The last comparisons, with a warning if they can't be distinguished from guessing."""
         return tuple(replace(each, guessing=self.caution) for each in comparisons)
 
     def load(self, minutes: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What would decide, and what can be seen: the answers that come with INCONCLUSIVE."""
+"""Sample sizes and detectable differences, reported with an INCONCLUSIVE verdict."""
 
 from __future__ import annotations
 

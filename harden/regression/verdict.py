@@ -9,7 +9,7 @@ from typing import final
 from harden.errors import InputError
 from harden.regression.gate_answers import GOOD as GOOD
 from harden.regression.gate_answers import REGRESSED, UNDECIDED
-from harden.regression.gate_answers import State as State
+from harden.regression.gate_answers import GateAnswer as GateAnswer
 from harden.regression.paired_comparison import Pairs
 from harden.regression.sample_size import Outlook, outlook
 from harden.regression.timing.paired_timing import SpeedFinding
@@ -102,7 +102,7 @@ class Finding:
 
     comparison: Comparison
     rule: Rule
-    state: State
+    state: GateAnswer
     interval: tuple[float, float]
     p_worse: float
     level: float
@@ -117,7 +117,7 @@ class Finding:
     @property
     def outlook(self) -> Outlook | None:
         """The number of images that would decide, where there are too few; computed on request."""
-        if self.state is not State.INCONCLUSIVE or self.comparison.left or self.comparison.guessing:
+        if self.state is not GateAnswer.INCONCLUSIVE or self.comparison.left or self.comparison.guessing:
             return None
         return outlook(self.comparison.pairs, self.rule.margin, self.rule.alpha, self.level)
 
@@ -138,7 +138,7 @@ class Verdict:
     speed: tuple[SpeedFinding, ...] = ()
 
     @property
-    def state(self) -> State:
+    def state(self) -> GateAnswer:
         """FAIL where any comparison fails, else INCONCLUSIVE where any is, else PASS."""
         return worst(self.everything)
 
@@ -149,21 +149,23 @@ class Verdict:
 
     def exit_code(self, inconclusive_fails: bool = False) -> int:
         """Give 0, 1 for FAIL, and for INCONCLUSIVE 3 where that is to fail."""
-        if self.state is State.FAIL:
+        if self.state is GateAnswer.FAIL:
             return REGRESSED
-        return UNDECIDED if self.state is State.INCONCLUSIVE and inconclusive_fails else GOOD
+        return UNDECIDED if self.state is GateAnswer.INCONCLUSIVE and inconclusive_fails else GOOD
 
 
-def worst(findings: Sequence[Finding | SpeedFinding]) -> State:
+def worst(findings: Sequence[Finding | SpeedFinding]) -> GateAnswer:
     """Give FAIL where any fails, else INCONCLUSIVE where any is, else PASS.
 
     Raises:
-        InputError: there is none: nothing that was looked at is no pass.
+        InputError: there is none: nothing measured is no pass.
     """
     states = {finding.state for finding in findings}
     if not states:
         raise InputError("no finding", "at least one", "compare something")
-    return next((each for each in (State.FAIL, State.INCONCLUSIVE) if each in states), State.PASS)
+    return next(
+        (each for each in (GateAnswer.FAIL, GateAnswer.INCONCLUSIVE) if each in states), GateAnswer.PASS
+    )
 
 
 def judge(comparisons: Sequence[Comparison], rule: Rule) -> Verdict:
@@ -235,7 +237,7 @@ def _finding(comparison: Comparison, p: float, level: float, rule: Rule) -> Find
     if comparison.guessing:
         said = f"{comparison.guessing}; that is no PASS" if passed else comparison.guessing
         notes, passed = (*notes, said), False
-    state = State.FAIL if reasons else State.PASS if passed else State.INCONCLUSIVE
+    state = GateAnswer.FAIL if reasons else GateAnswer.PASS if passed else GateAnswer.INCONCLUSIVE
     return Finding(comparison, rule, state, interval, p, level, reasons, notes)
 
 

@@ -23,7 +23,7 @@ from harden.threats.linf import Linf
 class ChannelLinf:
     """Every pixel of channel c may change by at most eps_c: max_i |x'_ci - x_ci| <= eps_c for all c.
 
-    For images whose channels measure different things: radar beside camera, stains, bands. Steps are as long
+    For images whose channels measure different things: radar and camera, stains, bands. Steps are as long
     in each channel as its budget is large. Guarantee: as `harden.threats.Linf`, channel by channel.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What exact membership is decided with: differences without rounding, and the box."""
+"""Exact differences and the box, by which membership in a threat model is decided."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a threat has to offer."""
+"""Protocol of threat models."""
 
 from __future__ import annotations
 

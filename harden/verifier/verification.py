@@ -177,7 +177,7 @@ def _caution(predicate: dict[str, Any]) -> str:
     n, sizes = predicate["data"]["n"], [entry["n"] for entry in predicate["classes"]]
     if n < _LEAST or predicate["clean"]["interval"][0] > max(sizes) / n:
         return ""
-    return ", which can't be told from guessing: robust accuracy says nothing of such a model"
+    return ", which can't be distinguished from guessing: robust accuracy says nothing of such a model"
 
 
 def _stated(predicate: dict[str, Any]) -> str:

@@ -85,7 +85,7 @@ def test_a_missing_file_is_named(artefact: Artefact, name: str) -> None:
         (np.full((2, 1, 8, 8), 1e6, np.float32), "the range of your sensor"),
         (np.full((2, 1, 8, 8), -0.4, np.float32), "x.clip(0, 1)"),
         (np.full((2, 1, 8, 8), -0.6, np.float32), "drop the normalisation"),
-        (np.full((2, 1, 8, 8), np.nan, np.float32), "look for NaN"),
+        (np.full((2, 1, 8, 8), np.nan, np.float32), "check the data for NaN"),
         (np.zeros((1, 8, 8), np.float32), "pass a batch"),
     ],
     ids=["bytes", "large", "16 bits", "sensor", "overshoot", "normalised", "nan", "one image"],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harden.attacks import APGD, FAB, PGD, Attack, NearestAttack, Targeted
-from harden.attacks.engine.success_steps import StepRecord, recording
+from harden.attacks.engine.success_steps import SuccessSteps, recording
 from harden.attacks.targeted import likeliest_others
 from harden.draws import Draws
 from harden.errors import InputError
@@ -145,7 +145,7 @@ def test_a_copy_that_cries_wolf_is_not_believed(model: Classifier, images: Tenso
 
 
 def test_steps_count_on_over_classes(model: Classifier, images: Tensor) -> None:
-    y, record = model.logits(images).argmax(1), StepRecord(16)
+    y, record = model.logits(images).argmax(1), SuccessSteps(16)
     loss, threat = Margin(model.logits, y), Linf("8/255")
     with recording(record):
         found = Targeted(PGD(steps=4))(loss, images, threat, draws())

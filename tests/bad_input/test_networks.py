@@ -100,7 +100,7 @@ class Failing(Flat):
 
 TRACE = "a forward without data-dependent control flow"
 WHERE = "use torch.where instead of if, a fixed number of steps instead of while, and no .item()"
-RANDOM = "look for randomness, training-mode layers or float64 constants in the network's forward"
+RANDOM = "check for randomness, training-mode layers or float64 constants in the network's forward"
 SHAPES = "resize them, or write x.shape instead of numbers in the network's forward"
 FITS = "images of the channels and size that it was built for, in batches of any size"
 RESIZE = "resize them, build the network for them, or write x.shape[0] for a number in its forward"

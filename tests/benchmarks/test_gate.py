@@ -9,7 +9,7 @@ import pytest
 from benchmarks import gate
 from benchmarks.gate import Cell, broken_claims, cells, simulated, table
 from benchmarks.peering.provenance import ROOT
-from harden.regression.verdict import State
+from harden.regression.verdict import GateAnswer
 
 
 def test_the_claims_hold_at_a_fixed_seed() -> None:
@@ -25,8 +25,8 @@ def test_the_rule_of_two_points_misses_half_and_alarms_falsely() -> None:
 
 
 def test_a_gate_that_goes_by_the_estimate_breaks_the_claims(monkeypatch: pytest.MonkeyPatch) -> None:
-    def naive(n: int, gained: int, lost: int) -> State:
-        return State.FAIL if (lost - gained) / n > gate.MARGIN else State.PASS
+    def naive(n: int, gained: int, lost: int) -> GateAnswer:
+        return GateAnswer.FAIL if (lost - gained) / n > gate.MARGIN else GateAnswer.PASS
 
     monkeypatch.setattr(gate, "answer", naive)
     broken = broken_claims(list(cells((200, 1000), 2000, seed=1)))

@@ -56,7 +56,7 @@ def test_summary_and_page_carry_it_where_it_holds_and_nowhere_else() -> None:
     assert caution_of(good.predicate) == ""  # type: ignore[attr-defined]
     assert "No better than guessing" not in render(good)  # type: ignore[arg-type]
     said = caution_of(bad.predicate)  # type: ignore[attr-defined]
-    assert "can't be told from guessing" in said
+    assert "can't be distinguished from guessing" in said
     page = render(bad)  # type: ignore[arg-type]
     assert page.index("No better than guessing") < page.index("What holds")
     assert f"WARNING   {said}" in formatting.summary(bad, "seal")  # type: ignore[arg-type]

@@ -139,7 +139,7 @@ def test_without_its_normalisation_poor_accuracy_is_named(
 ) -> None:
     words = ("--mean", 0.0, "--std", 1000)  # all images the same grey
     answer = harden("evaluate", normalised, "--data", "digits", *WORDS, *words)
-    assert "can't be told from guessing" in answer.out
+    assert "can't be distinguished from guessing" in answer.out
     assert "--mean and --std" in answer.out
     answer = harden(
         "baseline",
@@ -152,7 +152,7 @@ def test_without_its_normalisation_poor_accuracy_is_named(
         tmp_path / "b.json",
         *words,
     )
-    assert "can't be told from guessing" in answer.out
+    assert "can't be distinguished from guessing" in answer.out
 
 
 @pytest.mark.parametrize(

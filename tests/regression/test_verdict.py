@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harden.errors import InputError
 from harden.regression.paired_comparison import Pairs
-from harden.regression.verdict import Comparison, Finding, Rule, State, holm, judge
+from harden.regression.verdict import Comparison, Finding, GateAnswer, Rule, holm, judge
 
 
 def only(pairs: Pairs, rule: Rule | None = None, **broken: Any) -> Finding:
@@ -23,13 +23,13 @@ def only(pairs: Pairs, rule: Rule | None = None, **broken: Any) -> Finding:
 def test_three_answers_by_hand() -> None:
     """n = 1000: 10 gained and 8 lost; 10 and 50; 20 and 30."""
     good = only(Pairs(1000, 500, 10, 8))
-    assert (good.state, good.reasons, good.notes, good.outlook) == (State.PASS, (), (), None)
+    assert (good.state, good.reasons, good.notes, good.outlook) == (GateAnswer.PASS, (), (), None)
     bad = only(Pairs(1000, 500, 10, 50))
-    assert bad.state is State.FAIL
+    assert bad.state is GateAnswer.FAIL
     assert "significant drop" in bad.reasons[0]
     assert bad.p_worse < 1e-6
     open_ = only(Pairs(1000, 500, 20, 30))
-    assert open_.state is State.INCONCLUSIVE
+    assert open_.state is GateAnswer.INCONCLUSIVE
     assert open_.reasons == ()
     assert open_.outlook is not None
     assert 1000 < open_.outlook.needed < 2000
@@ -41,34 +41,34 @@ def test_pass_takes_precedence_and_notes_a_small_significant_drop() -> None:
     found = only(Pairs(10_000, 5000, 0, 20))
     assert found.p_worse < 0.001
     assert found.interval[1] < 0
-    assert found.state is State.PASS
+    assert found.state is GateAnswer.PASS
     assert "small drop is significant" in found.notes[0]
 
 
 @pytest.mark.parametrize("pairs", [Pairs(1000, 900, 50, 0), Pairs(1000, 500, 20, 30), Pairs(10, 5, 0, 0)])
 def test_a_broken_check_or_floor_always_fails(pairs: Pairs) -> None:
     found = only(pairs, broken=("the number can't be trusted",))
-    assert (found.state, found.reasons) == (State.FAIL, ("the number can't be trusted",))
+    assert (found.state, found.reasons) == (GateAnswer.FAIL, ("the number can't be trusted",))
     low = only(pairs, Rule(floor=(("robust", 0.99),)))
-    assert low.state is State.FAIL
+    assert low.state is GateAnswer.FAIL
     assert "below the floor of 99 %" in low.reasons[0]
     assert low.outlook is None
 
 
 def test_a_floor_is_met_by_what_was_measured_exactly() -> None:
     pairs = Pairs(1000, 500, 0, 0)
-    assert only(pairs, Rule(floor=(("robust", 0.5),))).state is State.PASS
-    assert only(pairs, Rule(floor=(("robust", 0.5001),))).state is State.FAIL
+    assert only(pairs, Rule(floor=(("robust", 0.5),))).state is GateAnswer.PASS
+    assert only(pairs, Rule(floor=(("robust", 0.5001),))).state is GateAnswer.FAIL
     with pytest.raises(InputError, match="a floor for clean accuracy, which the baseline does not have"):
         only(pairs, Rule(floor=(("clean", 0.9),)))
 
 
 def test_a_few_images_decide_nothing_even_without_a_difference() -> None:
     found = only(Pairs(100, 60, 0, 0))
-    assert found.state is State.INCONCLUSIVE
+    assert found.state is GateAnswer.INCONCLUSIVE
     assert found.outlook is not None
     assert found.outlook.needed > 100
-    assert only(Pairs(300, 180, 0, 0)).state is State.PASS
+    assert only(Pairs(300, 180, 0, 0)).state is GateAnswer.PASS
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.floats(0.001, 0.3), st.floats(0.001, 0.3))
@@ -77,15 +77,15 @@ def test_a_larger_margin_never_turns_pass_into_something_else(
 ) -> None:
     pairs = Pairs(500, 100, gained, lost)
     narrow, wide = (only(pairs, Rule(margin)).state for margin in sorted((one, other)))
-    if narrow is State.PASS:
-        assert wide is State.PASS
-    if wide is State.FAIL:
-        assert narrow is State.FAIL
+    if narrow is GateAnswer.PASS:
+        assert wide is GateAnswer.PASS
+    if wide is GateAnswer.FAIL:
+        assert narrow is GateAnswer.FAIL
 
 
 @given(st.integers(0, 40), st.integers(0, 40))
 def test_a_lost_image_never_helps(gained: int, lost: int) -> None:
-    order = {State.FAIL: 0, State.INCONCLUSIVE: 1, State.PASS: 2}
+    order = {GateAnswer.FAIL: 0, GateAnswer.INCONCLUSIVE: 1, GateAnswer.PASS: 2}
     before, worse = (only(Pairs(900, 300, gained, lost + more)).state for more in (0, 1))
     assert order[worse] <= order[before]
 
@@ -94,8 +94,8 @@ def test_a_lost_image_never_helps(gained: int, lost: int) -> None:
 def test_what_fails_one_way_passes_the_other(gained: int, lost: int) -> None:
     one, other = (only(Pairs(800, 300, *pair)) for pair in ((gained, lost), (lost, gained)))
     assert one.interval == (-other.interval[1], -other.interval[0])
-    if one.state is State.FAIL:
-        assert other.state is State.PASS
+    if one.state is GateAnswer.FAIL:
+        assert other.state is GateAnswer.PASS
 
 
 def test_holm_by_hand() -> None:
@@ -121,7 +121,7 @@ def test_holm_rejects_what_adjusted_p_values_reject(p_values: list[float]) -> No
 def test_several_checks_share_alpha_and_the_worst_decides() -> None:
     drop = Pairs(1000, 500, 14, 28)  # p = 0.022
     alone = judge([Comparison("a", "robust", drop)], Rule())
-    assert alone.state is State.FAIL
+    assert alone.state is GateAnswer.FAIL
     calm = Pairs(1000, 900, 5, 5)
     three = judge(
         [
@@ -131,8 +131,12 @@ def test_several_checks_share_alpha_and_the_worst_decides() -> None:
         ],
         Rule(),
     )
-    assert [finding.state for finding in three.findings] == [State.INCONCLUSIVE, State.PASS, State.PASS]
-    assert three.state is State.INCONCLUSIVE
+    assert [finding.state for finding in three.findings] == [
+        GateAnswer.INCONCLUSIVE,
+        GateAnswer.PASS,
+        GateAnswer.PASS,
+    ]
+    assert three.state is GateAnswer.INCONCLUSIVE
     assert three.findings[0].level == pytest.approx(0.05 / 3)
 
 
@@ -176,9 +180,9 @@ def test_rules_that_can_not_be(margin: float, alpha: float, floor: tuple[tuple[s
 
 def test_a_model_at_the_level_of_guessing_is_no_pass() -> None:
     same = Pairs(1000, 100, 0, 0)
-    assert only(same).state is State.PASS
-    found = only(same, guessing="clean accuracy can't be told from guessing")
-    assert (found.state, found.reasons, found.outlook) == (State.INCONCLUSIVE, (), None)
-    assert found.notes == ("clean accuracy can't be told from guessing; that is no PASS",)
+    assert only(same).state is GateAnswer.PASS
+    found = only(same, guessing="clean accuracy can't be distinguished from guessing")
+    assert (found.state, found.reasons, found.outlook) == (GateAnswer.INCONCLUSIVE, (), None)
+    assert found.notes == ("clean accuracy can't be distinguished from guessing; that is no PASS",)
     worse = only(Pairs(1000, 500, 10, 50), guessing="as above")
-    assert (worse.state, worse.notes) == (State.FAIL, ("as above",))
+    assert (worse.state, worse.notes) == (GateAnswer.FAIL, ("as above",))

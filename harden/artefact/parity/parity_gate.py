@@ -22,7 +22,7 @@ _ROUNDING = 64.0
 _OWN_LIMIT = 2.0**-8
 """A network whose answers in float32 and in the reference differ by more than this share of its largest logit
 is refused: its own error sets the tolerance, and a tolerance so wide would let a wrong graph pass."""
-_ADVICE = "look for randomness, training-mode layers or float64 constants in the network's forward"
+_ADVICE = "check for randomness, training-mode layers or float64 constants in the network's forward"
 _BATCH_ADVICE = "write x.shape[0] instead of a number in the network's forward"
 
 

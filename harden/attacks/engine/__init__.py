@@ -1,1 +1,1 @@
-"""What all iterated attacks share: the search for the best point, its losses, its arguments."""
+"""Common parts of iterated attacks: the search for the best point, its losses, its arguments."""

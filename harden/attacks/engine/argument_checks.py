@@ -1,4 +1,4 @@
-"""What every attack refuses."""
+"""Argument checks that all attacks share."""
 
 from __future__ import annotations
 

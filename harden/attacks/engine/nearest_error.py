@@ -1,4 +1,4 @@
-"""What a minimal-norm attack gives back: the nearest error that it found around each image."""
+"""Result of a minimal-norm attack: the nearest error that it found around each image."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from harden.system.scoped_values import ContextStack
 class GradientMeter:
     """Adds up gradients, one for each example and step, and those of them that are not finite.
 
-    Steps take such entries for zero, so an attack goes on; but it climbs blindly, and who reads its result
-    should know. Nothing waits for a CUDA device before `not_finite` is read.
+    Steps take such entries for zero, so an attack continues, but without a direction; a reader of its result
+    should know. CUDA is not synchronised before `not_finite` is read.
     """
 
     __slots__ = ("_not_finite", "total")

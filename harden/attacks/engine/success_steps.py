@@ -1,4 +1,4 @@
-"""When an attack found what it found: the step of each example, for those who report an attack."""
+"""Record of the step at which an attack first succeeded on each example."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 @final
-class StepRecord:
+class SuccessSteps:
     """At which step, or query, of an attack the network was first seen to err on each of N examples.
 
     Steps count on over restarts and targets, from 1.
@@ -32,18 +32,18 @@ class StepRecord:
         """Note errors on the examples at `rows`, int64 (M,), in a step; what was noted earlier stays."""
         self.first[rows[self.first[rows] == 0]] = step
 
-    def merge(self, rows: Tensor, other: StepRecord) -> None:
+    def merge(self, rows: Tensor, other: SuccessSteps) -> None:
         """Add what an attack on the examples at `rows` noted, as following on what is here already."""
         new = (other.first > 0) & (self.first[rows] == 0)
         self.first[rows[new]] = self.total + other.first[new]
         self.total += other.total
 
 
-_current: ContextVar[StepRecord | None] = ContextVar("step_record", default=None)
+_current: ContextVar[SuccessSteps | None] = ContextVar("step_record", default=None)
 
 
 @contextmanager
-def recording(record: StepRecord | None) -> Iterator[None]:
+def recording(record: SuccessSteps | None) -> Iterator[None]:
     """Let the attack that runs inside the context note its steps; None lets it note nothing."""
     token = _current.set(record)
     try:
@@ -52,7 +52,7 @@ def recording(record: StepRecord | None) -> Iterator[None]:
         _current.reset(token)
 
 
-def current_record(n: int) -> StepRecord | None:
-    """The record that waits for an attack on n examples, if there is one."""
+def current_record(n: int) -> SuccessSteps | None:
+    """The active record for an attack on n examples, if there is one."""
     record = _current.get()
     return record if record is not None and len(record.first) == n else None

@@ -13,13 +13,13 @@ SMALL = torch.finfo(torch.float32).tiny
 """A normal vector without an entry of this size is taken for zero: no way leads along it."""
 
 FAR = torch.finfo(torch.float32).max
-"""Stands for a level that all entries reach, where the box does not reach the plane."""
+"""A level that all entries reach, where the box does not reach the plane."""
 
 FEW = 64
-"""In L1 so many of the steepest entries are looked at first, which mostly do; to sort all costs more."""
+"""In L1 so many of the steepest entries are sorted first, which mostly suffice; sorting all costs more."""
 
 CUDA_ROUNDS = 8
-"""On CUDA it is asked after so many rounds whether all are done: to ask is to wait for the device."""
+"""On CUDA convergence is checked after so many rounds, since each check synchronises the device."""
 
 NORMS = ("linf", "l2", "l1")
 """By the names that threats give them."""
@@ -87,7 +87,7 @@ def _level(reach: Tensor, slope: Tensor, gain: Tensor, gap: Tensor) -> Tensor:
 
     Newton's method from t = 0. The sum is concave and piecewise linear in t, so it comes from the left, never
     goes back, and is there after finitely many rounds, mostly four or five; sorting took eight times as long.
-    A further round changes no bit, so that examples can wait for each other. FAR where the sum stays below.
+    A further round changes no bit, so converged examples stay in the batch. FAR where the sum stays below.
     """
     total = gain.sum(-1, dtype=torch.float64)
     level = torch.zeros_like(gap, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""The page beside a certificate, drawn again and compared: who reads it alone must not read something else.
+"""Comparison of report.html with the page that its certificate renders to.
 
 The verifier itself draws nothing and shares no code with what does; this is the command line's addition.
 """
@@ -15,7 +15,7 @@ from harden.verifier.findings import PAGE, CheckFinding
 
 
 def check_page(folder: Path) -> CheckFinding | str:
-    """Compare report.html with what the certificate beside it is drawn as, byte by byte.
+    """Compare report.html with the page rendered from the certificate next to it, byte by byte.
 
     Returns:
         A finding; or why the page was not checked: jinja2 or pydantic is missing, or another version drew it.

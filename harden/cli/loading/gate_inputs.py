@@ -40,7 +40,7 @@ def gate_file(model: str, data: str, access: FileAccess, batch_size: int) -> Fil
 def measure_visibly(
     measurer: FileMeasurer, spec: CheckSpec, minutes: float | None = None
 ) -> tuple[Check, tuple[str, ...]]:
-    """Measure with a progress bar, and print the warning that accuracy can't be told from guessing."""
+    """Measure with a progress bar, and warn if accuracy can't be distinguished from guessing."""
     with ProgressDisplay() as watch:
         found = measurer.measure(spec, lambda at: watch.phase(Phase.of("attack", at)), minutes)
     if measurer.caution:

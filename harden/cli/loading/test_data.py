@@ -1,4 +1,4 @@
-"""The data of a command that looks at the test part alone."""
+"""Data of a command that uses the test part alone."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the commands print, and their exit codes."""
+"""Printed output of the commands, and their exit codes."""

@@ -21,7 +21,7 @@ def show(found: Evaluation, title: str, classes: tuple[str, ...], *, trusted: bo
     if found.unanswered:
         say(
             f"{found.unanswered:,} of {len(found.labels):,} images have a logit that is NaN or infinite: "
-            "each counts as answered wrong; mask a class with -1e4, look for divisions and logarithms of 0"
+            "each counts as answered wrong; mask a class with -1e4, check for divisions and logarithms of 0"
         )
     for record in found.attempts:
         if note := record.spec.get("note"):

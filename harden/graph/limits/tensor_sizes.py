@@ -45,7 +45,7 @@ class ReadingLimits:
             )
 
     def check_time(self) -> None:
-        """Look at the clock.
+        """Check the time limit.
 
         Raises:
             InputError: time is up.

@@ -9,7 +9,7 @@ from harden.description import JSON
 from harden.printable_text import one_line
 from harden.regression.reports.verdict_text import change, explained, headline
 from harden.regression.timing.paired_timing import SpeedFinding
-from harden.regression.verdict import Finding, State, Verdict
+from harden.regression.verdict import Finding, GateAnswer, Verdict
 
 SUITE = "harden check"
 
@@ -77,7 +77,7 @@ def as_junit(verdict: Verdict, inconclusive_fails: bool) -> str:
     """A test case for each comparison: FAIL is a failure, INCONCLUSIVE one or skipped, as requested."""
     findings = verdict.everything
     failed = [each for each in findings if _fails(each, inconclusive_fails)]
-    skipped = sum(each.state is State.INCONCLUSIVE and each not in failed for each in findings)
+    skipped = sum(each.state is GateAnswer.INCONCLUSIVE and each not in failed for each in findings)
     suite = _suite(len(findings), len(failed), 0, skipped)
     for each in findings:
         case = Xml.SubElement(suite, "testcase", classname=SUITE, name=one_line(each.name))
@@ -87,7 +87,7 @@ def as_junit(verdict: Verdict, inconclusive_fails: bool) -> str:
         message = one_line("; ".join((change(each), *explained(each))))
         if each in failed:
             Xml.SubElement(case, "failure", message=message, type=str(each.state)).text = headline(verdict)
-        elif each.state is State.INCONCLUSIVE:
+        elif each.state is GateAnswer.INCONCLUSIVE:
             Xml.SubElement(case, "skipped", message=f"INCONCLUSIVE: {message}")
     return _written(suite)
 
@@ -120,7 +120,9 @@ def broken_junit(names: Sequence[str], message: str) -> str:
 
 
 def _fails(finding: Finding | SpeedFinding, inconclusive_fails: bool) -> bool:
-    return finding.state is State.FAIL or (inconclusive_fails and finding.state is State.INCONCLUSIVE)
+    return finding.state is GateAnswer.FAIL or (
+        inconclusive_fails and finding.state is GateAnswer.INCONCLUSIVE
+    )
 
 
 def _suite(tests: int, failures: int, errors: int, skipped: int) -> Xml.Element:

@@ -8,18 +8,18 @@ from statistics import median
 from harden.printable_text import log_line, markdown, markup
 from harden.regression.sample_size import POWER
 from harden.regression.timing.paired_timing import SpeedFinding
-from harden.regression.verdict import Finding, State, Verdict, worst
+from harden.regression.verdict import Finding, GateAnswer, Verdict, worst
 
 _HEAD = ("check", "verdict", "before", "now", "change", "n")
 SUMMARY = {
-    State.PASS: "no drop of the margin or more",
-    State.FAIL: "robustness or accuracy has regressed",
-    State.INCONCLUSIVE: "these images can't tell",
+    GateAnswer.PASS: "no drop of the margin or more",
+    GateAnswer.FAIL: "robustness or accuracy has regressed",
+    GateAnswer.INCONCLUSIVE: "these images don't decide",
 }
 SPEED = {
-    State.PASS: "not slower by the margin or more",
-    State.FAIL: "slower by more than the margin",
-    State.INCONCLUSIVE: "these rounds can't tell",
+    GateAnswer.PASS: "not slower by the margin or more",
+    GateAnswer.FAIL: "slower by more than the margin",
+    GateAnswer.INCONCLUSIVE: "these rounds don't decide",
 }
 
 
@@ -73,9 +73,9 @@ def explained(finding: Finding | SpeedFinding) -> tuple[str, ...]:
 
 
 def _of_speed(finding: SpeedFinding) -> tuple[str, ...]:
-    if finding.state is State.FAIL:
+    if finding.state is GateAnswer.FAIL:
         return (f"slower by more than {100 * finding.margin:g} % in this job, and not by chance",)
-    if finding.state is State.INCONCLUSIVE:
+    if finding.state is GateAnswer.INCONCLUSIVE:
         return (
             f"the interval holds the margin of {100 * finding.margin:g} %: more rounds or a quieter machine "
             "would narrow it",

@@ -11,7 +11,7 @@ from typing import final
 from scipy import special
 
 from harden.errors import InputError
-from harden.regression.gate_answers import State
+from harden.regression.gate_answers import GateAnswer
 
 Work = Callable[[], object]
 Clock = Callable[[], float]
@@ -107,12 +107,12 @@ class SpeedFinding:
         return self.timings.interval(self.alpha)
 
     @property
-    def state(self) -> State:
+    def state(self) -> GateAnswer:
         """PASS where the whole interval is below 1 + margin, FAIL where all of it is above."""
         low, high = self.interval
         if high < 1.0 + self.margin:
-            return State.PASS
-        return State.FAIL if low > 1.0 + self.margin else State.INCONCLUSIVE
+            return GateAnswer.PASS
+        return GateAnswer.FAIL if low > 1.0 + self.margin else GateAnswer.INCONCLUSIVE
 
 
 def rank(rounds: int, alpha: float) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harden.attacks import APGD, MIFGSM, PGD, Attack
-from harden.attacks.engine.success_steps import StepRecord, current_record, recording
+from harden.attacks.engine.success_steps import SuccessSteps, current_record, recording
 from harden.draws import Draws
 from harden.losses import FastCopyLoss
 from harden.threats import Linf
@@ -23,8 +23,8 @@ ATTACKS: dict[str, Callable[[int], Attack]] = {
 STEPS, THREAT = 8, Linf("1/10")
 
 
-def _recorded(attack: Attack, seed: int, *, copy: bool) -> tuple[StepRecord, Tensor]:
-    loss, record = _wavy(seed, height=8.0), StepRecord(N)
+def _recorded(attack: Attack, seed: int, *, copy: bool) -> tuple[SuccessSteps, Tensor]:
+    loss, record = _wavy(seed, height=8.0), SuccessSteps(N)
     with recording(record):
         found = attack(
             FastCopyLoss(loss, loss) if copy else loss, _x(seed), THREAT, Draws(0, torch.arange(N))
@@ -63,10 +63,10 @@ def test_restarts_count_on() -> None:
 
 
 def test_parts_are_merged_as_following_on() -> None:
-    whole = StepRecord(5)
+    whole = SuccessSteps(5)
     whole.note(torch.tensor([1]), 3)
     whole.total = 10
-    part = StepRecord(3)
+    part = SuccessSteps(3)
     part.note(torch.tensor([0, 2]), 8)
     part.note(torch.tensor([2]), 9)
     part.total = 10
@@ -76,7 +76,7 @@ def test_parts_are_merged_as_following_on() -> None:
 
 
 def test_a_record_serves_the_attack_on_its_examples_alone() -> None:
-    record = StepRecord(4)
+    record = SuccessSteps(4)
     assert current_record(4) is None
     with recording(record):
         assert current_record(4) is record

@@ -236,7 +236,7 @@ def test_few_images_are_inconclusive(
     assert update.code == 0, update.err
     answer = harden("check", files["better"], *small, *words, "--junit", tmp_path / "j.xml")
     assert answer.code == code, answer.out
-    assert "INCONCLUSIVE: these images can't tell" in answer.out
+    assert "INCONCLUSIVE: these images don't decide" in answer.out
     assert "images would decide" in answer.out
     suite = Xml.parse(tmp_path / "j.xml").getroot()[0]
     assert (suite.attrib["failures"] != "0") == (code == 3)

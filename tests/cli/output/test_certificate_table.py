@@ -23,16 +23,16 @@ def test_a_model_that_was_never_trained_is_told_by_every_command(
     exported = harden(*words, *FAST)
     assert (exported.code, exported.err) == (0, "")
     said = warning(exported.out)
-    assert "can't be told from guessing" in said
+    assert "can't be distinguished from guessing" in said
     assert json.loads((tmp_path / "x.json").read_text())["warnings"] == [said]
     assert "No better than guessing" in (tmp_path / "out" / "report.html").read_text()
     verified = harden("verify", tmp_path / "out")
     assert verified.code == 0
-    assert "can't be told from guessing" in verified.out.splitlines()[-1]
+    assert "can't be distinguished from guessing" in verified.out.splitlines()[-1]
     for spec in ("small", tmp_path / "out", tmp_path / "out" / "model.onnx"):
         evaluated = harden("evaluate", spec, "--data", npz, "--json", tmp_path / "e.json", *FAST)
         said = warning(evaluated.out)
-        assert "can't be told from guessing" in said
+        assert "can't be distinguished from guessing" in said
         assert json.loads((tmp_path / "e.json").read_text())["warnings"] == [said]
     assert "give --mean and --std" in evaluated.out
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from harden.errors import InputError
-from harden.regression.gate_answers import State
+from harden.regression.gate_answers import GateAnswer
 from harden.regression.timing.paired_timing import (
     SpeedFinding,
     Timings,
@@ -67,16 +67,16 @@ def test_a_machine_that_gets_slower_steadily_favours_none() -> None:
 
 
 def test_three_answers() -> None:
-    assert finding(lambda: 1.0, lambda: 1.0).state is State.PASS
-    assert finding(lambda: 1.0, lambda: 0.5).state is State.PASS
+    assert finding(lambda: 1.0, lambda: 1.0).state is GateAnswer.PASS
+    assert finding(lambda: 1.0, lambda: 0.5).state is GateAnswer.PASS
     slow = finding(lambda: 1.0, lambda: 1.5)
-    assert (slow.state, slow.interval) == (State.FAIL, (1.5, 1.5))
+    assert (slow.state, slow.interval) == (GateAnswer.FAIL, (1.5, 1.5))
     assert slow.timings.ratio == pytest.approx(1.5)
-    assert finding(noisy(1.0, 0.02, 0), noisy(1.5, 0.02, 1)).state is State.FAIL
-    assert finding(noisy(1.0, 0.02, 0), noisy(1.0, 0.02, 1)).state is State.PASS
-    assert finding(noisy(1.0, 0.5, 0), noisy(1.1, 0.5, 1)).state is State.INCONCLUSIVE
+    assert finding(noisy(1.0, 0.02, 0), noisy(1.5, 0.02, 1)).state is GateAnswer.FAIL
+    assert finding(noisy(1.0, 0.02, 0), noisy(1.0, 0.02, 1)).state is GateAnswer.PASS
+    assert finding(noisy(1.0, 0.5, 0), noisy(1.1, 0.5, 1)).state is GateAnswer.INCONCLUSIVE
     # The margin itself is neither excluded nor exceeded.
-    assert finding(lambda: 1.0, lambda: 1.125).state is State.INCONCLUSIVE
+    assert finding(lambda: 1.0, lambda: 1.125).state is GateAnswer.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("rounds", [6, 9, 15, 30])
@@ -142,7 +142,7 @@ def test_times_that_can_not_be(base: tuple[float, ...], candidate: tuple[float, 
 def test_the_worst_of_accuracy_and_speed_decides() -> None:
     fast, slow = finding(lambda: 1.0, lambda: 1.0), finding(lambda: 1.0, lambda: 2.0)
     verdict = Verdict(Rule(), (), (fast, slow))
-    assert (verdict.state, verdict.exit_code()) == (State.FAIL, 1)
+    assert (verdict.state, verdict.exit_code()) == (GateAnswer.FAIL, 1)
     unsure = finding(lambda: 1.0, lambda: 1.125)
     verdict = Verdict(Rule(), (), (fast, unsure))
     assert (verdict.exit_code(), verdict.exit_code(inconclusive_fails=True)) == (0, 3)
