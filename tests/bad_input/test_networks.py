@@ -162,14 +162,14 @@ OTHERS = [
     Row(
         "channels",
         lambda _: by_harden(DATA, COLOUR),
-        "images of shape (1, 8, 8) that the network refuses (…)",
+        "images of shape (1, 8, 8) on which the network fails (…)",
         FITS,
         RESIZE,
     ),
     Row(
         "channels-evaluate",
         lambda _: by_evaluate(DATA, COLOUR),
-        "images of shape (1, 8, 8) that the network refuses (…)",
+        "images of shape (1, 8, 8) on which the network fails (…)",
         FITS,
         RESIZE,
     ),
@@ -178,14 +178,14 @@ OTHERS = [
     Row(
         "size",
         lambda _: by_harden((pictures().repeat(1, 1, 2, 2), classes())),
-        "images of shape (1, 16, 16) that the network refuses (…)",
+        "images of shape (1, 16, 16) on which the network fails (…)",
         FITS,
         RESIZE,
     ),
     Row(
         "fixed-batch",
         lambda _: by_harden(DATA, built(Sized)),
-        "images of shape (1, 8, 8) that the network refuses (…)",
+        "images of shape (1, 8, 8) on which the network fails (…)",
         FITS,
         RESIZE,
     ),
@@ -283,10 +283,10 @@ def unbuilt(): raise ValueError("no weights\\nanywhere")
 """
 COMMANDS = [
     ("export", "branching", "a network that torch.export can't trace (…)", TRACE, WHERE),
-    ("export", "sized", "images of shape (1, 8, 8) that the network refuses (…)", FITS, RESIZE),
-    ("export", "failing", "images of shape (1, 8, 8) that the network refuses (…)", FITS, RESIZE),
-    ("run", "colour", "images of shape (1, 8, 8) that the network refuses (…)", FITS, RESIZE),
-    ("run", "sized", "images of shape (1, 8, 8) that the network refuses (…)", FITS, RESIZE),
+    ("export", "sized", "images of shape (1, 8, 8) on which the network fails (…)", FITS, RESIZE),
+    ("export", "failing", "images of shape (1, 8, 8) on which the network fails (…)", FITS, RESIZE),
+    ("run", "colour", "images of shape (1, 8, 8) on which the network fails (…)", FITS, RESIZE),
+    ("run", "sized", "images of shape (1, 8, 8) on which the network fails (…)", FITS, RESIZE),
     (
         "run",
         "fixed",

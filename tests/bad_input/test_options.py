@@ -38,7 +38,7 @@ AMOUNT = 'write "10min", "300E" or "3epochs"'
 NUMBER = "a finite number or a fraction"
 WRITE = 'write "8/255" or 0.03'
 CLASSIFIER = "write harden.Classifier(model, mean=..., std=...)"
-DOCTOR = 'write --device cpu (in Python device="cpu"), or look at `harden doctor`'
+DOCTOR = 'write --device cpu (in Python device="cpu"), or run `harden doctor`'
 UNITS = "write it in pixel units of [0, 1]"
 A_THREAT = ("Linf, L2 or L1", 'write threat=harden.Linf("8/255")')
 

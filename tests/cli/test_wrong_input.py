@@ -87,7 +87,7 @@ RUN = [
     ),
     (["--model", "colour:nothing"], "colour:nothing", "a function that can be imported", "module:function"),
     (["--model", "colour:text"], "returned a str", "an nn.Module", "return the network"),
-    (["--model", "colour:network"], "that the network refuses", "channels", "build the network for them"),
+    (["--model", "colour:network"], "on which the network fails", "channels", "build the network for them"),
     (["--model", "model.onnx"], "a bare ONNX file", "weights can be trained", "its run's folder"),
     (["--model", "bare"], "no bare/checkpoint/model.json", "the folder of a `harden run`", "point to one"),
     (["--mean", "0.1,x", "--std", "1,1"], "--mean '0.1,x'", "numbers with commas", "--mean 0.5"),
@@ -144,7 +144,7 @@ EVALUATE = [
     (["gone/folder", "--data", "npz:good.npz"], "model 'gone/folder'", "a run's folder", ""),
     (["small", "--data", "npz:good.npz", "--eps", "16"], "eps 16", "at most 1", "did you mean 16/255?"),
     (["small", "--data", "npz:good.npz", "--device", "tpu"], "device 'tpu'", "cpu or cuda", "--device cpu"),
-    (["colour:network", "--data", "npz:good.npz"], "the network refuses", "channels", ""),
+    (["colour:network", "--data", "npz:good.npz"], "on which the network fails", "channels", ""),
 ]
 
 
@@ -158,7 +158,7 @@ def test_evaluate(
 @pytest.mark.parametrize(
     ("words", "seen", "expected", "instead"),
     [
-        (["colour:network", "--data", "npz:good.npz", "--out", "out"], "the network refuses", "channels", ""),
+        (["colour:network", "--data", "npz:good.npz", "--out", "out"], "on which the network fails", "channels", ""),
         (["small", "--data", "npz:good.npz", "--out", "full"], "thesis.tex", "an empty folder", "--out"),
         (["small", "--data", "npz:good.npz"], "Missing option", "its options", "see harden export --help"),
     ],

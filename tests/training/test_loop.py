@@ -329,7 +329,7 @@ def test_the_model_ends_with_the_best_validated_weights(
         # A negative score is one that a trust check calls unreliable.
         return Found(Score(abs(robust)), Score(clean), "ok" if robust >= 0 else "unreliable")
 
-    monkeypatch.setattr(loop_module, "unchecked", scripted)
+    monkeypatch.setattr(loop_module, "evaluate_unchecked", scripted)
     wanted = stage(budget="2epochs", validations=4, average=average)
     present: list[dict[str, Tensor]] = []
     records = []
@@ -380,7 +380,7 @@ def test_a_failed_validation_gives_the_weights_back(
         seen.append(weights_of(model))
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(loop_module, "unchecked", fails)
+    monkeypatch.setattr(loop_module, "evaluate_unchecked", fails)
     steps = train(stage(average=0.5), model, source, THREAT, validation=Validation(source, THREAT))
     with pytest.raises(RuntimeError, match="out of memory"):
         list(steps)
