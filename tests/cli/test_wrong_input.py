@@ -158,7 +158,12 @@ def test_evaluate(
 @pytest.mark.parametrize(
     ("words", "seen", "expected", "instead"),
     [
-        (["colour:network", "--data", "npz:good.npz", "--out", "out"], "on which the network fails", "channels", ""),
+        (
+            ["colour:network", "--data", "npz:good.npz", "--out", "out"],
+            "on which the network fails",
+            "channels",
+            "",
+        ),
         (["small", "--data", "npz:good.npz", "--out", "full"], "thesis.tex", "an empty folder", "--out"),
         (["small", "--data", "npz:good.npz"], "Missing option", "its options", "see harden export --help"),
     ],
