@@ -13,7 +13,7 @@ from torch import Tensor
 from harden.artefact.attack_and_prove import AttackPlan, ExecutedFile
 from harden.bounds import Method
 from harden.data import Examples, Source, Splits, from_loader
-from harden.data.splits.test_sample import evaluated_images
+from harden.data.splits.evaluation_sample import evaluated_images
 from harden.deployed.evidence_level import FileAccess, gradient_free
 from harden.deployed.onnx_classifier import NORMALISED, OnnxClassifier
 from harden.errors import InputError

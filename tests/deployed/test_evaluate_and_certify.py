@@ -20,7 +20,7 @@ from harden.artefact.classifier_to_onnx import trace
 from harden.bounds import Method
 from harden.cli import main
 from harden.data import Examples, load
-from harden.data.splits.test_sample import evaluated_images
+from harden.data.splits.evaluation_sample import evaluated_images
 from harden.deployed import FileAccess, FileEvaluation, FileProofs
 from harden.errors import BrokenClaimError, InputError
 from harden.evaluation import Evaluation, RadiusSearch, pgd_suite

@@ -18,7 +18,7 @@ from harden.artefact.measure_file import Claim
 from harden.cli import main
 from harden.cli.commands.verify_page import check_page
 from harden.data import load
-from harden.data.splits.test_sample import evaluated_images
+from harden.data.splits.evaluation_sample import evaluated_images
 from harden.deployed.write_certificate import UNKNOWN
 from harden.evaluation import pgd_suite
 from harden.models import Classifier

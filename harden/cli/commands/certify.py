@@ -8,13 +8,13 @@ from pathlib import Path
 from harden.artefact.attack_and_prove import AttackPlan
 from harden.cli.commands.certify_property import certify_property
 from harden.cli.commands.evaluate import fitting
-from harden.cli.loading.test_data import for_evaluation
+from harden.cli.loading.evaluation_data import for_evaluation
 from harden.cli.options.certify_options import CertifyOptions
 from harden.cli.output.console import ProgressDisplay, print_warning, say, say_table, write_json
 from harden.cli.output.exit_codes import GOOD
 from harden.cli.output.unreliable_exit import evaluate_words, say_why, step_after
 from harden.data import Splits, from_loader
-from harden.data.splits.test_sample import evaluated_images
+from harden.data.splits.evaluation_sample import evaluated_images
 from harden.deployed.certify_file import CertifyPlan, attack_then_prove
 from harden.deployed.onnx_classifier import OnnxClassifier, file_of
 from harden.errors import InputError

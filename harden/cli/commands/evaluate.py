@@ -12,7 +12,7 @@ from typing import Any
 from harden.artefact.time_limited_certificate import finished_part
 from harden.certificate.unreliable_reasons import NextCommand
 from harden.cli.loading.evaluated_model import EvaluatedModel, check_spec, evaluated_model
-from harden.cli.loading.test_data import for_evaluation
+from harden.cli.loading.evaluation_data import for_evaluation
 from harden.cli.options.command_clock import finished, minutes_left, within
 from harden.cli.options.evaluate_options import EvaluateOptions
 from harden.cli.output.console import ProgressDisplay, say, write_json
@@ -21,7 +21,7 @@ from harden.cli.output.evaluation_table import show_curve
 from harden.cli.output.extra_measures_table import show
 from harden.cli.output.unreliable_exit import evaluate_words, exit_code, say_why, step_after
 from harden.data import Source, from_loader
-from harden.data.splits.test_sample import evaluated_images
+from harden.data.splits.evaluation_sample import evaluated_images
 from harden.deployed.evidence_level import MEANING, AttackSetup
 from harden.deployed.onnx_classifier import NORMALISED, names_onnx_file
 from harden.deployed.write_certificate import artefact_file, bare_file, check_destination, write_certificate

@@ -8,12 +8,12 @@ from harden.artefact.artefact_folder import CHECKPOINT_FOLDER, check_folder
 from harden.artefact.export import export as export_model
 from harden.artefact.measure_file import Claim
 from harden.cli.loading.evaluated_model import check_spec
-from harden.cli.loading.test_data import for_evaluation
+from harden.cli.loading.evaluation_data import for_evaluation
 from harden.cli.options.export_options import ExportOptions
 from harden.cli.output.certificate_table import RerunOptions, as_json, exit_code, print_artefact
 from harden.cli.output.console import ProgressDisplay, say, write_json
 from harden.data import from_loader
-from harden.data.splits.test_sample import evaluated_images
+from harden.data.splits.evaluation_sample import evaluated_images
 from harden.errors import InputError
 from harden.evaluation.proofs.methods import search_named
 from harden.evaluation.suite_lookup import chosen, suite_of

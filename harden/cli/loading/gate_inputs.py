@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harden.certificate.unreliable_reasons import NextCommand
-from harden.cli.loading.test_data import for_evaluation
+from harden.cli.loading.evaluation_data import for_evaluation
 from harden.cli.output.console import ProgressDisplay, print_warning
 from harden.cli.output.unreliable_exit import step_after
 from harden.deployed.evidence_level import FileAccess

@@ -9,7 +9,7 @@ from harden.cli.options.logger_options import trackers
 from harden.cli.options.run_options import RunOptions
 from harden.cli.output.console import say
 from harden.data import from_loader, load
-from harden.data.splits.test_sample import evaluated_images
+from harden.data.splits.evaluation_sample import evaluated_images
 from harden.errors import InputError
 from harden.evaluation.proofs.methods import search_named
 from harden.evaluation.suite_lookup import suite_of

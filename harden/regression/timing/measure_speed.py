@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import final
 
 from harden.data import Splits, from_loader
-from harden.data.splits.test_sample import evaluated_images
+from harden.data.splits.evaluation_sample import evaluated_images
 from harden.deployed.evidence_level import FileAccess
 from harden.deployed.onnx_classifier import OnnxClassifier, file_of
 from harden.errors import InputError
