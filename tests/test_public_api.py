@@ -111,6 +111,7 @@ def test_star_import_gives_the_public_names_and_no_more() -> None:
         "Views",
         "evaluate",
         "harden",
+        "certify",
         "load",
     }
     assert all(callable(scope[name]) for name in names)
@@ -125,7 +126,7 @@ def test_every_public_name_says_what_it_is(name: str) -> None:
 
 def test_modules_are_reached_by_their_path() -> None:
     assert harden.attacks.PGD is harden.PGD
-    assert harden.evaluation.evaluate is harden.evaluate
+    assert harden.deployed.evaluate is harden.evaluate
     assert {"attacks", "objectives", "evaluation", "__version__"} <= set(dir(harden))
 
 

@@ -10,7 +10,7 @@ from typing import Final
 NAME: Final = "harden-vision"
 """The name on the package index, where `harden` is another project with a module and script of our names."""
 
-VERSION: Final = "0.1.0"
+VERSION: Final = "0.2.0"
 """The version of the running code, independent of metadata that other installations have left."""
 
 _NAMESAKE: Final = "harden"

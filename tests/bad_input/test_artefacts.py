@@ -138,14 +138,14 @@ SHIPPED = [
         lambda: np.where(X == 1, np.nan, X),
         "images with min nan and max nan",
         UNIT,
-        "find the NaN or infinity in the data",
+        "check the data for NaN or infinity",
     ),
     shipped(
         "inf",
         lambda: np.where(X == 1, np.inf, X),
         "images with min 0 and max inf",
         UNIT,
-        "find the NaN or infinity in the data",
+        "check the data for NaN or infinity",
     ),
     shipped(
         "channels-last",

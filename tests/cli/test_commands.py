@@ -56,7 +56,7 @@ def test_runs_json_says_what_the_certificate_says(finished: Path) -> None:
     (stage,) = said["stages"]
     assert (stage["name"], stage["objective"]["kind"]) == (
         "finetune",
-        "harden.objectives.supervised:Standard",
+        "harden.objectives:Standard",
     )
 
 

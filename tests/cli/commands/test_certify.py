@@ -227,7 +227,7 @@ def test_an_operator_without_a_bound_is_named(harden: Harden, tmp_path: Path) ->
     spec = property_of(tmp_path / "p.vnnlib", 0.1, "(>= Y_0 1)")
     answer = harden("certify", path, "--vnnlib", spec)
     assert answer.code == 2
-    assert "Softmax (v1)" in answer.err
+    assert "Softmax (v1: operation Softmax has no bound rule)" in answer.err
     assert "harden evaluate" in answer.err
 
 

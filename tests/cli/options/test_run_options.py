@@ -228,7 +228,7 @@ def test_a_network_that_draws_in_inference_is_refused_before_its_budget_is_spent
     answer = harden("run", "--data", data, "--model", f"{models}:noisy", "--out", tmp_path / "out", *FAST)
     assert answer.code == 2
     assert "a network whose logits differ by" in answer.err
-    assert "expected the same logits for the same images; check for randomness" in answer.err
+    assert "expected the same logits for the same images; remove randomness" in answer.err
     assert not (tmp_path / "out").exists()
 
 

@@ -233,7 +233,7 @@ def closing(environment: dict[str, str], before: str = "") -> subprocess.Popen[s
 CLOSING = """
 import sys, time
 import harden.cli
-from harden.cli import signals
+from harden.cli.output import signals
 {before}
 def work(words):
     try:
@@ -251,7 +251,8 @@ sys.exit(harden.cli.main())
 LISTENING = """
 import sys
 sys.argv = ["harden", *sys.argv[1:]]
-from harden.cli import main, signals
+from harden.cli import main
+from harden.cli.output import signals
 listen = signals.listen
 def then_wait():
     listen()
