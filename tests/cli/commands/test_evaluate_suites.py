@@ -95,7 +95,7 @@ def test_too_few_minutes_are_told(harden: Harden, finished: Path, npz: str) -> N
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("--attacks", "autoattack"), "pgd, quick, standard or thorough"),
+        (("--attacks", "autoattack"), "standard, thorough, quick, pgd or module:function"),
         (("--attacks", "standard", "--steps", "7"), "leave them out"),
         (("--eps", "1/10,1/20"), "rising eps"),
         (("--eps", "1/20,1/10", "--minutes", "5"), "one eps"),
