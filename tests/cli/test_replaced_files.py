@@ -66,12 +66,11 @@ def replaced(
             monkeypatch.setattr(artefact, "read_bytes", once)
             return
         for name in (
-            "gauging.evaluate",
-            "evaluate.measure",
-            "certify.evaluate",
-            "property.first_disagreement",
+            "artefact.attack_and_prove.evaluate",
+            "cli.commands.evaluate.measure",
+            "deployed.decide_property.first_disagreement",
         ):
-            place = f"harden.cli.{name}"
+            place = f"harden.{name}"
             work = _found(place)
 
             def late(*given: object, work: Callable[..., object] = work, **more: object) -> object:

@@ -81,7 +81,9 @@ def test_a_graph_that_is_off_by_a_hundredth_fails(
         else:
             wrong += 1e-2 * rng.standard_normal(wrong.shape).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(wrong, tensor.name))
-    with pytest.raises(ExportError, match=r"logits that differ by .*; expected at most .* float64; look for"):
+    with pytest.raises(
+        ExportError, match=r"logits that differ by .*; expected at most .* float64; check for"
+    ):
         check_parity(trained, session_of(graph), pictures)
 
 

@@ -161,5 +161,5 @@ def test_what_else_is_asked_for_keeps_to_the_time_too(
     assert said["left"] > 0
     assert said["n"] + said["left"] == 40
     assert "all numbers are of the first" in answer.out
-    assert "time was up: what else was asked for was not measured" in answer.out
+    assert "time was up: the other measures that were requested were not made" in answer.out
     assert said["corruptions"] is None
