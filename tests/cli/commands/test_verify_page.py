@@ -67,7 +67,7 @@ def test_without_what_draws_it_the_page_is_said_not_to_be_checked(
     real = builtins.__import__
 
     def without(name: str, *rest: Any, **more: Any) -> Any:
-        if name == "harden.certificate" and rest[2:] and "page" in (rest[2] or ()):
+        if name == "harden.certificate.page" and rest[2:] and "html_page" in (rest[2] or ()):
             raise ModuleNotFoundError("No module named 'jinja2'", name="jinja2")
         return real(name, *rest, **more)
 
