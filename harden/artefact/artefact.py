@@ -33,6 +33,8 @@ class Artefact:
     Attributes:
         folder: of the files.
         certificate: the claims about the file and how they were obtained.
+        content: the bytes of model.onnx that agreed with their digest; these are executed, even if the file
+            on disk changes.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -45,15 +47,14 @@ class Artefact:
                 f"one of {EVIDENCE_FILE} and {MODEL_FILE}",
                 "export again",
             )
-        # Kept, so that the digested bytes are executed later, even if the file changes.
-        self._model = b""
+        self.content = b""
         for subject in self.certificate.subject:
             path = self.folder / subject.name
             if not path.is_file():
                 raise InputError(f"no {path}", "a file that the certificate names", "export again")
             content = _read(path)
             if subject.name == MODEL_FILE:
-                self._model = content
+                self.content = content
             found = sha256_bytes(content)
             if found != subject.digest["sha256"]:
                 raise BrokenClaimError(
@@ -74,7 +75,7 @@ class Artefact:
             InputError: the file is no graph that harden exports, or exceeds a limit.
         """
         limit_arena()
-        return Session(self._model, name=str(self.folder / MODEL_FILE), tried=True)
+        return Session(self.content, name=str(self.folder / MODEL_FILE), tried=True)
 
     def __call__(self, x: NDArray[np.floating]) -> NDArray[np.float32]:
         """Logits (N, K) of images (N, C, H, W), floating, with pixels in [0, 1].

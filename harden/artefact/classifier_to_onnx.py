@@ -36,7 +36,7 @@ def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelPro
         )
     try:
         onnx.checker.check_model(graph, full_check=True)
-    except Exception as error:  # the checker raises its own, shape inference another, protobuf a third
+    except Exception as error:  # onnx's ValidationError and InferenceError have no other base
         raise ExportError(  # type 14 are complex numbers
             f"a graph that ONNX does not allow ({' '.join(str(error).split())[:160]})",
             "operations in float32, which ONNX has",

@@ -30,8 +30,7 @@ def threat_record(threat: Threat) -> schema.ThreatRecord:
             "a threat with one eps: Linf, L2 or L1",
             "certify against harden.Linf of the largest budget, and harden.evaluate against this one",
         )
-    eps = str(threat.eps)
-    return schema.ThreatRecord(norm=norm, eps=eps, bounds=threat.bounds)  # type: ignore[arg-type]  # one of three
+    return schema.ThreatRecord.model_validate({"norm": norm, "eps": str(threat.eps), "bounds": threat.bounds})
 
 
 def bits(found: Evaluation, proved: ProofResult | None = None) -> schema.Bits:

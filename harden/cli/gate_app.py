@@ -69,6 +69,16 @@ Install = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 
+SuiteName = Annotated[
+    str,
+    typer.Option(
+        "--attacks",
+        help="standard (as AutoAttack) | thorough | quick | pgd: attacks of the evaluation; standard, or pgd "
+        "where its --steps or --restarts are given. A baseline names no code of a user's.",
+        show_default="standard",
+    ),
+]
+
 DEFAULT = Path("robustness-baseline.json")
 
 baseline_app = typer.Typer(help="Make, show and compare the file that harden check compares with.")
@@ -144,7 +154,7 @@ def update(
     data: opt.Data,
     norm: opt.Norm = "linf",
     eps: opt.Eps = "8/255",
-    attacks: opt.Attacks = "",
+    attacks: SuiteName = "",
     steps: opt.Steps = None,
     restarts: opt.Restarts = None,
     test_images: opt.TestImages = 0,

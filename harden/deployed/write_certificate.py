@@ -15,14 +15,14 @@ from harden.artefact.measure_file import TIME_WAS_UP, Claim, FileMeasurement, cl
 from harden.artefact.parity.parity_gate import Parity, check_parity
 from harden.artefact.parity.parity_gated_export import PARITY_IMAGES, first_images
 from harden.artefact.provenance import Origin
-from harden.artefact.runtime.session import Session, read_model
+from harden.artefact.runtime.session import Session
 from harden.artefact.time_limited_certificate import finished_part
 from harden.artefact.to_certificate import threat_record
 from harden.certificate import certificate_file, schema
 from harden.certificate.page import html_page
 from harden.data import Source
 from harden.deployed.onnx_classifier import OnnxClassifier
-from harden.errors import ExportError, InputError
+from harden.errors import ExportError, HardenError, InputError
 from harden.evaluation import Evaluation
 from harden.models import Classifier
 from harden.system.atomic_files import read_bytes, write_bytes, write_text
@@ -32,6 +32,7 @@ from harden.verifier.verification import verify
 
 UNKNOWN: Final = "unknown: the ONNX file was evaluated as it was given"
 """The recipe's `provenance` in the certificate of a bare file."""
+_EXPORT: Final = "export the model with `harden export`, which certifies what it writes"
 
 
 @final
@@ -86,13 +87,15 @@ def check_destination(folder: Path, file: Path, *, replace: bool) -> None:
 def artefact_file(artefact: Artefact) -> KnownFile:
     """The file of an artefact, with parity and provenance as its certificate records them.
 
+    Its bytes are those that were digested and executed, whatever the file on disk has become.
+
     Raises:
-        InputError: the file can't be read.
+        InputError: the history can't be read.
     """
     predicate = artefact.certificate.predicate
     known, parity, history = predicate.provenance, predicate.parity, artefact.folder / HISTORY_FILE
     return KnownFile(
-        content=read_model(artefact.folder / schema.MODEL_FILE),
+        content=artefact.content,
         logits=artefact.session.classes,
         parity=Parity(parity.tolerance, parity.max_error, parity.batches, parity.reference),
         origin=Origin(
@@ -107,6 +110,24 @@ def artefact_file(artefact: Artefact) -> KnownFile:
     )
 
 
+def certifiable_logits(file: OnnxClassifier) -> int:
+    """The number of logits of a bare file, after a check of its form; to be called before an evaluation.
+
+    Raises:
+        InputError: the file is not of the form in which harden exports files.
+    """
+    if file.mean is not None or file.image_shape != file.session.image_shape:
+        raise InputError(
+            f"a certificate of {file.path}, whose images are normalised or rearranged outside of it",
+            "a file that takes images (N, C, H, W) in [0, 1]",
+            _EXPORT,
+        )
+    try:
+        return Session(file.content, name=str(file.path)).classes
+    except InputError as error:
+        raise _other_form(file, error) from error
+
+
 def bare_file(file: OnnxClassifier, model: Classifier, images: Source, found: Evaluation) -> KnownFile:
     """A bare file, of unknown provenance; its graph as it is read is compared with onnxruntime.
 
@@ -115,21 +136,18 @@ def bare_file(file: OnnxClassifier, model: Classifier, images: Source, found: Ev
     Raises:
         InputError: the file is not of the form in which harden exports files, or the two differ.
     """
-    instead = "export the model with `harden export`, which certifies what it writes"
-    if file.mean is not None or file.image_shape != file.session.image_shape:
-        raise InputError(
-            f"a certificate of {file.path}, whose images are normalised or rearranged outside of it",
-            "a file that takes images (N, C, H, W) in [0, 1]",
-            instead,
-        )
+    logits = certifiable_logits(file)
+    x = torch.cat((first_images(images)[0], found.witnesses.witness[:PARITY_IMAGES]))
     try:
-        logits = Session(file.content, name=str(file.path)).classes
-        x = torch.cat((first_images(images)[0], found.witnesses.witness[:PARITY_IMAGES]))
         parity = check_parity(model, file, x)
-    except (InputError, ExportError) as error:
-        seen = f"a certificate of {file.path}, of another form ({error.seen})"
-        raise InputError(seen, "a float32 file of the form in which harden exports files", instead) from error
+    except ExportError as error:
+        raise _other_form(file, error) from error
     return KnownFile(file.content, logits, parity, Origin(recipe={"provenance": UNKNOWN}))
+
+
+def _other_form(file: OnnxClassifier, error: HardenError) -> InputError:
+    seen = f"a certificate of {file.path}, of another form ({error.seen})"
+    return InputError(seen, "a float32 file of the form in which harden exports files", _EXPORT)
 
 
 def write_certificate(
@@ -169,7 +187,7 @@ def write_certificate(
             raise InputError(
                 f"a certificate that does not verify ({'; '.join(each.detail for each in broken)})",
                 "a file that takes 'image' in batches of any size, and gives 'logits'",
-                "export the model with `harden export`, which certifies what it writes",
+                _EXPORT,
             )
         publish(place, target)
     return Artefact(target)

@@ -19,7 +19,7 @@ from harden.cli import main
 from harden.cli.commands.verify_page import check_page
 from harden.data import load
 from harden.data.splits.evaluation_sample import evaluated_images
-from harden.deployed.write_certificate import UNKNOWN
+from harden.deployed.write_certificate import UNKNOWN, artefact_file
 from harden.evaluation import pgd_suite
 from harden.models import Classifier
 from harden.system.safe_folders import remove_tree
@@ -116,6 +116,14 @@ def test_an_artefacts_file_keeps_its_provenance(artefact: Path, tmp_path: Path) 
     assert other.predicate.provenance.stages == one.predicate.provenance.stages
 
 
+def test_a_file_replaced_on_disk_is_not_certified(artefact: Path, tmp_path: Path) -> None:
+    """The bytes in a certificate are those that were attacked, not those that lie there in the end."""
+    copy = Path(shutil.copytree(artefact, tmp_path / "copy"))
+    loaded, attacked = Artefact(copy), (copy / "model.onnx").read_bytes()
+    (copy / "model.onnx").write_bytes(b"another file")
+    assert artefact_file(loaded).content == attacked
+
+
 @pytest.mark.parametrize("force", [(), ("--force",)])
 def test_the_evaluated_artefact_is_never_written_over(
     artefact: Path, tmp_path: Path, force: tuple[str, ...], capfd: pytest.CaptureFixture[str]
@@ -169,8 +177,13 @@ def test_a_file_of_another_form_leaves_nothing_behind(
     model = onnx.load(file)
     change(model)
     onnx.save(model, tmp_path / "other.onnx")
-    assert run("evaluate", tmp_path / "other.onnx", *WORDS, "--certificate", tmp_path / "out") == 2
-    assert seen in capfd.readouterr().err
+    found = tmp_path / "found.json"
+    words = ("evaluate", tmp_path / "other.onnx", *WORDS, "--json", found)
+    assert run(*words, "--certificate", tmp_path / "out") == 2
+    said = capfd.readouterr()
+    assert seen in said.err
+    # The form is checked before any attack; what fails later leaves the evaluation's result.
+    assert found.exists() == ("attack" in said.out) == (seen == "does not verify")
     if (tmp_path / "out").exists():
         assert list((tmp_path / "out").iterdir()) == []
         remove_tree(tmp_path / "out")

@@ -19,6 +19,7 @@ from harden.errors import ExportError, InputError
 from harden.graph.exporting.torch_exporter import export_module
 from harden.losses import CrossEntropy
 from harden.models import Classifier, ordinary, untouched
+from harden.models.out_of_memory import ran_out_of_memory
 from harden.models.pass_count import check_interruption
 from harden.threats import Threat
 
@@ -88,7 +89,9 @@ def _mixed(model: Classifier, x: Tensor) -> float | None:
     try:
         together, again = module(x), module(x)
         alone = torch.cat([module(image.unsqueeze(0)) for image in x])
-    except Exception:  # a user's forward may raise anything, which the gate reports
+    except Exception as error:  # a user's forward may raise anything, which the gate reports
+        if ran_out_of_memory(error):
+            raise
         return None
     apart, scale = float((together - alone).abs().max()), float(together.abs().max())
     return apart if apart > _MIXED * scale and torch.equal(together, again) else None

@@ -84,7 +84,7 @@ class Session:
             self._session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
-        except Exception as error:  # onnxruntime has a class for every kind of error
+        except Exception as error:  # the classes of onnxruntime's errors have no other base
             raise InputError(
                 f"{self._name} does not load ({reason_of(error)})", "an ONNX model", "export it again"
             ) from error
@@ -176,7 +176,7 @@ class Session:
         """The output of the runtime, in any shape."""
         try:
             found: Any = self._session.run([self._names[1]], {self._names[0]: image})[0]
-        except Exception as error:  # as above, a class for every kind of error
+        except Exception as error:  # as above: onnxruntime's classes have no other base
             seen = f"{self._name} does not run ({reason_of(error)})"
             if is_limited() and "vailable memory of" in str(error):
                 raise InputError(

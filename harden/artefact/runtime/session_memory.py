@@ -30,7 +30,7 @@ def limit_arena() -> None:
     arena = onnxruntime.OrtArenaCfg({"max_mem": RUNTIME_BYTES.value})
     try:
         onnxruntime.create_and_register_allocator(memory, arena)
-    except Exception as error:  # onnxruntime's errors have no class in common but this
+    except Exception as error:  # the classes of onnxruntime's errors have no other base
         _log.warning("the memory of onnxruntime's tensors is not limited: %s", error)
         return
     _made.append(True)

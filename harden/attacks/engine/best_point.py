@@ -51,6 +51,10 @@ class Point:
 
     def put_(self, where: Tensor, other: Point, rows: Tensor | None = None) -> None:
         """Take the other point's examples where `where`, bool (M,), is true; `rows` as in `take_over_`."""
+        if rows is not None and not where.is_cuda:  # on CUDA, finding the positions synchronises
+            here = where.nonzero().squeeze(1)
+            self.set_rows_(rows[here], other.rows(here))
+            return
         own = self if rows is None else self.rows(rows)
         copy_rows_(own.x, other.x, where)
         torch.where(where, other.value, own.value, out=own.value)

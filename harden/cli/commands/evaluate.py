@@ -24,7 +24,13 @@ from harden.data import Source, from_loader
 from harden.data.splits.evaluation_sample import evaluated_images
 from harden.deployed.evidence_level import MEANING, AttackSetup
 from harden.deployed.onnx_classifier import NORMALISED, names_onnx_file
-from harden.deployed.write_certificate import artefact_file, bare_file, check_destination, write_certificate
+from harden.deployed.write_certificate import (
+    artefact_file,
+    bare_file,
+    certifiable_logits,
+    check_destination,
+    write_certificate,
+)
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, Phase, robustness_curve
 from harden.evaluation import evaluate as measure
@@ -58,6 +64,8 @@ def evaluate(options: EvaluateOptions) -> int:
     with within(options.minutes):
         subject = evaluated_model(spec, splits, source, options, attempts)
     setup = subject.setup
+    if options.certificate is not None:
+        _check_certifiable(subject)
     images = from_loader(evaluated_images(splits, options.test_images), options.batch_size)
     decided, deciding = as_decided(extra, setup.model, setup.judge)
     setup = replace(setup, model=decided)
@@ -79,11 +87,11 @@ def evaluate(options: EvaluateOptions) -> int:
         show_curve(curve, f"{splits.name} test, {options.norm}")
     step = _say_why(spec, options, suite, extra, curve)
     show(more, splits.test.classes)
-    if options.certificate is not None:
-        _write_certificate(options, subject, found, images)
     more_fields = {"evidence": setup.level, **_as_whole(curve, step), **more.as_json()}
     report = EvaluationReport.of(found, setup.decided_by, splits.test.classes, options.seed, **more_fields)
     write_json(options.json_file, report.model_dump(mode="json", exclude_unset=True))
+    if options.certificate is not None:
+        _write_certificate(options.certificate, options.seed, subject, found, images)
     return exit_code(report.status)
 
 
@@ -126,24 +134,28 @@ def _check_certificate(options: EvaluateOptions, spec: ModelSpec, folder: Path, 
     check_destination(folder, Path(spec.spec), replace=options.force)
 
 
-def _write_certificate(
-    options: EvaluateOptions, subject: EvaluatedModel, found: Evaluation, images: Source
-) -> None:
-    if options.certificate is None:
-        return
+def _check_certifiable(subject: EvaluatedModel) -> None:
+    """Refuse, before anything is attacked, a file that no certificate can be about."""
     if subject.setup.level != "A":
         raise InputError(
             f"--certificate at evidence level {subject.setup.level}",
             "level A, by the file's own gradients: a certificate has no other",
             "leave --certificate out",
         )
+    if subject.file is not None:
+        certifiable_logits(subject.file)
+
+
+def _write_certificate(
+    folder: Path, seed: int, subject: EvaluatedModel, found: Evaluation, images: Source
+) -> None:
     if subject.artefact is not None:
         known = artefact_file(subject.artefact)
     elif subject.file is not None:
         known = bare_file(subject.file, subject.setup.model, images, found)
     else:
-        return
-    artefact = write_certificate(options.certificate, known, found, images, seed=options.seed)
+        raise TypeError("a certificate of neither a file nor an artefact")
+    artefact = write_certificate(folder, known, found, images, seed=seed)
     say(f"certificate in {artefact.folder}/, verified; check it again with: harden verify {artefact.folder}")
 
 
@@ -229,7 +241,7 @@ def _measured(
 
 @contextmanager
 def fitting(batch_size: int) -> Iterator[None]:
-    """EvaluationReport that batches are too large where memory runs out.
+    """Report that batches are too large where memory runs out.
 
     Raises:
         InputError: it did.

@@ -155,7 +155,9 @@ RadiusSteps = Annotated[
 ]
 ProofAttacks = Annotated[
     str,
-    typer.Option("--attacks", help="pgd | quick | standard | thorough: what searches for counterexamples."),
+    typer.Option(
+        "--attacks", help="pgd | quick | standard | thorough | module:function: the attacks on each image."
+    ),
 ]
 ProofMinutes = Annotated[
     float | None,
