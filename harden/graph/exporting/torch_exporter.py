@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -70,13 +71,8 @@ def _exported(module: ExportModule, image_shape: tuple[int, int, int], *, optimi
     _run(module, example)
     hidden = _hide_scripts_(module)
     program = capture_program(module, example)
-    closing = next((part.name for part in hidden if part.sizes.closed), None)
-    if closing is not None and not program.range_constraints:
-        raise ExportError(
-            f"a network whose scripted part {closing!r} makes the number of images a constant",
-            "a part for any batch size",
-            "write x.flatten(1) for x.view(x.size(0), -1) in it, or pass it without torch.jit.script",
-        )
+    if hidden and not program.range_constraints:
+        raise _closed_batch(hidden)
     return translate_program(program, optimised=optimised)
 
 
@@ -107,6 +103,23 @@ class _Hidden(nn.Module):
         found = self.part[0](*given)
         self.sizes.closed |= _free_sizes(given) < free
         return found
+
+
+def _closed_batch(hidden: Sequence[_Hidden]) -> ExportError:
+    """The error of a network with scripted parts whose program holds for one number of images alone."""
+    closing = next((part.name for part in hidden if part.sizes.closed), None)
+    if closing is not None:
+        return ExportError(
+            f"a network whose scripted part {closing!r} makes the number of images a constant",
+            "a part for any batch size",
+            "write x.flatten(1) for x.view(x.size(0), -1) in it, or pass it without torch.jit.script",
+        )
+    part = f"a scripted part {hidden[0].name!r}"
+    return ExportError(
+        f"a network with {part}, in which the number of images becomes a constant",
+        "a forward for any batch size",
+        "write x.shape[0] for len(x), or pass the part without torch.jit.script",
+    )
 
 
 def _free_sizes(given: tuple[object, ...]) -> int:

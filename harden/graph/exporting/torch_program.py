@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
 import torch
@@ -37,13 +34,11 @@ def capture_program(module: nn.Module, example: Tensor) -> ExportedProgram:
     """
     causes: list[Exception] = []
     closed: ExportedProgram | None = None
-    # The first runs the forward in Python; the second reads its bytecode, and takes some that that can't. But
-    # no scripted part, for which the third is: len(x), which is a number to the first, is open there.
-    for strict, opened in ((False, False), (True, False), (False, True)):
-        if opened and closed is None:
-            break
+    # The first runs the forward in Python; the second reads its bytecode, and accepts len(x) and others that
+    # the first does not, but no scripted part.
+    for strict in (False, True):
         try:
-            with quiet(), Substitution(), _open_lengths() if opened else nullcontext():
+            with quiet(), Substitution():
                 program = _captured(module, example, strict)
             if program.range_constraints:
                 return program
@@ -55,24 +50,6 @@ def capture_program(module: nn.Module, example: Tensor) -> ExportedProgram:
     if closed is not None:
         return closed  # the gate says for which batches it holds
     raise _refusal(causes[0]) from causes[0]
-
-
-@contextmanager
-def _open_lengths() -> Iterator[None]:
-    """Inside the context the length of a tensor is its first size, which may be free, and no Python integer.
-
-    Of any other value, and of a tensor that is not traced, it is what it was.
-    """
-    known = builtins.len
-
-    def length(value: Any, /) -> Any:
-        return value.shape[0] if isinstance(value, Tensor) and value.dim() else known(value)
-
-    builtins.len = length
-    try:
-        yield
-    finally:
-        builtins.len = known
 
 
 def _captured(module: nn.Module, example: Tensor, strict: bool) -> ExportedProgram:

@@ -233,7 +233,7 @@ ENTRIES: dict[str, Entry] = {
     "double logits": Entry(Doubled),
     "a scripted function": Entry(Scripted),
     "a scripted part": Entry(ScriptedPart),
-    "a scripted part and len": Entry(ScriptedAndMeasured),
+    "a scripted part and len": Entry(ScriptedAndMeasured, refused="write x.shape[0] for len(x)"),
     "a scripted part that reads sizes": Entry(
         ScriptedSizes, refused="whose scripted part 'tail' makes the number of images a constant"
     ),
