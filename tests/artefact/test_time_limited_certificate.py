@@ -39,7 +39,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
     fake = SimpleNamespace(monotonic=lambda: found.now, perf_counter=lambda: found.now)
-    for module in ("pace", "batches"):
+    for module in ("time_limit", "batch_evaluation"):
         monkeypatch.setattr(f"harden.evaluation.{module}.time", fake)
     monkeypatch.setattr("harden.models.classifier.count", found.count)
     return found

@@ -38,7 +38,7 @@ class Time:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
     time = Time()
     fake = SimpleNamespace(monotonic=lambda: time.now, perf_counter=lambda: time.now)
-    for module in ("pace", "batches"):
+    for module in ("time_limit", "batch_evaluation"):
         monkeypatch.setattr(f"harden.evaluation.{module}.time", fake)
     return time
 

@@ -54,4 +54,4 @@ def test_the_wheel_holds_the_page_and_the_templates(tmp_path: Path) -> None:
     assert "harden/certificate/templates/page.html" in held
     assert "harden/certificate/templates/page.css" in held
     for name in ("harden.toml", "test_robustness.txt", "github.yml", "gitlab.yml"):
-        assert f"harden/cli/templates/{name}" in held
+        assert f"harden/regression/templates/{name}" in held
