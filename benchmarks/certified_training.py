@@ -33,7 +33,7 @@ from harden.models import Classifier
 from harden.objectives import CROWNIBP, IBP, MTLIBP, SABR, Objective
 from harden.statistics import Proportion
 from harden.threats import Linf
-from harden.training import AdamW, StepRecord
+from harden.training import AdamW, Cosine, StepRecord
 
 RECORD = provenance.RESULTS / "certified_training.jsonl"
 OBJECTIVES: dict[str, Objective] = {
@@ -102,6 +102,7 @@ def main(words: list[str] | None = None) -> int:
     recipe = Recipe(
         finetune=OBJECTIVES[given.objective],
         optimiser=AdamW(given.lr, weight_decay=0.0),
+        schedule=Cosine(),
         ramp=given.ramp,
         validations=0,
     )

@@ -55,7 +55,6 @@ MANY_PARAMETERS = {
     "harden/evaluation/sweeps/minimal_distances.py:minimal_distances",
     "harden/graph/exporting/substitution.py:average_pool",
     "harden/hardening/hardened.py:Hardened.export",
-    "harden/hardening/named_recipes.py:recipe",
     "harden/hardening/run_stages.py:harden",
     "harden/hardening/run_stages.py:job_of",
     "harden/kernels/l1_steps.py:l1_step_",

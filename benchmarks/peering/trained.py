@@ -25,14 +25,14 @@ from harden.losses import CrossEntropy, errs
 from harden.models import Classifier, frozen
 from harden.objectives import TRADES, AdversarialTraining, Objective, Standard
 from harden.threats import Linf, Threat
-from harden.training import Budget
+from harden.training import AdamW, Budget, Cosine
 
 BATCH = 128
 ATTACK = PGD(steps=5, step_size=0.5, keep_best=False)
 OBJECTIVES: dict[str, Objective] = {
     "plain": Standard(),
     "robust": AdversarialTraining(ATTACK),
-    "trades": TRADES(),
+    "trades": TRADES(attack=PGD(10, step_size=0.25, keep_best=False)),
 }
 
 
@@ -92,7 +92,9 @@ def trained(splits: Splits, kind: str, eps: float, place: Place) -> tuple[Subjec
             subject.ours,
             from_loader(sample(splits.train, min(place.training_images, len(splits.train)), 0), BATCH),
             threat=Linf(eps),
-            recipe=Recipe(finetune=OBJECTIVES[kind], validations=0),
+            recipe=Recipe(
+                finetune=OBJECTIVES[kind], optimiser=AdamW(), schedule=Cosine(), ramp=0.3, validations=0
+            ),
             budget=Budget.parse(place.budget),
             seed=place.seed,
         )

@@ -1,110 +1,106 @@
-"""Recipes by the names that options use, and objectives of a user's function."""
+"""Recipes by the names that options use."""
 
 from __future__ import annotations
 
-import difflib
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 from torch import Tensor
 
-from harden.attacks import PGD
 from harden.data import balanced_weights
 from harden.errors import InputError
-from harden.hardening import Recipe
+from harden.hardening.named_objectives import finetuning, pretraining
+from harden.hardening.recipe import Recipe
+from harden.hardening.recipe_names import RecipeNames, check_name, check_positive
 from harden.models import FastCopy
-from harden.objectives import (
-    CROWNIBP,
-    IBP,
-    MTLIBP,
-    SABR,
-    TRADES,
-    AdversarialTraining,
-    LinearProbe,
-    MoCo,
-    Objective,
-    SimCLR,
-    Standard,
-    WarmUp,
-)
+from harden.objectives import CROWNIBP, IBP, MTLIBP, SABR, Objective
 from harden.objectives.adversarial_training import FAST
-from harden.system.named_function import call_function, import_function, is_function
-from harden.training import AdamW
-from harden.views import DIGITS, LIGHT, NATURAL, Views
+from harden.training import SGD, AdamW, Cosine, OneCycle, Piecewise
+from harden.training.optimisers import Optimiser
+from harden.training.schedules import Schedule
+from harden.views import DIGITS, NATURAL
 
 _WEIGHTINGS = ("none", "balanced")
-_FUNCTION = "module:function"
-_VIEW_ATTACK = PGD(steps=5, keep_best=False)
+_CERTIFIED = (CROWNIBP, IBP, MTLIBP, SABR)
 
 
 def recipe(
-    pretrain: str,
-    finetune: str,
+    names: RecipeNames,
     channels: int,
-    *,
-    beta: float,
-    lr: float,
     class_weights: tuple[float, ...] = (),
     steering: FastCopy = FAST,
 ) -> Recipe:
-    """The recipe for two names, with views that fit the images: grey-scale ones are not flipped or coloured.
+    """The recipe for names, with views that fit the images: pretraining neither flips nor colours grey ones.
 
     A name of the form `module:function` is a function of the user's that returns an objective. It takes no
     arguments, or `class_weights`, a tuple of floats that is empty without --class-weights.
 
     Raises:
-        InputError: a name is not known, there is no such function or it returns no objective, beta is
-            negative, or lr is not positive.
+        InputError: a name is not known, there is no such function or it returns no objective, a number is out
+            of its range, or an option has no effect on the objective.
     """
-    if not 0 <= beta < float("inf"):
-        raise InputError(f"--beta {beta:g}", "a weight of 0 or more", "write --beta 6")
-    if not 0 < lr < float("inf"):
-        raise InputError(f"--lr {lr:g}", "a positive learning rate", "write --lr 0.001")
-    views = DIGITS if channels == 1 else NATURAL
-    light = None if channels == 1 else LIGHT
-    # Weights that were pretrained are kept.
-    certified = _certified(light, class_weights, WarmUp(redraw=pretrain == "none"))
-    known = _finetuning(light, beta, class_weights, steering) | certified
-    last = _required("--finetune", finetune, known, class_weights)
+    check_class_weights(names.class_weights)
+    last = finetuning(names, class_weights, steering)
     return Recipe(
-        pretrain=_chosen("--pretrain", pretrain, _pretraining(views)),
+        pretrain=pretraining(names.pretrain, DIGITS if channels == 1 else NATURAL),
         finetune=last,
-        optimiser=AdamW(lr),
-        pretrain_optimiser=AdamW(lr),
-        # A validation chooses by what an attack can't break, which is not what can be proved.
-        validations=0 if isinstance(last, CROWNIBP | IBP | MTLIBP | SABR) else 10,
+        pretrain_share=names.pretrain_share,
+        optimiser=_optimiser(names),
+        pretrain_optimiser=_pretrain_optimiser(names),
+        schedule=_schedule(names, last),
+        ramp=_ramp(names, last),
+        average=names.average,
+        clip=names.clip,
+        validations=_validations(names, last),
+        held_out=names.held_out,
+        held_out_limit=names.held_out_limit,
     )
 
 
-def _pretraining(views: Views) -> dict[str, Callable[[], Objective | None]]:
-    return {
-        "none": lambda: None,
-        "simclr": lambda: SimCLR(views=views),
-        "moco": lambda: MoCo(views=views),
-        "acl": lambda: SimCLR(views=views, attack=_VIEW_ATTACK),
+def _optimiser(names: RecipeNames) -> Optimiser | None:
+    """The optimiser that is named; None where it is left to the recipe."""
+    check_name("--optimiser", names.optimiser, ("auto", "sgd", "adamw"))
+    numbers = {"lr": names.lr, "momentum": names.momentum, "weight_decay": names.weight_decay}
+    given = {name: value for name, value in numbers.items() if value is not None}
+    if names.lr is not None:
+        check_positive("--lr", names.lr, "0.1")
+    if names.optimiser == "sgd":
+        return SGD(**given)
+    if "momentum" in given:
+        seen = f"--momentum {names.momentum:g} with --optimiser {names.optimiser}"
+        raise InputError(seen, "--optimiser sgd", "leave --momentum out")
+    return AdamW(**given) if given or names.optimiser == "adamw" else None
+
+
+def _pretrain_optimiser(names: RecipeNames) -> AdamW:
+    if names.pretrain_lr is not None:
+        return AdamW(check_positive("--pretrain-lr", names.pretrain_lr, "0.001"))
+    return AdamW() if names.lr is None or names.optimiser == "sgd" else AdamW(names.lr)
+
+
+def _ramp(names: RecipeNames, objective: Objective) -> float:
+    if names.ramp is not None:
+        return names.ramp
+    return 0.3 if isinstance(objective, _CERTIFIED) else Recipe().ramp
+
+
+def _schedule(names: RecipeNames, objective: Objective) -> Schedule:
+    if names.schedule == "auto" and names.warmup is None:
+        return Cosine() if isinstance(objective, _CERTIFIED) else Recipe().schedule
+    known: dict[str, Callable[..., Schedule]] = {
+        "cosine": Cosine,
+        "one-cycle": OneCycle,
+        "piecewise": Piecewise,
     }
+    check_name("--schedule", names.schedule, ("auto", *known))
+    name = names.schedule if names.schedule != "auto" else "one-cycle"
+    return known[name](**({} if names.warmup is None else {"warmup": names.warmup}))
 
 
-def _finetuning(
-    views: Views | None, beta: float, weights: tuple[float, ...], steering: FastCopy
-) -> dict[str, Callable[[], Objective]]:
-    return {
-        "trades": lambda: TRADES(beta=beta, views=views, class_weights=weights, steering=steering),
-        "madry": lambda: AdversarialTraining(views=views, class_weights=weights, steering=steering),
-        "standard": lambda: Standard(views=views, class_weights=weights),
-        "probe": lambda: LinearProbe(class_weights=weights),
-    }
-
-
-def _certified(
-    views: Views | None, weights: tuple[float, ...], warm_up: WarmUp
-) -> dict[str, Callable[[], Objective]]:
-    return {
-        "ibp": lambda: IBP(warm_up=warm_up, views=views, class_weights=weights),
-        "crown-ibp": lambda: CROWNIBP(warm_up=warm_up, views=views, class_weights=weights),
-        "sabr": lambda: SABR(warm_up=warm_up, views=views, class_weights=weights),
-        "mtl-ibp": lambda: MTLIBP(warm_up=warm_up, views=views, class_weights=weights),
-    }
+def _validations(names: RecipeNames, objective: Objective) -> int:
+    if names.validations is not None:
+        return names.validations
+    # A validation selects by what an attack can't break, which is not what can be proved.
+    return 0 if isinstance(objective, _CERTIFIED) else Recipe().validations
 
 
 def check_class_weights(text: str) -> tuple[float, ...]:
@@ -118,7 +114,7 @@ def check_class_weights(text: str) -> tuple[float, ...]:
     try:
         weights = tuple(float(part) for part in text.split(","))
     except ValueError:
-        _check("--class-weights", text, (*_WEIGHTINGS, "W,W,... for each class"))
+        check_name("--class-weights", text, (*_WEIGHTINGS, "W,W,... for each class"))
         raise
     if not all(0 < weight < float("inf") for weight in weights):
         seen = f"--class-weights {text}"
@@ -140,48 +136,3 @@ def class_weights(text: str, labels: Tensor, classes: int) -> tuple[float, ...]:
             "write --class-weights balanced, or as many numbers",
         )
     return weights
-
-
-def _chosen(option: str, name: str, known: dict[str, Callable[[], Objective | None]]) -> Objective | None:
-    if is_function(name):
-        return _of_function(option, name, known)
-    _check(option, name, (*known, _FUNCTION))
-    return known[name]()
-
-
-def _required(
-    option: str, name: str, known: dict[str, Callable[[], Objective]], class_weights: tuple[float, ...]
-) -> Objective:
-    if is_function(name):
-        return _of_function(option, name, known, class_weights)
-    _check(option, name, (*known, _FUNCTION))
-    return known[name]()
-
-
-def _of_function(
-    option: str, name: str, known: Mapping[str, object], class_weights: tuple[float, ...] = ()
-) -> Objective:
-    function = import_function(name, f"{option} is {', '.join(known)} or {_FUNCTION}")
-    if class_weights and "class_weights" not in inspect.signature(function).parameters:
-        raise InputError(
-            f"--class-weights with {option} {name}",
-            "a function with a parameter `class_weights`",
-            "add this parameter, or leave --class-weights out",
-        )
-    made = call_function(name, function, "an objective", class_weights=class_weights)
-    if isinstance(made, type) or not callable(made) or not callable(getattr(made, "start", None)):
-        kind = f"a value of type {type(made).__name__}"
-        seen = f"the class {made.__name__}" if isinstance(made, type) else kind
-        raise InputError(
-            f"{option} {name}, which returned {seen}",
-            "an objective: a value with the methods start and __call__ (harden.objectives.Objective)",
-            "return one, such as harden.TRADES(beta=4)",
-        )
-    return made  # type: ignore[no-any-return]  # an objective, as checked
-
-
-def _check(option: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        instead = f"did you mean {close[0]}?" if close else f"write {option} {known[0]}"
-        raise InputError(f"{option} {name!r}", " | ".join(known), instead)

@@ -7,9 +7,11 @@ from typing import final
 
 from harden.description import JSON, describe
 from harden.errors import InputError
-from harden.objectives import TRADES, Objective
-from harden.training import AdamW, Budget, Stage
+from harden.objectives import AdversarialTraining, Objective
+from harden.training import AdamW, Budget, OneCycle, Stage
 from harden.training.optimisers import Optimiser
+from harden.training.schedules import Schedule
+from harden.training.stage import check_numbers
 
 
 @final
@@ -18,29 +20,34 @@ class Recipe:
     """A recipe of hardening: an objective of pretraining, one of fine-tuning, and the shares of the budget.
 
     Args:
-        finetune: the objective of the last stage; TRADES by default.
+        finetune: the objective of the last stage; adversarial training with two steps of PGD by default.
         pretrain: a contrastive objective for a stage before it; none by default.
         pretrain_share: share of the whole budget that pretraining may spend.
-        optimiser: of fine-tuning.
+        optimiser: of fine-tuning; None for the one that suits objective and network
+            (`harden.hardening.default_optimiser`).
         pretrain_optimiser: of pretraining.
+        schedule: of the learning rate, in every stage.
         ramp: share of fine-tuning over which eps rises from 0.
-        average: decay of the moving average of the weights, which is what is kept.
+        average: decay of the moving average of the weights, which is what is kept; 0 for none.
+        clip: the gradient's largest length.
         validations: how often robust accuracy is measured while fine-tuning; 0 keeps the last weights.
         held_out: share of the training images that chooses the checkpoint and is never trained on.
         held_out_limit: about so many at most, since validation is paid for out of the budget.
 
     Raises:
-        InputError: a share is outside (0, 1).
+        InputError: a share is outside (0, 1), or a number out of its range (see `Stage`).
     """
 
-    finetune: Objective = field(default_factory=TRADES)
+    finetune: Objective = field(default_factory=AdversarialTraining)
     pretrain: Objective | None = None
     pretrain_share: float = 0.2
-    optimiser: Optimiser = field(default_factory=AdamW)
+    optimiser: Optimiser | None = None
     pretrain_optimiser: Optimiser = field(default_factory=AdamW)
-    ramp: float = 0.3
+    schedule: Schedule = field(default_factory=OneCycle)
+    ramp: float = 0.5
     average: float = 0.99
-    validations: int = 10
+    clip: float = 5.0
+    validations: int = 5
     held_out: float = 0.1
     held_out_limit: int = 512
 
@@ -49,17 +56,29 @@ class Recipe:
             share = getattr(self, name)
             if not 0 < share < 1:
                 raise InputError(f"{name} {share}", "a share between 0 and 1", f"write {name}=0.1")
+        check_numbers(self.ramp, self.average, self.clip, self.validations)
+        if self.held_out_limit < 1:
+            seen = f"held_out_limit {self.held_out_limit}"
+            raise InputError(seen, "one image or more", "write held_out_limit=512")
 
 
 def stages(recipe: Recipe, budget: Budget) -> tuple[Stage, ...]:
-    """The stages of a recipe under a budget."""
+    """The stages of a recipe under a budget.
+
+    Raises:
+        ValueError: its optimiser is None, which `harden.hardening.default_optimiser.with_optimiser` replaces.
+    """
+    if recipe.optimiser is None:
+        raise ValueError("a recipe without an optimiser has no stages yet")
     last = Stage(
         "finetune",
         recipe.finetune,
         budget,
         optimiser=recipe.optimiser,
+        schedule=recipe.schedule,
         ramp=recipe.ramp,
         average=recipe.average,
+        clip=recipe.clip,
         validations=recipe.validations,
     )
     if recipe.pretrain is None:
@@ -69,8 +88,10 @@ def stages(recipe: Recipe, budget: Budget) -> tuple[Stage, ...]:
         recipe.pretrain,
         budget.part(recipe.pretrain_share),
         optimiser=recipe.pretrain_optimiser,
+        schedule=recipe.schedule,
         ramp=recipe.ramp,
         average=0.0,
+        clip=recipe.clip,
     )
     return first, last
 

@@ -16,6 +16,7 @@ from harden.data import Source, from_loader
 from harden.data import unlabelled as from_unlabelled
 from harden.draws import mix
 from harden.errors import ExportError, HardenError
+from harden.hardening.default_optimiser import with_optimiser
 from harden.hardening.hardened import Hardened
 from harden.hardening.recipe import Recipe, described, stages
 from harden.hardening.run_identity import RunRequest, check_request, plan_of
@@ -60,7 +61,7 @@ def harden(
         model: the classifier, trained or not.
         data: a DataLoader over a map-style dataset, Examples, a pair (x, y), or any iterable of batches.
         threat: what to harden against, Linf("8/255") for instance.
-        recipe: how; TRADES with its defaults otherwise.
+        recipe: how; `Recipe()` by default.
         budget: what the whole run may spend: "10min", "300E" (passes per labelled training image) or
             "3epochs".
         seed: of everything random.
@@ -139,6 +140,7 @@ def job_of(
     recipe, whole = recipe or Recipe(), Budget.parse(budget)
     # Before the data: a loader may take minutes to read.
     check_request(model, threat, recipe, unlabelled)
+    recipe = with_optimiser(recipe, model)
     others = None if unlabelled is None else from_unlabelled(unlabelled)
     return RunRequest(model, from_loader(data), others, threat, recipe, whole, seed)
 

@@ -19,7 +19,7 @@ from harden.objectives.objective import Step
 from harden.objectives.supervised import augmented
 from harden.views import View
 
-TRAINING_ATTACK = PGD(steps=10, step_size=0.25, keep_best=False)
+TRAINING_ATTACK = PGD(steps=2, step_size=0.75, keep_best=False)
 FAST = FastCopy()
 
 
@@ -31,7 +31,7 @@ class AdversarialTraining:
     The attack sees the network in inference mode, so that its batches leave BatchNorm statistics alone.
 
     Args:
-        attack: how x' is searched; PGD-10 by default.
+        attack: how x' is searched; PGD-2 by default.
         views: augmentation before the attack; none by default.
         label_smoothing: mass moved from the label to all classes, in [0, 1).
         class_weights: a weight for each class, which makes the mean a weighted one; () for none.
@@ -75,7 +75,7 @@ class TRADES:
 
     Args:
         beta: weight of robustness against accuracy; 6 in the paper.
-        attack: how x' is searched; PGD-10 by default.
+        attack: how x' is searched; PGD-2 by default.
         views: augmentation before the attack; none by default.
         class_weights: a weight for each class, which makes both means weighted ones; () for none.
         steering: the form of the network's copy whose gradients the attack uses; None for the network itself.

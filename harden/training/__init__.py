@@ -4,6 +4,7 @@ from harden.training.budget import Budget, BudgetUse
 from harden.training.checkpointing.run_checkpoints import Checkpoints
 from harden.training.loop import Training, train
 from harden.training.optimisers import SGD, AdamW
+from harden.training.schedules import Cosine, OneCycle, Piecewise
 from harden.training.stage import Stage, StepRecord, Validation
 
 __all__ = [
@@ -12,6 +13,9 @@ __all__ = [
     "Budget",
     "BudgetUse",
     "Checkpoints",
+    "Cosine",
+    "OneCycle",
+    "Piecewise",
     "Stage",
     "StepRecord",
     "Training",

@@ -10,8 +10,8 @@ from harden.errors import InputError
 from harden.models import Classifier
 from harden.models.snapshot import Snapshot
 from harden.threats import Threat
-from harden.training.stage import Stage, StepRecord, Validation
-from harden.training.stage_run import StageOptions, StageRun
+from harden.training.stage import Stage, StageOptions, StepRecord, Validation
+from harden.training.stage_run import StageRun
 
 
 @final

@@ -1,4 +1,4 @@
-"""Optimisers as values, and the schedule of their learning rate."""
+"""Optimisers as values, with their peak learning rate."""
 
 from __future__ import annotations
 
@@ -66,13 +66,6 @@ class AdamW:
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
         """Return an optimiser over the module's trainable parameters."""
         return torch.optim.AdamW(_groups(module.named_parameters(), self.weight_decay), lr=self.lr)
-
-
-def learning_rate(progress: float, warmup: float) -> float:
-    """Return the factor on the peak rate: linear to 1 over `warmup` of the stage, then half a cosine to 0."""
-    if progress < warmup:
-        return max(progress / warmup, 0.01)
-    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
 def _check_rate(lr: float) -> None:

@@ -13,10 +13,12 @@ from harden.data import Source
 from harden.errors import InputError
 from harden.evaluation import Attempt
 from harden.losses import Margin
+from harden.models.snapshot import Snapshot
 from harden.objectives import Objective
 from harden.threats import Threat
 from harden.training.budget import Budget
 from harden.training.optimisers import AdamW, Optimiser
+from harden.training.schedules import Cosine, Schedule
 
 # The margin, not the cross-entropy, which flatters networks with small logits, pretrained ones above all.
 VALIDATION_ATTEMPTS = (Attempt("pgd-10-margin", PGD(steps=10, stop_early=True), Margin),)
@@ -32,7 +34,7 @@ class Stage:
         objective: what is minimised.
         budget: what the stage may spend.
         optimiser: with the peak learning rate.
-        warmup: share of the budget over which the learning rate rises.
+        schedule: factor on the peak learning rate as a function of the share of the budget that is spent.
         ramp: share of the budget over which eps rises from 0; without it a network that is not robust yet
             collapses to a constant.
         average: decay of the weights' moving average, which is what is validated and kept; 0 for none.
@@ -46,7 +48,7 @@ class Stage:
     objective: Objective
     budget: Budget
     optimiser: Optimiser = field(default_factory=AdamW)
-    warmup: float = 0.1
+    schedule: Schedule = field(default_factory=Cosine)
     ramp: float = 0.3
     average: float = 0.99
     validations: int = 10
@@ -54,12 +56,22 @@ class Stage:
     images: int = 0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.warmup < 1 and 0 <= self.ramp <= 1 and 0 <= self.average < 1):
-            seen = f"warmup {self.warmup}, ramp {self.ramp}, average {self.average}"
-            raise InputError(seen, "shares in [0, 1)", "write warmup=0.1, ramp=0.3, average=0.99")
-        if not self.clip > 0 or self.validations < 0:
-            seen = f"a clip of {self.clip} and {self.validations} validations"
-            raise InputError(seen, "a positive length, a count", "write clip=5.0, validations=10")
+        check_numbers(self.ramp, self.average, self.clip, self.validations)
+
+
+def check_numbers(ramp: float, average: float, clip: float, validations: int) -> None:
+    """Refuse numbers of a stage that are out of their range.
+
+    Raises:
+        InputError: the ramp is outside [0, 1], the decay of the average outside [0, 1), the largest length of
+            the gradient not positive, or the number of validations negative.
+    """
+    if not (0 <= ramp <= 1 and 0 <= average < 1):
+        seen = f"ramp {ramp}, average {average}"
+        raise InputError(seen, "a share in [0, 1], a decay in [0, 1)", "write ramp=0.3, average=0.99")
+    if not clip > 0 or validations < 0:
+        seen = f"a clip of {clip} and {validations} validations"
+        raise InputError(seen, "a positive length, a count", "write clip=5.0, validations=5")
 
 
 @final
@@ -71,6 +83,16 @@ class Validation:
     threat: Threat
     attempts: tuple[Attempt, ...] = VALIDATION_ATTEMPTS
     seed: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StageOptions:
+    """Validation, seed and snapshot with which a stage is run."""
+
+    validation: Validation | None
+    seed: int
+    start: Snapshot | None
 
 
 def weighted_share(bits: Tensor, labels: Tensor, class_weights: tuple[float, ...]) -> float:

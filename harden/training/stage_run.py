@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import final
 
@@ -28,35 +28,11 @@ from harden.training.budget import BudgetUse
 from harden.training.checkpointing.optimiser_state import optimiser_state, put_optimiser_state
 from harden.training.deadline import no_step, until
 from harden.training.global_rng import seeded
-from harden.training.optimisers import learning_rate
 from harden.training.preflight import no_batch
-from harden.training.stage import Stage, StepRecord, Validation, weighted_share
+from harden.training.stage import Stage, StageOptions, StepRecord, weighted_share
+from harden.training.stage_position import StagePosition
 from harden.training.weight_averaging import WeightAverage, load_weights, weights_like, weights_of
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class StageOptions:
-    """Validation, seed and snapshot with which a stage is run."""
-
-    validation: Validation | None
-    seed: int
-    start: Snapshot | None
-
-
-@final
-@dataclass(slots=True)
-class StagePosition:
-    """Position in a stage: steps, epochs, batches of this epoch, steps before it, passes of validations."""
-
-    step: int = 0
-    epoch: int = 0
-    taken: int = 0
-    before: int = 0
-    examples: int = 0
-    validated: int = 0
-    progress: float = 0.0
-    validating: float = 0.0
+from harden.training.weight_layout import channels_last
 
 
 @final
@@ -148,22 +124,23 @@ class StageRun:
     def steps(self) -> Iterator[StepRecord]:
         """Iterate over steps until the budget is spent."""
         at, last = self.at, None
-        try:
+        with ExitStack() as stack:
+            stack.callback(self._restore_flags)
             while at.progress < 1.0:
                 order = torch.Generator().manual_seed(mix(self.seed, 1, at.epoch) >> 1)
                 for batch in islice(self.source.epoch(order), at.taken, None):
                     at.taken += 1
                     if len(batch) < 2:  # BatchNorm and contrastive losses need two images
                         continue
+                    if last is None:
+                        stack.enter_context(channels_last(self.model, batch.x, self.optimiser))
                     last = self._in_time(batch.to(self.model.device), last)
                     yield last
                     if at.progress >= 1.0:
                         break
-                if at.step == at.before:
+                if at.step == at.before and at.progress < 1.0:
                     raise no_batch(self.source)
                 at.epoch, at.taken, at.before = at.epoch + 1, 0, at.step
-        finally:
-            self._restore_flags()
 
     def _in_time(self, batch: Batch, last: StepRecord | None) -> StepRecord:
         """Make a step; where the time ends inside it, no weight changes, and the step before is the last."""
@@ -219,7 +196,7 @@ class StageRun:
         threat = self.threat.scaled(share)
         generator = torch.Generator(batch.x.device).manual_seed(mix(self.seed, 2, number) >> 1)
         step = Step(number, progress, threat, mix(self.seed, 3), generator, share)
-        rate = stage.optimiser.lr * learning_rate(progress, stage.warmup)
+        rate = stage.optimiser.lr * stage.schedule(progress)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.state.train()

@@ -269,7 +269,7 @@ COMMAND = [
     ),
     ("--norm l2 --eps -1", 'eps -1; expected a budget of 0 or more; write "1"'),
     ("--budget 10", f"budget '10'; expected an amount and a unit; {AMOUNT}"),
-    ("--lr 0", "--lr 0; expected a positive learning rate; write --lr 0.001"),
+    ("--lr 0", "--lr 0; expected a positive number; write --lr 0.1"),
 ]
 
 

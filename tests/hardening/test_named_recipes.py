@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from dataclasses import fields, replace
 
 import pytest
 
+from harden.attacks import PGD
 from harden.errors import InputError
 from harden.hardening.named_recipes import recipe
 from harden.hardening.recipe import Recipe
+from harden.hardening.recipe_names import RecipeNames
 from harden.hardening.run_identity import check_request
-from harden.models import Classifier
+from harden.models import Classifier, FastCopy
 from harden.models.small_networks import small_cnn
-from harden.objectives import CROWNIBP, IBP, MTLIBP, SABR, TRADES, SimCLR, WarmUp
+from harden.objectives import (
+    CROWNIBP,
+    IBP,
+    MTLIBP,
+    SABR,
+    TRADES,
+    AdversarialTraining,
+    SimCLR,
+    Standard,
+    WarmUp,
+)
 from harden.threats import Linf
+from harden.training import SGD, AdamW, Cosine, OneCycle, Piecewise
+from harden.views import LIGHT, MEDICAL
 
 KINDS = {"ibp": IBP, "crown-ibp": CROWNIBP, "sabr": SABR, "mtl-ibp": MTLIBP}
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_certified_training_keeps_the_last_weights_and_pretrained_ones(name: str) -> None:
-    made = recipe("none", name, 1, beta=6, lr=1e-3, class_weights=(1.0, 2.0))
+    made = recipe(RecipeNames("none", name), 1, (1.0, 2.0))
     assert isinstance(made.finetune, KINDS[name])
     assert (made.finetune.warm_up, made.finetune.class_weights) == (WarmUp(), (1.0, 2.0))  # type: ignore[attr-defined]  # of one kind of objective
-    assert made.validations == 0
-    after = recipe("simclr", name, 1, beta=6, lr=1e-3)
+    assert (made.validations, made.schedule, made.ramp) == (0, Cosine(), 0.3)
+    after = recipe(RecipeNames("simclr", name), 1)
     assert after.finetune.warm_up == WarmUp(redraw=False)  # type: ignore[attr-defined]  # of one kind of objective
     check_request(Classifier(small_cnn()), Linf("0.1"), after, None)
-    assert recipe("none", "trades", 1, beta=6, lr=1e-3).validations == 10
+    assert recipe(RecipeNames("none", "trades"), 1).validations == 5
 
 
 def test_refuses_to_draw_anew_what_was_pretrained() -> None:
@@ -37,70 +50,97 @@ def test_refuses_to_draw_anew_what_was_pretrained() -> None:
         check_request(Classifier(small_cnn()), Linf("0.1"), made, None)
 
 
-MODULE = """
-from harden.objectives import IBP, SimCLR, TRADES
-
-def trades():
-    return TRADES(beta=3.0)
-
-def weighted(class_weights):
-    return TRADES(beta=2.0, class_weights=class_weights)
-
-def certified():
-    return IBP()
-
-def views():
-    return SimCLR()
-
-def kind():
-    return TRADES
-
-def number():
-    return 3
-"""
+OTHER = RecipeNames(
+    pretrain="simclr",
+    pretrain_lr=0.002,
+    pretrain_share=0.4,
+    optimiser="sgd",
+    lr=0.05,
+    momentum=0.8,
+    weight_decay=0.0,
+    attack_steps=4,
+    views="light",
+    schedule="cosine",
+    warmup=0.05,
+    ramp=0.25,
+    average=0.9,
+    clip=1.0,
+    validations=3,
+    held_out=0.2,
+    held_out_limit=100,
+)
 
 
-@pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    name = f"objectives_{tmp_path.name}".replace("-", "_")
-    (tmp_path / f"{name}.py").write_text(MODULE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    return name
+def test_without_names_it_is_the_recipe_of_the_library() -> None:
+    assert recipe(RecipeNames(), 3) == Recipe() == recipe(RecipeNames(), 1)
 
 
-def test_a_function_gives_an_objective(module: str) -> None:
-    made = recipe(f"{module}:views", f"{module}:trades", 3, beta=6, lr=1e-3)
-    assert (made.pretrain, made.finetune, made.validations) == (SimCLR(), TRADES(beta=3.0), 10)
-    weighted = recipe("none", f"{module}:weighted", 3, beta=6, lr=1e-3, class_weights=(1.0, 2.0))
-    assert weighted.finetune == TRADES(beta=2.0, class_weights=(1.0, 2.0))
-    assert recipe("none", f"{module}:certified", 3, beta=6, lr=1e-3).validations == 0
+def test_every_field_of_a_recipe_can_be_chosen() -> None:
+    made, usual = recipe(OTHER, 1), Recipe()
+    for each in fields(Recipe):
+        assert getattr(made, each.name) != getattr(usual, each.name), each.name
+    assert made.optimiser == SGD(0.05, momentum=0.8, weight_decay=0.0)
+    assert made.finetune == AdversarialTraining(PGD(4, step_size=0.375, keep_best=False), views=LIGHT)
+    assert (made.schedule, made.pretrain_optimiser) == (Cosine(0.05), AdamW(0.002))
+
+
+def test_every_field_of_an_objective_can_be_chosen() -> None:
+    names = RecipeNames(
+        attack_steps=3, attack_step_size=0.9, views="medical", label_smoothing=0.1, class_weights="1,2"
+    )
+    attack = PGD(3, step_size=0.9, keep_best=False)
+    copy = FastCopy(bfloat16=True)
+    assert recipe(names, 3, (1.0, 2.0), copy).finetune == AdversarialTraining(
+        attack, MEDICAL, 0.1, (1.0, 2.0), copy
+    )
+    trades = replace(names, finetune="trades", beta=4.0, label_smoothing=0.0)
+    assert recipe(trades, 3, (1.0, 2.0), copy).finetune == TRADES(4.0, attack, MEDICAL, (1.0, 2.0), copy)
+    plain = RecipeNames(finetune="standard", views="medical", label_smoothing=0.1)
+    assert recipe(plain, 3, (1.0, 2.0)).finetune == Standard(MEDICAL, 0.1, (1.0, 2.0))
+
+
+def test_a_rate_without_an_optimiser_is_of_adamw() -> None:
+    assert recipe(RecipeNames(lr=0.01), 3).optimiser == AdamW(0.01)
+    assert recipe(RecipeNames(lr=0.01), 3).pretrain_optimiser == AdamW(0.01)
+    assert recipe(RecipeNames(optimiser="sgd", lr=0.1), 3).pretrain_optimiser == AdamW()
+    assert recipe(RecipeNames(optimiser="adamw"), 3).optimiser == AdamW()
+    assert recipe(RecipeNames(optimiser="sgd"), 3).optimiser == SGD()
+    assert recipe(RecipeNames(), 3).optimiser is None
+
+
+def test_schedules_by_name() -> None:
+    assert recipe(RecipeNames(schedule="one-cycle", warmup=0.4), 3).schedule == OneCycle(0.4)
+    assert recipe(RecipeNames(schedule="piecewise"), 3).schedule == Piecewise()
+    assert recipe(RecipeNames(warmup=0.4), 3).schedule == OneCycle(0.4)
 
 
 @pytest.mark.parametrize(
-    ("function", "seen"), [("kind", "the class TRADES"), ("number", "a value of type int")]
+    ("names", "seen"),
+    [
+        (RecipeNames(finetune="standard", attack_steps=3), "--attack-steps 3 with --finetune standard"),
+        (RecipeNames(finetune="ibp", label_smoothing=0.1), "--label-smoothing 0.1 with --finetune ibp"),
+        (RecipeNames(finetune="madry", beta=4.0), "--beta 4.0 with --finetune madry"),
+        (RecipeNames(finetune="probe", views="light"), "--views light with --finetune probe"),
+        (RecipeNames(momentum=0.5), "--momentum 0.5 with --optimiser auto"),
+        (RecipeNames(attack_steps=0), "--attack-steps 0"),
+        (RecipeNames(attack_step_size=-1.0), "--attack-step-size -1"),
+        (RecipeNames(label_smoothing=1.0), "--label-smoothing 1"),
+        (RecipeNames(optimiser="adam"), "--optimiser 'adam'"),
+        (RecipeNames(schedule="cosin"), "--schedule 'cosin'"),
+        (RecipeNames(warmup=1.0), "a warm-up of 1.0"),
+        (RecipeNames(views="lite"), "--views 'lite'"),
+        (RecipeNames(lr=0.0), "--lr 0"),
+        (RecipeNames(pretrain_lr=float("nan")), "--pretrain-lr nan"),
+        (RecipeNames(held_out=0.0), "held_out 0"),
+        (RecipeNames(held_out_limit=0), "held_out_limit 0"),
+        (RecipeNames(clip=0.0), "a clip of 0"),
+        (RecipeNames(average=1.0), "average 1"),
+        (RecipeNames(ramp=-0.5), "ramp -0.5"),
+        (RecipeNames(validations=-1), "-1 validations"),
+    ],
 )
-def test_refuses_what_is_no_objective(module: str, function: str, seen: str) -> None:
-    for option, pretrain, finetune in (
-        ("--finetune", "none", f"{module}:{function}"),
-        ("--pretrain", f"{module}:{function}", "trades"),
-    ):
-        with pytest.raises(InputError) as caught:
-            recipe(pretrain, finetune, 3, beta=6, lr=1e-3)
-        assert caught.value.seen == f"{option} {module}:{function}, which returned {seen}"
-        assert "start and __call__" in caught.value.expected
-        assert "TRADES" in caught.value.instead
-
-
-def test_class_weights_are_not_ignored_in_silence(module: str) -> None:
-    with pytest.raises(InputError, match=r"--class-weights with --finetune .*:trades"):
-        recipe("none", f"{module}:trades", 3, beta=6, lr=1e-3, class_weights=(1.0, 2.0))
-
-
-def test_a_missing_module_or_function_is_named(module: str) -> None:
-    with pytest.raises(InputError, match="not_here:f, whose module 'not_here' is not found from here"):
-        recipe("none", "not_here:f", 3, beta=6, lr=1e-3)
-    with pytest.raises(
-        InputError, match=r"no attribute 'gone'.*--pretrain is none, simclr, moco, acl or mod"
-    ):
-        recipe(f"{module}:gone", "trades", 3, beta=6, lr=1e-3)
+def test_numbers_out_of_range_and_options_without_effect_are_refused(names: RecipeNames, seen: str) -> None:
+    with pytest.raises(InputError) as caught:
+        recipe(names, 3)
+    assert seen in caught.value.seen
+    assert caught.value.instead

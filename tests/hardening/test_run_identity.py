@@ -175,7 +175,7 @@ def with_tanh(model: Classifier) -> Classifier:
 OTHER: dict[str, tuple[dict[str, Any], str]] = {
     "recipe": (
         {"recipe": replace(RECIPE, optimiser=AdamW(5e-3))},
-        r"recipe\.optimiser\.lr 0\.001, now 0\.005",
+        r"recipe\.optimiser\.lr 0\.15, now 0\.005",
     ),
     "objective": ({"recipe": Recipe(Standard())}, r"recipe\.finetune\.\S+ .*, now "),
     "budget": ({"budget": "15E"}, r"recipe\.budget 14E, now 15E"),

@@ -22,9 +22,8 @@ from harden.models import Classifier
 from harden.objectives import AdversarialTraining, LinearProbe, MoCo, Objective, SimCLR, Standard, Step
 from harden.objectives.objective import ClassifierState
 from harden.threats import Linf
-from harden.training import SGD, AdamW, Budget, Stage, StepRecord, Validation, train
+from harden.training import SGD, AdamW, Budget, Cosine, Stage, StepRecord, Validation, train
 from harden.training import stage_run as loop_module
-from harden.training.optimisers import learning_rate
 from harden.training.stage import weighted_share
 from harden.training.weight_averaging import weights_of
 from harden.views import Views
@@ -141,10 +140,10 @@ def test_eps_ramps_from_zero_to_the_full_budget_exactly(model: Classifier, sourc
 
 
 def test_the_learning_rate_of_each_step_follows_the_schedule(model: Classifier, source: Source) -> None:
-    records = run(model, source, stage(budget="4epochs", optimiser=AdamW(lr=0.02), warmup=0.25))
+    records = run(model, source, stage(budget="4epochs", optimiser=AdamW(lr=0.02), schedule=Cosine(0.25)))
     before = [0.0] + [record.progress for record in records[:-1]]
     assert [record.learning_rate for record in records] == pytest.approx(
-        [0.02 * learning_rate(progress, 0.25) for progress in before]
+        [0.02 * Cosine(0.25)(progress) for progress in before]
     )
     assert max(record.learning_rate for record in records) == pytest.approx(0.02, rel=0.02)
     assert records[-1].learning_rate < 0.001
@@ -158,7 +157,7 @@ def test_the_learning_rate_is_the_one_that_is_applied(make_model: MakeModel, sou
     wanted = stage(
         budget="0.1epochs",
         optimiser=SGD(lr=0.4, momentum=0.0, weight_decay=0.0),
-        warmup=0.0,
+        schedule=Cosine(0.0),
         average=0.0,
         clip=1e9,
     )
@@ -188,7 +187,7 @@ def test_gradients_are_clipped_to_the_stages_length(make_model: MakeModel, sourc
     before = weights_of(model)
     options: dict[str, Any] = {
         "optimiser": SGD(lr=1.0, momentum=0.0, weight_decay=0.0),
-        "warmup": 0.0,
+        "schedule": Cosine(0.0),
         "average": 0.0,
     }
     run(model, source, stage(budget="0.1epochs", clip=1e-3, **options))
@@ -546,10 +545,10 @@ def test_a_source_without_a_batch_of_two_is_refused(model: Classifier, sizes: li
 
 
 @pytest.mark.parametrize(
-    "options", [{"warmup": 1.0}, {"warmup": -0.1}, {"ramp": 1.1}, {"average": 1.0}, {"average": float("nan")}]
+    "options", [{"ramp": 1.1}, {"ramp": -0.1}, {"average": 1.0}, {"average": float("nan")}]
 )
 def test_a_stage_refuses_shares_that_are_none(options: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="shares"):
+    with pytest.raises(InputError, match="a share in"):
         stage(**options)
 
 

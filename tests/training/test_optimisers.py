@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import pytest
 import torch
@@ -9,7 +8,7 @@ from torch import nn
 
 from harden.description import describe, restore
 from harden.training import SGD, AdamW
-from harden.training.optimisers import Optimiser, learning_rate
+from harden.training.optimisers import Optimiser
 
 OPTIMISERS: list[Optimiser] = [SGD(lr=0.2, weight_decay=0.01), AdamW(lr=0.2, weight_decay=0.01)]
 
@@ -66,23 +65,3 @@ def test_is_a_value(optimiser: Optimiser) -> None:
     assert restore(describe(optimiser)) == optimiser
     with pytest.raises(dataclasses.FrozenInstanceError):
         optimiser.lr = 1.0  # type: ignore[misc]
-
-
-def test_learning_rate_rises_in_a_line_then_falls_as_half_a_cosine() -> None:
-    assert learning_rate(0.05, 0.1) == pytest.approx(0.5)
-    assert learning_rate(0.1, 0.1) == pytest.approx(1.0)
-    assert learning_rate(0.55, 0.1) == pytest.approx(0.5)
-    assert learning_rate(1.0, 0.1) == pytest.approx(0.0, abs=1e-12)
-    assert learning_rate(0.0, 0.0) == 1.0
-    for progress in (0.2, 0.4, 0.77):
-        expected = math.cos(math.pi / 2 * (progress - 0.1) / 0.9) ** 2
-        assert learning_rate(progress, 0.1) == pytest.approx(expected)
-
-
-def test_learning_rate_is_positive_from_the_first_step_and_has_one_peak() -> None:
-    rates = [learning_rate(progress / 1000, 0.2) for progress in range(1001)]
-    assert rates[0] == 0.01
-    assert min(rates[:-1]) > 0
-    assert max(rates) == 1.0
-    assert rates[:201] == sorted(rates[:201])
-    assert rates[200:] == sorted(rates[200:], reverse=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from harden.artefact.artefact_folder import check_folder
+from harden.attacks import PGD
 from harden.bounds import Method
 from harden.cli.output.certificate_table import RerunOptions, as_json, exit_code, print_artefact
 from harden.cli.output.console import ProgressDisplay, print_costs, print_kernels, say, write_json
@@ -18,17 +19,20 @@ from harden.hardening.model_spec import ModelSpec
 from harden.hardening.output_folder import check_replaceable, output_folder
 from harden.objectives import TRADES, SimCLR, Standard
 from harden.threats import Linf
-from harden.training import AdamW
+from harden.training import AdamW, Cosine
 from harden.views import DIGITS
 
 # Plain training has no use for robust accuracy: its last weights are what one would have deployed.
-PLAIN = Recipe(finetune=Standard(), optimiser=AdamW(3e-3), validations=0)
+PLAIN = Recipe(finetune=Standard(), optimiser=AdamW(3e-3), schedule=Cosine(), validations=0)
 CONTRASTIVE = Recipe(
     pretrain=SimCLR(views=DIGITS),
     pretrain_share=0.1,
-    finetune=TRADES(beta=4.0),
+    finetune=TRADES(beta=4.0, attack=PGD(steps=10, step_size=0.25, keep_best=False)),
     optimiser=AdamW(5e-3),
     pretrain_optimiser=AdamW(3e-3),
+    schedule=Cosine(),
+    ramp=0.3,
+    validations=10,
 )
 # A quarter of eps: there nearly all images are proved, and at eps itself linear bounds prove none.
 PROOF = RadiusSearch(Method(climb=None), steps=2, levels=(1,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 
 from harden.artefact.artefact_folder import check_folder
 from harden.cli.options.logger_options import trackers
@@ -14,10 +15,12 @@ from harden.errors import InputError
 from harden.evaluation.proofs.methods import search_named
 from harden.evaluation.suite_lookup import suite_of
 from harden.evaluation.time_limit import TimeLimit
+from harden.hardening.default_optimiser import with_optimiser
 from harden.hardening.drop_test_leaks import unlabelled_images, without_leaks
 from harden.hardening.model_spec import ModelSpec
-from harden.hardening.named_recipes import check_class_weights, class_weights, recipe
+from harden.hardening.named_recipes import class_weights, recipe
 from harden.hardening.output_folder import check_apart, check_replaceable
+from harden.hardening.recipe_names import RecipeNames
 from harden.hardening.run_inputs import RunInputs, RunSettings
 from harden.models import FastCopy
 from harden.models.devices import check_device
@@ -33,6 +36,11 @@ def model_spec(options: RunOptions) -> ModelSpec:
     return ModelSpec.of(
         options.model, options.weights, options.mean, options.std, head=options.head, output=options.output
     )
+
+
+def recipe_names(options: RunOptions) -> RecipeNames:
+    """The recipe that the options name."""
+    return RecipeNames(**asdict(options.training))
 
 
 def read_settings(options: RunOptions) -> RunSettings:
@@ -56,8 +64,7 @@ def read_settings(options: RunOptions) -> RunSettings:
         seed=options.seed,
     )
     TimeLimit(options.evaluate_minutes)
-    check_class_weights(options.class_weights)
-    made = recipe(options.pretrain, options.finetune, 1, beta=options.beta, lr=options.lr)
+    made = recipe(recipe_names(options), 1)
     if threat.eps == 0:
         raise InputError(
             f"--eps {options.eps}", "a budget to harden against", "write --eps 8/255, for instance"
@@ -103,18 +110,13 @@ def prepare(options: RunOptions) -> RunInputs:
     """
     settings = read_settings(options)
     splits, dropped = without_leaks(load(options.data), options.drop_leaks)
-    made = recipe(
-        options.pretrain,
-        options.finetune,
-        splits.train.image_shape[0],
-        beta=options.beta,
-        lr=options.lr,
-        class_weights=class_weights(options.class_weights, splits.train.y, len(splits.train.classes)),
-        steering=FastCopy(bfloat16=options.bfloat16),
-    )
+    names = recipe_names(options)
+    weights = class_weights(names.class_weights, splits.train.y, len(splits.train.classes))
+    made = recipe(names, splits.train.image_shape[0], weights, FastCopy(bfloat16=options.bfloat16))
     test = evaluated_images(splits, options.test_images)
     spec = model_spec(options)
     model = spec.build(splits, options.seed, say)
+    made = with_optimiser(made, model)
     check_fit(model, from_loader(splits.train, options.batch_size))
     check_objective(made.finetune, model, from_loader(splits.train, options.batch_size), settings.threat)
     # The export would refuse it too, with the whole budget spent.

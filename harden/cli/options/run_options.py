@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, final
 import typer
 
 from harden.cli.options import shared_options as opt
+from harden.cli.options.training_options import TrainingOptions
 
 if TYPE_CHECKING:  # --help loads no torch
     from harden.evaluation.suite_lookup import SuiteChoice
@@ -19,9 +20,11 @@ if TYPE_CHECKING:  # --help loads no torch
 class RunOptions:
     """The options of `harden run`, as they were typed or read from a file.
 
-    The command's signature is made from the annotated fields (`harden.cli.options.signature`).
+    The command's signature is made from the annotated fields and those of `training`
+    (`harden.cli.options.signature`).
 
     Attributes:
+        training: the options that choose the recipe.
         origins: the origin of each option's value: flag, file or default.
     """
 
@@ -42,27 +45,8 @@ class RunOptions:
     ] = False
     norm: opt.Norm = "linf"
     eps: opt.Eps = "8/255"
-    pretrain: Annotated[
-        str,
-        typer.Option(
-            help="none | simclr | moco | acl (attacked views) | module:function (returns an objective)"
-        ),
-    ] = "none"
-    finetune: Annotated[
-        str,
-        typer.Option(
-            help="trades | madry | standard | probe (the head alone) | ibp | crown-ibp | sabr | mtl-ibp "
-            "(certified, L-inf alone; they draw the weights anew where nothing was pretrained) | "
-            "module:function (returns an objective; called with class_weights where it takes them)"
-        ),
-    ] = "trades"
-    beta: Annotated[float, typer.Option(help="TRADES' weight of robustness.")] = 6.0
-    class_weights: Annotated[
-        str,
-        typer.Option(help="none | balanced (by the counts of the training images) | W,W,... for each class"),
-    ] = "none"
+    training: TrainingOptions = field(default_factory=TrainingOptions)
     budget: Annotated[str, typer.Option(help="10min | 300E (passes per training image) | 3epochs")] = "10min"
-    lr: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 1e-3
     attacks: opt.Attacks = ""
     steps: opt.Steps = None
     restarts: opt.Restarts = None

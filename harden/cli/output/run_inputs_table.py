@@ -10,6 +10,7 @@ from harden.artefact.parity.trial_export import Exportability
 from harden.cli.options.run_options import RunOptions
 from harden.cli.output.console import say
 from harden.data import Examples
+from harden.description import describe
 from harden.hardening.run_inputs import RunInputs
 
 _NAMED_CLASSES = 10
@@ -32,7 +33,7 @@ def print_inputs(options: RunOptions, inputs: RunInputs) -> None:
     if inputs.unlabelled is not None:
         lines.append(("", f"{len(inputs.unlabelled)} images of {inputs.unlabelled.name} for pretraining"))
     lines.append(("model", f"{options.model}: {inputs.model.describe()}"))
-    recipe = f"recipe {options.pretrain} + {options.finetune}"
+    recipe = f"recipe {options.training.pretrain} + {options.training.finetune}"
     lines.append(("threat", f"{inputs.settings.threat}   {recipe}   budget {inputs.settings.budget}"))
     weights = getattr(inputs.recipe.finetune, "class_weights", ())
     if weights:
@@ -76,7 +77,11 @@ def inputs_as_json(options: RunOptions, inputs: RunInputs) -> dict[str, Any]:
         },
         "model": {"spec": options.model, "found": inputs.model.describe()},
         "threat": {"norm": threat.name, "eps": str(threat.eps), "bounds": threat.bounds},
-        "recipe": {"pretrain": options.pretrain, "finetune": options.finetune},
+        "recipe": {
+            "pretrain": options.training.pretrain,
+            "finetune": options.training.finetune,
+            "described": describe(inputs.recipe),
+        },
         "budget": str(inputs.settings.budget),
         "batch_size": inputs.batch_size,
     }

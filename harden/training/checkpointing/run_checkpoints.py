@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 import torch
 
 from harden import kernels
-from harden.description import JSON, canonical_names
+from harden.description import JSON, canonical_names, describe
 from harden.errors import InputError
 from harden.models.snapshot import Snapshot, as_facts, read_snapshot, write_snapshot
 from harden.system.atomic_files import append_bytes, read_bytes, remove_file, write_text
@@ -21,11 +21,14 @@ from harden.system.nesting_limits import json_value
 from harden.system.package_metadata import versions
 from harden.system.safe_folders import make_folder
 from harden.system.size_limits import JSON_BYTES
+from harden.training.schedules import Cosine
 
 SNAPSHOT_FILE, PLAN_FILE, LIVE_FILE = "state.safetensors", "plan.json", "history.jsonl"
 
 _COST_SHARE = 20.0  # least time between two snapshots, in multiples of the time to write one
 _VERSIONS = "versions"
+_CONSTANTS_OF_0_1: Final[dict[str, JSON]] = {"schedule": describe(Cosine(warmup=0.1)), "clip": 5.0}
+"""What harden 0.1 did in every run, and its plans do not say."""
 _log = logging.getLogger("harden")
 
 
@@ -152,7 +155,10 @@ def check_same(known: Mapping[str, Any], plan: Mapping[str, JSON], place: str) -
         InputError: the plans differ; the message names the differences.
     """
     now = canonical_names(as_facts(dict(plan)))
-    before = canonical_names({name: value for name, value in known.items() if name != _VERSIONS})
+    plan_before = {name: value for name, value in known.items() if name != _VERSIONS}
+    if isinstance(recipe := plan_before.get("recipe"), dict):
+        plan_before["recipe"] = {**_CONSTANTS_OF_0_1, **recipe}
+    before = canonical_names(plan_before)
     other = sorted(_differences(before, now))
     if other:
         raise InputError(

@@ -19,7 +19,7 @@ from harden.hardening.batch_size import with_fitting_batch
 from harden.hardening.model_spec import ModelSpec
 from harden.hardening.run_inputs import RunInputs, RunSettings
 from harden.threats import Linf
-from harden.training import Budget
+from harden.training import AdamW, Budget
 
 Harden = Callable[..., Any]
 FAST = ("--steps", "1", "--restarts", "1", "--eps", "1/10", "--budget", "1epochs")
@@ -100,7 +100,7 @@ def test_a_run_that_goes_on_keeps_its_batch_whatever_fits_today(tmp_path: Path, 
     spec = ModelSpec("small")
     suite = SuiteChoice("pgd", 1, 1)
     settings = RunSettings(Linf("1/10"), Budget(1, "E"), suite, pgd_suite(1, 1), torch.device("cpu"))
-    run = RunInputs(settings, few, few.test, Recipe(), spec.build(few), 32)
+    run = RunInputs(settings, few, few.test, Recipe(optimiser=AdamW()), spec.build(few), 32)
     assert with_fitting_batch(run, tmp_path / "progress").batch_size == 16
     assert with_fitting_batch(run, None).batch_size == 32
 
