@@ -6,7 +6,7 @@ from math import comb
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harden.attacks import APGD, FGSM, PGD, RandomNoise
 from harden.data import Splits
@@ -24,9 +24,9 @@ from harden.evaluation.trust.closing_attempts import (
     TWICE_ON,
     closing_attempts,
 )
-from harden.losses import CrossEntropy, FastCopyLoss, LossFunction, Margin
+from harden.losses import CrossEntropy, LossFunction, Margin
 from harden.models import Classifier
-from harden.threats import L1, L2, Linf, Threat
+from harden.threats import Linf, Threat
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
@@ -159,52 +159,6 @@ def test_the_record_does_not_depend_on_the_batch(hardened: Classifier, digits: S
     assert [record.attempted for record in one.attempts] == [record.attempted for record in other.attempts]
     assert int((one.broken_by != other.broken_by).sum()) <= 1  # rounding between batch sizes
     assert one.attempts[-1].attempted < one.attempts[-2].attempted
-
-
-# Noise
-
-
-@pytest.mark.parametrize("threat", [Linf("0.1"), L2("1/2"), L1(2), Linf(0)], ids=repr)
-def test_noise_stays_inside_and_depends_on_the_example_alone(
-    threat: Threat, network: nn.Module, images: Tensor, labels: Tensor
-) -> None:
-    model = Classifier(network.eval())
-    loss, draws = Margin(model.logits, labels), Draws(0, torch.arange(16))
-    found = RandomNoise(6)(loss, images, threat, draws)
-    assert bool(threat.contains(found, images).all())
-    index = torch.tensor([3, 11])
-    part = RandomNoise(6)(loss.take(index), images[index], threat, draws.take(index))
-    assert torch.equal(part, found[index])
-
-
-def test_noise_reaches_the_rim_and_keeps_the_best() -> None:
-    x, ids = torch.full((5, 1, 3, 3), 0.5), torch.arange(5)
-    seen: list[Tensor] = []
-
-    def loss(x: Tensor) -> Tensor:
-        seen.append(x.clone())
-        return x.flatten(1).sum(1)
-
-    found = RandomNoise(6)(loss, x, Linf("0.1"), Draws(0, ids))
-    assert torch.equal(loss(found), torch.stack([loss(one) for one in seen[:6]]).amax(0))
-    rim = [bool(((one - x).abs() > 0.0999).all()) for one in seen[:6]]
-    assert rim == [False, True] * 3
-
-
-def test_noise_asks_the_network_itself() -> None:
-    x, y = torch.rand(4, 1, 2, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(4).long()
-
-    def wrong(x: Tensor) -> Tensor:
-        return torch.stack((torch.zeros(len(x)), torch.ones(len(x))), 1)
-
-    def right(x: Tensor) -> Tensor:
-        return torch.stack((torch.ones(len(x)), torch.zeros(len(x))), 1)
-
-    loss = FastCopyLoss(Margin(right, y), Margin(wrong, y))
-    found = RandomNoise(3)(loss, x, Linf("0.1"), Draws(0, torch.arange(4)))
-    assert bool(Margin(wrong, y).judged(found)[1].all())
-    with pytest.raises(InputError):
-        RandomNoise(0)
 
 
 def test_a_step_ends_as_one_step_attacks_do(line: Classifier) -> None:
