@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harden.attacks import APGD, PGD
-from harden.attacks.apgd_schedule import periods
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.losses import LossFunction, Margin
@@ -84,17 +83,6 @@ def _by_hand(loss: LossFunction, x: Tensor, start: Tensor, threat: Ball, steps: 
         if value > best_value:
             best, best_value, best_direction = now, value, direction
     return best
-
-
-def test_the_checkpoints_are_those_of_the_paper() -> None:
-    # p = 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99 for 100 steps.
-    assert periods(100) == (22, 19, 16, 13, 10, 7, 6, 6)
-    assert periods(50)[0] == 11
-    for steps in range(1, 300):
-        lengths = periods(steps)
-        assert sum(lengths) <= steps
-        assert all(length >= 1 for length in lengths)
-        assert list(lengths) == sorted(lengths, reverse=True)
 
 
 @EVERY_BALL

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import pytest
 import torch
@@ -18,111 +16,21 @@ from harden.errors import InputError
 from harden.losses import FastCopyLoss, Labels, Margin
 from harden.models import Classifier, frozen
 from harden.threats import L1, L2, Linf
-from tests.attacks.own_loss import OwnLoss
+from tests.attacks.limited_sum import SHAPES, Above, draws_for, limited_sums
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
 Ball = Linf | L2 | L1
 BALLS = pytest.mark.parametrize("threat", [Linf("1/10"), L2("1"), L1(6), Linf("1/5", (-1.0, 1.0))], ids=repr)
-SHAPES = [(3, 4, 4), (1, 5, 3), (1, 1, 1), (2, 1, 1), (1, 1, 7)]
-
-
-class Above(OwnLoss):
-    """Errs where a sum, pixel by pixel, lies above a limit: the same bits in any batch. It has no value."""
-
-    def __init__(self, w: Tensor, limit: Tensor) -> None:
-        self.w, self.limit = w, limit
-        self.asked: list[int] = []
-
-    def __call__(self, x: Tensor) -> Tensor:
-        raise AssertionError("the loss itself was asked for")
-
-    def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        self.asked.append(len(x))
-        wrong = (self.w * x).double().flatten(1).sum(1) > self.limit
-        return torch.full((len(x),), math.nan), wrong
-
-    def take(self, index: Tensor) -> Above:
-        part = Above(self.w, self.limit[index])
-        part.asked = self.asked
-        return part
-
-
-def _case(n: int, shape: tuple[int, ...], seed: int) -> tuple[Tensor, Above]:
-    generator = torch.Generator().manual_seed(seed)
-    x = 0.1 + 0.8 * torch.rand(n, *shape, generator=generator)
-    w = torch.randn(shape, generator=generator)
-    room = torch.rand(n, generator=generator).double() * float(w.abs().sum()) * 0.2
-    return x, Above(w, (w * x).double().flatten(1).sum(1) + room)
-
-
-def _draws(x: Tensor) -> Draws:
-    return Draws(0, torch.arange(len(x)))
-
-
-def _by_hand(errs: Callable[[Tensor], bool], x: Tensor, queries: int, tolerance: float) -> float:
-    """The radius that algorithm 3 of the paper finds for one example, in so many queries."""
-    flat, d = x.flatten(), x.numel()
-    gap, asked = tolerance / math.sqrt(d), 0
-    sign, radius, found, level, block = torch.ones(d), 1.0, False, -1, 0
-
-    def ask(trial: Tensor, r: float) -> bool:
-        nonlocal asked
-        asked += 1
-        return errs((flat + torch.tensor(r, dtype=torch.float32) * trial).clamp(0, 1).view(x.shape))
-
-    while True:
-        size = math.ceil(d / 2 ** max(level, 0))
-        start, stop = (0, 0) if level < 0 else (block * size, min((block + 1) * size, d))
-        trial = sign.clone()
-        trial[start:stop] *= -1
-        if asked == queries:
-            break
-        high = max(radius - gap, 0.0) if found else radius
-        if ask(trial, high):
-            low = 0.0
-            while high - low > gap:
-                if asked == queries:
-                    return radius if found else math.inf
-                middle = (low + high) / 2
-                low, high = (low, middle) if ask(trial, middle) else (middle, high)
-            sign, radius, found = trial, high, True
-        if level < 0 or stop == d:
-            level, block = min(level + 1, math.ceil(math.log2(d))), 0
-        else:
-            block += 1
-    return radius if found else math.inf
-
-
-def _errs(w: Tensor, limit: Tensor, x: Tensor) -> bool:
-    return bool((w * x).double().sum() > limit)
-
-
-@pytest.mark.parametrize("queries", [5, 40, 200])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_it_is_the_search_of_the_paper(shape: tuple[int, ...], queries: int) -> None:
-    x, loss = _case(6, shape, seed=sum(shape))
-    found = RayS(queries=queries).nearest(loss, x, Linf("1/10"), _draws(x))
-    for row in range(6):
-        radius = _by_hand(partial(_errs, loss.w, loss.limit[row]), x[row], queries, 1e-3)
-        at_most = pytest.approx(radius, abs=1e-6)
-        if math.isinf(radius):
-            assert float(found.distance[row]) == math.inf
-            assert torch.equal(found.x_adv[row], x[row])
-        elif float((x[row] + radius).max()) <= 1 and float((x[row] - radius).min()) >= 0:
-            assert float(found.distance[row]) == at_most
-        else:  # cut by the box, which can only be nearer
-            assert float(found.distance[row]) <= radius + 1e-6
-            assert float(found.distance[row]) > 0
 
 
 def test_on_a_linear_network_it_finds_the_nearest_error() -> None:
     """Where no box is in the way the L-inf distance is the margin over |w|_1, in direction sign(w)."""
-    x, loss = _case(8, (1, 4, 4), seed=5)
+    x, loss = limited_sums(8, (1, 4, 4), seed=5)
     room = loss.limit - (loss.w * x).double().flatten(1).sum(1)
     truth = room / float(loss.w.abs().sum())
     free = truth < 0.08
-    found = RayS(queries=1500).nearest(loss, x, Linf("1/10"), _draws(x))
+    found = RayS(queries=1500).nearest(loss, x, Linf("1/10"), draws_for(x))
     assert int(free.sum()) >= 3
     assert float((found.distance / truth)[free].max()) < 1.05
     assert bool((found.distance > truth * (1 - 1e-6)).all())
@@ -145,35 +53,35 @@ def test_a_result_is_an_error_in_ball_and_box_or_the_image(
     stop: bool,
     shape: tuple[int, ...],
 ) -> None:
-    x, loss = _case(4, shape, seed)
+    x, loss = limited_sums(4, shape, seed)
     threat, before = kind(eps), x.clone()
-    found = RayS(queries=queries[0], stop_early=stop)(loss, x, threat, _draws(x))
+    found = RayS(queries=queries[0], stop_early=stop)(loss, x, threat, draws_for(x))
     assert torch.equal(x, before)
     assert bool(threat.contains(found, x).all())
     wrong = loss.judged(found)[1]
     assert torch.equal(found[~wrong], x[~wrong])
     if not stop:
-        nearest = RayS(queries=queries[0]).nearest(loss, x, threat, _draws(x))
+        nearest = RayS(queries=queries[0]).nearest(loss, x, threat, draws_for(x))
         assert bool((wrong | (nearest.distance > float(threat.eps) * (1 - 1e-6))).all())
         assert bool((threat.size(nearest.x_adv - x)[nearest.distance.isfinite()] >= 0).all())
-        more = RayS(queries=sum(queries)).nearest(loss, x, threat, _draws(x))
+        more = RayS(queries=sum(queries)).nearest(loss, x, threat, draws_for(x))
         assert bool((more.distance <= nearest.distance).all())
-    more_wrong = loss.judged(RayS(queries=sum(queries), stop_early=stop)(loss, x, threat, _draws(x)))[1]
+    more_wrong = loss.judged(RayS(queries=sum(queries), stop_early=stop)(loss, x, threat, draws_for(x)))[1]
     assert bool((more_wrong | ~wrong).all())
 
 
 @BALLS
 def test_an_example_takes_the_same_way_in_any_batch(threat: Ball) -> None:
-    x, loss = _case(40, (3, 4, 4), seed=2)
+    x, loss = limited_sums(40, (3, 4, 4), seed=2)
     attack = RayS(queries=120)
-    whole = attack(loss, x, threat, _draws(x))
-    assert loss.asked[0] == 40
-    assert len(loss.asked) >= 20
+    whole = attack(loss, x, threat, draws_for(x))
+    assert loss.queried[0] == 40
+    assert len(loss.queried) >= 20
     if not isinstance(threat, L1):
-        assert sum(loss.asked) < 0.95 * 40 * len(loss.asked)
+        assert sum(loss.queried) < 0.95 * 40 * len(loss.queried)
         assert int(loss.judged(whole)[1].sum()) > 3
     for rows in (torch.tensor([4]), torch.tensor([39, 1, 0])):
-        assert torch.equal(attack(loss.take(rows), x[rows], threat, _draws(x).take(rows)), whole[rows])
+        assert torch.equal(attack(loss.take(rows), x[rows], threat, draws_for(x).take(rows)), whole[rows])
 
 
 def test_classes_alone_break_a_network_that_hides_its_gradient(network: nn.Module, images: Tensor) -> None:
@@ -187,39 +95,39 @@ def test_classes_alone_break_a_network_that_hides_its_gradient(network: nn.Modul
             return hard + 0 * logits  # a gradient there is, and it is zero
 
         labels = Labels(lambda x: model.logits(torch.from_numpy(x)).argmax(1).numpy(), y)
-        by_pgd = PGD(steps=20)(Margin(masked, y), images, Linf("1/10"), _draws(images))
-        by_rays = RayS(queries=400)(labels, images, Linf("1/10"), _draws(images))
-        by_scores = RayS(queries=400)(Margin(model.logits, y), images, Linf("1/10"), _draws(images))
+        by_pgd = PGD(steps=20)(Margin(masked, y), images, Linf("1/10"), draws_for(images))
+        by_rays = RayS(queries=400)(labels, images, Linf("1/10"), draws_for(images))
+        by_scores = RayS(queries=400)(Margin(model.logits, y), images, Linf("1/10"), draws_for(images))
         assert int(labels.judged(by_rays)[1].sum()) >= int(labels.judged(by_pgd)[1].sum()) + 5
     assert torch.equal(by_rays, by_scores)
 
 
 @pytest.mark.parametrize("threat", [Linf("1/10"), L2("1")], ids=repr)
 def test_a_copy_that_cries_wolf_is_not_believed(threat: Ball) -> None:
-    x, loss = _case(10, (3, 4, 4), seed=3)
+    x, loss = limited_sums(10, (3, 4, 4), seed=3)
     truth = Above(loss.w, loss.limit)
     liar, blind, near = (Above(loss.w, loss.limit + by) for by in (-1e9, 1e9, -0.05))
-    by_liar = RayS(queries=60)(FastCopyLoss(liar, truth), x, threat, _draws(x))
+    by_liar = RayS(queries=60)(FastCopyLoss(liar, truth), x, threat, draws_for(x))
     right = ~truth.judged(by_liar)[1]
     assert int(right.sum()) > 3
     assert torch.equal(by_liar[right], x[right])
-    assert torch.equal(RayS(queries=60)(FastCopyLoss(blind, truth), x, threat, _draws(x)), x)
-    found = RayS(queries=200).nearest(FastCopyLoss(near, truth), x, threat, _draws(x))
+    assert torch.equal(RayS(queries=60)(FastCopyLoss(blind, truth), x, threat, draws_for(x)), x)
+    found = RayS(queries=200).nearest(FastCopyLoss(near, truth), x, threat, draws_for(x))
     met = found.distance.isfinite()
     assert torch.equal(truth.judged(found.x_adv)[1], met)
-    exact = RayS(queries=200)(FastCopyLoss(truth, truth), x, threat, _draws(x))
-    assert torch.equal(exact, RayS(queries=200)(truth, x, threat, _draws(x)))
+    exact = RayS(queries=200)(FastCopyLoss(truth, truth), x, threat, draws_for(x))
+    assert torch.equal(exact, RayS(queries=200)(truth, x, threat, draws_for(x)))
 
 
 @BALLS
 def test_no_image_and_images_that_are_wrong_already(threat: Ball, images: Tensor) -> None:
-    none = RayS().nearest(Labels(lambda x: x, torch.arange(0)), images[:0], threat, _draws(images[:0]))
+    none = RayS().nearest(Labels(lambda x: x, torch.arange(0)), images[:0], threat, draws_for(images[:0]))
     assert none.x_adv.shape == (0, 3, 8, 8)
     assert none.distance.shape == (0,)
     loss = Above(torch.ones(3, 8, 8), torch.full((16,), -1.0).double())
-    assert torch.equal(RayS()(loss, images, threat, _draws(images)), images)
-    assert loss.asked == [16]
-    assert RayS().nearest(loss, images, threat, _draws(images)).distance.tolist() == [0.0] * 16
+    assert torch.equal(RayS()(loss, images, threat, draws_for(images)), images)
+    assert loss.queried == [16]
+    assert RayS().nearest(loss, images, threat, draws_for(images)).distance.tolist() == [0.0] * 16
 
 
 def test_logits_that_are_no_numbers_are_errors(images: Tensor, labels: Tensor) -> None:
@@ -228,7 +136,7 @@ def test_logits_that_are_no_numbers_are_errors(images: Tensor, labels: Tensor) -
         return torch.where(x.flatten(1).sum(1, keepdim=True) > 99, math.nan, z)
 
     loss = Margin(classify, labels)
-    found = RayS(queries=60)(loss, images, Linf("1/10"), _draws(images))
+    found = RayS(queries=60)(loss, images, Linf("1/10"), draws_for(images))
     assert bool(loss.judged(found)[1].all())
     assert bool(Linf("1/10").contains(found, images).all())
 

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from harden.attacks import APGD, PGD, Attack, RandomNoise, RayS, Square, Targeted
 from harden.data import Batch, Splits
 from harden.draws import Draws
-from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, TrustCheck, evaluate
 from harden.evaluation.attack_and_judge import attack_and_judge
 from harden.evaluation.fast_copy_cache import GradientSource
@@ -108,18 +107,6 @@ def test_labels_alone_suffice_for_rays(plain: Classifier, data: Data) -> None:
     found = evaluate_unchecked(plain, (data[0][:30], data[1][:30]), THREAT, [rays], judge=judge)
     assert int(found.broken.sum()) > 5
     assert bool((found.broken_at[found.broken] > 0).all())
-
-
-def test_gradient_free_attacks_are_no_white_boxes() -> None:
-    assert Attempt("a", PGD()).is_white_box
-    for attack in (Square(), RayS(), RandomNoise()):
-        assert not Attempt("a", attack, Margin).is_white_box
-    assert not Attempt("a", PGD(), black_box=True).is_white_box
-
-
-def test_a_source_and_a_black_box_exclude_each_other(plain: Classifier) -> None:
-    with pytest.raises(InputError, match="leave black_box out"):
-        Attempt("a", PGD(), source=plain, black_box=True)
 
 
 def test_the_first_positions_alone_are_attacked_in_any_batches(plain: Classifier, data: Data) -> None:

@@ -8,61 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from harden.certificate.measurement_records import ThreatRecord
 from harden.errors import BaselineError, HeldError, InputError, RegressionError
 from harden.regression.baseline import compared, differences, read, rendered, update
 from harden.regression.baseline_records import (
     AttackSetting,
     Baseline,
-    Check,
-    DataSetting,
-    ModelDigests,
-    Outcome,
     Setting,
 )
-from harden.regression.packed_bits import packed, unpacked
 from harden.system.folder_lock import LOCK_FILE, locked
-
-N = 300
-DATA = {"n": N, "sample": 0, "images": "a" * 64, "order": "b" * 64, "preprocessing": "c" * 64}
-
-
-def setting(eps: str = "8/255", seed: int = 0, **data: Any) -> Setting:
-    return Setting(
-        threat=ThreatRecord(norm="linf", eps=eps),
-        attacks=AttackSetting(suite="quick", attempts={"apgd-ce": {"steps": 30}}),
-        data=DataSetting.model_validate({**DATA, **data}),
-        seed=seed,
-    )
-
-
-def check(robust: int = 150, clean: int = 280, **more: Any) -> Check:
-    bits = np.arange(N)
-    return Check(
-        setting=more.pop("setting", setting()),
-        model=ModelDigests(file="d" * 64, graph="e" * 64),
-        outcomes={"clean": Outcome.of(bits < clean), "robust": Outcome.of(bits < robust)},
-        versions=more.pop("versions", {"harden": "0.1.0"}),
-    )
-
-
-@given(st.lists(st.booleans(), min_size=1, max_size=1200))
-def test_bits_come_back(bits: list[bool]) -> None:
-    mask = np.array(bits)
-    rows = packed(mask)
-    assert all(len(row) == 64 for row in rows[:-1])
-    assert np.array_equal(unpacked(rows, len(bits)), mask)
-
-
-@pytest.mark.parametrize(("rows", "n"), [(("ff",), 7), (("ff", "ff"), 16), (("ff",), 16), ((), 1)])
-def test_bits_that_do_not_fit(rows: tuple[str, ...], n: int) -> None:
-    with pytest.raises(ValueError, match="do not hold"):
-        unpacked(rows, n)
+from tests.regression.baseline_check import check, setting
 
 
 def test_the_file_is_sorted_and_comes_back(tmp_path: Path) -> None:
@@ -256,14 +212,3 @@ def test_two_that_write_wait_for_each_other(tmp_path: Path) -> None:
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="folder"):
         update(tmp_path / "none" / "baseline.json", check())
-
-
-def test_robust_implies_clean() -> None:
-    bits = np.arange(N)
-    with pytest.raises(ValueError, match="robust to imply clean"):
-        Check(
-            setting=setting(),
-            model=ModelDigests(file="d" * 64, graph="e" * 64),
-            outcomes={"clean": Outcome.of(bits < 100), "robust": Outcome.of(bits < 101)},
-            versions={},
-        )

@@ -15,7 +15,6 @@ from scipy import special, stats
 from benchmarks.gate_coverage import MARGINS, MORE, false_pass, main, sizes
 from harden.errors import InputError
 from harden.regression.paired_comparison import Pairs, lower_bound, p_worse, score, seen, smallest_visible
-from harden.regression.sample_size import needed
 
 counts = st.tuples(st.integers(0, 60), st.integers(0, 60), st.integers(1, 3000)).map(
     lambda three: (three[0] + three[1] + three[2], three[0], three[1])
@@ -140,19 +139,3 @@ def test_the_smallest_visible_drop_is_seen_with_that_power_and_shrinks_with_n() 
     assert seen(1000, 0.06, drops[2], 0.05) == pytest.approx(0.8, abs=0.01)
     assert seen(1000, 0.06, 0.01, 0.05) < 0.4  # one point in a thousand images is a matter of luck
     assert smallest_visible(3, 0.06, 0.05) == 1.0  # 1/8 is not below 1/20
-
-
-@pytest.mark.parametrize(("discordance", "margin"), [(0.02, 0.02), (0.06, 0.02), (0.12, 0.02), (0.06, 0.01)])
-def test_at_the_needed_n_every_split_decides(discordance: float, margin: float) -> None:
-    def undecided(n: int) -> list[int]:
-        t = round(n * discordance)
-        return [
-            b
-            for b in range(t + 1)
-            if not lower_bound(n, b, t - b, 0.05) > -margin
-            and not (p_worse(b, t - b) < 0.05 and Pairs(n, 0, b, t - b).upper(0.05) < 0)
-        ]
-
-    n = needed(discordance, margin, 0.05, 0.05)
-    assert undecided(n) == []
-    assert len(undecided(n // 2)) > 0

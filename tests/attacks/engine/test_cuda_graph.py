@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from harden.attacks import APGD, PGD, Attack, Targeted
-from harden.attacks.engine.compaction import filled_up
 from harden.attacks.engine.cuda_graph import replayed, tensors_of
 from harden.draws import Draws
 from harden.losses import DLR, CrossEntropy, ExpectedLoss, FastCopyLoss, Margin
@@ -43,25 +42,6 @@ def test_labels_and_targets_are_what_a_graph_is_given(labels: Tensor) -> None:
     }
     assert tensors_of(ExpectedLoss(Margin(classify, labels), 3)) is None
     assert tensors_of(classify) is None
-
-
-@pytest.mark.parametrize(
-    ("standing", "size"), [(16, None), (15, None), (14, 14), (13, 14), (3, 4), (1, 2), (0, 0)]
-)
-def test_a_batch_shrinks_to_a_multiple_filled_up_with_settled_examples(
-    standing: int, size: int | None
-) -> None:
-    settled = torch.ones(16, dtype=torch.bool)
-    settled[torch.randperm(16, generator=torch.Generator().manual_seed(standing))[:standing]] = False
-    keep = (~settled).nonzero().squeeze(1)
-    found = filled_up(keep, settled, 2)
-    if size is None:
-        assert found is None
-        return
-    assert found is not None
-    assert len(found) == len(set(found.tolist())) == size
-    assert set(keep.tolist()) <= set(found.tolist())
-    assert found.tolist() == sorted(found.tolist())
 
 
 @pytest.mark.cuda

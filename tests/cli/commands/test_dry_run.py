@@ -8,16 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from harden.certificate.certificate_file import read
-from harden.data import load
-from harden.evaluation import pgd_suite
-from harden.evaluation.evaluation_cost import evaluation_pace
-from harden.evaluation.robust_accuracy import evaluate_unchecked
-from harden.models import Classifier
-from harden.models.small_networks import small_cnn
-from harden.threats import Linf
 
 Harden = Callable[..., Any]
 FAST = ("--steps", "3", "--restarts", "2")
@@ -81,20 +73,6 @@ def test_a_budget_in_time_is_what_it_will_take(harden: Harden, npz: str, tmp_pat
     finetune = said["estimate"]["stages"][0]
     assert finetune["seconds"] == pytest.approx(120)
     assert finetune["passes"] == pytest.approx(120 * finetune["passes_per_second"])
-
-
-def test_the_cost_of_an_evaluation_bounds_that_of_a_network_on_which_every_image_stands() -> None:
-    test = load("digits").test.take(torch.arange(40))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = Classifier(small_cnn(1, 10, 8)).eval()
-    pace = evaluation_pace(model, test, Linf("1/10"), 128)
-    answers = model.logits(test.batch(torch.arange(40)).x).argmax(1)
-    data = (test.batch(torch.arange(40)).x, answers)
-    for steps, restarts in ((7, 3), (2, 5)):
-        found = evaluate_unchecked(model, data, Linf("1/100000"), pgd_suite(steps, restarts))
-        assert found.robust.count == 40
-        assert pace.per_image(steps, restarts) == pytest.approx(found.passes / 40, rel=0.15)
 
 
 def test_where_options_came_from_is_told(harden: Harden, npz: str, tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
-import io
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image
-from scipy import ndimage, stats
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -30,7 +24,7 @@ from harden.evaluation import (
     pgd_suite,
     thresholded,
 )
-from harden.evaluation.natural.blur import DefocusBlur, GaussianBlur, MotionBlur
+from harden.evaluation.natural.blur import MotionBlur
 from harden.evaluation.natural.corruptions import DEFAULT, SEVERITIES, Corruption, MeanAccuracy
 from harden.evaluation.natural.noise_and_compression import (
     Brightness,
@@ -39,28 +33,13 @@ from harden.evaluation.natural.noise_and_compression import (
     Jpeg,
     Pixelate,
     ShotNoise,
-    length_scale,
-    poisson,
 )
 from harden.models import Classifier
 from harden.statistics import Proportion
 from harden.threats import Linf
+from tests.evaluation.natural.pictures import draws, pictures
 
 each = pytest.mark.parametrize("corruption", DEFAULT, ids=lambda corruption: corruption.name)
-
-
-def pictures(n: int, channels: int, height: int, width: int, seed: int = 0) -> Tensor:
-    """Images with structure at several scales, pixels at 0 and 1 among them."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.zeros(n, channels, height, width)
-    for size in (2, 5, 11):
-        coarse = torch.rand(n, channels, size, size, generator=generator) - 0.5
-        x += functional.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=True)
-    return (x + 0.5).clamp(0, 1)
-
-
-def draws(n: int, seed: int = 0) -> Draws:
-    return Draws(seed, torch.arange(n))
 
 
 def distance(corruption: Corruption, x: Tensor, severity: int) -> float:
@@ -180,140 +159,6 @@ def test_surroundings_change_nothing() -> None:
     finally:
         torch.set_default_dtype(torch.float32)
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
-
-
-# Each by itself
-
-
-def test_gaussian_noise_has_its_deviation_and_is_the_same_at_every_severity() -> None:
-    x = torch.full((20, 3, 32, 32), 0.5)
-    noise = [corrupted(GaussianNoise(), x, severity, draws(20)) - x for severity in SEVERITIES]
-    for severity, found in zip(SEVERITIES, noise, strict=True):
-        level = GaussianNoise().levels[severity - 1]
-        assert float(found.std()) == pytest.approx(level, rel=0.02)
-        assert float(found.mean()) == pytest.approx(0, abs=0.002)
-        assert torch.allclose(found / level, noise[0] / 0.04, atol=1e-4)
-
-
-@settings(max_examples=15)
-@given(st.sampled_from([500.0, 75.0, 50.0]), st.integers(0, 99))
-def test_shot_noise_is_poisson_by_inversion(photons: float, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randint(0, 256, (400,), generator=generator) / 255
-    u = (torch.rand(400, generator=generator).double()).clamp(2**-25, 1 - 2**-25)
-    expected = stats.poisson.ppf(u.numpy(), (x.double() * 255).round().numpy() * photons / 255)
-    assert poisson(u, x, photons).tolist() == expected.tolist()
-
-
-def test_shot_noise_at_the_ends() -> None:
-    x = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 64, 64).clone()
-    found = ShotNoise()(x, 3, draws(2))
-    assert (found[0] == 0).all()
-    counts = found[1] * 100
-    assert float(counts.mean()) == pytest.approx(100, abs=1)
-    assert float(counts.var()) == pytest.approx(100, rel=0.1)
-    extreme = torch.tensor([2**-25, 1 - 2**-25], dtype=torch.float64)
-    assert poisson(extreme, torch.ones(2), 500.0).tolist() == stats.poisson.ppf(extreme.numpy(), 500).tolist()
-
-
-@pytest.mark.parametrize("severity", SEVERITIES)
-def test_gaussian_blur_is_scipys(severity: int) -> None:
-    x = pictures(2, 3, 24, 30)
-    sigma = (0.4, 0.6, 0.7, 0.8, 1.0)[severity - 1]
-    expected = ndimage.gaussian_filter(x.double().numpy(), (0, 0, sigma, sigma), mode="nearest", truncate=4)
-    found = corrupted(GaussianBlur(), x, severity, draws(2))
-    assert torch.allclose(found.double(), torch.from_numpy(expected), atol=1e-6)
-
-
-@pytest.mark.parametrize("corruption", [GaussianBlur(), DefocusBlur(), MotionBlur()], ids=lambda c: c.name)
-def test_blurs_keep_what_is_flat_and_the_sum_of_a_point(corruption: Corruption) -> None:
-    flat = torch.full((2, 1, 12, 12), 0.3)
-    point = torch.zeros(2, 1, 61, 61)
-    point[:, :, 30, 30] = 1.0
-    for severity in SEVERITIES:
-        assert torch.allclose(corrupted(corruption, flat, severity, draws(2)), flat, atol=1e-6)
-        spread = corrupted(corruption, point, severity, draws(2))
-        assert spread.sum((1, 2, 3)).tolist() == pytest.approx([1.0, 1.0], abs=1e-5)
-        assert float(spread.max()) < 1
-
-
-def test_defocus_is_a_disk() -> None:
-    point = torch.zeros(1, 1, 33, 33)
-    point[0, 0, 16, 16] = 1.0
-    found = DefocusBlur(((6.0, 0.01),) * 5)(point, 1, draws(1))[0, 0]
-    rows, columns = torch.meshgrid(torch.arange(33) - 16, torch.arange(33) - 16, indexing="ij")
-    # Of 33 pixels: the radius is a little larger than of 32.
-    radius = 6 * length_scale(point)
-    inside = rows**2 + columns**2 <= radius**2
-    assert torch.allclose(found, inside.float() / inside.sum(), atol=1e-6)
-
-
-def test_motion_goes_one_way_at_an_angle_of_the_images_own() -> None:
-    n = 200
-    point = torch.zeros(n, 1, 31, 31)
-    point[:, :, 15, 15] = 1.0
-    found = MotionBlur()(point, 5, draws(n))[:, 0]
-    rows, columns = torch.arange(31.0) - 15, torch.arange(31.0) - 15
-    down, right = (found * rows.view(1, -1, 1)).sum((1, 2)), (found * columns).sum((1, 2))
-    angle = torch.rad2deg(torch.atan2(down, right))
-    # A pixel shows what lies to its right, so that a point's trail is to its left.
-    assert (right < 0).all()
-    slope = torch.rad2deg(torch.atan(down / right))
-    assert float(slope.min()) < -35
-    assert float(slope.max()) > 35
-    assert float(slope.abs().max()) <= 50
-    assert len(set(angle.tolist())) > 20
-
-
-def test_contrast_and_brightness_in_closed_form() -> None:
-    x = pictures(5, 3, 10, 12)
-    mean = x.mean((2, 3), keepdim=True)
-    for severity, c in zip(SEVERITIES, (0.75, 0.5, 0.4, 0.3, 0.15), strict=True):
-        assert torch.allclose(corrupted(Contrast(), x, severity, draws(5)), (x - mean) * c + mean, atol=1e-6)
-    grey = pictures(2, 1, 8, 8)
-    for severity, c in zip(SEVERITIES, (0.05, 0.1, 0.15, 0.2, 0.3), strict=True):
-        expected = (grey + c).clamp(max=1)
-        assert torch.allclose(corrupted(Brightness(), grey, severity, draws(2)), expected, atol=1e-6)
-
-
-def test_brightness_of_colours_is_value_in_hsv() -> None:
-    x = torch.cat((pictures(2, 3, 6, 6), torch.zeros(1, 3, 6, 6)))
-    found = corrupted(Brightness(), x, 3, draws(3))
-    colours = (part.permute(0, 2, 3, 1).reshape(-1, 3).tolist() for part in (x, found))
-    for old, new in zip(*colours, strict=True):
-        hue, saturation, value = colorsys.rgb_to_hsv(*old)
-        expected = colorsys.hsv_to_rgb(hue, saturation, min(value + 0.15, 1))
-        assert new == pytest.approx(expected, abs=1e-5)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_jpeg_and_pixelate_are_pillows(channels: int) -> None:
-    x = (pictures(2, channels, 32, 32) * 255).round() / 255
-    jpeg, coarse = corrupted(Jpeg(), x, 2, draws(2)), corrupted(Pixelate(), x, 5, draws(2))
-    for place in range(2):
-        pixels = (x[place] * 255).round().byte().permute(1, 2, 0).squeeze(2).numpy()
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", quality=65)
-        expected = torch.from_numpy(np.array(Image.open(file))).view(32, 32, channels).permute(2, 0, 1) / 255
-        assert torch.equal(jpeg[place], expected)
-        box = Image.Resampling.BOX
-        again = Image.fromarray(pixels).resize((20, 20), box).resize((32, 32), box)
-        wanted = torch.from_numpy(np.array(again)).view(32, 32, channels).permute(2, 0, 1) / 255
-        assert torch.allclose(coarse[place], wanted, atol=1 / 255)  # Pillow rounds to 8 bits
-
-
-def test_other_channels_are_compressed_each_by_itself() -> None:
-    x = pictures(2, 4, 16, 16)
-    found = corrupted(Jpeg(), x, 4, draws(2))
-    for channel in range(4):
-        alone = corrupted(Jpeg(), x[:, channel : channel + 1], 4, draws(2))
-        assert torch.equal(found[:, channel : channel + 1], alone)
-
-
-def test_lengths_grow_with_the_image_as_the_docstring_says() -> None:
-    assert [length_scale(torch.zeros(1, 1, side, 300)) for side in (4, 8, 32)] == [1, 1, 1]
-    assert 0.4 * length_scale(torch.zeros(1, 3, 224, 224)) == pytest.approx(1.06, abs=0.005)
-    assert length_scale(torch.zeros(1, 3, 224, 500)) == pytest.approx(2.65, abs=0.005)
 
 
 # Accuracy

@@ -9,15 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from harden.attacks import PGD, Targeted
+from harden.attacks import PGD
 from harden.data import Splits
 from harden.errors import InputError
-from harden.evaluation import Attempt, evaluate, pgd_suite, quick, robustness_curve, standard, thorough
-from harden.evaluation.robust_accuracy import evaluate_unchecked
-from harden.evaluation.suite_cost import closing_passes, passes_at_most
+from harden.evaluation import Attempt, evaluate, pgd_suite, robustness_curve
 from harden.evaluation.sweeps.eps_sweep import SMALLER, _with_all_of
-from harden.evaluation.trust.closing_attempts import closing_attempts
-from harden.losses import DLR, Margin
+from harden.losses import Margin
 from harden.models import Classifier
 from harden.threats import L2, Linf, Threat
 
@@ -87,32 +84,3 @@ def test_other_lists_of_threats_are_refused(plain: Classifier, data: Data) -> No
     for threats in lists:
         with pytest.raises(InputError, match="rising eps"):
             robustness_curve(plain, data, threats, SUITE)
-
-
-# What a suite costs
-
-
-@pytest.mark.parametrize("suite", [pgd_suite(7, 2), quick()], ids=["pgd", "quick"])
-def test_a_network_that_nothing_breaks_costs_what_is_said(
-    plain: Classifier, data: Data, suite: tuple[Attempt, ...]
-) -> None:
-    with torch.no_grad():
-        y = plain.logits(data[0]).argmax(1)
-    every = (
-        *suite,
-        *(replace(one, name=f"{one.name}.") for one in closing_attempts(suite, differentiable=True)),
-    )
-    found = evaluate_unchecked(plain, (data[0], y), Linf("1/1000000"), every)
-    assert found.robust.count == 100
-    # In addition to the attempts: the clean forward, the gradient check, the verdicts.
-    spent = sum(record.passes for record in found.attempts) / 100
-    assert passes_at_most(suite, 10) == pytest.approx(spent, rel=0.04)
-
-
-def test_suites_cost_the_more_the_more_they_promise() -> None:
-    costs = [passes_at_most(suite, 10) for suite in (quick(), pgd_suite(), standard(), thorough())]
-    assert costs == sorted(costs)
-    assert [round(cost) for cost in costs] == [188, 407, 5253, 20508]  # as docs/evaluation.md says
-    two = (Attempt("a", Targeted(PGD(steps=10)), DLR),)
-    assert passes_at_most(two, 2) < passes_at_most(two, 10) / 2
-    assert closing_passes(pgd_suite(), 10) == pytest.approx(100 + 1 + 1 / 3 + 1 / 3 + 10 / 3)

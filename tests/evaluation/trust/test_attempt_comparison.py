@@ -1,4 +1,4 @@
-"""What closes an evaluation: one step, noise, twice the steps; what is said when one adds something."""
+"""Comparison of attempts: which trust check fires when one breaks what those before it left."""
 
 from __future__ import annotations
 
@@ -6,27 +6,21 @@ from math import comb
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from harden.attacks import APGD, FGSM, PGD, RandomNoise
+from harden.attacks import PGD, RandomNoise
 from harden.data import Splits
 from harden.draws import Draws
-from harden.errors import InputError
 from harden.evaluation import Attempt, TrustCheck, evaluate, pgd_suite
 from harden.evaluation.trust.attempt_comparison import comparison_checks
 from harden.evaluation.trust.closing_attempts import (
-    LEAST,
-    MOST,
-    NOISE,
-    ONE_STEP,
-    RESERVED,
     TWICE,
     TWICE_ON,
     closing_attempts,
 )
-from harden.losses import CrossEntropy, FastCopyLoss, LossFunction, Margin
+from harden.losses import CrossEntropy, LossFunction, Margin
 from harden.models import Classifier
-from harden.threats import L1, L2, Linf, Threat
+from harden.threats import Linf, Threat
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
@@ -45,32 +39,6 @@ def fired(checks: tuple[TrustCheck, ...]) -> list[str]:
 def check(checks: tuple[TrustCheck, ...], name: str) -> TrustCheck:
     (found,) = (check for check in checks if check.name == name)
     return found
-
-
-# Which attempts
-
-
-def test_the_longest_attempt_that_climbs_is_doubled() -> None:
-    for steps, doubled in ((1, LEAST), (10, LEAST), (30, 60), (100, 200), (1000, MOST)):
-        found = closing_attempts(pgd_suite(steps, 1), differentiable=True)
-        assert [attempt.name for attempt in found] == [ONE_STEP, NOISE, TWICE]
-        assert found[-1].attack == APGD(steps=doubled, stop_early=True)
-        assert found[-1].only_first == TWICE_ON
-
-
-def test_without_a_gradient_noise_alone_closes() -> None:
-    assert [attempt.name for attempt in closing_attempts(pgd_suite(), differentiable=False)] == [NOISE]
-    blind = Attempt("blind", RandomNoise(5), Margin)
-    assert [attempt.name for attempt in closing_attempts([blind], differentiable=True)] == [ONE_STEP, NOISE]
-
-
-def test_their_names_are_taken(line: Classifier) -> None:
-    data = (torch.full((3, 1, 2, 2), 0.2), torch.zeros(3, dtype=torch.int64))
-    for name in RESERVED:
-        with pytest.raises(InputError, match=name):
-            evaluate(line, data, THREAT, [Attempt(name, still)])
-    with pytest.raises(InputError, match="twice"):
-        evaluate(line, data, THREAT, [Attempt("a", still), Attempt("a", PGD())])
 
 
 # What they say
@@ -159,53 +127,3 @@ def test_the_record_does_not_depend_on_the_batch(hardened: Classifier, digits: S
     assert [record.attempted for record in one.attempts] == [record.attempted for record in other.attempts]
     assert int((one.broken_by != other.broken_by).sum()) <= 1  # rounding between batch sizes
     assert one.attempts[-1].attempted < one.attempts[-2].attempted
-
-
-# Noise
-
-
-@pytest.mark.parametrize("threat", [Linf("0.1"), L2("1/2"), L1(2), Linf(0)], ids=repr)
-def test_noise_stays_inside_and_depends_on_the_example_alone(
-    threat: Threat, network: nn.Module, images: Tensor, labels: Tensor
-) -> None:
-    model = Classifier(network.eval())
-    loss, draws = Margin(model.logits, labels), Draws(0, torch.arange(16))
-    found = RandomNoise(6)(loss, images, threat, draws)
-    assert bool(threat.contains(found, images).all())
-    index = torch.tensor([3, 11])
-    part = RandomNoise(6)(loss.take(index), images[index], threat, draws.take(index))
-    assert torch.equal(part, found[index])
-
-
-def test_noise_reaches_the_rim_and_keeps_the_best() -> None:
-    x, ids = torch.full((5, 1, 3, 3), 0.5), torch.arange(5)
-    seen: list[Tensor] = []
-
-    def loss(x: Tensor) -> Tensor:
-        seen.append(x.clone())
-        return x.flatten(1).sum(1)
-
-    found = RandomNoise(6)(loss, x, Linf("0.1"), Draws(0, ids))
-    assert torch.equal(loss(found), torch.stack([loss(one) for one in seen[:6]]).amax(0))
-    rim = [bool(((one - x).abs() > 0.0999).all()) for one in seen[:6]]
-    assert rim == [False, True] * 3
-
-
-def test_noise_asks_the_network_itself() -> None:
-    x, y = torch.rand(4, 1, 2, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(4).long()
-
-    def wrong(x: Tensor) -> Tensor:
-        return torch.stack((torch.zeros(len(x)), torch.ones(len(x))), 1)
-
-    def right(x: Tensor) -> Tensor:
-        return torch.stack((torch.ones(len(x)), torch.zeros(len(x))), 1)
-
-    loss = FastCopyLoss(Margin(right, y), Margin(wrong, y))
-    found = RandomNoise(3)(loss, x, Linf("0.1"), Draws(0, torch.arange(4)))
-    assert bool(Margin(wrong, y).judged(found)[1].all())
-    with pytest.raises(InputError):
-        RandomNoise(0)
-
-
-def test_a_step_ends_as_one_step_attacks_do(line: Classifier) -> None:
-    assert closing_attempts(pgd_suite(), differentiable=True)[0].attack == FGSM()

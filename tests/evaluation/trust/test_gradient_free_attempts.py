@@ -10,21 +10,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harden.attacks import APGD
-from harden.data import Batch, Splits
+from harden.data import Splits
 from harden.draws import Draws
 from harden.evaluation import Attempt, Evaluation, TrustCheck, evaluate, standard
 from harden.evaluation.transfer.distilled_student import Student
 from harden.evaluation.transfer.inner_network import PartInside
-from harden.evaluation.transfer.surrogate import SurrogateContext
 from harden.evaluation.trust.gradient_free_attempts import gradients_fail, independent_attempts
 from harden.losses import Margin
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
-from harden.threats import L1, L2, Linf, Threat
+from harden.threats import Linf
+from tests.evaluation.transfer.scenes import THREAT, scene
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
 
-THREAT = Linf("0.12")
 INDEPENDENT = independent_attempts(images=64, queries=300, steps=30)
 WHITE = (Attempt("white", APGD(steps=20, restarts=2), Margin),)
 
@@ -199,11 +198,6 @@ def test_gradients_fail_where_scores_alone_break_what_they_left() -> None:
     assert not gradients_fail((white, later), torch.tensor([0, 0, 0, 0, 0, 0, 1, -1]), right)
 
 
-def scene(model: Classifier, x: Tensor, threat: Threat = THREAT) -> SurrogateContext:
-    ids = torch.arange(len(x))
-    return SurrogateContext(model, model.logits, Batch(x, torch.zeros_like(ids), ids), threat, Draws(3, ids))
-
-
 def test_a_student_learns_what_the_judge_answers_in_the_ball(base: Classifier, digits: Splits) -> None:
     model, x = Classifier(Masked(base.network)), digits.test.x[:64]
     student = Student(steps=60).network(scene(model, x))
@@ -215,16 +209,6 @@ def test_a_student_learns_what_the_judge_answers_in_the_ball(base: Classifier, d
     assert float(agree.float().mean()) > 0.8
     assert not any(weight.requires_grad for weight in student.parameters())
     assert all(weight.grad is None for weight in base.parameters())
-
-
-@pytest.mark.parametrize("threat", [Linf("1/10"), L2("1/2"), L1(1)])
-def test_a_student_takes_images_of_any_size(threat: Threat) -> None:
-    for shape in ((3, 1, 1), (1, 5, 3), (2, 40, 33)):
-        with torch.random.fork_rng(devices=[]):
-            network = nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], 2))
-        x = torch.rand(4, *shape, generator=torch.Generator().manual_seed(0))
-        with torch.no_grad():
-            assert Student(steps=2).network(scene(Classifier(network), x, threat)).logits(x).shape == (4, 2)
 
 
 def test_the_part_inside_is_what_answers_as_the_judge_does(base: Classifier, digits: Splits) -> None:
