@@ -1,4 +1,4 @@
-"""Deep copies: what can't be copied is shared, the rest is the copy's own, and references lead to the copy."""
+"""Deep copies: what can't be copied is shared, the rest belongs to the copy, and references lead there."""
 
 from __future__ import annotations
 

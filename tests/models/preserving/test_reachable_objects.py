@@ -103,7 +103,7 @@ def test_attributes_slots_and_cells() -> None:
 
 
 def test_functions_by_name_and_the_names_that_they_use() -> None:
-    local: Any = lambda: SEEN
+    (local,) = [lambda: SEEN]
     for function, known in ((rebinds, True), (functools.wraps, True), (local, False)):
         assert isinstance(function, types.FunctionType)
         assert is_importable(function) is known
