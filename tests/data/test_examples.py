@@ -1,8 +1,6 @@
-from __future__ import annotations
+"""Examples in memory: conversion to [0, 1], batches in a drawn order, and parts."""
 
-import hashlib
-import struct
-from typing import Any
+from __future__ import annotations
 
 import numpy as np
 import pytest
@@ -84,82 +82,6 @@ def test_take_selects_in_order_and_counts_anew(coloured: Examples) -> None:
     assert next(part.batches(3)).index.tolist() == [0, 1, 2]
     assert part.classes == coloured.classes
     assert part.image_shape == (3, 6, 5)
-
-
-def test_digest_ignores_order_and_stored_type_only(coloured: Examples) -> None:
-    digest = coloured.digest()
-    assert coloured.take(torch.randperm(40, generator=draw())).digest() == digest
-    as_float = Examples(to_unit(coloured.x), coloured.y, ("x", "y", "z"), "other")
-    assert as_float.digest() == digest
-    wide = Examples((coloured.x.to(torch.int32) * 257).to(torch.uint16), coloured.y, coloured.classes)
-    assert wide.digest() == digest
-
-    changed = coloured.x.clone()
-    changed[17, 1, 2, 3] ^= 1
-    assert Examples(changed, coloured.y, coloured.classes).digest() != digest
-    relabelled = coloured.y.clone()
-    relabelled[5] = (relabelled[5] + 1) % 3
-    assert Examples(coloured.x, relabelled, coloured.classes).digest() != digest
-    assert coloured.take(torch.arange(39)).digest() != digest
-    doubled = torch.cat([torch.arange(40), torch.tensor([0])])
-    assert coloured.take(doubled).digest() != digest
-    reshaped = Examples(coloured.x.reshape(40, 3, 5, 6), coloured.y, coloured.classes)
-    assert reshaped.digest() != digest
-    swapped = coloured.y[[1, 0, *range(2, 40)]]
-    assert (
-        torch.equal(swapped, coloured.y) or Examples(coloured.x, swapped, coloured.classes).digest() != digest
-    )
-
-
-def test_digest_is_what_the_documentation_says(coloured: Examples) -> None:
-    parts = sorted(
-        hashlib.sha256(
-            struct.pack("<4q", 3, 6, 5, label) + struct.pack("<90f", *(image.flatten() / np.float32(255)))
-        ).digest()
-        for image, label in zip(coloured.x.numpy().astype(np.float32), coloured.y.tolist(), strict=True)
-    )
-    assert coloured.digest() == hashlib.sha256(b"".join(parts)).hexdigest()
-
-
-def bad(x: Tensor) -> dict[str, Any]:
-    return {"x": x}
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        (bad(pixels() * 255), "max 25.*divide by 255 or pass uint8"),
-        (bad(pixels() * 60000), "pass uint16"),
-        (bad(pixels() * 6 - 3), "min -2.9.*max 2.9.*mean and std to Classifier"),
-        (bad(pixels().clamp(min=0.3) - 0.3005), r"clamp\(0, 1\)"),
-        (bad(pixels() * 1e6), "rescale"),
-        (bad(pixels().index_fill(0, torch.tensor([2]), float("nan"))), "first in image 2"),
-        (bad(pixels().index_fill(0, torch.tensor([1]), float("inf"))), "first in image 1"),
-        (bad(pixels(4, 8, 8, 3)), r"permute\(0, 3, 1, 2\)"),
-        (bad(pixels(4, 8, 8, 1)), r"permute\(0, 3, 1, 2\)"),
-        (bad(pixels(4, 8, 8)), r"unsqueeze\(1\)"),
-        (bad(pixels(4, 64)), "four axes"),
-        (bad(pixels(0, 3, 8, 8)), "no pixels"),
-        (bad(pixels().double()), r"float64.*x\.float\(\)"),
-        (bad((pixels() * 255).long()), r"int64.*torch\.uint8"),
-        (bad(pixels(5, 3, 8, 8)), "5 images and 4 labels"),
-        ({"y": torch.tensor([0, 1, 2, 0])}, r"label of 2 with 2 classes.*0\.\.1"),
-        ({"y": torch.tensor([0, 1, -1, 0])}, "label of -1"),
-        ({"y": torch.tensor([0.0, 1.0, 1.0, 0.0])}, r"float32.*y\.long\(\)"),
-        ({"y": torch.tensor([[0], [1], [1], [0]])}, r"squeeze\(1\)"),
-        ({"y": torch.eye(2, dtype=torch.int64)[LABELS]}, r"one-hot.*argmax\(1\)"),
-        ({"y": torch.tensor(1)}, "one class number for each image"),
-    ],
-)
-def test_refuses_with_the_likely_cause(changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(InputError, match=says) as caught:
-        Examples(changes.get("x", pixels()), changes.get("y", LABELS), ("a", "b"), "mine")
-    assert "mine" in caught.value.seen
-
-
-@pytest.mark.parametrize("shape", [(4, 4, 8, 8), (4, 2, 1, 1), (4, 3, 8, 3), (4, 1, 28, 28), (4, 12, 3, 3)])
-def test_accepts_unusual_shapes_that_are_channels_first(shape: tuple[int, ...]) -> None:
-    assert Examples(pixels(*shape), LABELS, ("a", "b")).image_shape == shape[1:]
 
 
 def test_one_class_can_be_evaluated_but_not_learnt() -> None:

@@ -87,23 +87,6 @@ def test_scores_of_another_form_are_refused(
     assert caught.value.seen == seen
 
 
-@pytest.mark.parametrize(
-    ("answer", "seen"),
-    [
-        (lambda x: _scores(x), "answers of shape (16, 3) and type float32 for 16 images"),
-        (lambda x: x.sum((1, 2, 3)), "answers of shape (16,) and type float32 for 16 images"),
-        (lambda x: _scores(x).argmax(1)[:2], "answers of shape (2,) and type int64 for 16 images"),
-        (lambda x: "cat", "answers of shape () and type <U3 for 16 images"),
-    ],
-)
-def test_classes_of_another_form_are_refused(
-    answer: Callable[[Array], object], seen: str, images: Tensor, labels: Tensor
-) -> None:
-    with pytest.raises(InputError) as caught:
-        Labels(answer, labels).judged(images)
-    assert caught.value.seen == seen
-
-
 @pytest.mark.parametrize("threat", [Linf("1/10"), L2("1"), L1(6)], ids=repr)
 @pytest.mark.parametrize("attack", [Square(queries=60), RayS(queries=60)], ids=["square", "rays"])
 def test_a_function_is_attacked_as_the_network_is(attack: Attack, threat: Threat, images: Tensor) -> None:

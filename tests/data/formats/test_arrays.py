@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ import torch
 from PIL import Image
 
 from harden.data import from_loader, load
-from harden.data.align_labels import with_classes
-from harden.data.formats.arrays import from_arrays, images, labels
+from harden.data.formats.arrays import images, labels
 from harden.errors import InputError
 
 X = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 4), dtype=np.uint8)
@@ -46,35 +44,6 @@ def test_a_test_part_alone(tmp_path: Path) -> None:
     assert splits.test.groups is not None
     with pytest.raises(InputError, match="images and labels in pairs"):
         load(npz(tmp_path, x_test=X, y_test=Y, x_train=X), needs_train=False)
-
-
-def test_a_functions_test_part_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "own_test_part.py").write_text(
-        "import numpy as np\n"
-        "x, y = np.arange(384, dtype=np.uint8).reshape(6, 8, 8), np.arange(6) % 2\n"
-        "pair = lambda: (x, y)\n"
-        "keyed = lambda: {'x_test': x, 'y_test': y}\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    for name in ("pair", "keyed"):
-        assert load(f"own_test_part:{name}", needs_train=False).is_test_alone
-        with pytest.raises(InputError, match="returned"):
-            load(f"own_test_part:{name}")
-    sys.modules.pop("own_test_part")
-
-
-def test_a_models_classes_number_a_test_part_that_lacks_some() -> None:
-    names = ("ant", "cat", "dog", "owl")
-    alone = from_arrays({"x_test": X, "y_test": Y}, "set", ("ant", "dog", "owl"))
-    found = with_classes(alone, names)
-    assert found.test.classes == names
-    assert found.test.y.tolist() == [(0, 2, 3)[label] for label in Y]
-    numbered = with_classes(from_arrays({"x_test": X, "y_test": Y}, "set"), names)
-    assert (numbered.test.classes, numbered.test.y.tolist()) == (names, Y.tolist())
-    whole = from_arrays({"x_train": X, "y_train": Y, "x_test": X, "y_test": Y}, "set")
-    assert with_classes(whole, names) is whole
-    with pytest.raises(InputError, match=r"images of ape.*classes of the model: ant, cat"):
-        with_classes(from_arrays({"x_test": X, "y_test": Y}, "set", ("ant", "ape", "owl")), names)
 
 
 def test_labels_without_zero_or_far_apart(tmp_path: Path) -> None:
@@ -126,13 +95,3 @@ def test_a_gradient_is_left_behind() -> None:
     assert not images(x, "x").requires_grad
     source = from_loader([(x, torch.arange(4))])
     assert not next(source.epoch(None)).x.requires_grad
-
-
-@pytest.mark.parametrize("path", ["pipe", "/dev/zero"])
-def test_an_npz_is_a_regular_file(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
-    monkeypatch.chdir(tmp_path)
-    os.mkfifo("pipe")
-    with pytest.raises(InputError, match="no regular file"):
-        load(f"npz:{path}")

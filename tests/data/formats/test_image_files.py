@@ -13,87 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
-from harden.data.formats.image_files import read_header, read_pixels
+from harden.data.formats.image_files import read_header
 from harden.errors import InputError
+from tests.data.formats.written_images import chunk, png, read, tiff
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
-
-
-def chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-
-def png(path: Path, pixels: NDArray[np.uint16], kind: int) -> None:
-    """A PNG file of 16 bits a channel, (H, W, C), which Pillow can't write."""
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    head = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, kind, 0, 0, 0)
-    ends = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + ends)
-
-
-def tiff(path: Path, channels: int, photometric: int, bits: int = 16) -> None:
-    """An uncompressed TIFF file of 4x3 pixels, which Pillow can't write for 16-bit colour."""
-    size = 12 * channels * bits // 8
-    begin = 8 + 2 + 9 * 12 + 4 + 2 * channels
-    tags = [
-        (256, 3, 1, 4),
-        (257, 3, 1, 3),
-        (258, 3, channels, bits if channels == 1 else begin - 2 * channels),
-        (259, 3, 1, 1),
-        (262, 3, 1, photometric),
-        (273, 4, 1, begin),
-        (277, 3, 1, channels),
-        (278, 3, 1, 3),
-        (279, 4, 1, size),
-    ]
-    body = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
-    for tag, kind, count, value in tags:
-        body += struct.pack("<HHII", tag, kind, count, value)
-    path.write_bytes(body + bytes(4) + struct.pack(f"<{channels}H", *[bits] * channels) + bytes(size))
-
-
-def read(file: Path) -> tuple[NDArray[Any], Counter[str]]:
-    seen: Counter[str] = Counter()
-    header, pixels = read_header(file, seen), read_pixels(file, seen)
-    assert pixels.shape == (header.channels, header.height, header.width)
-    assert pixels.dtype == header.dtype
-    return pixels, seen
-
-
-@pytest.mark.parametrize(("channels", "kind"), [(3, 2), (2, 4), (4, 6)])
-def test_sixteen_bits_that_pillow_would_cut_are_refused(tmp_path: Path, channels: int, kind: int) -> None:
-    png(tmp_path / "a.png", np.full((6, 5, channels), 65535, dtype=np.uint16), kind)
-    with pytest.raises(InputError, match=r"a\.png: pixels of 16 bits a channel.*npz"):
-        read(tmp_path / "a.png")
-
-
-def test_sixteen_bit_grey_is_kept_whole(tmp_path: Path) -> None:
-    pixels = np.arange(300, 330, dtype=np.uint16).reshape(6, 5, 1)
-    png(tmp_path / "a.png", pixels, 0)
-    Image.fromarray(pixels[..., 0]).save(tmp_path / "a.tif")
-    for name in ("a.png", "a.tif"):
-        assert np.array_equal(read(tmp_path / name)[0], pixels.transpose(2, 0, 1))
-
-
-@pytest.mark.parametrize(
-    ("channels", "photometric", "says"),
-    [(3, 2, "16 bits a channel"), (4, 5, "16 bits a channel"), (1, 0, "0 is white")],
-)
-def test_sixteen_bit_tiff(tmp_path: Path, channels: int, photometric: int, says: str) -> None:
-    tiff(tmp_path / "a.tif", channels, photometric)
-    with pytest.raises(InputError, match=says):
-        read(tmp_path / "a.tif")
-
-
-def test_sixteen_bit_ppm_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.ppm").write_bytes(b"P6 2 2 65535\n" + bytes(24))
-    with pytest.raises(InputError, match="16 bits a channel"):
-        read(tmp_path / "a.ppm")
-    (tmp_path / "b.ppm").write_bytes(b"P6 2 2 255\n" + bytes(12))
-    assert read(tmp_path / "b.ppm")[0].shape == (3, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -234,23 +160,6 @@ def test_pictures_of_a_tiff_file_are_counted_up_to_a_limit(tmp_path: Path) -> No
     )
     with pytest.raises(InputError, match=r"1,000 pictures or more in one TIFF file"):
         read_header(file, Counter())
-
-
-def test_the_depth_of_jpeg_2000_is_that_of_its_codestream(tmp_path: Path) -> None:
-    """Metadata in front may be long, and may hold bytes like those of a codestream of 8 bits."""
-    file = tmp_path / "a.jp2"
-    Image.fromarray(COLOUR).save(file)
-    content = bytearray(file.read_bytes())
-    begin = content.index(b"\xff\x4f\xff\x51")
-    eight = bytes(content[begin : begin + 60])
-    for place in (begin + 42, begin + 45, begin + 48):
-        content[place] = 11  # 12 bits
-    box = begin - 8
-    for metadata in (eight, bytes(1 << 17)):
-        inner = struct.pack(">I", 8 + len(metadata)) + b"free" + metadata
-        file.write_bytes(content[:box] + inner + content[box:])
-        with pytest.raises(InputError, match="16 bits a channel"):
-            read_header(file, Counter())
 
 
 def test_a_small_file_of_a_large_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:

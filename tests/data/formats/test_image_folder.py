@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -16,18 +14,7 @@ from PIL import Image
 from harden.data import load
 from harden.data.formats.image_files import ImageHeader, read_header
 from harden.errors import InputError
-
-
-def lay(root: Path, *parts: str, classes: tuple[str, ...] = ("cat", "dog"), n: int = 6) -> Path:
-    """Folders of n unlike images for each class of each part."""
-    random = np.random.default_rng(len(parts))
-    for part in parts or ("",):
-        for name in classes:
-            folder = root / part / name
-            folder.mkdir(parents=True)
-            for k in range(n):
-                Image.fromarray(random.integers(0, 256, (5, 4, 3), dtype=np.uint8)).save(folder / f"{k}.png")
-    return root
+from tests.data.formats.lay_folders import lay
 
 
 def remarks(root: Path, **options: bool) -> str:
@@ -51,78 +38,6 @@ def test_parts_are_named_after_the_set_too(tmp_path: Path, monkeypatch: pytest.M
     assert load("folder:val").train.name == "val"
 
 
-def test_what_systems_leave_behind_is_passed_over_and_counted(tmp_path: Path) -> None:
-    lay(tmp_path)
-    picture = (tmp_path / "cat" / "0.png").read_bytes()
-    for name in (
-        ".ipynb_checkpoints/0-checkpoint.png",
-        "cat/.thumbnails/0.png",
-        "cat/@eaDir/0.png",
-        "__MACOSX/cat/._0.png",
-        "dog/._0.png",
-        "dog/Thumbs.db",
-        "dog/desktop.ini",
-        ".DS_Store",
-        "cat/labels.csv",
-        "cat/readme.TXT",
-        "cover.png",
-    ):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture)
-    os.mkfifo(tmp_path / "dog" / "pipe.png")
-    splits = load(f"folder:{tmp_path}")
-    assert len(splits.train) + len(splits.test) == 12
-    assert splits.train.classes == ("cat", "dog")
-    assert splits.remarks[-1] == (
-        "passed over: 8 hidden, 2 without an image's suffix (.csv 1, .txt 1), "
-        "1 images in no folder of a class, 1 that are no regular files"
-    )
-
-
-def test_images_beside_the_classes_of_parts_are_counted(tmp_path: Path) -> None:
-    lay(tmp_path, "train", "test")
-    for place in (tmp_path, tmp_path / "train"):
-        Image.new("RGB", (4, 5)).save(place / "stray.png")
-    splits = load(f"folder:{tmp_path}")
-    assert len(splits.train) == 12
-    assert splits.remarks[-1] == "passed over: 2 images in no folder of a class"
-
-
-def test_a_name_that_cannot_be_printed_is_refused(tmp_path: Path) -> None:
-    for name in ("a\nb", os.fsdecode(b"caf\xe9")):
-        lay(tmp_path / str(len(name)), classes=(name, "tea"))
-        with pytest.raises(InputError, match="Unicode names that can be printed"):
-            load(f"folder:{tmp_path / str(len(name))}")
-
-
-def test_links_are_followed_and_those_to_nothing_are_refused(tmp_path: Path) -> None:
-    lay(tmp_path / "store", classes=("a", "b"))
-    root = tmp_path / "set"
-    root.mkdir()
-    (root / "cat").symlink_to(tmp_path / "store" / "a")
-    (root / "dog").mkdir()
-    (root / "dog" / "more").symlink_to(tmp_path / "store" / "b")
-    splits = load(f"folder:{root}")
-    assert len(splits.train) + len(splits.test) == 12
-    (root / "dog" / "gone.png").symlink_to(tmp_path / "absent.png")
-    with pytest.raises(InputError, match=r"gone\.png: a link to nothing.*git annex get"):
-        load(f"folder:{root}")
-    (root / "dog" / "gone.png").unlink()
-    (root / "dog" / "loop").symlink_to(root)
-    with pytest.raises(InputError, match="a link to a folder above"):
-        load(f"folder:{root}")
-
-
-def test_suffixes_in_any_case(tmp_path: Path) -> None:
-    lay(tmp_path)
-    for name in ("cat", "dog"):
-        for k, suffix in enumerate((".JPG", ".Jpeg", ".PNG", ".TIF", ".Bmp")):
-            Image.new("RGB", (4, 5)).save(tmp_path / name / f"x{k}{suffix}")
-    splits = load(f"folder:{tmp_path}")
-    assert len(splits.train) + len(splits.test) == 22
-
-
 def test_a_class_without_images(tmp_path: Path) -> None:
     lay(tmp_path, "train", "test")
     (tmp_path / "train" / "owl").mkdir()
@@ -141,53 +56,6 @@ def test_a_class_that_the_test_part_lacks_keeps_its_number_and_is_said(tmp_path:
     assert splits.test.classes == ("ant", "cat", "dog")
     assert torch.bincount(splits.test.y).tolist() == [6, 0, 6]
     assert "no test images of cat" in splits.remarks
-
-
-def test_names_in_two_forms_of_unicode_are_one_class(tmp_path: Path) -> None:
-    lay(tmp_path, "train", classes=("caf\u00e9", "tea"))
-    lay(tmp_path, "test", classes=("cafe\u0301", "tea"))
-    splits = load(f"folder:{tmp_path}")
-    assert splits.test.classes == ("caf\u00e9", "tea")
-    assert torch.bincount(splits.test.y).tolist() == [6, 6]
-    lay(tmp_path / "train" / "..", "train", classes=("cafe\u0301",))
-    with pytest.raises(InputError, match="two folders named"):
-        load(f"folder:{tmp_path}")
-
-
-def test_names_that_differ_in_case(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    lay(tmp_path / "one", classes=("A", "a"))
-    with caplog.at_level(logging.WARNING, "harden"):
-        assert load(f"folder:{tmp_path / 'one'}").train.classes == ("A", "a")
-    assert "'A' and 'a' are two classes" in caplog.text
-    lay(tmp_path / "two", "train", classes=("Cat", "Dog"))
-    lay(tmp_path / "two", "test", classes=("cat", "Dog"))
-    with pytest.raises(InputError, match=r"test has classes cat, which train lacks.*rename .*cat to Cat"):
-        load(f"folder:{tmp_path / 'two'}")
-
-
-def test_numbers_are_sorted_as_text_and_that_is_said(tmp_path: Path) -> None:
-    lay(tmp_path, classes=tuple(str(k) for k in range(11)), n=2)
-    assert "classes are in the order of their names as text: 0, 1, 10, 2, ..." in remarks(tmp_path)
-    (tmp_path / "classes.txt").write_text("".join(f"{k}\n" for k in range(11)))
-    splits = load(f"folder:{tmp_path}")
-    assert splits.train.classes == tuple(str(k) for k in range(11))
-    assert "classes as in classes.txt" in splits.remarks
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (b"cat\nowl\n", "has classes dog, which classes.txt lacks"),
-        (b"cat\ndog\ncat\n", "'cat' twice"),
-        (b"\xff\xfe\xfa", "unreadable"),
-        (b"cat\ndog\nowl\n", "no folder owl"),
-    ],
-)
-def test_a_list_of_classes_has_to_fit(tmp_path: Path, content: bytes, says: str) -> None:
-    lay(tmp_path)
-    (tmp_path / "classes.txt").write_bytes(content)
-    with pytest.raises(InputError, match=re.escape(says)):
-        load(f"folder:{tmp_path}")
 
 
 def test_a_test_part_alone_is_enough_where_nothing_is_trained(tmp_path: Path) -> None:
@@ -212,12 +80,6 @@ def test_subfolders_that_may_be_the_classes_are_warned_of(
     load(f"folder:{tmp_path}")
     assert "fold1, fold2 are read as classes and their subfolders cat, dog as groups" in caplog.text
     assert "groups are the subfolders of the classes" in remarks(tmp_path)
-
-
-def test_a_single_folder_that_holds_the_set(tmp_path: Path) -> None:
-    lay(tmp_path / "archive")
-    with pytest.raises(InputError, match=r"1 folders.*write folder:.*archive"):
-        load(f"folder:{tmp_path}")
 
 
 def test_a_folder_that_goes_away_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,12 +109,110 @@ def test_small_files_that_unpack_to_much_are_refused_before_memory_is_taken(
         load(f"folder:{tmp_path}")
 
 
-def test_a_folder_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lay(tmp_path)
+def cut(path: Path, keep: float) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep)])
 
-    def refused(path: object) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(os, "scandir", refused)
-    with pytest.raises(InputError, match=r"Permission denied; expected a folder that can be listed"):
+def images(root: Path, per_class: int = 6, mode: str = "RGB", size: tuple[int, int] = (5, 4)) -> None:
+    random = np.random.default_rng(per_class)
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        for k in range(per_class):
+            pixels = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+            Image.fromarray(pixels).convert(mode).save(root / name / f"{k}.png")
+
+
+def test_folder_with_both_parts(tmp_path: Path) -> None:
+    images(tmp_path / "train", 6)
+    images(tmp_path / "test", 3)
+    (tmp_path / "train" / "cat" / "notes.txt").write_text("not an image")
+    splits = load(f"folder:{tmp_path}")
+    assert (len(splits.train), len(splits.test)) == (12, 6)
+    assert splits.train.classes == ("cat", "dog")
+    assert splits.train.image_shape == (3, 4, 5)
+    first = np.asarray(Image.open(tmp_path / "train" / "cat" / "0.png"))
+    assert torch.equal(splits.train.x[0], torch.from_numpy(first.transpose(2, 0, 1).copy()))
+
+
+def test_folder_is_split_by_a_third(tmp_path: Path) -> None:
+    images(tmp_path, 9, "L")
+    splits = load(f"folder:{tmp_path}")
+    assert (len(splits.train), len(splits.test)) == (12, 6)
+    assert splits.train.image_shape == (1, 4, 5)
+    assert splits.test.y.bincount().tolist() == [3, 3]
+
+
+def test_folder_mixes_grey_and_colour_and_keeps_sixteen_bits(tmp_path: Path) -> None:
+    images(tmp_path / "mixed")
+    Image.new("L", (5, 4), 77).save(tmp_path / "mixed" / "cat" / "9.png")
+    mixed = load(f"folder:{tmp_path / 'mixed'}").train
+    assert mixed.image_shape == (3, 4, 5)
+    for name in ("cat", "dog"):
+        (tmp_path / "deep" / name).mkdir(parents=True)
+        for k in range(3):
+            deep = np.full((4, 5), 300 + k, dtype=np.uint16)
+            Image.fromarray(deep).save(tmp_path / "deep" / name / f"{k}.png")
+    assert load(f"folder:{tmp_path / 'deep'}").train.x.dtype == torch.uint16
+
+
+def spoil(root: Path, how: str) -> None:
+    file = root / "dog" / "3.png"
+    if how == "size":
+        Image.new("RGB", (7, 7)).save(file)
+    elif how == "truncated":
+        cut(file, 0.6)
+    elif how == "text":
+        file.write_text("no image")
+    elif how == "transparent":
+        Image.new("RGBA", (5, 4), (1, 2, 3, 100)).save(file)
+    elif how == "deep":
+        Image.fromarray(np.zeros((4, 5), dtype=np.uint16)).save(file)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("size", r"3\.png: 7x7 pixels where the first image has 5x4.*resize"),
+        ("truncated", r"3\.png: unreadable"),
+        ("text", r"3\.png: unreadable"),
+        ("transparent", "transparent"),
+        ("deep", "uint16 pixels among uint8"),
+    ],
+)
+def test_folder_names_the_file_that_is_wrong(tmp_path: Path, how: str, says: str) -> None:
+    images(tmp_path)
+    spoil(tmp_path, how)
+    with pytest.raises(InputError, match=says):
+        load(f"folder:{tmp_path}")
+
+
+def test_folder_that_is_no_data_set(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        load(f"folder:{tmp_path / 'absent'}")
+    with pytest.raises(InputError, match="0 folders"):
+        load(f"folder:{tmp_path}")
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match="no image files"):
+        load(f"folder:{tmp_path}")
+
+
+def test_folder_whose_test_part_has_other_classes(tmp_path: Path) -> None:
+    images(tmp_path / "train")
+    images(tmp_path / "test")
+    (tmp_path / "test" / "owl").mkdir()
+    with pytest.raises(InputError, match="test has classes owl"):
+        load(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("kind", ["<f4", "<i4"])
+def test_folder_refuses_pixels_that_a_conversion_would_cut(tmp_path: Path, kind: str) -> None:
+    """Pillow cuts float and 32-bit pixels to 0..255 on the way to RGB: a scan in [0, 1] would be black."""
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for k in range(3):
+            deep = np.full((4, 5), 0.5 if kind == "<f4" else 60_000, dtype=kind)
+            Image.fromarray(deep).save(tmp_path / name / f"{k}.tif")
+    with pytest.raises(InputError, match="Pillow's mode"):
         load(f"folder:{tmp_path}")

@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, SubsetRandomSampler, TensorDataset
 
-from harden.data import Examples, from_loader, identity, unlabelled
+from harden.data import from_loader, identity, unlabelled
 from harden.data.examples import to_unit
 from harden.data.sources import loader_adapter
 
@@ -204,17 +202,6 @@ def test_a_user_s_own_source_is_known_by_its_first_batch() -> None:
     nothing = {"labels": None, "groups": None, "positions": None, "drop_last": False}
     assert identity(own) == {"n": 600, **nothing, "images": expected}
     assert own.asked == 1
-
-
-@given(st.permutations(list(range(12))), st.integers(1, 13))
-def test_the_digest_knows_neither_order_nor_batches(order: list[int], size: int) -> None:
-    from harden.data.dataset_digest import digest
-
-    x, y = pair(12)
-    expected = Examples(x, y, tuple("abcd")).digest()
-    source = from_loader((x[order], y[order]), size)
-    assert digest(source.epoch(None)) == expected
-    assert digest(source.epoch(torch.Generator().manual_seed(size))) == expected
 
 
 def test_identity_is_json(monkeypatch: pytest.MonkeyPatch) -> None:

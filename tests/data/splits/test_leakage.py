@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from harden.data import Examples, Leak, from_loader, leaks, load, split, unlabelled, without
+from harden.data import Examples, Leak, from_loader, leaks, split, unlabelled, without
 from harden.data.examples import to_unit
 from harden.data.sources.in_memory import ExamplesSource
 from harden.data.splits.split import split_indices
@@ -130,11 +130,3 @@ def test_copies_hold_the_share_that_was_asked_for() -> None:
     rest, held = source.hold_out(0.2, 0)
     assert len(leaks(rest, held)) == 0
     assert abs(len(held) - 20) <= 3
-
-
-def test_the_digits_have_no_copies_and_their_split_stays() -> None:
-    # The published numbers of the demo speak of these images.
-    splits = load("digits")
-    assert len(leaks(splits.train, splits.test)) == 0
-    assert splits.train.digest()[:16] == "6b8460be92b30d27"
-    assert splits.test.digest()[:16] == "3b4a1fdf1a98ed45"

@@ -15,7 +15,6 @@ from harden.losses import (
     DLR,
     EOT,
     CrossEntropy,
-    Divergence,
     FastCopyLoss,
     Loss,
     Margin,
@@ -23,7 +22,6 @@ from harden.losses import (
     TargetedDLR,
     TargetedMargin,
     errs,
-    loss_with_verdicts,
 )
 
 pytestmark = pytest.mark.usefixtures("rng_untouched")
@@ -138,23 +136,3 @@ def test_a_loss_without_targeted_form_is_not_aimed() -> None:
         with pytest.raises(InputError, match="no targeted form") as caught:
             loss.aimed(torch.tensor([0]))
         assert "CrossEntropy" in caught.value.expected
-
-
-def test_a_plain_function_and_losses_without_labels_have_no_verdicts() -> None:
-    for plain in (_itself, Divergence(_itself, torch.zeros(1, 2)), lambda x: x.sum(1)):
-        assert loss_with_verdicts(plain) is None
-
-
-def test_verdicts_of_an_incomplete_loss_are_not_ignored_in_silence() -> None:
-    """A loss with `judged` alone would be maximised as a plain function, and its errors would not count."""
-
-    class Own:
-        def __call__(self, x: Tensor) -> Tensor:
-            return x.sum(1)
-
-        def judged(self, x: Tensor) -> tuple[Tensor, Tensor]:
-            return x.sum(1), x.sum(1) > 0
-
-    with pytest.raises(InputError, match="without y, take, logits, graded, aimed") as caught:
-        loss_with_verdicts(Own())
-    assert "graded = None" in caught.value.instead
