@@ -1,3 +1,5 @@
+"""The loop: budgets, schedules, seeds, validation, and the model as it was after an error."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -24,7 +26,6 @@ from harden.objectives.objective import ClassifierState
 from harden.threats import Linf
 from harden.training import SGD, AdamW, Budget, Cosine, Stage, StepRecord, Validation, train
 from harden.training import stage_run as loop_module
-from harden.training.stage import weighted_share
 from harden.training.weight_averaging import weights_of
 from harden.views import Views
 
@@ -544,14 +545,6 @@ def test_a_source_without_a_batch_of_two_is_refused(model: Classifier, sizes: li
     assert flags(model) == before[1]
 
 
-@pytest.mark.parametrize(
-    "options", [{"ramp": 1.1}, {"ramp": -0.1}, {"average": 1.0}, {"average": float("nan")}]
-)
-def test_a_stage_refuses_shares_that_are_none(options: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="a share in"):
-        stage(**options)
-
-
 def test_a_state_without_a_classifier_is_refused(model: Classifier, source: Source) -> None:
     class Wrong:
         def start(self, model: Classifier, n: int) -> nn.Module:
@@ -564,12 +557,3 @@ def test_a_state_without_a_classifier_is_refused(model: Classifier, source: Sour
 
     with pytest.raises(TypeError, match="holds a Linear"):
         run(model, source, stage(Wrong()))
-
-
-def test_class_weights_decide_the_choice_of_the_weights_too() -> None:
-    labels = torch.tensor([0, 0, 0, 1])
-    constant = torch.tensor([True, True, True, False])
-    learnt = torch.tensor([True, True, False, True])
-    assert weighted_share(constant, labels, (4 / 6, 4 / 2)) == pytest.approx(0.5)
-    assert weighted_share(learnt, labels, (4 / 6, 4 / 2)) == pytest.approx(5 / 6)
-    assert weighted_share(learnt, labels, (0.0, 0.0)) == 0.75
