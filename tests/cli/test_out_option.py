@@ -10,15 +10,7 @@ from typing import Any
 
 import pytest
 
-from harden.errors import InputError
-from harden.hardening.model_spec import ModelSpec
-from harden.hardening.output_folder import check_apart
-
 Harden = Callable[..., Any]
-
-
-def places(spec: ModelSpec) -> tuple[Path | None, str | None]:
-    return spec.folder, spec.weights
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -64,21 +56,6 @@ def test_weights_that_out_holds_are_refused(harden: Harden, folder: Path, words:
     assert (answer.code, answer.err.count("\n")) == (2, 1)
     assert f"--out {folder} and the model of {weights}, which is in it; expected" in answer.err
     assert listing(folder) == before
-
-
-def test_other_folders_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("a", "b", "small"):
-        (tmp_path / name).mkdir()
-    weights = tmp_path / "a.safetensors"
-    weights.touch()
-    check_apart(Path("b"), *places(ModelSpec("a")))
-    check_apart(Path("missing"), *places(ModelSpec("a")))
-    check_apart(Path("a"), *places(ModelSpec("module:function", str(weights))))
-    check_apart(Path("a"), *places(ModelSpec("module:function", "missing/weights.safetensors")))
-    check_apart(Path("small"), *places(ModelSpec("small")))  # the built-in network, not a folder
-    with pytest.raises(InputError, match="the same folder"):
-        check_apart(Path("small"), *places(ModelSpec("./small")))
 
 
 # What is finished is not replaced unasked
