@@ -78,7 +78,6 @@ MANY_PARAMETERS = {
 # Test files named as a module that they are not about, or that test it from another layer.
 MISPLACED_TESTS = {
     "tests/bad_input/test_arrays.py": "of the errors for invalid arrays",
-    "tests/cli/commands/test_extra_measures.py": "to move: of harden/evaluation/natural/extra_measures.py",
     "tests/objectives/test_arguments.py": "of the arguments of objectives, not of compiled operations",
     "tests/test_architecture.py": "of the whole package, not of harden/models/architecture.py",
     "tests/test_examples.py": "of examples/, not of harden/data/examples.py",

@@ -106,24 +106,6 @@ def test_a_run_again_is_refused_told_or_replaced_as_is_asked(
     assert listing(folder)["certificate.json"] != before["certificate.json"]
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "certificate.json", "nets.py", "harden.toml"])
-def test_an_answer_replaces_no_model_and_no_source(harden: Harden, tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text("mine")
-    for words in (("doctor", "--json"), ("check", "x.onnx", "--data", "digits", "--junit")):
-        answer = harden(*words, tmp_path / name)
-        assert (answer.code, answer.err.count("\n")) == (2, 1)
-        assert answer.err.startswith(f"harden: {tmp_path / name}, which is there")
-    assert (tmp_path / name).read_text() == "mine"
-
-
-def test_the_page_replaces_no_other_file(harden: Harden, folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "notes.md").write_text("# mine")
-    answer = harden("report", folder, "--out", tmp_path / "notes.md")
-    assert (answer.code, (tmp_path / "notes.md").read_text()) == (2, "# mine")
-    for _ in range(2):
-        assert harden("report", folder, "--out", tmp_path / "page.html").code == 0
-
-
 # One process at a time
 
 
