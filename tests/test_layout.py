@@ -77,7 +77,6 @@ MANY_PARAMETERS = {
 # Test files named as a module that they are not about, or that test it from another layer.
 MISPLACED_TESTS = {
     "tests/bad_input/test_arrays.py": "of the errors for invalid arrays",
-    "tests/cli/loading/test_output_folder.py": "to move: of harden/hardening/output_folder.py",
     "tests/objectives/test_arguments.py": "of the arguments of objectives, not of compiled operations",
     "tests/test_architecture.py": "of the whole package, not of harden/models/architecture.py",
     "tests/test_examples.py": "of examples/, not of harden/data/examples.py",

@@ -1,3 +1,5 @@
+"""Hardening from data to a model: budget, streams, held-out images, and what is refused before."""
+
 from __future__ import annotations
 
 import copy
@@ -5,7 +7,6 @@ import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from harden.attacks import PGD
-from harden.data import Batch, Source, from_loader, leaks, load, without
-from harden.data.sources.in_memory import ExamplesSource
+from harden.data import Batch, Source, from_loader
 from harden.errors import DivergedError, InputError
-from harden.evaluation import pgd_suite
 from harden.hardening import Hardened, Recipe, harden
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
@@ -45,20 +44,6 @@ RECIPES = {
         validations=2,
     ),
 }
-
-
-@pytest.fixture(scope="session")
-def data() -> tuple[Tensor, Tensor]:
-    """200 digits."""
-    train = load("digits").train
-    return train.x[:200], train.y[:200]
-
-
-@pytest.fixture
-def model() -> Classifier:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return Classifier(small_cnn(), mean=(0.3,), std=(0.35,))
 
 
 def run(model: Classifier, data: object, recipe: Recipe | None = None, **options: Any) -> Hardened:
@@ -170,19 +155,6 @@ def test_the_model_holds_the_weights_of_its_best_validation(
         for each in (copy.deepcopy(before), hardened.model)
     ]
     assert clean[1] > clean[0] + 0.4
-
-
-def test_evaluate_is_the_worst_case_under_the_runs_own_threat(
-    model: Classifier, data: tuple[Tensor, Tensor]
-) -> None:
-    hardened = run(model, data, budget="6E")
-    suite = pgd_suite(steps=3, restarts=1)
-    found = hardened.evaluate((data[0][:40], data[1][:40]), suite)
-    assert found.threat == THREAT
-    assert found.labels.tolist() == data[1][:40].tolist()
-    assert found.robust.count <= found.clean.count
-    again = hardened.evaluate((data[0][:40], data[1][:40]), suite, batch_size=40)
-    assert torch.equal(again.witnesses.witness, found.witnesses.witness)
 
 
 class Spy:
@@ -443,13 +415,6 @@ def test_a_budget_that_says_nothing_is_refused(
     assert "10min" in refused(model, data, budget=budget).instead
 
 
-@pytest.mark.parametrize("name", ["pretrain_share", "held_out"])
-@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
-def test_a_recipe_refuses_shares_that_are_none(name: str, share: float) -> None:
-    with pytest.raises(InputError, match=name):
-        Recipe(**{name: share})  # type: ignore[arg-type]
-
-
 def test_a_recipes_stage_is_checked_before_training(model: Classifier, data: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(InputError, match="ramp 2"):
         run(model, data, Recipe(Untrainable(), ramp=2.0))
@@ -529,62 +494,6 @@ def test_validations_that_leave_less_than_an_epoch_are_refused_after_one_step_or
         model, from_loader(data, 10), threat=THREAT, recipe=replace(half, validations=1), budget="6.6E"
     )
     assert enough.origin.stages[0].epochs_equivalent >= 6.6
-
-
-def test_training_images_among_the_test_images_are_refused_with_their_places(
-    model: Classifier, data: tuple[Tensor, Tensor], tmp_path: Path
-) -> None:
-    hardened = run(model, data, Recipe(Standard(), validations=0), budget="1epochs")
-    test = load("digits").test
-    x, y = torch.cat((test.x[:20], data[0][7:8])), torch.cat((test.y[:20], data[1][7:8]))
-    with pytest.raises(InputError) as caught:
-        hardened.export(tmp_path / "out", (x, y), attempts=pgd_suite(1, 1))
-    assert caught.value.seen.startswith("1 of 21 test images are training images too (1 of 200)")
-    assert "training 7 = test 20" in caught.value.seen
-    assert "harden.data.without(" in caught.value.instead
-    assert list(tmp_path.iterdir()) == []
-    whole = from_loader((x, y))
-    assert isinstance(whole, ExamplesSource)
-    kept = without(whole, leaks(from_loader(data), whole).test)
-    certificate = hardened.export(tmp_path / "out", kept, attempts=pgd_suite(1, 1)).certificate
-    assert certificate.predicate.data.n == 20
-    assert certificate.predicate.data.unseen is True
-
-
-class Noisy(TensorDataset):
-    """Images with random noise: no pixel comes out twice."""
-
-    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        x, y = (part[index] for part in self.tensors)
-        return (x + 0.01 * torch.rand(x.shape)).clamp(0, 1), y
-
-
-def test_training_images_behind_a_loader_are_compared_too(
-    model: Classifier, data: tuple[Tensor, Tensor], tmp_path: Path
-) -> None:
-    loader = DataLoader(TensorDataset(*data), batch_size=32)
-    recipe = Recipe(Standard(), validations=0)
-    hardened = run(model, loader, recipe, budget="1epochs")
-    x, y = data
-    for same in (loader, (x[:40].requires_grad_(), y[:40]), TensorDataset(x[:40].clone(), y[:40])):
-        with pytest.raises(InputError, match="images that training never saw"):
-            hardened.export(tmp_path / "out", same, attempts=pgd_suite(1, 1))
-    test = load("digits").test.take(torch.arange(20))
-    told = hardened.export(tmp_path / "out", test, attempts=pgd_suite(1, 1)).certificate
-    assert told.predicate.data.unseen is True
-
-
-def test_random_transforms_hide_no_example_of_the_same_dataset_and_the_rest_is_not_claimed(
-    model: Classifier, data: tuple[Tensor, Tensor], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    x, y = data
-    hardened = run(model, Noisy(x, y), Recipe(Standard(), validations=0), budget="1epochs")
-    with pytest.raises(InputError, match="40 of 40 test images are examples that training read"):
-        hardened.export(tmp_path / "out", Noisy(x[:40].clone(), y[:40]), attempts=pgd_suite(1, 1))
-    test = load("digits").test.take(torch.arange(20))
-    told = hardened.export(tmp_path / "out", test, attempts=pgd_suite(1, 1)).certificate
-    assert told.predicate.data.unseen is None
-    assert "random transforms" in caplog.text
 
 
 class Typed(nn.Module):

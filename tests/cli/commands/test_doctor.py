@@ -1,4 +1,4 @@
-"""harden doctor: whose `harden` it is that is installed, and that it speaks where torch is missing."""
+"""harden doctor: the state of the installation, printed and as JSON, and its exit code."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from harden import installation
-from harden.system import package_metadata
 
 Harden = Callable[..., Any]
 SCRIPT = "#!/usr/bin/python\nimport sys\nfrom {module} import main\nsys.exit(main())\n"
@@ -24,15 +25,6 @@ def _script(folder: Path, module: str) -> None:
     path = folder / "harden"
     path.write_text(SCRIPT.format(module=module))
     path.chmod(0o755)
-
-
-def test_its_own_script_and_distribution_are_not_in_the_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _script(tmp_path, "harden.cli")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(installation, "namesake", lambda: None)
-    assert installation.in_the_way() == []
 
 
 def test_the_other_project_is_told_by_distribution_and_by_script(
@@ -50,18 +42,25 @@ def test_the_other_project_is_told_by_distribution_and_by_script(
     assert "IN THE WAY 1" in answer.out
 
 
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("harden-vision", "harden-vision 3.1"),
-        ("harden", "harden 3.1, from before it was called harden-vision: install it again"),
-        (None, "none: this is a folder of sources"),
-    ],
-)
-def test_the_distribution_is_named(monkeypatch: pytest.MonkeyPatch, name: str | None, says: str) -> None:
-    class Known:
-        version, metadata = "3.1", {"Name": name}
+def test_doctor_names_the_kernels_and_why(harden: Harden, tmp_path: Path) -> None:
+    answer = harden("doctor", "--json", tmp_path / "doctor.json")
+    found = json.loads((tmp_path / "doctor.json").read_text())
+    assert answer.code == (1 if "FAILED" in found["kernels on cpu"] else 0)
+    assert torch.__version__.startswith(found["torch"])
+    assert found["numpy"] == np.__version__
+    assert found["kernels on cpu"].partition(":")[0] in (
+        "native",
+        "torch",
+        "FAILED to load, plain torch instead",
+    )
+    assert found["kernels on cpu"].partition(": ")[2]
+    for name in found:
+        assert name in answer.out
 
-    monkeypatch.setattr(installation, "installed", lambda: None if name is None else Known())
-    assert installation.state()["distribution"].startswith(says)
-    assert installation.state()["harden"].startswith(package_metadata.VERSION)
+
+def test_doctor_without_native_kernels_says_torch_and_why(installed: Harden) -> None:
+    answer = installed("doctor", HARDEN_NATIVE="0")
+    assert answer.code == 0
+    (line,) = (line for line in answer.out.splitlines() if line.startswith("kernels on cpu"))
+    assert line.split("kernels on cpu")[1].strip().startswith("torch: ")
+    assert "HARDEN_NATIVE" in line

@@ -9,17 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-
-from harden.data import Splits, load
-from harden.evaluation import pgd_suite
-from harden.evaluation.suite_lookup import SuiteChoice
-from harden.hardening import Recipe
-from harden.hardening.batch_size import with_fitting_batch
-from harden.hardening.model_spec import ModelSpec
-from harden.hardening.run_inputs import RunInputs, RunSettings
-from harden.threats import Linf
-from harden.training import AdamW, Budget
 
 Harden = Callable[..., Any]
 FAST = ("--steps", "1", "--restarts", "1", "--eps", "1/10", "--budget", "1epochs")
@@ -88,21 +77,6 @@ def test_auto_batch_goes_on_with_what_fits_and_says_so(
     plan = json.loads((tmp_path / "out" / "checkpoint" / "plan.json").read_text())
     assert plan["data"]["batch_size"] == 16
     assert harden("verify", tmp_path / "out").code == 0
-
-
-@pytest.mark.parametrize("ended", [False, True], ids=["unfinished", "finished"])
-def test_a_run_that_goes_on_keeps_its_batch_whatever_fits_today(tmp_path: Path, ended: bool) -> None:
-    folder = tmp_path / ("checkpoint" if ended else "progress")
-    folder.mkdir()
-    (folder / "plan.json").write_text(json.dumps({"data": {"batch_size": 16}}))
-    splits = load("digits")
-    few = Splits(splits.train.take(torch.arange(64)), splits.test.take(torch.arange(16)), "few")
-    spec = ModelSpec("small")
-    suite = SuiteChoice("pgd", 1, 1)
-    settings = RunSettings(Linf("1/10"), Budget(1, "E"), suite, pgd_suite(1, 1), torch.device("cpu"))
-    run = RunInputs(settings, few, few.test, Recipe(optimiser=AdamW()), spec.build(few), 32)
-    assert with_fitting_batch(run, tmp_path / "progress").batch_size == 16
-    assert with_fitting_batch(run, None).batch_size == 32
 
 
 def test_auto_batch_leaves_a_batch_that_fits_as_it_is(harden: Harden, npz: str, tmp_path: Path) -> None:

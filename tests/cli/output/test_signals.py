@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import subprocess
 import sys
@@ -39,12 +38,6 @@ def test_help_needs_no_torch(words: list[str]) -> None:
         assert name in shown
 
 
-def test_no_command_shows_the_help_and_is_wrong_usage(harden: Harden) -> None:
-    answer = harden()
-    assert (answer.code, answer.err) == (2, "")
-    assert "Usage: harden" in answer.out
-
-
 def test_the_installed_command_passes_exit_codes_on(installed: Harden, finished: Path, folder: Path) -> None:
     answer = installed("verify", finished)
     assert (answer.code, answer.err) == (0, "")
@@ -59,34 +52,6 @@ def test_the_installed_command_passes_exit_codes_on(installed: Harden, finished:
     assert answer.err == (
         "harden: eps 8; expected at most 1, the width of the box (0.0, 1.0); did you mean 8/255?\n"
     )
-
-
-def test_a_fault_of_ours_is_70(
-    harden: Harden, finished: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(*arguments: object) -> None:
-        raise ZeroDivisionError("we divided by zero")
-
-    monkeypatch.setattr("harden.cli.commands.report.report", fail)
-    with caplog.at_level(logging.ERROR, "harden"):
-        assert harden("report", finished).code == 70
-    (record,) = caplog.records
-    assert "this is a fault of harden itself" in record.message
-    assert record.exc_info is not None
-    assert "we divided by zero" in str(record.exc_info[1])
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
-def test_interruptions_are_no_faults(
-    harden: Harden, finished: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
-) -> None:
-    def stop(*arguments: object) -> None:
-        raise error
-
-    monkeypatch.setattr("harden.cli.commands.report.report", stop)
-    answer = harden("report", finished)
-    assert answer.code == (130 if error is KeyboardInterrupt else 0)
-    assert answer.err.count("\n") == (1 if error is KeyboardInterrupt else 0)
 
 
 def begun(

@@ -10,15 +10,7 @@ from typing import Any
 
 import pytest
 
-from harden.errors import InputError
-from harden.hardening.model_spec import ModelSpec
-from harden.hardening.output_folder import check_apart
-
 Harden = Callable[..., Any]
-
-
-def places(spec: ModelSpec) -> tuple[Path | None, str | None]:
-    return spec.folder, spec.weights
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -64,21 +56,6 @@ def test_weights_that_out_holds_are_refused(harden: Harden, folder: Path, words:
     assert (answer.code, answer.err.count("\n")) == (2, 1)
     assert f"--out {folder} and the model of {weights}, which is in it; expected" in answer.err
     assert listing(folder) == before
-
-
-def test_other_folders_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("a", "b", "small"):
-        (tmp_path / name).mkdir()
-    weights = tmp_path / "a.safetensors"
-    weights.touch()
-    check_apart(Path("b"), *places(ModelSpec("a")))
-    check_apart(Path("missing"), *places(ModelSpec("a")))
-    check_apart(Path("a"), *places(ModelSpec("module:function", str(weights))))
-    check_apart(Path("a"), *places(ModelSpec("module:function", "missing/weights.safetensors")))
-    check_apart(Path("small"), *places(ModelSpec("small")))  # the built-in network, not a folder
-    with pytest.raises(InputError, match="the same folder"):
-        check_apart(Path("small"), *places(ModelSpec("./small")))
 
 
 # What is finished is not replaced unasked
@@ -127,24 +104,6 @@ def test_a_run_again_is_refused_told_or_replaced_as_is_asked(
     replaced = harden(*run_words, "--out", folder, "--force")
     assert (replaced.code, replaced.err) == (0, "")
     assert listing(folder)["certificate.json"] != before["certificate.json"]
-
-
-@pytest.mark.parametrize("name", ["model.onnx", "certificate.json", "nets.py", "harden.toml"])
-def test_an_answer_replaces_no_model_and_no_source(harden: Harden, tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text("mine")
-    for words in (("doctor", "--json"), ("check", "x.onnx", "--data", "digits", "--junit")):
-        answer = harden(*words, tmp_path / name)
-        assert (answer.code, answer.err.count("\n")) == (2, 1)
-        assert answer.err.startswith(f"harden: {tmp_path / name}, which is there")
-    assert (tmp_path / name).read_text() == "mine"
-
-
-def test_the_page_replaces_no_other_file(harden: Harden, folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "notes.md").write_text("# mine")
-    answer = harden("report", folder, "--out", tmp_path / "notes.md")
-    assert (answer.code, (tmp_path / "notes.md").read_text()) == (2, "# mine")
-    for _ in range(2):
-        assert harden("report", folder, "--out", tmp_path / "page.html").code == 0
 
 
 # One process at a time
