@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+
+from harden.errors import InputError
+from harden.graph import read
 
 Array = NDArray[Any]
 Given = Array | np.generic
@@ -70,3 +74,12 @@ def run(file: onnx.ModelProto, x: Array, fused: bool = False) -> Array:
 def normal(*shape: int, seed: int = 0) -> Array:
     """Random numbers."""
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def refusal(given: object) -> str:
+    """The error, of one printable line, with which a model that can't be read is refused."""
+    with pytest.raises(InputError) as raised:
+        read(given)  # type: ignore[arg-type]  # wrong on purpose
+    said = str(raised.value)
+    assert said.isprintable()
+    return said

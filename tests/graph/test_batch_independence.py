@@ -12,8 +12,8 @@ from harden.artefact.classifier_to_onnx import trace
 from harden.graph import BATCH, GraphNetwork, mixing, read
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
+from tests.graph.cases import CASES
 from tests.graph.graphs import constant, model, normal, run
-from tests.graph.test_operations import CASES
 
 node = helper.make_node
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,18 +12,10 @@ from onnx import TensorProto, helper
 
 from harden.errors import InputError
 from harden.graph import read
-from tests.graph.graphs import constant, model, normal, one
+from tests.graph.graphs import constant, model, normal, one, refusal
 from tests.graph.reading.test_read import small
 
 node = helper.make_node
-
-
-def refusal(given: onnx.ModelProto | bytes | Path | str) -> str:
-    with pytest.raises(InputError) as raised:
-        read(given)
-    said = str(raised.value)
-    assert said.isprintable()
-    return said
 
 
 def first(file: onnx.ModelProto) -> TensorProto:
@@ -115,12 +105,6 @@ def test_an_output_that_no_node_gives() -> None:
     )
 
 
-def test_types_of_no_name() -> None:
-    file = one("Relu", ("n", 4))
-    file.graph.input[0].type.tensor_type.elem_type = 99
-    assert "'x' of no known type" in refusal(file)
-
-
 def test_names_that_would_write_on_the_terminal() -> None:
     """A name in a stranger's file is printed: it must not break the line or change its colour."""
     dirty = "a\nb\x1b[31m\r\u2028c"
@@ -132,48 +116,6 @@ def test_names_that_would_write_on_the_terminal() -> None:
     file = one("Relu", ("n", 4))
     file.graph.input.append(helper.make_tensor_value_info(dirty, 1, ["n", 4]))
     assert "a b [31m c" in refusal(file)
-
-
-def test_a_path_that_can_be_none(tmp_path: Path) -> None:
-    assert "cannot be read" in refusal("a\0b")
-    assert "cannot be read" in refusal(tmp_path)
-    assert "cannot be read" in refusal("x" * 5000)
-
-
-def test_data_beside_the_file_that_is_cut_off(tmp_path: Path) -> None:
-    path = tmp_path / "m.onnx"
-    file = one("Add", ("n", 16), normal(16))
-    onnx.save(file, path, save_as_external_data=True, location="m.data", size_threshold=0)
-    (tmp_path / "m.data").write_bytes(bytes(20))
-    assert "the tensor 'c0'" in refusal(path)
-
-
-def test_data_in_a_folder_that_is_a_link_to_another(tmp_path: Path) -> None:
-    home, other = tmp_path / "home", tmp_path / "other"
-    home.mkdir()
-    other.mkdir()
-    file = one("Add", ("n", 16), normal(16))
-    onnx.save(file, home / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
-    (home / "m.data").rename(other / "m.data")
-    stored = onnx.load(home / "m.onnx", load_external_data=False)
-    for entry in first(stored).external_data:
-        if entry.key == "location":
-            entry.value = "linked/m.data"
-    (home / "m.onnx").write_bytes(stored.SerializeToString())
-    (home / "linked").symlink_to(other)
-    assert "'linked/m.data'" in refusal(home / "m.onnx")
-    (home / "linked").unlink()
-    (home / "linked").mkdir()
-    (other / "m.data").rename(home / "linked" / "m.data")
-    assert len(read(home / "m.onnx").nodes) == 1  # a folder of its own is none of that
-
-
-def test_data_in_a_pipe_keep_nobody_waiting(tmp_path: Path) -> None:
-    file = one("Add", ("n", 16), normal(16))
-    onnx.save(file, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
-    (tmp_path / "m.data").unlink()
-    os.mkfifo(tmp_path / "m.data")
-    assert "a plain file in the model's own folder" in refusal(tmp_path / "m.onnx")
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -8,13 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harden.bounds import Branching, Method, Program, Region, certify
-from harden.bounds.branch_and_bound.relu_splits import SignSplit
-from harden.bounds.branch_and_bound.splits import InputSplit, VerificationQueries
-from harden.bounds.certification import margin_rows
-from harden.bounds.crown.coefficients import DenseCoefficients
-from harden.bounds.crown.intermediate_bounds import narrow, relax
-from harden.bounds.rules import Rectifier
+from harden.bounds import Branching, Method, Program, certify
 from harden.errors import InputError
 from harden.graph import GraphNetwork, read
 from harden.threats import L1, L2, Linf, Threat
@@ -104,105 +98,6 @@ def test_no_float32_trap_is_certified(name: str, axes: int) -> None:
     program = Program.of(read(built.model()))
     for threat in (Linf("1/1000000000"), Linf("1/100")):
         assert not bool(certify(program, x, y, threat, method).certified)
-
-
-@pytest.mark.parametrize("kind", ["dense", "conv", "residual", "leakyrelu"])
-def test_a_part_is_bounded_below_all_points_that_have_its_signs(kind: str) -> None:
-    """Signs taken from points themselves, so that parts are not empty, and multipliers of any size."""
-    built = KINDS[kind](1)
-    graph = read(built.model())
-    program = Program.of(graph)
-    x = torch.rand(1, *built.shape, generator=torch.Generator().manual_seed(0))
-    y = graph.run(x).argmax(1)
-    generator = torch.Generator().manual_seed(2)
-    points = (x + (torch.rand(3000, *built.shape, generator=generator) * 2 - 1) / 10).clamp(0, 1)
-    values = graph.values(points)
-    with torch.no_grad():
-        found = relax(program, Region.around(x, Linf("1/10")))
-        rows, image = margin_rows(y, program.classes, found.region.lower)
-        asked = VerificationQueries(image, rows[:, None], rows.new_zeros(len(rows), 1))
-        split = SignSplit(found, asked, 2, 0.1)
-        names = [name for name in values if name in split.values]
-        seen = torch.cat([values[name].flatten(1).sign() for name in names], 1).to(torch.int8)
-        margins = values[program.output].double() @ rows.mT
-        for number in range(30):
-            signs, free = split.first(torch.arange(len(rows)))
-            chosen = torch.randperm(seen.shape[1], generator=generator)[: 1 + number % 12]
-            signs[:, chosen] = seen[number, chosen]
-            free = free + 3 * torch.rand(free.shape, generator=generator)
-            bounds = split.bounded(torch.arange(len(rows)), (signs, free)).bounds
-            inside = (seen[:, chosen] * seen[number, chosen] >= 0).all(1)
-            assert bool(inside.any())
-            assert bool((bounds <= margins[inside].amin(0)).all())
-
-
-@pytest.mark.parametrize("kind", ["dense", "conv", "leakyrelu"])
-def test_an_interval_holds_all_values_of_the_points_that_have_its_signs(kind: str) -> None:
-    built = KINDS[kind](1)
-    graph = read(built.model())
-    program = Program.of(graph)
-    x = torch.rand(1, *built.shape, generator=torch.Generator().manual_seed(0))
-    generator = torch.Generator().manual_seed(2)
-    points = (x + (torch.rand(3000, *built.shape, generator=generator) * 2 - 1) / 10).clamp(0, 1)
-    values = graph.values(points)
-    found = relax(program, Region.around(x, Linf("1/10")))
-    for step in program.steps:
-        if not isinstance(step.rule, Rectifier):
-            continue
-        name, seen = step.inputs[0], values[step.inputs[0]]
-        for at in range(seen[0].numel()):
-            for sign in (1, -1):
-                signs = torch.zeros(1, *seen.shape[1:], dtype=torch.int8)
-                signs.view(-1)[at] = sign
-                inside = sign * seen.flatten(1)[:, at] >= 0
-                part = narrow(found, torch.zeros(1, dtype=torch.int64), {name: signs})
-                for other, (lower, upper) in part.intervals.items():
-                    assert bool((values[other][inside] >= lower).all())
-                    assert bool((values[other][inside] <= upper).all())
-
-
-def test_multipliers_of_the_wrong_sign_count_as_none() -> None:
-    built = KINDS["dense"](1)
-    program = Program.of(read(built.model()))
-    x = torch.rand(1, 6, generator=torch.Generator().manual_seed(0))
-    found = relax(program, Region.around(x, Linf("1/10")))
-    rows, image = margin_rows(torch.tensor([0]), program.classes, found.region.lower)
-    plain = found.lower(program.output, DenseCoefficients(rows), image)
-    step = next(each for each in program.steps if isinstance(each.rule, Rectifier))
-    lower, upper = found.intervals[step.inputs[0]]
-    assert bool((lower >= 0).any() and (upper <= 0).any() and ((lower < 0) & (upper > 0)).any())
-    wrong = torch.where(lower >= 0, 1.0, torch.where(upper <= 0, -1.0, 3.0)).expand(len(rows), -1)
-    pulls = {step.inputs[0]: wrong}
-    assert bool((found.lower(program.output, DenseCoefficients(rows), image, None, pulls) == plain).all())
-
-
-def test_both_signs_are_tried() -> None:
-    program = Program.of(read(KINDS["dense"](1).model()))
-    found = relax(program, Region.around(torch.full((1, 6), 0.5), Linf("1/10")))
-    rows, image = margin_rows(torch.tensor([0]), program.classes, found.region.lower)
-    split = SignSplit(found, VerificationQueries(image, rows[:, None], rows.new_zeros(len(rows), 1)), 1, 0.1)
-    place = torch.tensor([3, 0, 20])
-    signs, _ = split.halves(split.first(torch.arange(3)), place)
-    for half, sign in ((signs[:3], 1), (signs[3:], -1)):
-        assert half[torch.arange(3), place].tolist() == [sign] * 3
-        assert int(half.abs().sum()) == 3
-
-
-def test_both_halves_hold_every_input() -> None:
-    built = KINDS["dense"](0)
-    program = Program.of(read(built.model()))
-    x = torch.rand(2, 6, generator=torch.Generator().manual_seed(0))
-    found = relax(program, Region.around(x, Linf("1/7")))
-    rows, image = margin_rows(torch.tensor([0, 1]), program.classes, found.region.lower)
-    split = InputSplit(found, VerificationQueries(image, rows[:, None], rows.new_zeros(len(rows), 1)))
-    lower, upper = split.first(torch.arange(len(rows)))
-    place = torch.arange(len(rows)) % 6
-    low, high = split.halves((lower, upper), place)
-    n = len(rows)
-    assert bool((torch.minimum(low[:n], low[n:]) == lower).all())
-    assert bool((torch.maximum(high[:n], high[n:]) == upper).all())
-    at = torch.arange(n)
-    assert bool((high[at, place] == low[n + at, place]).all())
 
 
 def test_without_time_everything_stays_open() -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from onnx import helper
 
 from harden.errors import InputError
 from harden.graph import read
-from harden.graph.limits.constant_sizes import check_outputs
 from harden.graph.limits.tensor_sizes import ReadingLimits, ShapeInference
 from harden.graph.operators.rectifiers import Relu
 from harden.system.size_limits import GRAPH_BYTES, PROCESS_BYTES, READING_SECONDS, TENSOR_BYTES
@@ -88,15 +85,3 @@ def test_equal_operations_on_equal_shapes_are_tried_once(monkeypatch: pytest.Mon
     assert [sizes(Relu(), ((2, 3),)) for _ in range(3)] == [(2, 3)] * 3
     assert sizes(Relu(), ((3, 3),)) == (3, 3)
     assert len(calls) == 2
-
-
-@pytest.mark.parametrize(("width", "dtype"), [(4, np.float32), (8, np.int64), (1, np.uint8)])
-def test_a_constant_s_bytes_follow_its_type(width: int, dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = np.array([30, 40])
-    expand = helper.make_node("Expand", ["x", "n"], ["y"])
-    arrays = [np.zeros(1, dtype), shape]
-    monkeypatch.setenv(TENSOR_BYTES.variable, str(width * math.prod(shape.tolist())))
-    check_outputs(expand, arrays, 13)
-    monkeypatch.setenv(TENSOR_BYTES.variable, str(width * math.prod(shape.tolist()) - 1))
-    with pytest.raises(InputError, match="the constant 'y', which Expand makes"):
-        check_outputs(expand, arrays, 13)

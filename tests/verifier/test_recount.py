@@ -1,4 +1,4 @@
-"""A proof in a certificate: consistent with all else, and said to be stated where nobody proves it again."""
+"""Recount of a certificate: bits, proofs, trust checks, attacks and curve have to agree with each other."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import numpy as np
 import pytest
 
 from harden.statistics import Proportion
+from harden.verifier.recount import unpack
 from harden.verifier.verification import verify
+from tests.verifier.artefacts import Forge
 
-Forge = Callable[[Path, Callable[[dict[str, Any]], None]], None]
+
+def share(count: int, n: int) -> dict[str, Any]:
+    found = Proportion(count, n)
+    interval = list(found.interval)
+    return {"value": found.value, "count": count, "n": n, "interval": interval, "confidence": 0.95}
 
 
 def point(eps: str, count: int, n: int) -> dict[str, Any]:
-    share = Proportion(count, n)
-    interval = list(share.interval)
-    certified = {"value": share.value, "count": count, "n": n, "interval": interval, "confidence": 0.95}
-    return {"eps": eps, "certified": certified}
+    return {"eps": eps, "certified": share(count, n)}
 
 
 def stated(*points: dict[str, Any]) -> dict[str, Any]:
@@ -124,4 +127,90 @@ def test_a_proof_that_contradicts_the_rest_breaks(
     forge(artefact, edit)
     broken = [check for check in verify(artefact).checks if not check.passed]
     assert [check.name for check in broken] == ["proof"]
+    assert says in broken[0].detail
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 60])
+def test_bits_are_unpacked_as_they_were_packed(n: int) -> None:
+    rng = np.random.default_rng(n)
+    given = {name: rng.random(n) < 0.5 for name in ("clean_correct", "robust_correct", "certified")}
+    found = unpack({"n": n, **{name: np.packbits(each).tobytes().hex() for name, each in given.items()}})
+    for flags, each in zip((found.clean, found.robust, found.certified), given.values(), strict=True):
+        assert np.array_equal(flags, each)
+
+
+@pytest.mark.parametrize(
+    ("clean", "said"), [("ff", "bits beyond its 5 images"), ("", "holds 0 bits"), ("f8f8", "holds 16 bits")]
+)
+def test_bits_of_another_length_or_with_padding_are_refused(clean: str, said: str) -> None:
+    with pytest.raises(ValueError, match=f"bits.clean_correct .*{said}"):
+        unpack({"n": 5, "clean_correct": clean, "robust_correct": "f8", "certified": "00"})
+
+
+def _drop(p: dict[str, Any]) -> None:
+    p["checks"] = []
+
+
+def _loosen(p: dict[str, Any]) -> None:
+    p["checks"][1].update(value=0.9, threshold=0.95)
+
+
+def _overlook(p: dict[str, Any]) -> None:
+    p["checks"][1].update(value=0.9, passed=True)
+
+
+def _fewer(p: dict[str, Any]) -> None:
+    p["attacks"][0]["attempted"] = p["attacks"][0]["broken"]
+
+
+def _no_start(p: dict[str, Any]) -> None:
+    p["curve"]["points"] = p["curve"]["points"][1:]
+
+
+@pytest.mark.parametrize(
+    ("edit", "check"),
+    [
+        (_drop, "status"),
+        (_loosen, "status"),
+        (_overlook, "status"),
+        (_fewer, "attacks"),
+        (_no_start, "curve"),
+    ],
+)
+def test_a_resealed_forgery_breaks(
+    artefact: Path, forge: Forge, edit: Callable[[dict[str, Any]], None], check: str
+) -> None:
+    assert verify(artefact).ok
+    forge(artefact, lambda fields: edit(fields["predicate"]))
+    assert check in {found.name for found in verify(artefact).checks if not found.passed}
+
+
+@pytest.mark.parametrize(
+    ("eps", "more", "says"),
+    [
+        ("1/10", 1, "does not pass through the bracket's"),
+        ("1/5", 0, "does not pass through the bracket's"),
+        ("1/20", None, "rises with eps"),
+    ],
+)
+def test_a_curve_that_contradicts_the_bracket_breaks(
+    artefact: Path, forge: Forge, eps: str, more: int | None, says: str
+) -> None:
+    def edit(fields: dict[str, Any]) -> None:
+        p = fields["predicate"]
+        n, clean, robust = p["clean"]["n"], p["clean"]["count"], p["bracket"]["robust"]["count"]
+        assert robust < clean
+        points = [{"eps": "0", "robust": share(clean, n)}]
+        if more is None:
+            points += [
+                {"eps": eps, "robust": share(robust - 1, n)},
+                {"eps": "1/10", "robust": share(robust, n)},
+            ]
+        else:
+            points += [{"eps": eps, "robust": share(robust + more, n)}]
+        p["curve"]["points"] = points
+
+    forge(artefact, edit)
+    broken = [check for check in verify(artefact).checks if not check.passed]
+    assert [check.name for check in broken] == ["curve"]
     assert says in broken[0].detail
