@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -40,9 +42,12 @@ def test_several_values_and_a_constant_that_broadcasts(kind: str) -> None:
     file = model(nodes, ("n", 2, 3), [constant("c", normal(2, 1))])
     same(file, 2, 3)
     assert mixing(read(file)) == ()
-    rule = {"Max": np.maximum.reduce, "Min": np.minimum.reduce, "Sum": sum, "Mean": lambda v: sum(v) / 4}[
-        kind
-    ]
+    rule: Any = {
+        "Max": np.maximum.reduce,
+        "Min": np.minimum.reduce,
+        "Sum": sum,
+        "Mean": lambda v: sum(v) / 4,
+    }[kind]
     x = normal(4, 2, 3)
     expected = rule([-x, x * x, np.broadcast_to(normal(2, 1), x.shape), x])
     np.testing.assert_allclose(read(file).run(torch.from_numpy(x)).numpy(), expected, rtol=1e-5, atol=1e-6)
