@@ -51,6 +51,7 @@ def recipe(
         average=names.average,
         clip=names.clip,
         validations=_validations(names, last),
+        validation_share=names.validation_share,
         held_out=names.held_out,
         held_out_limit=names.held_out_limit,
     )

@@ -30,7 +30,9 @@ class Recipe:
         ramp: share of fine-tuning over which eps rises from 0.
         average: decay of the moving average of the weights, which is what is kept; 0 for none.
         clip: the gradient's largest length.
-        validations: how often robust accuracy is measured while fine-tuning; 0 keeps the last weights.
+        validations: how often robust accuracy is measured while fine-tuning, at most; 0 keeps the last
+            weights.
+        validation_share: of the passes of fine-tuning that validations may take, the last one excepted.
         held_out: share of the training images that chooses the checkpoint and is never trained on.
         held_out_limit: about so many at most, since validation is paid for out of the budget.
 
@@ -48,13 +50,14 @@ class Recipe:
     average: float = 0.99
     clip: float = 5.0
     validations: int = 5
+    validation_share: float = 0.05
     held_out: float = 0.1
     held_out_limit: int = 512
 
     def __post_init__(self) -> None:
-        for name in ("pretrain_share", "held_out"):
+        for name in ("pretrain_share", "held_out", "validation_share"):
             share = getattr(self, name)
-            if not 0 < share < 1:
+            if not 0 < share < 1 and not (name == "validation_share" and share == 1):
                 raise InputError(f"{name} {share}", "a share between 0 and 1", f"write {name}=0.1")
         check_numbers(self.ramp, self.average, self.clip, self.validations)
         if self.held_out_limit < 1:
@@ -80,6 +83,7 @@ def stages(recipe: Recipe, budget: Budget) -> tuple[Stage, ...]:
         average=recipe.average,
         clip=recipe.clip,
         validations=recipe.validations,
+        validation_share=recipe.validation_share,
     )
     if recipe.pretrain is None:
         return (last,)

@@ -36,6 +36,7 @@ class RecipeNames:
         average: decay of the moving average of the weights.
         clip: largest length of the gradient.
         validations: number of validations; 0 for certified training.
+        validation_share: of the passes of fine-tuning that validations may take.
         held_out: share of the training images that choose the checkpoint.
         held_out_limit: the largest number of these.
     """
@@ -60,6 +61,7 @@ class RecipeNames:
     average: float = 0.99
     clip: float = 5.0
     validations: int | None = None
+    validation_share: float = 0.05
     held_out: float = 0.1
     held_out_limit: int = 512
 

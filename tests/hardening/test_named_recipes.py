@@ -66,6 +66,7 @@ OTHER = RecipeNames(
     average=0.9,
     clip=1.0,
     validations=3,
+    validation_share=0.2,
     held_out=0.2,
     held_out_limit=100,
 )

@@ -33,6 +33,7 @@ CONTRASTIVE = Recipe(
     schedule=Cosine(),
     ramp=0.3,
     validations=10,
+    validation_share=1.0,
 )
 # A quarter of eps: there nearly all images are proved, and at eps itself linear bounds prove none.
 PROOF = RadiusSearch(Method(climb=None), steps=2, levels=(1,))

@@ -81,6 +81,9 @@ class TrainingOptions:
     validations: Annotated[
         int | None, typer.Option(help="How often robust accuracy is measured in fine-tuning; 0 for never.")
     ] = None
+    validation_share: Annotated[
+        float, typer.Option(help="Share of the passes of fine-tuning that these may take; 1 for no limit.")
+    ] = 0.05
     held_out: Annotated[
         float, typer.Option(help="Share of the training images that choose the checkpoint.")
     ] = 0.1
