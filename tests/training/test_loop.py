@@ -97,7 +97,7 @@ def test_validations_take_no_more_than_their_share_but_for_the_last(
     assert records[-2].validating <= 0.5 * records[-1].passes
     assert records[measured[0]].progress > 0.2, "the earlier ones are left out first"
     everything = run(model, source, stage(budget=budget, validations=10), validation=validation)
-    assert sum(record.robust is not None for record in everything) >= 10
+    assert sum(record.robust is not None for record in everything) > len(measured)
 
 
 def test_a_time_budget_stops(model: Classifier, source: Source) -> None:
