@@ -28,6 +28,7 @@ from harden.training.budget import BudgetUse
 from harden.training.checkpointing.optimiser_state import optimiser_state, put_optimiser_state
 from harden.training.deadline import no_step, until
 from harden.training.global_rng import seeded
+from harden.training.mixed_precision import computes_in_bfloat16
 from harden.training.preflight import no_batch
 from harden.training.stage import Stage, StageOptions, StepRecord, passes_unbroken, weighted_share
 from harden.training.stage_position import StagePosition
@@ -85,6 +86,7 @@ class StageRun:
         self.best_weights: dict[str, Tensor] | None = None
         self.at = StagePosition()
         self._validating = self._stepping = 0.0
+        self.bfloat16 = False
         if options.start is not None:
             self._restore(options.start)
 
@@ -134,6 +136,8 @@ class StageRun:
                         continue
                     if last is None:
                         stack.enter_context(channels_last(self.model, batch.x, self.optimiser))
+                        on_device = batch.x.to(self.model.device)
+                        self.bfloat16 = self.stage.bfloat16 and computes_in_bfloat16(self.model, on_device)
                     last = self._in_time(batch.to(self.model.device), last)
                     yield last
                     if at.progress >= 1.0:
@@ -209,7 +213,7 @@ class StageRun:
         share = min(1.0, progress / stage.ramp) if stage.ramp > 0 else 1.0
         threat = self.threat.scaled(share)
         generator = torch.Generator(batch.x.device).manual_seed(mix(self.seed, 2, number) >> 1)
-        step = Step(number, progress, threat, mix(self.seed, 3), generator, share)
+        step = Step(number, progress, threat, mix(self.seed, 3), generator, share, self.bfloat16)
         rate = stage.optimiser.lr * stage.schedule(progress)
         for group in self.optimiser.param_groups:
             group["lr"] = rate

@@ -78,6 +78,10 @@ class TrainingOptions:
         float, typer.Option(help="Decay of the moving average of the weights; 0 for none.")
     ] = 0.99
     clip: Annotated[float, typer.Option(help="Largest length of the gradient of the weights.")] = 5.0
+    precision: Annotated[
+        str,
+        typer.Option(help="Of the passes of training: auto (as the device multiplies) | float32 | bfloat16"),
+    ] = "auto"
     validations: Annotated[
         int | None, typer.Option(help="How often robust accuracy is measured in fine-tuning; 0 for never.")
     ] = None

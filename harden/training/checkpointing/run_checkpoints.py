@@ -30,6 +30,7 @@ _VERSIONS = "versions"
 _CONSTANTS_OF_0_1: Final[dict[str, JSON]] = {
     "schedule": describe(Cosine(warmup=0.1)),
     "clip": 5.0,
+    "bfloat16": False,
     "validation_share": 1.0,
 }
 """What harden 0.1 did in every run, and its plans do not say."""
