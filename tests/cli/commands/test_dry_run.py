@@ -97,7 +97,7 @@ def test_a_dry_run_refuses_what_the_run_refuses(harden: Harden, npz: str, tmp_pa
         ("--out", tmp_path / "full"),
         ("--model", "smal"),
         ("--budget", "soon"),
-        ("--budget", "5E"),
+        ("--budget", "2E"),
     ):
         usual = ("--data", npz, "--out", tmp_path / "out", *FAST)
         answer = harden("run", *usual, *words, "--dry-run")
