@@ -44,7 +44,7 @@ def test_the_package_runs_as_the_command() -> None:
 
 
 def test_words_are_completed() -> None:
-    for words, at, found in (("harden eva", "1", ["evaluate"]), ("harden run --pretr", "2", ["--pretrain"])):
+    for words, at, found in (("harden eva", "1", ["evaluate"]), ("harden run --budg", "2", ["--budget"])):
         done = module(_HARDEN_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=at)
         assert (done.returncode, done.stdout.split()) == (0, found), done.stderr
 

@@ -39,7 +39,7 @@ def trained(digits: Splits, recipe: harden.Recipe, seed: int) -> Classifier:
     return found.model
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.once) for seed in (1, 2))])
 def test_plain_networks_are_trusted(digits: Splits, few: Data, seed: int) -> None:
     model = trained(digits, harden.Recipe(finetune=Standard(), validations=0), seed)
     found = evaluate(model, few, Linf("1/6"), seed=seed)
@@ -49,7 +49,7 @@ def test_plain_networks_are_trusted(digits: Splits, few: Data, seed: int) -> Non
     assert names == [*(attempt.name for attempt in standard()), *RESERVED]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.once)])
 def test_shortly_hardened_networks_are_trusted(digits: Splits, few: Data, seed: int) -> None:
     recipe = harden.Recipe(finetune=TRADES(attack=harden.PGD(steps=2, step_size=0.7)), validations=0)
     found = evaluate(trained(digits, recipe, seed), few, Linf("1/6"), seed=seed)

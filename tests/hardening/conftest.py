@@ -18,10 +18,10 @@ from harden.models import Classifier
 from harden.models.small_networks import small_cnn
 from harden.objectives import Standard
 from harden.threats import Linf
-from harden.training import Budget
+from harden.training import AdamW, Budget
 
 MakeRun = Callable[..., RunInputs]
-PLAIN = Recipe(Standard(), validations=0)
+PLAIN = Recipe(Standard(), optimiser=AdamW(), validations=0)
 """One pass for each image and step, and none for validation."""
 
 

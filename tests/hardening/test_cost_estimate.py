@@ -14,6 +14,7 @@ from harden.hardening.cost_estimate import estimate
 from harden.hardening.run_inputs import RunInputs
 from harden.models import Classifier
 from harden.objectives import SimCLR, Standard
+from harden.training import AdamW
 from harden.views import DIGITS
 
 MakeRun = Callable[..., RunInputs]
@@ -35,7 +36,7 @@ def test_epochs_of_plain_training_cost_a_pass_an_image(make_run: MakeRun) -> Non
 
 def test_passes_are_divided_between_the_stages(make_run: MakeRun) -> None:
     views = SimCLR(views=DIGITS, hidden=8, width=4)
-    recipe = Recipe(Standard(), pretrain=views, pretrain_share=0.25, validations=4)
+    recipe = Recipe(Standard(), pretrain=views, pretrain_share=0.25, optimiser=AdamW(), validations=4)
     pretrain, finetune, _ = estimate(make_run("40E", recipe=recipe)).parts
     # Validation is within a budget of passes.
     assert pretrain.passes == pytest.approx(0.25 * 40 * 90)
@@ -45,7 +46,9 @@ def test_passes_are_divided_between_the_stages(make_run: MakeRun) -> None:
 
 def test_validations_come_on_top_of_epochs(make_run: MakeRun) -> None:
     costs = [
-        estimate(make_run("7epochs", recipe=Recipe(Standard(), validations=count))).parts[0]
+        estimate(make_run("7epochs", recipe=Recipe(Standard(), optimiser=AdamW(), validations=count))).parts[
+            0
+        ]
         for count in (0, 1, 3)
     ]
     extra = [each.passes - costs[0].passes for each in costs]

@@ -30,7 +30,7 @@ def test_without_pretraining_the_whole_budget_is_for_one_stage() -> None:
 @pytest.mark.parametrize("unit", ["E", "s", "epochs"])
 def test_pretraining_gets_its_share_and_no_average(unit: str) -> None:
     budget = Budget(12, unit)  # type: ignore[arg-type]
-    recipe = Recipe(pretrain=SimCLR(), pretrain_share=0.25, pretrain_optimiser=AdamW(0.5))
+    recipe = Recipe(pretrain=SimCLR(), pretrain_share=0.25, optimiser=AdamW(), pretrain_optimiser=AdamW(0.5))
     first, last = stages(recipe, budget)
     assert (first.name, first.budget.unit) == ("pretrain", unit)
     assert first.budget.amount == pytest.approx(3)

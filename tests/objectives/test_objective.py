@@ -122,9 +122,9 @@ def test_is_a_function_of_generator_and_seed(
     [
         (Standard(), 1),
         (LinearProbe(), THIRD),
-        (AdversarialTraining(), 11),
+        (AdversarialTraining(), 3),
         (AdversarialTraining(attack=PGD(steps=3)), 3 + THIRD + 1),
-        (TRADES(), 10 + THIRD + 2),
+        (TRADES(), 2 + THIRD + 2),
         (TRADES(attack=PGD_5), 5 + THIRD + 2),
         (SimCLR(views=NO_VIEWS), 2),
         (SimCLR(views=NO_VIEWS, attack=PGD_5), 2 + THIRD + 5),
