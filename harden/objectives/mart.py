@@ -67,11 +67,12 @@ class MART:
         """The boosted cross-entropy of the attacked batch plus beta times the weighted divergence."""
         attacked = attacked_state(state)
         x, y = augmented(self.views, batch, step), batch.y
-        with attacked.still(x) as classify:
+        with attacked.still(x, bfloat16=step.bfloat16) as classify:
             loss, clean = attacked_cross_entropy(classify, y), attacked.lay_out(x)
             x_adv = self.attack(loss, clean, step.threat, step.draws(batch.index)).contiguous()
         # One forward for both halves: BatchNorm sees clean and attacked images together.
-        right, wrong = attacked.classifier.logits(torch.cat((x, x_adv))).chunk(2)
+        with step.autocast():
+            right, wrong = attacked.classifier.logits(torch.cat((x, x_adv))).chunk(2)
         log_p = right.log_softmax(1)
         doubt = 1 - log_p.gather(1, y.unsqueeze(1)).squeeze(1).exp()
         losses = boosted_cross_entropy(wrong, y) + self.beta * doubt * divergence(log_p, wrong)

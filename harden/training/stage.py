@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -38,8 +39,13 @@ class Stage:
         ramp: share of the budget over which eps rises from 0; without it a network that is not robust yet
             collapses to a constant.
         average: decay of the weights' moving average, which is what is validated and kept; 0 for none.
-        validations: how often robust accuracy is measured on held-out images; the best weights are kept.
+        validations: how often robust accuracy is measured on held-out images, at most; the best weights are
+            kept.
+        validation_share: of the stage's passes that validations may take; earlier ones are left out first.
+            The one at the end is always made.
         clip: the gradient's largest length.
+        bfloat16: whether passes of training compute in bfloat16, where the network can; weights, their
+            gradients and perturbations stay float32.
         images: how many images the budget's E and epochs refer to; those of the source by default. A stage on
             other images (unlabelled ones, say) is measured in the same unit as the rest of its run.
     """
@@ -52,7 +58,9 @@ class Stage:
     ramp: float = 0.3
     average: float = 0.99
     validations: int = 10
+    validation_share: float = 1.0
     clip: float = 5.0
+    bfloat16: bool = False
     images: int = 0
 
     def __post_init__(self) -> None:
@@ -93,6 +101,11 @@ class StageOptions:
     validation: Validation | None
     seed: int
     start: Snapshot | None
+
+
+def passes_unbroken(attempts: Sequence[Attempt]) -> float:
+    """Passes of attempts on an image that none breaks, with its first forward: sum of (steps + 1) + 1/3."""
+    return sum(float(getattr(each.attack, "steps", 0)) + 1 for each in attempts) + 1 / 3
 
 
 def weighted_share(bits: Tensor, labels: Tensor, class_weights: tuple[float, ...]) -> float:
