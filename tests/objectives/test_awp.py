@@ -112,7 +112,7 @@ def test_it_is_the_loss_and_gradient_at_the_weights_of_the_formula(
     with torch.no_grad():
         for name, weight in weights.items():
             if weight.dim() > 1:
-                weight += 0.1 * weight.norm() * gradients[name] / gradients[name].norm()
+                weight.add_(gradients[name], alpha=float(0.1 * weight.norm() / gradients[name].norm()))
     torch.testing.assert_close(value, loss())
     torch.autograd.backward(loss())
     for name, weight in model.named_parameters():
@@ -386,7 +386,7 @@ def test_without_a_perturbation_the_weights_are_those_of_the_objective(
 
 def test_the_same_seed_gives_the_same_bytes(model: Classifier, source: Source) -> None:
     objective = AWP(MART(attack=SHORT, views=LIGHT), gamma=0.05)
-    found = []
+    found: list[dict[str, Tensor]] = []
     for seed in (5, 5, 6):
         torch.manual_seed(len(found))
         found.append(trained(objective, copy.deepcopy(model), source, seed=seed))
