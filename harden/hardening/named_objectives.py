@@ -11,8 +11,10 @@ from harden.errors import InputError
 from harden.hardening.recipe_names import RecipeNames, check_name, check_positive
 from harden.models import FastCopy
 from harden.objectives import (
+    AWP,
     CROWNIBP,
     IBP,
+    MART,
     MTLIBP,
     SABR,
     TRADES,
@@ -64,8 +66,10 @@ def finetuning(names: RecipeNames, weights: tuple[float, ...], steering: FastCop
         InputError: a name is not known, its function returns no objective, a number is out of its range, or
             an option was given that the objective does not have.
     """
-    if not 0 <= names.beta < float("inf"):
-        raise InputError(f"--beta {names.beta:g}", "a weight of 0 or more", "write --beta 6")
+    for option, value in (("--beta", names.beta), ("--awp", names.awp)):
+        if value is not None and not 0 <= value < float("inf"):
+            usual = "--beta 6" if option == "--beta" else "--awp 0.005"
+            raise InputError(f"{option} {value:g}", "a finite number of 0 or more", f"write {usual}")
     if not 0 <= names.label_smoothing < 1:
         seen = f"--label-smoothing {names.label_smoothing:g}"
         raise InputError(seen, "a share in [0, 1)", "write --label-smoothing 0.1")
@@ -74,7 +78,8 @@ def finetuning(names: RecipeNames, weights: tuple[float, ...], steering: FastCop
     warm_up = WarmUp(redraw=names.pretrain == "none")  # weights that were pretrained are kept
     known: dict[str, Callable[[], Objective]] = {
         "madry": lambda: AdversarialTraining(attack, views, smoothing, weights, steering),
-        "trades": lambda: TRADES(names.beta, attack, views, weights, steering),
+        "trades": lambda: TRADES(_or(names.beta, TRADES().beta), attack, views, weights, steering),
+        "mart": lambda: MART(_or(names.beta, MART().beta), attack, views, weights, steering),
         "standard": lambda: Standard(views, smoothing, weights),
         "probe": lambda: LinearProbe(class_weights=weights),
         "ibp": lambda: IBP(warm_up=warm_up, views=views, class_weights=weights),
@@ -88,13 +93,15 @@ def finetuning(names: RecipeNames, weights: tuple[float, ...], steering: FastCop
         return _of_function("--finetune", name, known, weights)
     check_name("--finetune", name, (*known, _FUNCTION))
     _refuse_unused(names, _USED[name])
-    return known[name]()
+    made = known[name]()
+    return AWP(made, names.awp) if names.awp > 0 else made
 
 
 _ATTACK: Final = ("attack_steps", "attack_step_size")
 _USED: Final[dict[str, tuple[str, ...]]] = {
-    "madry": (*_ATTACK, "views", "label_smoothing"),
-    "trades": (*_ATTACK, "views", "beta"),
+    "madry": (*_ATTACK, "views", "label_smoothing", "awp"),
+    "trades": (*_ATTACK, "views", "beta", "awp"),
+    "mart": (*_ATTACK, "views", "beta", "awp"),
     "standard": ("views", "label_smoothing"),
     "probe": (),
     "ibp": ("views",),
@@ -117,6 +124,10 @@ def _refuse_unused(names: RecipeNames, used: tuple[str, ...]) -> None:
                 f"{written} with one of {having}",
                 f"leave {written} out",
             )
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
 
 
 def _attack(names: RecipeNames) -> PGD:

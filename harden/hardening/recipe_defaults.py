@@ -10,7 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harden.hardening.recipe import Recipe
 from harden.models import Classifier, bfloat16_is_native
-from harden.objectives import TRADES, AdversarialTraining, Objective, Standard
+from harden.objectives import MART, TRADES, AdversarialTraining, Objective, Standard
+from harden.objectives.awp import without_awp
 from harden.training import SGD, AdamW
 from harden.training.optimisers import Optimiser
 
@@ -39,9 +40,10 @@ def default_optimiser(objective: Objective, model: Classifier) -> Optimiser:
     Under adversarial or plain training: SGD with a peak rate of 0.15 where BatchNorm follows the
     convolutions, AdamW with 5e-3 for other convolutional networks without LayerNorm, which lose clean
     accuracy at such a rate of SGD. For the rest, transformers and certified training among them, AdamW with
-    1e-3. The rates were compared at equal passes (`benchmarks/finetune.py`).
+    1e-3. The rates were compared at equal passes (`benchmarks/finetune.py`), except with MART and AWP, which
+    have those of the other adversarial objectives.
     """
-    if not isinstance(objective, AdversarialTraining | TRADES | Standard):
+    if not isinstance(without_awp(objective), AdversarialTraining | MART | TRADES | Standard):
         return AdamW()
     parts = list(model.network.modules())
     convolutions = sum(isinstance(part, nn.Conv2d) for part in parts)

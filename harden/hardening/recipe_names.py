@@ -18,7 +18,8 @@ class RecipeNames:
     Args:
         pretrain: the name of a contrastive objective, or `module:function`.
         finetune: the name of an objective, or `module:function`.
-        beta: of TRADES.
+        beta: of TRADES, 6 by default, and of MART, 5.
+        awp: gamma of AWP around adversarial training, TRADES or MART; 0 for none.
         attack_steps: of PGD in adversarial training; 2 by default.
         attack_step_size: of these, in multiples of eps; 1.5 / steps by default.
         views: the name of the augmentation in fine-tuning; none by default.
@@ -44,7 +45,8 @@ class RecipeNames:
 
     pretrain: str = "none"
     finetune: str = "madry"
-    beta: float = 6.0
+    beta: float | None = None
+    awp: float = 0.0
     attack_steps: int | None = None
     attack_step_size: float | None = None
     views: str = "none"

@@ -1,15 +1,19 @@
 """Objectives: what training minimises. `objective(state, batch, step) -> loss`; none brings its own loop."""
 
 from harden.objectives.adversarial_training import TRADES, AdversarialTraining
+from harden.objectives.awp import AWP
 from harden.objectives.certified_training import CROWNIBP, IBP, MTLIBP, SABR, WarmUp
+from harden.objectives.mart import MART
 from harden.objectives.moco import MoCo
 from harden.objectives.objective import ChecksFirst, Objective, Step, UpdatesWithStep
 from harden.objectives.simclr import SimCLR
 from harden.objectives.supervised import LinearProbe, Standard
 
 __all__ = [
+    "AWP",
     "CROWNIBP",
     "IBP",
+    "MART",
     "MTLIBP",
     "SABR",
     "TRADES",

@@ -15,8 +15,10 @@ from harden.hardening.run_identity import check_request
 from harden.models import Classifier, FastCopy
 from harden.models.small_networks import small_cnn
 from harden.objectives import (
+    AWP,
     CROWNIBP,
     IBP,
+    MART,
     MTLIBP,
     SABR,
     TRADES,
@@ -97,8 +99,30 @@ def test_every_field_of_an_objective_can_be_chosen() -> None:
     )
     trades = replace(names, finetune="trades", beta=4.0, label_smoothing=0.0)
     assert recipe(trades, 3, (1.0, 2.0), copy).finetune == TRADES(4.0, attack, MEDICAL, (1.0, 2.0), copy)
+    mart = replace(trades, finetune="mart")
+    assert recipe(mart, 3, (1.0, 2.0), copy).finetune == MART(4.0, attack, MEDICAL, (1.0, 2.0), copy)
     plain = RecipeNames(finetune="standard", views="medical", label_smoothing=0.1)
     assert recipe(plain, 3, (1.0, 2.0)).finetune == Standard(MEDICAL, 0.1, (1.0, 2.0))
+
+
+def test_beta_is_by_default_that_of_the_objective() -> None:
+    assert recipe(RecipeNames(finetune="trades"), 3).finetune == TRADES(beta=6.0)
+    assert recipe(RecipeNames(finetune="mart"), 3).finetune == MART(beta=5.0)
+    assert recipe(RecipeNames(finetune="mart", beta=0.0), 3).finetune == MART(beta=0.0)
+
+
+@pytest.mark.parametrize("name", ["madry", "trades", "mart"])
+def test_awp_is_put_around_adversarial_objectives(name: str) -> None:
+    inner = recipe(RecipeNames(finetune=name), 3, (1.0, 2.0)).finetune
+    made = recipe(RecipeNames(finetune=name, awp=0.01), 3, (1.0, 2.0))
+    assert made.finetune == AWP(inner, gamma=0.01)
+    assert made.validations == Recipe().validations
+
+
+def test_awp_does_not_hide_that_weights_are_drawn_anew() -> None:
+    made = Recipe(pretrain=SimCLR(), finetune=AWP(IBP()))
+    with pytest.raises(InputError, match="pretraining before an objective that draws the weights anew"):
+        check_request(Classifier(small_cnn()), Linf("0.1"), made, None)
 
 
 def test_a_rate_without_an_optimiser_is_of_adamw() -> None:
@@ -122,6 +146,14 @@ def test_schedules_by_name() -> None:
         (RecipeNames(finetune="standard", attack_steps=3), "--attack-steps 3 with --finetune standard"),
         (RecipeNames(finetune="ibp", label_smoothing=0.1), "--label-smoothing 0.1 with --finetune ibp"),
         (RecipeNames(finetune="madry", beta=4.0), "--beta 4.0 with --finetune madry"),
+        (RecipeNames(finetune="madry", beta=6.0), "--beta 6.0 with --finetune madry"),
+        (RecipeNames(finetune="mart", label_smoothing=0.1), "--label-smoothing 0.1 with --finetune mart"),
+        (RecipeNames(finetune="standard", awp=0.01), "--awp 0.01 with --finetune standard"),
+        (RecipeNames(finetune="sabr", awp=0.01), "--awp 0.01 with --finetune sabr"),
+        (RecipeNames(finetune="os:getcwd", awp=0.01), "--awp 0.01 with --finetune os:getcwd"),
+        (RecipeNames(awp=-0.01), "--awp -0.01"),
+        (RecipeNames(awp=float("nan")), "--awp nan"),
+        (RecipeNames(finetune="mart", beta=float("inf")), "--beta inf"),
         (RecipeNames(finetune="probe", views="light"), "--views light with --finetune probe"),
         (RecipeNames(momentum=0.5), "--momentum 0.5 with --optimiser auto"),
         (RecipeNames(attack_steps=0), "--attack-steps 0"),

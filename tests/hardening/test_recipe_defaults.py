@@ -11,7 +11,7 @@ from harden.hardening.recipe import Recipe, stages
 from harden.hardening.recipe_defaults import default_optimiser, with_defaults
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
-from harden.objectives import IBP, TRADES, AdversarialTraining, LinearProbe, Objective, Standard
+from harden.objectives import AWP, IBP, MART, TRADES, AdversarialTraining, LinearProbe, Objective, Standard
 from harden.training import SGD, AdamW, Budget
 from harden.training.optimisers import Optimiser
 
@@ -20,7 +20,7 @@ def dense() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 10))
 
 
-@pytest.mark.parametrize("objective", [AdversarialTraining(), TRADES(), Standard()])
+@pytest.mark.parametrize("objective", [AdversarialTraining(), TRADES(), MART(), AWP(TRADES()), Standard()])
 def test_sgd_where_batchnorm_follows_the_convolutions(objective: Objective) -> None:
     assert default_optimiser(objective, Classifier(small_cnn())) == SGD(0.15)
 
@@ -42,7 +42,7 @@ def test_other_networks_have_adamw(layers: list[nn.Module], expected: Optimiser)
     assert default_optimiser(AdversarialTraining(), Classifier(network)) == expected
 
 
-@pytest.mark.parametrize("objective", [IBP(), LinearProbe()])
+@pytest.mark.parametrize("objective", [IBP(), LinearProbe(), AWP(IBP())])
 def test_adamw_for_other_objectives(objective: Objective) -> None:
     assert default_optimiser(objective, Classifier(small_cnn())) == AdamW()
 

@@ -19,7 +19,7 @@ from harden.draws import Draws
 from harden.errors import InputError
 from harden.losses import LossFunction
 from harden.models import Classifier
-from harden.objectives import TRADES, AdversarialTraining, LinearProbe, Objective, Standard, Step
+from harden.objectives import AWP, MART, TRADES, AdversarialTraining, LinearProbe, Objective, Standard, Step
 from harden.objectives.class_weighting import ClassWeights, cross_entropy
 from harden.threats import Linf, Threat
 
@@ -137,6 +137,8 @@ MAKERS: dict[str, Callable[[ClassWeights], Objective]] = {
     "probe": lambda weights: LinearProbe(class_weights=weights),
     "madry": lambda weights: AdversarialTraining(attack=PGD(steps=1), class_weights=weights),
     "trades": lambda weights: TRADES(attack=stay, class_weights=weights),
+    "mart": lambda weights: MART(attack=stay, class_weights=weights),
+    "awp": lambda weights: AWP(MART(attack=stay, class_weights=weights)),
 }
 
 

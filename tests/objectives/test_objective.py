@@ -15,8 +15,10 @@ from harden.data import Batch
 from harden.description import describe, restore
 from harden.models import Classifier, PassMeter, counting
 from harden.objectives import (
+    AWP,
     CROWNIBP,
     IBP,
+    MART,
     MTLIBP,
     SABR,
     TRADES,
@@ -29,6 +31,7 @@ from harden.objectives import (
     Step,
     WarmUp,
 )
+from harden.objectives.awp import without_awp
 from harden.views import LIGHT, NATURAL, Views
 
 PGD_5 = PGD(steps=5, keep_best=False)
@@ -39,10 +42,14 @@ OBJECTIVES: list[Objective] = [
     LinearProbe(),
     AdversarialTraining(views=LIGHT, label_smoothing=0.1),
     TRADES(beta=3.0, attack=PGD_5, views=NATURAL),
+    MART(beta=3.0, attack=PGD_5, views=NATURAL),
+    AWP(MART(attack=PGD_5, views=LIGHT)),
     Standard(class_weights=WEIGHTS),
     LinearProbe(class_weights=WEIGHTS),
     AdversarialTraining(label_smoothing=0.1, class_weights=WEIGHTS),
     TRADES(attack=PGD_5, class_weights=WEIGHTS),
+    MART(attack=PGD_5, class_weights=WEIGHTS),
+    AWP(TRADES(attack=PGD_5, class_weights=WEIGHTS), gamma=0.01),
     SimCLR(temperature=0.2, hidden=6, width=4),
     SimCLR(attack=PGD_5, views=LIGHT, hidden=6, width=4),
     MoCo(queue=30, hidden=6, width=4),
@@ -52,10 +59,11 @@ OBJECTIVES: list[Objective] = [
     SABR(tau=0.3, attack=PGD_5),
     MTLIBP(alpha=0.5, warm_up=WarmUp(redraw=False)),
 ]
-WEIGHED = ["standard-weighed", "probe-weighed", "madry-weighed", "trades-weighed"]
+PLAIN = ["standard", "probe", "madry", "trades", "mart", "awp"]
+WEIGHED = [f"{name}-weighed" for name in PLAIN]
 CONTRASTIVE = ["simclr", "simclr-adv", "moco", "moco-adv"]
 CERTIFIED = ["ibp", "crown-ibp", "sabr", "mtl-ibp"]
-NAMES = ["standard", "probe", "madry", "trades", *WEIGHED, *CONTRASTIVE, *CERTIFIED]
+NAMES = [*PLAIN, *WEIGHED, *CONTRASTIVE, *CERTIFIED]
 THIRD = 1 / 3
 
 
@@ -112,7 +120,8 @@ def test_is_a_function_of_generator_and_seed(
         at = replace(step, generator=torch.Generator().manual_seed(generator), seed=seed)
         values.append(float(objective(state, batch, at).detach()))
     assert values[0] == values[1]
-    views, attack = getattr(objective, "views", None), getattr(objective, "attack", None)
+    inner = without_awp(objective)
+    views, attack = getattr(inner, "views", None), getattr(inner, "attack", None)
     assert (values[2] != values[0]) == (views is not None)
     assert (values[3] != values[0]) == (attack is not None)
 
@@ -122,10 +131,17 @@ def test_is_a_function_of_generator_and_seed(
     [
         (Standard(), 1),
         (LinearProbe(), THIRD),
-        (AdversarialTraining(), 3),
+        (AdversarialTraining(), 2 + 1),
+        (AdversarialTraining(attack=PGD(keep_best=False)), 10 + 1),
         (AdversarialTraining(attack=PGD(steps=3)), 3 + THIRD + 1),
         (TRADES(), 2 + THIRD + 2),
+        (TRADES(attack=PGD(keep_best=False)), 10 + THIRD + 2),
         (TRADES(attack=PGD_5), 5 + THIRD + 2),
+        (MART(), 2 + 2),
+        (MART(attack=PGD_5), 5 + 2),
+        (AWP(AdversarialTraining()), 2 + 1 + 1),
+        (AWP(TRADES()), 2 + THIRD + 2 + THIRD + 2),
+        (AWP(MART()), 2 + 2 + 2),
         (SimCLR(views=NO_VIEWS), 2),
         (SimCLR(views=NO_VIEWS, attack=PGD_5), 2 + THIRD + 5),
         (MoCo(views=NO_VIEWS), 1 + THIRD),

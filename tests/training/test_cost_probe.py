@@ -13,7 +13,7 @@ from harden.data.sources.in_memory import ExamplesSource
 from harden.errors import InputError
 from harden.models import Classifier
 from harden.models.out_of_memory import ran_out_of_memory
-from harden.objectives import TRADES, SimCLR, Standard
+from harden.objectives import AWP, TRADES, SimCLR, Standard
 from harden.threats import Linf
 from harden.training import Budget, Stage
 from harden.training.cost_probe import largest_fitting, measure_speed, peak_memory
@@ -106,6 +106,9 @@ def test_the_pace_counts_what_the_objective_spends() -> None:
     assert measure_speed(PLAIN, model, source(8), THREAT).passes_per_image == pytest.approx(1.0)
     trades = measure_speed(replace(PLAIN, objective=TRADES()), model, source(8), THREAT)
     assert trades.passes_per_image == pytest.approx(4 + 1 / 3)
+    # A stage begins with steps that perturb no weights; the later ones cost more.
+    perturbed = measure_speed(replace(PLAIN, objective=AWP(TRADES())), model, source(8), THREAT)
+    assert perturbed.passes_per_image == pytest.approx(4 + 1 / 3 + 2 + 1 / 3)
     assert trades.passes > 0
     assert trades.memory == peak_memory(torch.device("cpu")) > 1 << 20
     # E may be counted in other images than those of the source.

@@ -9,7 +9,16 @@ from torch import Tensor, nn
 from harden.attacks import PGD
 from harden.data import Batch, Source, from_loader
 from harden.models import Classifier
-from harden.objectives import TRADES, AdversarialTraining, Objective, SimCLR, Standard, Step
+from harden.objectives import (
+    AWP,
+    MART,
+    TRADES,
+    AdversarialTraining,
+    Objective,
+    SimCLR,
+    Standard,
+    Step,
+)
 from harden.objectives.objective import ClassifierState
 from harden.threats import Linf
 from harden.training import SGD, Budget, Stage, train
@@ -22,6 +31,8 @@ OBJECTIVES: list[Objective] = [
     Standard(),
     AdversarialTraining(ATTACK),
     TRADES(attack=ATTACK),
+    MART(attack=ATTACK),
+    AWP(TRADES(attack=ATTACK), warmup=0.0),
     SimCLR(views=Views(shift=1, noise=0.05), hidden=8, width=4),
 ]
 

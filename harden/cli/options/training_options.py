@@ -25,14 +25,24 @@ class TrainingOptions:
     finetune: Annotated[
         str,
         typer.Option(
-            help="madry | trades | standard | probe (the head alone) | ibp | crown-ibp | sabr | mtl-ibp "
-            "(certified, L-inf alone; they draw the weights anew where nothing was pretrained) | "
+            help="madry | trades | mart | standard | probe (the head alone) | ibp | crown-ibp | sabr | "
+            "mtl-ibp (certified, L-inf alone; they draw the weights anew where nothing was pretrained) | "
             "module:function (returns an objective; called with class_weights where it takes them)"
         ),
     ] = "madry"
-    beta: Annotated[float, typer.Option(help="TRADES' weight of robustness.")] = 6.0
+    beta: Annotated[
+        float | None,
+        typer.Option(help="Weight of robustness, by trades and mart: 6 without for trades, 5 for mart."),
+    ] = None
+    awp: Annotated[
+        float,
+        typer.Option(
+            help="Gamma of adversarial weight perturbation, by madry, trades and mart: 0 for none; 0.005 is "
+            "usual."
+        ),
+    ] = 0.0
     attack_steps: Annotated[
-        int | None, typer.Option(help="Steps of PGD in training, by madry and trades: 2 without.")
+        int | None, typer.Option(help="Steps of PGD in training, by madry, trades and mart: 2 without.")
     ] = None
     attack_step_size: Annotated[
         float | None, typer.Option(help="Length of these steps, in multiples of eps: 1.5 / steps without.")
