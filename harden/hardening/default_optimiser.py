@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harden.hardening.recipe import Recipe
 from harden.models import Classifier
-from harden.objectives import TRADES, AdversarialTraining, Objective, Standard
+from harden.objectives import NFGSM, TRADES, AdversarialTraining, Objective, PriorGuidedFGSM, Standard
 from harden.training import SGD, AdamW
 from harden.training.optimisers import Optimiser
 
@@ -29,7 +29,7 @@ def default_optimiser(objective: Objective, model: Classifier) -> Optimiser:
     accuracy at such a rate of SGD. For the rest, transformers and certified training among them, AdamW with
     1e-3. The rates were compared at equal passes (`benchmarks/finetune.py`).
     """
-    if not isinstance(objective, AdversarialTraining | TRADES | Standard):
+    if not isinstance(objective, AdversarialTraining | TRADES | NFGSM | PriorGuidedFGSM | Standard):
         return AdamW()
     parts = list(model.network.modules())
     convolutions = sum(isinstance(part, nn.Conv2d) for part in parts)

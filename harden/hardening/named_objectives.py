@@ -12,14 +12,17 @@ from harden.hardening.recipe_names import RecipeNames, check_name, check_positiv
 from harden.models import FastCopy
 from harden.objectives import (
     CROWNIBP,
+    FGSM_RS,
     IBP,
     MTLIBP,
+    NFGSM,
     SABR,
     TRADES,
     AdversarialTraining,
     LinearProbe,
     MoCo,
     Objective,
+    PriorGuidedFGSM,
     SimCLR,
     Standard,
     WarmUp,
@@ -75,6 +78,13 @@ def finetuning(names: RecipeNames, weights: tuple[float, ...], steering: FastCop
     known: dict[str, Callable[[], Objective]] = {
         "madry": lambda: AdversarialTraining(attack, views, smoothing, weights, steering),
         "trades": lambda: TRADES(names.beta, attack, views, weights, steering),
+        "n-fgsm": lambda: NFGSM(
+            views=views, label_smoothing=smoothing, class_weights=weights, steering=steering
+        ),
+        "fgsm-rs": lambda: AdversarialTraining(FGSM_RS, views, smoothing, weights, steering),
+        "fgsm-pgi": lambda: PriorGuidedFGSM(
+            label_smoothing=smoothing, class_weights=weights, steering=steering
+        ),
         "standard": lambda: Standard(views, smoothing, weights),
         "probe": lambda: LinearProbe(class_weights=weights),
         "ibp": lambda: IBP(warm_up=warm_up, views=views, class_weights=weights),
@@ -95,6 +105,9 @@ _ATTACK: Final = ("attack_steps", "attack_step_size")
 _USED: Final[dict[str, tuple[str, ...]]] = {
     "madry": (*_ATTACK, "views", "label_smoothing"),
     "trades": (*_ATTACK, "views", "beta"),
+    "n-fgsm": ("views", "label_smoothing"),
+    "fgsm-rs": ("views", "label_smoothing"),
+    "fgsm-pgi": ("label_smoothing",),
     "standard": ("views", "label_smoothing"),
     "probe": (),
     "ibp": ("views",),

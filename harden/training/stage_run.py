@@ -21,14 +21,14 @@ from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.evaluation.time_limit import OutOfTime
 from harden.models import Classifier, PassMeter, counting, plain
 from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
-from harden.objectives import Objective, Step, UpdatesWithStep
+from harden.objectives import KeepsImages, Objective, Step, UpdatesWithStep
 from harden.system.single_process import check_alone
 from harden.threats import Threat
 from harden.training.budget import BudgetUse
 from harden.training.checkpointing.optimiser_state import optimiser_state, put_optimiser_state
 from harden.training.deadline import no_step, until
 from harden.training.global_rng import seeded
-from harden.training.preflight import no_batch
+from harden.training.preflight import image_shape, no_batch
 from harden.training.stage import Stage, StageOptions, StepRecord, weighted_share
 from harden.training.stage_position import StagePosition
 from harden.training.weight_averaging import WeightAverage, load_weights, weights_like, weights_of
@@ -46,6 +46,12 @@ class _Minimised(nn.Module):
 
     def forward(self, batch: Batch, step: Step) -> Tensor:
         return self.objective(self.state, batch, step)
+
+
+def _started(objective: Objective, model: Classifier, source: Source) -> nn.Module:
+    if isinstance(objective, KeepsImages):
+        return objective.start_with(model, len(source), image_shape(source))
+    return objective.start(model, len(source))
 
 
 @final
@@ -75,7 +81,7 @@ class StageRun:
                 "unset ACCELERATE_MIXED_PRECISION and start without `accelerate launch`",
             )
         with seeded(mix(self.seed, 0), model.device):
-            state = stage.objective.start(model, len(source))
+            state = _started(stage.objective, model, source)
         self.state = state
         # Kept from before prepare(): accelerate's own unwrapping may change the module it returns.
         minimised = _Minimised(stage.objective, state)
