@@ -103,6 +103,7 @@ def main(words: list[str] | None = None) -> int:
         finetune=OBJECTIVES[given.objective],
         optimiser=AdamW(given.lr, weight_decay=0.0),
         schedule=Cosine(),
+        bfloat16=False,
         ramp=given.ramp,
         validations=0,
     )

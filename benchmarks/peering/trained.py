@@ -93,7 +93,12 @@ def trained(splits: Splits, kind: str, eps: float, place: Place) -> tuple[Subjec
             from_loader(sample(splits.train, min(place.training_images, len(splits.train)), 0), BATCH),
             threat=Linf(eps),
             recipe=Recipe(
-                finetune=OBJECTIVES[kind], optimiser=AdamW(), schedule=Cosine(), ramp=0.3, validations=0
+                finetune=OBJECTIVES[kind],
+                optimiser=AdamW(),
+                schedule=Cosine(),
+                ramp=0.3,
+                bfloat16=False,
+                validations=0,
             ),
             budget=Budget.parse(place.budget),
             seed=place.seed,

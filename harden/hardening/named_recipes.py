@@ -50,7 +50,9 @@ def recipe(
         ramp=_ramp(names, last),
         average=names.average,
         clip=names.clip,
+        bfloat16=_bfloat16(names),
         validations=_validations(names, last),
+        validation_share=names.validation_share,
         held_out=names.held_out,
         held_out_limit=names.held_out_limit,
     )
@@ -75,6 +77,11 @@ def _pretrain_optimiser(names: RecipeNames) -> AdamW:
     if names.pretrain_lr is not None:
         return AdamW(check_positive("--pretrain-lr", names.pretrain_lr, "0.001"))
     return AdamW() if names.lr is None or names.optimiser == "sgd" else AdamW(names.lr)
+
+
+def _bfloat16(names: RecipeNames) -> bool | None:
+    check_name("--precision", names.precision, ("auto", "float32", "bfloat16"))
+    return None if names.precision == "auto" else names.precision == "bfloat16"
 
 
 def _ramp(names: RecipeNames, objective: Objective) -> float:

@@ -24,13 +24,18 @@ class Recipe:
         pretrain: a contrastive objective for a stage before it; none by default.
         pretrain_share: share of the whole budget that pretraining may spend.
         optimiser: of fine-tuning; None for the one that suits objective and network
-            (`harden.hardening.default_optimiser`).
+            (`harden.hardening.recipe_defaults`).
         pretrain_optimiser: of pretraining.
         schedule: of the learning rate, in every stage.
         ramp: share of fine-tuning over which eps rises from 0.
         average: decay of the moving average of the weights, which is what is kept; 0 for none.
         clip: the gradient's largest length.
-        validations: how often robust accuracy is measured while fine-tuning; 0 keeps the last weights.
+        bfloat16: whether passes of training compute in bfloat16, where the network can; weights, their
+            gradients, perturbations and every evaluation stay float32. None for where the device multiplies
+            bfloat16 in hardware.
+        validations: how often robust accuracy is measured while fine-tuning, at most; 0 keeps the last
+            weights.
+        validation_share: of the passes of fine-tuning that validations may take, the last one excepted.
         held_out: share of the training images that chooses the checkpoint and is never trained on.
         held_out_limit: about so many at most, since validation is paid for out of the budget.
 
@@ -47,14 +52,16 @@ class Recipe:
     ramp: float = 0.5
     average: float = 0.99
     clip: float = 5.0
+    bfloat16: bool | None = None
     validations: int = 5
+    validation_share: float = 0.05
     held_out: float = 0.1
     held_out_limit: int = 512
 
     def __post_init__(self) -> None:
-        for name in ("pretrain_share", "held_out"):
+        for name in ("pretrain_share", "held_out", "validation_share"):
             share = getattr(self, name)
-            if not 0 < share < 1:
+            if not 0 < share < 1 and not (name == "validation_share" and share == 1):
                 raise InputError(f"{name} {share}", "a share between 0 and 1", f"write {name}=0.1")
         check_numbers(self.ramp, self.average, self.clip, self.validations)
         if self.held_out_limit < 1:
@@ -66,7 +73,7 @@ def stages(recipe: Recipe, budget: Budget) -> tuple[Stage, ...]:
     """The stages of a recipe under a budget.
 
     Raises:
-        ValueError: its optimiser is None, which `harden.hardening.default_optimiser.with_optimiser` replaces.
+        ValueError: its optimiser is None, which `harden.hardening.recipe_defaults.with_defaults` replaces.
     """
     if recipe.optimiser is None:
         raise ValueError("a recipe without an optimiser has no stages yet")
@@ -79,7 +86,9 @@ def stages(recipe: Recipe, budget: Budget) -> tuple[Stage, ...]:
         ramp=recipe.ramp,
         average=recipe.average,
         clip=recipe.clip,
+        bfloat16=bool(recipe.bfloat16),
         validations=recipe.validations,
+        validation_share=recipe.validation_share,
     )
     if recipe.pretrain is None:
         return (last,)
@@ -92,6 +101,7 @@ def stages(recipe: Recipe, budget: Budget) -> tuple[Stage, ...]:
         ramp=recipe.ramp,
         average=0.0,
         clip=recipe.clip,
+        bfloat16=bool(recipe.bfloat16),
     )
     return first, last
 

@@ -24,7 +24,7 @@ class RecipeNames:
         views: the name of the augmentation in fine-tuning; none by default.
         label_smoothing: mass moved from the label to all classes.
         class_weights: "none", "balanced", or a number for each class with commas.
-        optimiser: "sgd" or "adamw", of fine-tuning; see `harden.hardening.default_optimiser`.
+        optimiser: "sgd" or "adamw", of fine-tuning; see `harden.hardening.recipe_defaults`.
         lr: its peak learning rate; without `optimiser`, of AdamW.
         momentum: of SGD.
         weight_decay: of fine-tuning.
@@ -35,7 +35,9 @@ class RecipeNames:
         ramp: share of fine-tuning over which eps rises; 0.3 for certified training by default.
         average: decay of the moving average of the weights.
         clip: largest length of the gradient.
+        precision: "float32", or "bfloat16" where the network can; by default as the device multiplies.
         validations: number of validations; 0 for certified training.
+        validation_share: of the passes of fine-tuning that validations may take.
         held_out: share of the training images that choose the checkpoint.
         held_out_limit: the largest number of these.
     """
@@ -59,7 +61,9 @@ class RecipeNames:
     ramp: float | None = None
     average: float = 0.99
     clip: float = 5.0
+    precision: str = "auto"
     validations: int | None = None
+    validation_share: float = 0.05
     held_out: float = 0.1
     held_out_limit: int = 512
 

@@ -16,9 +16,9 @@ from harden.data import Source, from_loader
 from harden.data import unlabelled as from_unlabelled
 from harden.draws import mix
 from harden.errors import ExportError, HardenError
-from harden.hardening.default_optimiser import with_optimiser
 from harden.hardening.hardened import Hardened
 from harden.hardening.recipe import Recipe, described, stages
+from harden.hardening.recipe_defaults import with_defaults
 from harden.hardening.run_identity import RunRequest, check_request, plan_of
 from harden.models import Classifier, float32_copy, given_back, plain
 from harden.models.devices import check_device
@@ -79,8 +79,18 @@ def harden(
         ExportError: the model can't be exported, and why.
         DivergedError: the loss is no longer a number.
     """
-    job = job_of(model, data, threat=threat, recipe=recipe, budget=budget, seed=seed, unlabelled=unlabelled)
-    hardened = float32_copy(model, None if device is None else check_device(device))
+    place = None if device is None else check_device(device)
+    job = job_of(
+        model,
+        data,
+        threat=threat,
+        recipe=recipe,
+        budget=budget,
+        seed=seed,
+        device=place,
+        unlabelled=unlabelled,
+    )
+    hardened = float32_copy(model, place)
     with given_back(model):  # the copy shares with it what can't be copied, and what its functions name
         return _checked_run(job, hardened, checkpoints, on_step, exportable=exportable)
 
@@ -129,6 +139,7 @@ def job_of(
     recipe: Recipe | None = None,
     budget: str | Budget = "10min",
     seed: int = 0,
+    device: torch.device | None = None,
     unlabelled: object = None,
 ) -> RunRequest:
     """The run that `harden` would make with these arguments, which are its own.
@@ -140,7 +151,7 @@ def job_of(
     recipe, whole = recipe or Recipe(), Budget.parse(budget)
     # Before the data: a loader may take minutes to read.
     check_request(model, threat, recipe, unlabelled)
-    recipe = with_optimiser(recipe, model)
+    recipe = with_defaults(recipe, model, device)
     others = None if unlabelled is None else from_unlabelled(unlabelled)
     return RunRequest(model, from_loader(data), others, threat, recipe, whole, seed)
 

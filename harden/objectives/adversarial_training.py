@@ -58,12 +58,12 @@ class AdversarialTraining:
         """The mean cross-entropy of the attacked batch."""
         attacked = attacked_state(state)
         x = augmented(self.views, batch, step)
-        with attacked.still(x) as classify:
+        with attacked.still(x, bfloat16=step.bfloat16) as classify:
             loss, clean = attacked_cross_entropy(classify, batch.y), attacked.lay_out(x)
             x_adv = self.attack(loss, clean, step.threat, step.draws(batch.index)).contiguous()
-        return cross_entropy(
-            attacked.classifier.logits(x_adv), batch.y, self.class_weights, self.label_smoothing
-        )
+        with step.autocast():
+            logits = attacked.classifier.logits(x_adv)
+        return cross_entropy(logits, batch.y, self.class_weights, self.label_smoothing)
 
 
 @final
@@ -109,14 +109,15 @@ class TRADES:
         state = attacked_state(state)
         classifier = state.classifier
         x = augmented(self.views, batch, step)
-        with state.still(x) as classify:
+        with state.still(x, bfloat16=step.bfloat16) as classify:
             clean = state.lay_out(x)
             with torch.no_grad():
                 target = classify(clean).log_softmax(1)
             loss = Divergence(classify, target)
             x_adv = self.attack(loss, clean, step.threat, step.draws(batch.index)).contiguous()
         # One forward for both halves: BatchNorm sees clean and attacked images together.
-        right, wrong = classifier.logits(torch.cat((x, x_adv))).chunk(2)
+        with step.autocast():
+            right, wrong = classifier.logits(torch.cat((x, x_adv))).chunk(2)
         apart = divergence(right.log_softmax(1), wrong)
         robust = weighted_mean(apart, batch.y, self.class_weights, right.shape[1])
         return cross_entropy(right, batch.y, self.class_weights) + self.beta * robust

@@ -31,14 +31,20 @@ class AttackedState(nn.Module):
         self._copy: PreparedNetwork | None = None
 
     @contextmanager
-    def still(self, x: Tensor) -> Iterator[Classify]:
-        """The classifier for the gradients of an attack on the images x: in inference mode, as it is now."""
+    def still(self, x: Tensor, *, bfloat16: bool = False) -> Iterator[Classify]:
+        """The classifier for the gradients of an attack on the images x: in inference mode, as it is now.
+
+        Args:
+            x: images (N, C, H, W).
+            bfloat16: whether the fast copy computes in bfloat16 though its form does not say so.
+        """
         with frozen(self.classifier):
             if self._how is None:
                 yield self.classifier.logits
                 return
             if self._copy is None:
-                self._copy = prepare(self.classifier, x[:_EXAMPLES], self._how.precision)
+                how = FastCopy(bfloat16=True) if bfloat16 else self._how
+                self._copy = prepare(self.classifier, x[:_EXAMPLES], how.precision)
             else:
                 self._copy.refresh_()
             yield self._copy

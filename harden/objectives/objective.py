@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, final, runtime_checkable
 
@@ -26,6 +27,7 @@ class Step:
         seed: the stage's seed.
         generator: for views, on the batch's device.
         share: of its full eps that the threat has at this moment, in [0, 1].
+        bfloat16: whether the pass that trains the weights, and attacks on a fast copy, compute in bfloat16.
     """
 
     number: int
@@ -34,6 +36,15 @@ class Step:
     seed: int
     generator: torch.Generator
     share: float = 1.0
+    bfloat16: bool = False
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context of the pass that trains the weights: torch's autocast to bfloat16, or none.
+
+        Weights, their gradients, images and perturbations are float32 in either case.
+        """
+        kind = self.generator.device.type
+        return torch.autocast(kind, torch.bfloat16) if self.bfloat16 else nullcontext()
 
     def draws(self, index: Tensor) -> Draws:
         """Random starts for the examples with these ids, new at every step: ids int64 (N,)."""

@@ -205,17 +205,19 @@ class PriorGuidedFGSM:
                 f"PriorGuidedFGSM runs on what its start() returned, not on a {type(state).__name__}"
             )
         threat, attacked, index = check_linf("FGSM-PGI", step.threat), state.attacked, batch.index
-        with attacked.still(batch.x) as classify:
+        with attacked.still(batch.x, bfloat16=step.bfloat16) as classify:
             x = attacked.lay_out(batch.x)
             point = state.begin(x, index, threat, step.draws(index))
             gradient = usable_gradient(attacked_cross_entropy(classify, batch.y), point)
             x_adv = point.clone()
             threat.step_(x_adv, x, gradient, _length(threat, self.step_size, x))
             state.keep(point, x, gradient, index, threat)
+        both = (x_adv, point) if self.weight > 0 else (x_adv,)
+        with step.autocast():
+            found = attacked.classifier.logits(torch.cat(both).contiguous())
         if self.weight == 0:
-            logits = attacked.classifier.logits(x_adv.contiguous())
-            return cross_entropy(logits, batch.y, self.class_weights, self.label_smoothing)
-        logits, before = attacked.classifier.logits(torch.cat((x_adv, point)).contiguous()).chunk(2)
+            return cross_entropy(found, batch.y, self.class_weights, self.label_smoothing)
+        logits, before = found.chunk(2)
         plain = cross_entropy(logits, batch.y, self.class_weights, self.label_smoothing)
         moved = (logits - before).square().mean(1)
         return plain + self.weight * weighted_mean(moved, batch.y, self.class_weights, logits.shape[1])

@@ -76,7 +76,8 @@ class SimCLR:
                 positive = torch.arange(len(keys), device=keys.device)
                 loss = InfoNCE(state.embed, keys, positive, self.temperature)
                 first = self.attack(loss, first, step.threat, step.draws(batch.index))
-        one, other = state.embed(torch.cat((first, second))).chunk(2)
+        with step.autocast():
+            one, other = state.embed(torch.cat((first, second))).float().chunk(2)
         return nt_xent(one, other, self.temperature)
 
 

@@ -81,15 +81,15 @@ class NFGSM:
         """The mean cross-entropy of the perturbed batch."""
         threat, attacked = check_linf("N-FGSM", step.threat), attacked_state(state)
         x = augmented(self.views, batch, step)
-        with attacked.still(x) as classify:
+        with attacked.still(x, bfloat16=step.bfloat16) as classify:
             clean, eps = attacked.lay_out(x), _budget(threat, x)
             noise = step.draws(batch.index).uniform(tuple(x.shape[1:])).mul_(2.0).sub_(1.0).to(x.device)
             start = (clean + self.noise * eps * noise).clamp(*threat.bounds)
             gradient = usable_gradient(attacked_cross_entropy(classify, batch.y), start)
             x_adv = (start + self.step_size * eps * gradient.sign()).clamp(*threat.bounds).contiguous()
-        return cross_entropy(
-            attacked.classifier.logits(x_adv), batch.y, self.class_weights, self.label_smoothing
-        )
+        with step.autocast():
+            logits = attacked.classifier.logits(x_adv)
+        return cross_entropy(logits, batch.y, self.class_weights, self.label_smoothing)
 
 
 def usable_gradient(loss: LossFunction, x: Tensor) -> Tensor:

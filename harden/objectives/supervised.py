@@ -46,7 +46,8 @@ class Standard:
     def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
         """The mean cross-entropy of the batch, weighted by class where there are weights."""
         x = augmented(self.views, batch, step)
-        logits = classifier_of(state).logits(x)
+        with step.autocast():
+            logits = classifier_of(state).logits(x)
         return cross_entropy(logits, batch.y, self.class_weights, self.label_smoothing)
 
 

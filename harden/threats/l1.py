@@ -29,8 +29,9 @@ class L1:
 
     Random start: uniform in the ball, then projected. Direction: the hundredth of the entries that have the
     largest gradient, among those that can still move in the box, by equal shares. The projection is onto ball
-    and box together (Croce and Hein, arXiv 2103.01208) and keeps a relative margin of at most 2^-20, so that
-    the inequality holds for rational numbers, with no tolerance.
+    and box together (Croce and Hein, arXiv 2103.01208) and keeps a margin of at most 2^-20 of the radius and
+    one unit in the last place of each pixel, so that the inequality holds for rational numbers, with no
+    tolerance.
 
     Args:
         eps: "12" or a number, in pixel units; kept as a fraction.

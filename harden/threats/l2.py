@@ -21,8 +21,9 @@ from harden.threats.membership import exact_difference, in_box
 class L2:
     """The perturbation's Euclidean length is at most eps: sum_i (x'_i - x_i)^2 <= eps^2.
 
-    Random start: uniform in the ball. Direction: the gradient over its length. The projection keeps a
-    relative margin of at most 2^-20, so that the inequality holds for rational numbers, with no tolerance.
+    Random start: uniform in the ball. Direction: the gradient over its length. The projection keeps a margin
+    of at most 2^-20 of the radius and one unit in the last place of each pixel, so that the inequality holds
+    for rational numbers, with no tolerance.
 
     Args:
         eps: "1/2" or a number, in pixel units; kept as a fraction.

@@ -41,7 +41,8 @@ def left_for_training(stage: Stage, images: int, held_out: int, step: float) -> 
     share s and V validations in all, two validations begin at most s + max(w, 1/V) apart. So they number at
     least 1 / (s + max(w, 1/V)), the last of which comes after the end of the budget; and the last step, too,
     may go beyond it. The bound 1 - w / (s + max(w, 1/V)) + w + s falls in w where it is below 1 + s, so that
-    it holds for any larger cost of a validation.
+    it holds for any larger cost of a validation. Where the share of validations is limited, none but the last
+    is certain.
 
     Args:
         stage: stage with a budget in E and its number of validations.
@@ -50,7 +51,7 @@ def left_for_training(stage: Stage, images: int, held_out: int, step: float) -> 
         step: share of the budget that a step takes.
     """
     validation = _FORWARD * held_out / images / stage.budget.amount
-    if stage.budget.unit != "E" or not validation or not stage.validations:
+    if stage.budget.unit != "E" or not validation or not stage.validations or stage.validation_share < 1:
         return 1.0
     apart = step + max(validation, 1 / stage.validations)
     return min(1.0, 1.0 - validation / apart + validation + step)

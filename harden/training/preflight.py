@@ -15,7 +15,7 @@ from harden.models import Classifier, untouched
 from harden.objectives import ChecksFirst, KeepsImages, Objective
 from harden.threats import Threat
 from harden.training.minimum_budget import left_for_training
-from harden.training.stage import Stage, StepRecord
+from harden.training.stage import Stage, StepRecord, image_shape
 
 _ROUNDING = 64 * 2.0**-23
 
@@ -70,12 +70,6 @@ def check_objective(objective: Objective, model: Classifier, source: Source, thr
         objective.check(model, image_shape(source), threat)
     if isinstance(objective, KeepsImages):
         objective.check_size(len(source), image_shape(source))
-
-
-def image_shape(source: Source) -> tuple[int, int, int]:
-    """The shape (C, H, W) of the source's first images."""
-    channels, height, width = next(iter(source.epoch(None))).x.shape[1:]
-    return channels, height, width
 
 
 @torch.no_grad()

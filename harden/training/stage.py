@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harden.attacks import PGD
 from harden.data import Source
 from harden.errors import InputError
 from harden.evaluation import Attempt
 from harden.losses import Margin
+from harden.models import Classifier
 from harden.models.snapshot import Snapshot
-from harden.objectives import Objective
+from harden.objectives import KeepsImages, Objective
 from harden.threats import Threat
 from harden.training.budget import Budget
 from harden.training.optimisers import AdamW, Optimiser
@@ -38,8 +40,13 @@ class Stage:
         ramp: share of the budget over which eps rises from 0; without it a network that is not robust yet
             collapses to a constant.
         average: decay of the weights' moving average, which is what is validated and kept; 0 for none.
-        validations: how often robust accuracy is measured on held-out images; the best weights are kept.
+        validations: how often robust accuracy is measured on held-out images, at most; the best weights are
+            kept.
+        validation_share: of the stage's passes that validations may take; earlier ones are left out first.
+            The one at the end is always made.
         clip: the gradient's largest length.
+        bfloat16: whether passes of training compute in bfloat16, where the network can; weights, their
+            gradients and perturbations stay float32.
         images: how many images the budget's E and epochs refer to; those of the source by default. A stage on
             other images (unlabelled ones, say) is measured in the same unit as the rest of its run.
     """
@@ -52,11 +59,26 @@ class Stage:
     ramp: float = 0.3
     average: float = 0.99
     validations: int = 10
+    validation_share: float = 1.0
     clip: float = 5.0
+    bfloat16: bool = False
     images: int = 0
 
     def __post_init__(self) -> None:
         check_numbers(self.ramp, self.average, self.clip, self.validations)
+
+
+def started(objective: Objective, model: Classifier, source: Source) -> nn.Module:
+    """The objective's state for training on a source."""
+    if isinstance(objective, KeepsImages):
+        return objective.start_with(model, len(source), image_shape(source))
+    return objective.start(model, len(source))
+
+
+def image_shape(source: Source) -> tuple[int, int, int]:
+    """The shape (C, H, W) of the source's first images."""
+    channels, height, width = next(iter(source.epoch(None))).x.shape[1:]
+    return channels, height, width
 
 
 def check_numbers(ramp: float, average: float, clip: float, validations: int) -> None:
@@ -93,6 +115,11 @@ class StageOptions:
     validation: Validation | None
     seed: int
     start: Snapshot | None
+
+
+def passes_unbroken(attempts: Sequence[Attempt]) -> float:
+    """Passes of attempts on an image that none breaks, with its first forward: sum of (steps + 1) + 1/3."""
+    return sum(float(getattr(each.attack, "steps", 0)) + 1 for each in attempts) + 1 / 3
 
 
 def weighted_share(bits: Tensor, labels: Tensor, class_weights: tuple[float, ...]) -> float:

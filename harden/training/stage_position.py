@@ -19,3 +19,4 @@ class StagePosition:
     validated: int = 0
     progress: float = 0.0
     validating: float = 0.0
+    last_validation: float = 0.0

@@ -21,15 +21,16 @@ from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.evaluation.time_limit import OutOfTime
 from harden.models import Classifier, PassMeter, counting, plain
 from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
-from harden.objectives import KeepsImages, Objective, Step, UpdatesWithStep
+from harden.objectives import Objective, Step, UpdatesWithStep
 from harden.system.single_process import check_alone
 from harden.threats import Threat
 from harden.training.budget import BudgetUse
 from harden.training.checkpointing.optimiser_state import optimiser_state, put_optimiser_state
 from harden.training.deadline import no_step, until
 from harden.training.global_rng import seeded
-from harden.training.preflight import image_shape, no_batch
-from harden.training.stage import Stage, StageOptions, StepRecord, weighted_share
+from harden.training.mixed_precision import computes_in_bfloat16
+from harden.training.preflight import no_batch
+from harden.training.stage import Stage, StageOptions, StepRecord, passes_unbroken, started, weighted_share
 from harden.training.stage_position import StagePosition
 from harden.training.weight_averaging import WeightAverage, load_weights, weights_like, weights_of
 from harden.training.weight_layout import channels_last
@@ -46,12 +47,6 @@ class _Minimised(nn.Module):
 
     def forward(self, batch: Batch, step: Step) -> Tensor:
         return self.objective(self.state, batch, step)
-
-
-def _started(objective: Objective, model: Classifier, source: Source) -> nn.Module:
-    if isinstance(objective, KeepsImages):
-        return objective.start_with(model, len(source), image_shape(source))
-    return objective.start(model, len(source))
 
 
 @final
@@ -81,7 +76,7 @@ class StageRun:
                 "unset ACCELERATE_MIXED_PRECISION and start without `accelerate launch`",
             )
         with seeded(mix(self.seed, 0), model.device):
-            state = _started(stage.objective, model, source)
+            state = started(stage.objective, model, source)
         self.state = state
         # Kept from before prepare(): accelerate's own unwrapping may change the module it returns.
         minimised = _Minimised(stage.objective, state)
@@ -91,6 +86,7 @@ class StageRun:
         self.best_weights: dict[str, Tensor] | None = None
         self.at = StagePosition()
         self._validating = self._stepping = 0.0
+        self.bfloat16 = False
         if options.start is not None:
             self._restore(options.start)
 
@@ -140,6 +136,8 @@ class StageRun:
                         continue
                     if last is None:
                         stack.enter_context(channels_last(self.model, batch.x, self.optimiser))
+                        on_device = batch.x.to(self.model.device)
+                        self.bfloat16 = self.stage.bfloat16 and computes_in_bfloat16(self.model, on_device)
                     last = self._in_time(batch.to(self.model.device), last)
                     yield last
                     if at.progress >= 1.0:
@@ -175,11 +173,12 @@ class StageRun:
         due = int(at.progress * self.stage.validations)
         if self.validation is not None and (due > at.validated or at.progress >= 1.0):
             at.validated = due
-            try:
-                record = self._validate(record)
-                at.progress = max(at.progress, self._progress(at.examples))
-            except OutOfTime:  # the step is made, and the weights were not measured
-                at.progress = 1.0
+            if at.progress >= 1.0 or self._affordable(due):
+                try:
+                    record = self._validate(record)
+                    at.progress = max(at.progress, self._progress(at.examples))
+                except OutOfTime:  # the step is made, and the weights were not measured
+                    at.progress = 1.0
         return replace(
             record,
             progress=at.progress,
@@ -188,6 +187,19 @@ class StageRun:
             examples=at.examples,
             validating=at.validating / self.images,
         )
+
+    def _affordable(self, due: int) -> bool:
+        """Whether this validation and those after it fit into the share of the passes that they may take.
+
+        So earlier ones are left out first. The passes of the stage are projected from those so far, and the
+        cost of a validation from the last one, or from an attack that breaks no image.
+        """
+        at, stage = self.at, self.stage
+        if stage.validation_share >= 1.0 or self.validation is None:
+            return True
+        cost = at.last_validation or len(self.validation.source) * passes_unbroken(self.validation.attempts)
+        left = stage.validation_share * self.meter.passes / at.progress - at.validating
+        return left >= (stage.validations - due + 1) * cost
 
     def finish(self) -> None:
         """Load the selected weights into the model."""
@@ -201,7 +213,7 @@ class StageRun:
         share = min(1.0, progress / stage.ramp) if stage.ramp > 0 else 1.0
         threat = self.threat.scaled(share)
         generator = torch.Generator(batch.x.device).manual_seed(mix(self.seed, 2, number) >> 1)
-        step = Step(number, progress, threat, mix(self.seed, 3), generator, share)
+        step = Step(number, progress, threat, mix(self.seed, 3), generator, share, self.bfloat16)
         rate = stage.optimiser.lr * stage.schedule(progress)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -263,7 +275,8 @@ class StageRun:
             if best:
                 self.best, self.best_weights = score, weights_of(self.model)
         self._validating = self._seconds() - began
-        self.at.validating += self.meter.passes - passes
+        self.at.last_validation = self.meter.passes - passes
+        self.at.validating += self.at.last_validation
         return replace(record, clean=score[2], robust=score[1], best=best)
 
     def _restore_flags(self) -> None:

@@ -101,7 +101,7 @@ RUN = [
     (["--weights", "gone.safetensors"], "no gone.safetensors", "weights", "point to"),
     (["--weights", "bad.safetensors"], "bad.safetensors", "a safetensors file", "damaged"),
     (["--pretrain", "simclrr"], "--pretrain 'simclrr'", "none | simclr | moco", "did you mean simclr?"),
-    (["--finetune", "trade"], "--finetune 'trade'", "trades | madry", "did you mean trades?"),
+    (["--finetune", "trade"], "--finetune 'trade'", "madry | trades", "did you mean trades?"),
     (["--pretrain", "zzz"], "--pretrain 'zzz'", "none | simclr | moco", "write --pretrain none"),
     (["--budget", "soon"], "budget 'soon'", "an amount and a unit", '"10min"'),
     (["--budget", "0E"], "a budget of 0", "a positive amount", '"10min"'),

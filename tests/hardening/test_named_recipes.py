@@ -67,7 +67,9 @@ OTHER = RecipeNames(
     ramp=0.25,
     average=0.9,
     clip=1.0,
+    precision="bfloat16",
     validations=3,
+    validation_share=0.2,
     held_out=0.2,
     held_out_limit=100,
 )
@@ -151,6 +153,7 @@ def test_schedules_by_name() -> None:
         (RecipeNames(warmup=1.0), "a warm-up of 1.0"),
         (RecipeNames(views="lite"), "--views 'lite'"),
         (RecipeNames(lr=0.0), "--lr 0"),
+        (RecipeNames(precision="half"), "--precision 'half'"),
         (RecipeNames(pretrain_lr=float("nan")), "--pretrain-lr nan"),
         (RecipeNames(held_out=0.0), "held_out 0"),
         (RecipeNames(held_out_limit=0), "held_out_limit 0"),

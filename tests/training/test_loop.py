@@ -84,6 +84,22 @@ def test_validation_counts_against_the_budget(model: Classifier, source: Source)
     assert 30 <= records[-1].passes + 1e-9 < 30 + largest + 1e-6
 
 
+@pytest.mark.parametrize("budget", ["40E", "20epochs"])
+def test_validations_take_no_more_than_their_share_but_for_the_last(
+    model: Classifier, source: Source, budget: str
+) -> None:
+    validation = Validation(source, THREAT, QUICK)
+    wanted = stage(budget=budget, validations=10, validation_share=0.5)
+    records = run(model, source, wanted, validation=validation)
+    measured = [number for number, record in enumerate(records) if record.robust is not None]
+    assert measured[-1] == len(records) - 1
+    assert 2 <= len(measured) < 10
+    assert records[-2].validating <= 0.5 * records[-1].passes
+    assert records[measured[0]].progress > 0.2, "the earlier ones are left out first"
+    everything = run(model, source, stage(budget=budget, validations=10), validation=validation)
+    assert sum(record.robust is not None for record in everything) > len(measured)
+
+
 def test_a_time_budget_stops(model: Classifier, source: Source) -> None:
     records = run(model, source, stage(budget="0.2s"))
     assert records[-1].progress == 1.0

@@ -47,7 +47,7 @@ PERCENT: Final = Axis("", 0.0, 1.0, tuple((k / 4, f"{25 * k} %") for k in range(
 
 
 def axis(title: str, values: Sequence[float], *, zero: bool = False) -> Axis:
-    """Makes an axis over values with three to six round ticks; `zero` makes it start at 0."""
+    """Makes an axis over values with two to six round ticks; `zero` makes it start at 0."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     low = min(low, 0.0) if zero else low
     if high <= low:

@@ -23,7 +23,7 @@ from harden.training import AdamW, Cosine
 from harden.views import DIGITS
 
 # Plain training has no use for robust accuracy: its last weights are what one would have deployed.
-PLAIN = Recipe(finetune=Standard(), optimiser=AdamW(3e-3), schedule=Cosine(), validations=0)
+PLAIN = Recipe(finetune=Standard(), optimiser=AdamW(3e-3), schedule=Cosine(), bfloat16=False, validations=0)
 CONTRASTIVE = Recipe(
     pretrain=SimCLR(views=DIGITS),
     pretrain_share=0.1,
@@ -31,8 +31,10 @@ CONTRASTIVE = Recipe(
     optimiser=AdamW(5e-3),
     pretrain_optimiser=AdamW(3e-3),
     schedule=Cosine(),
+    bfloat16=False,
     ramp=0.3,
     validations=10,
+    validation_share=1.0,
 )
 # A quarter of eps: there nearly all images are proved, and at eps itself linear bounds prove none.
 PROOF = RadiusSearch(Method(climb=None), steps=2, levels=(1,))

@@ -15,11 +15,11 @@ from harden.errors import InputError
 from harden.evaluation.proofs.methods import search_named
 from harden.evaluation.suite_lookup import suite_of
 from harden.evaluation.time_limit import TimeLimit
-from harden.hardening.default_optimiser import with_optimiser
 from harden.hardening.drop_test_leaks import unlabelled_images, without_leaks
 from harden.hardening.model_spec import ModelSpec
 from harden.hardening.named_recipes import class_weights, recipe
 from harden.hardening.output_folder import check_apart, check_replaceable
+from harden.hardening.recipe_defaults import with_defaults
 from harden.hardening.recipe_names import RecipeNames
 from harden.hardening.run_inputs import RunInputs, RunSettings
 from harden.models import FastCopy
@@ -116,7 +116,7 @@ def prepare(options: RunOptions) -> RunInputs:
     test = evaluated_images(splits, options.test_images)
     spec = model_spec(options)
     model = spec.build(splits, options.seed, say)
-    made = with_optimiser(made, model)
+    made = with_defaults(made, model, settings.device)
     check_fit(model, from_loader(splits.train, options.batch_size))
     check_objective(made.finetune, model, from_loader(splits.train, options.batch_size), settings.threat)
     # The export would refuse it too, with the whole budget spent.

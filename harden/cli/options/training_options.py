@@ -82,9 +82,16 @@ class TrainingOptions:
         float, typer.Option(help="Decay of the moving average of the weights; 0 for none.")
     ] = 0.99
     clip: Annotated[float, typer.Option(help="Largest length of the gradient of the weights.")] = 5.0
+    precision: Annotated[
+        str,
+        typer.Option(help="Of the passes of training: auto (as the device multiplies) | float32 | bfloat16"),
+    ] = "auto"
     validations: Annotated[
         int | None, typer.Option(help="How often robust accuracy is measured in fine-tuning; 0 for never.")
     ] = None
+    validation_share: Annotated[
+        float, typer.Option(help="Share of the passes of fine-tuning that these may take; 1 for no limit.")
+    ] = 0.05
     held_out: Annotated[
         float, typer.Option(help="Share of the training images that choose the checkpoint.")
     ] = 0.1

@@ -35,6 +35,8 @@ def print_inputs(options: RunOptions, inputs: RunInputs) -> None:
     lines.append(("model", f"{options.model}: {inputs.model.describe()}"))
     recipe = f"recipe {options.training.pretrain} + {options.training.finetune}"
     lines.append(("threat", f"{inputs.settings.threat}   {recipe}   budget {inputs.settings.budget}"))
+    precision = "bfloat16 where the network can" if inputs.recipe.bfloat16 else "float32"
+    lines.append(("", f"{inputs.recipe.optimiser}, {inputs.recipe.schedule}, {precision}"))
     weights = getattr(inputs.recipe.finetune, "class_weights", ())
     if weights:
         lines.append(("", f"class weights {', '.join(f'{weight:.3g}' for weight in weights)}"))

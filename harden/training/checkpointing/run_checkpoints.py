@@ -27,7 +27,12 @@ SNAPSHOT_FILE, PLAN_FILE, LIVE_FILE = "state.safetensors", "plan.json", "history
 
 _COST_SHARE = 20.0  # least time between two snapshots, in multiples of the time to write one
 _VERSIONS = "versions"
-_CONSTANTS_OF_0_1: Final[dict[str, JSON]] = {"schedule": describe(Cosine(warmup=0.1)), "clip": 5.0}
+_CONSTANTS_OF_0_1: Final[dict[str, JSON]] = {
+    "schedule": describe(Cosine(warmup=0.1)),
+    "clip": 5.0,
+    "bfloat16": False,
+    "validation_share": 1.0,
+}
 """What harden 0.1 did in every run, and its plans do not say."""
 _log = logging.getLogger("harden")
 

@@ -34,7 +34,8 @@ def test_the_plan_says_what_would_run_on_what(harden: Harden, npz: str, tmp_path
     assert "240 to train on, 40 to test on" in out
     assert "10 classes: 0 " in out
     assert "Linf" in out
-    assert "recipe simclr + trades   budget 40E" in out
+    assert "recipe simclr + madry   budget 40E" in out
+    assert "SGD(lr=0.15, momentum=0.9, weight_decay=0.0005), OneCycle(warmup=0.3), " in out
     assert "class weights " in out
     assert "an estimate, from a few steps on a copy" in out
     assert "nothing was written" in out
@@ -42,7 +43,8 @@ def test_the_plan_says_what_would_run_on_what(harden: Harden, npz: str, tmp_path
     assert 0 <= said["export"]["parity"]["max_error"] <= said["export"]["parity"]["tolerance"]
     assert said["data"]["train"] == sum(said["data"]["classes"].values()) == 240
     assert said["threat"] == {"norm": "linf", "eps": "1/10", "bounds": [0.0, 1.0]}
-    assert said["recipe"] == {"pretrain": "simclr", "finetune": "trades"}
+    assert (said["recipe"]["pretrain"], said["recipe"]["finetune"]) == ("simclr", "madry")
+    assert said["recipe"]["described"]["pretrain"]["kind"] == "harden.objectives:SimCLR"
     assert "Sequential" in said["model"]["found"]
     estimate = said["estimate"]
     assert [stage["name"] for stage in estimate["stages"]] == ["pretrain", "finetune", "evaluation"]
@@ -95,7 +97,7 @@ def test_a_dry_run_refuses_what_the_run_refuses(harden: Harden, npz: str, tmp_pa
         ("--out", tmp_path / "full"),
         ("--model", "smal"),
         ("--budget", "soon"),
-        ("--budget", "5E"),
+        ("--budget", "2E"),
     ):
         usual = ("--data", npz, "--out", tmp_path / "out", *FAST)
         answer = harden("run", *usual, *words, "--dry-run")

@@ -67,7 +67,8 @@ def test_runs_json_says_what_the_certificate_says(finished: Path) -> None:
 def test_recipes_go_through_the_same_command(
     harden: Harden, npz: str, tmp_path: Path, pretrain: str, finetune: str, budget: int, kinds: list[str]
 ) -> None:
-    words = ("--pretrain", pretrain, "--finetune", finetune, "--budget", f"{budget}E", "--beta", "2.5")
+    words = ("--pretrain", pretrain, "--finetune", finetune, "--budget", f"{budget}E")
+    words += ("--beta", "2.5") if finetune == "trades" else ()
     answer = harden("run", "--data", npz, "--out", tmp_path / "out", *words, *FAST)
     assert (answer.code, answer.err) == (0, "")
     assert f"recipe {pretrain} + {finetune}   budget {budget}E" in answer.out

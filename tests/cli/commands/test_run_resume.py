@@ -97,7 +97,10 @@ def test_a_finished_run_is_told_again_and_left_as_it_is(
     assert {path: (path.stat().st_mtime_ns, content) for path, content in _stamped(out)} == before
     told = json.loads((tmp_path / "again.json").read_text())
     assert f"{100 * told['robust']['value']:.1f}" in again.out.partition("exported file")[2]
-    for option, message in ((("--steps", "4"), "evaluation.steps 3, now 4"), (("--lr", "0.01"), "lr 0.001")):
+    for option, message in (
+        (("--steps", "4"), "evaluation.steps 3, now 4"),
+        (("--lr", "0.01"), "lr 0.15, now 0.01"),
+    ):
         other = harden(*words, *option, "--out", out, "--resume")
         assert other.code == 2
         assert message in other.err

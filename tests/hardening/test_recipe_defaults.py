@@ -1,4 +1,4 @@
-"""The optimiser of fine-tuning where a recipe names none."""
+"""Optimiser and number format of fine-tuning where a recipe leaves them open."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import harden
-from harden.hardening.default_optimiser import default_optimiser, with_optimiser
 from harden.hardening.recipe import Recipe, stages
+from harden.hardening.recipe_defaults import default_optimiser, with_defaults
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
 from harden.objectives import (
@@ -58,9 +58,18 @@ def test_adamw_for_other_objectives(objective: Objective) -> None:
     assert default_optimiser(objective, Classifier(small_cnn())) == AdamW()
 
 
-def test_a_recipe_that_names_one_keeps_it() -> None:
-    recipe = Recipe(optimiser=AdamW(0.5))
-    assert with_optimiser(recipe, Classifier(small_cnn())) is recipe
+def test_a_recipe_keeps_what_it_names() -> None:
+    recipe = Recipe(optimiser=AdamW(0.5), bfloat16=True)
+    assert with_defaults(recipe, Classifier(small_cnn())) == recipe
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_bfloat16_is_used_where_the_device_multiplies_it(
+    native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harden.hardening.recipe_defaults.bfloat16_is_native", lambda device: native)
+    assert with_defaults(Recipe(), Classifier(small_cnn())).bfloat16 is native
+    assert with_defaults(Recipe(bfloat16=not native), Classifier(small_cnn())).bfloat16 is not native
 
 
 def test_a_run_reports_the_optimiser_that_it_used() -> None:

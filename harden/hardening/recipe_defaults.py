@@ -1,24 +1,36 @@
-"""The optimiser of fine-tuning where a recipe names none."""
+"""Optimiser and number format of fine-tuning where a recipe leaves them open."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harden.hardening.recipe import Recipe
-from harden.models import Classifier
+from harden.models import Classifier, bfloat16_is_native
 from harden.objectives import NFGSM, TRADES, AdversarialTraining, Objective, PriorGuidedFGSM, Standard
 from harden.training import SGD, AdamW
 from harden.training.optimisers import Optimiser
 
 
-def with_optimiser(recipe: Recipe, model: Classifier) -> Recipe:
-    """The recipe with the optimiser that suits its objective and a network, where it names none."""
-    if recipe.optimiser is not None:
-        return recipe
-    return replace(recipe, optimiser=default_optimiser(recipe.finetune, model))
+def with_defaults(recipe: Recipe, model: Classifier, device: torch.device | None = None) -> Recipe:
+    """The recipe with what it leaves open.
+
+    That is the optimiser, by objective and network, and bfloat16, where the device multiplies it in hardware.
+
+    Args:
+        recipe: how to harden.
+        model: what is hardened.
+        device: of the training; the model's by default.
+    """
+    optimiser, bfloat16 = recipe.optimiser, recipe.bfloat16
+    return replace(
+        recipe,
+        optimiser=default_optimiser(recipe.finetune, model) if optimiser is None else optimiser,
+        bfloat16=bfloat16_is_native(device or model.device) if bfloat16 is None else bfloat16,
+    )
 
 
 def default_optimiser(objective: Objective, model: Classifier) -> Optimiser:
