@@ -150,7 +150,12 @@ def test_every_point_lies_in_ball_and_box_also_when_eps_rises_and_falls(
 ) -> None:
     seen: list[Tensor] = []
     original = model.logits
-    monkeypatch.setattr(model, "logits", lambda x: seen.append(x.detach().clone()) or original(x))
+
+    def logits(x: Tensor) -> Tensor:
+        seen.append(x.detach().clone())
+        return original(x)
+
+    monkeypatch.setattr(model, "logits", logits)
     state = state_of(model, PriorGuidedFGSM())
     for number, eps in enumerate(("0", "0.01", "0.1", "1/3", "8/255", "0")):
         threat = Linf(eps)
