@@ -13,15 +13,18 @@ from harden.models import FastCopy
 from harden.objectives import (
     AWP,
     CROWNIBP,
+    FGSM_RS,
     IBP,
     MART,
     MTLIBP,
+    NFGSM,
     SABR,
     TRADES,
     AdversarialTraining,
     LinearProbe,
     MoCo,
     Objective,
+    PriorGuidedFGSM,
     SimCLR,
     Standard,
     WarmUp,
@@ -80,6 +83,13 @@ def finetuning(names: RecipeNames, weights: tuple[float, ...], steering: FastCop
         "madry": lambda: AdversarialTraining(attack, views, smoothing, weights, steering),
         "trades": lambda: TRADES(_or(names.beta, TRADES().beta), attack, views, weights, steering),
         "mart": lambda: MART(_or(names.beta, MART().beta), attack, views, weights, steering),
+        "n-fgsm": lambda: NFGSM(
+            views=views, label_smoothing=smoothing, class_weights=weights, steering=steering
+        ),
+        "fgsm-rs": lambda: AdversarialTraining(FGSM_RS, views, smoothing, weights, steering),
+        "fgsm-pgi": lambda: PriorGuidedFGSM(
+            label_smoothing=smoothing, class_weights=weights, steering=steering
+        ),
         "standard": lambda: Standard(views, smoothing, weights),
         "probe": lambda: LinearProbe(class_weights=weights),
         "ibp": lambda: IBP(warm_up=warm_up, views=views, class_weights=weights),
@@ -102,6 +112,9 @@ _USED: Final[dict[str, tuple[str, ...]]] = {
     "madry": (*_ATTACK, "views", "label_smoothing", "awp"),
     "trades": (*_ATTACK, "views", "beta", "awp"),
     "mart": (*_ATTACK, "views", "beta", "awp"),
+    "n-fgsm": ("views", "label_smoothing"),
+    "fgsm-rs": ("views", "label_smoothing"),
+    "fgsm-pgi": ("label_smoothing",),
     "standard": ("views", "label_smoothing"),
     "probe": (),
     "ibp": ("views",),

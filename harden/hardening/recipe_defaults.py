@@ -10,10 +10,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harden.hardening.recipe import Recipe
 from harden.models import Classifier, bfloat16_is_native
-from harden.objectives import MART, TRADES, AdversarialTraining, Objective, Standard
+from harden.objectives import MART, NFGSM, TRADES, AdversarialTraining, Objective, PriorGuidedFGSM, Standard
 from harden.objectives.awp import without_awp
 from harden.training import SGD, AdamW
 from harden.training.optimisers import Optimiser
+
+_EMPIRICAL = (AdversarialTraining, MART, NFGSM, PriorGuidedFGSM, Standard, TRADES)
 
 
 def with_defaults(recipe: Recipe, model: Classifier, device: torch.device | None = None) -> Recipe:
@@ -40,10 +42,10 @@ def default_optimiser(objective: Objective, model: Classifier) -> Optimiser:
     Under adversarial or plain training: SGD with a peak rate of 0.15 where BatchNorm follows the
     convolutions, AdamW with 5e-3 for other convolutional networks without LayerNorm, which lose clean
     accuracy at such a rate of SGD. For the rest, transformers and certified training among them, AdamW with
-    1e-3. The rates were compared at equal passes (`benchmarks/finetune.py`), except with MART and AWP, which
-    have those of the other adversarial objectives.
+    1e-3. The rates were compared at equal passes (`benchmarks/finetune.py`), except with MART, AWP
+    and objectives of one attack step, which have those of the other adversarial objectives.
     """
-    if not isinstance(without_awp(objective), AdversarialTraining | MART | TRADES | Standard):
+    if not isinstance(without_awp(objective), _EMPIRICAL):
         return AdamW()
     parts = list(model.network.modules())
     convolutions = sum(isinstance(part, nn.Conv2d) for part in parts)

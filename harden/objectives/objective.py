@@ -73,6 +73,19 @@ class ChecksFirst(Protocol):
 
 
 @runtime_checkable
+class KeepsImages(Protocol):
+    """An objective whose state has a tensor of an image's shape for each training image."""
+
+    def check_size(self, n: int, image_shape: tuple[int, int, int]) -> None:
+        """Raise an InputError where these tensors take too much memory; called before any training."""
+        ...
+
+    def start_with(self, model: Classifier, n: int, image_shape: tuple[int, int, int]) -> nn.Module:
+        """As `start`, for images (C, H, W): the state has all of its tensors, as checkpoints need it."""
+        ...
+
+
+@runtime_checkable
 class UpdatesWithStep(Protocol):
     """A state that has something to do after each step of the optimiser (a momentum encoder, a queue)."""
 

@@ -12,10 +12,10 @@ from harden.data import Source
 from harden.errors import InputError
 from harden.evaluation.judge_outputs import check_answer
 from harden.models import Classifier, untouched
-from harden.objectives import ChecksFirst, Objective
+from harden.objectives import ChecksFirst, KeepsImages, Objective
 from harden.threats import Threat
 from harden.training.minimum_budget import left_for_training
-from harden.training.stage import Stage, StepRecord
+from harden.training.stage import Stage, StepRecord, image_shape
 
 _ROUNDING = 64 * 2.0**-23
 
@@ -61,14 +61,15 @@ def _check_range(x: Tensor) -> None:
 
 
 def check_objective(objective: Objective, model: Classifier, source: Source, threat: Threat) -> None:
-    """Call the objective's own check, where it has one.
+    """Call the objective's own checks, where it has any.
 
     Raises:
-        InputError: the network or the threat is unfit for it.
+        InputError: the network or the threat is unfit for it, or its state would take too much memory.
     """
     if isinstance(objective, ChecksFirst):
-        channels, height, width = next(iter(source.epoch(None))).x.shape[1:]
-        objective.check(model, (channels, height, width), threat)
+        objective.check(model, image_shape(source), threat)
+    if isinstance(objective, KeepsImages):
+        objective.check_size(len(source), image_shape(source))
 
 
 @torch.no_grad()

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harden.attacks import PGD
 from harden.data import Source
 from harden.errors import InputError
 from harden.evaluation import Attempt
 from harden.losses import Margin
+from harden.models import Classifier
 from harden.models.snapshot import Snapshot
-from harden.objectives import Objective
+from harden.objectives import KeepsImages, Objective
 from harden.threats import Threat
 from harden.training.budget import Budget
 from harden.training.optimisers import AdamW, Optimiser
@@ -65,6 +66,19 @@ class Stage:
 
     def __post_init__(self) -> None:
         check_numbers(self.ramp, self.average, self.clip, self.validations)
+
+
+def started(objective: Objective, model: Classifier, source: Source) -> nn.Module:
+    """The objective's state for training on a source."""
+    if isinstance(objective, KeepsImages):
+        return objective.start_with(model, len(source), image_shape(source))
+    return objective.start(model, len(source))
+
+
+def image_shape(source: Source) -> tuple[int, int, int]:
+    """The shape (C, H, W) of the source's first images."""
+    channels, height, width = next(iter(source.epoch(None))).x.shape[1:]
+    return channels, height, width
 
 
 def check_numbers(ramp: float, average: float, clip: float, validations: int) -> None:

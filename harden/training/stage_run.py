@@ -30,7 +30,7 @@ from harden.training.deadline import no_step, until
 from harden.training.global_rng import seeded
 from harden.training.mixed_precision import computes_in_bfloat16
 from harden.training.preflight import no_batch
-from harden.training.stage import Stage, StageOptions, StepRecord, passes_unbroken, weighted_share
+from harden.training.stage import Stage, StageOptions, StepRecord, passes_unbroken, started, weighted_share
 from harden.training.stage_position import StagePosition
 from harden.training.weight_averaging import WeightAverage, load_weights, weights_like, weights_of
 from harden.training.weight_layout import channels_last
@@ -76,7 +76,7 @@ class StageRun:
                 "unset ACCELERATE_MIXED_PRECISION and start without `accelerate launch`",
             )
         with seeded(mix(self.seed, 0), model.device):
-            state = stage.objective.start(model, len(source))
+            state = started(stage.objective, model, source)
         self.state = state
         # Kept from before prepare(): accelerate's own unwrapping may change the module it returns.
         minimised = _Minimised(stage.objective, state)

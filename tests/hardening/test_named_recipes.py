@@ -20,9 +20,11 @@ from harden.objectives import (
     IBP,
     MART,
     MTLIBP,
+    NFGSM,
     SABR,
     TRADES,
     AdversarialTraining,
+    PriorGuidedFGSM,
     SimCLR,
     Standard,
     WarmUp,
@@ -125,6 +127,22 @@ def test_awp_does_not_hide_that_weights_are_drawn_anew() -> None:
         check_request(Classifier(small_cnn()), Linf("0.1"), made, None)
 
 
+def test_objectives_of_one_attack_step_by_name() -> None:
+    copy, weights = FastCopy(bfloat16=True), (1.0, 2.0)
+    names = RecipeNames(finetune="n-fgsm", views="light", label_smoothing=0.1)
+    assert recipe(names, 3, weights, copy).finetune == NFGSM(
+        views=LIGHT, label_smoothing=0.1, class_weights=weights, steering=copy
+    )
+    one_step = PGD(steps=1, step_size=1.25, random_start=True, keep_best=False)
+    assert recipe(replace(names, finetune="fgsm-rs"), 3, weights, copy).finetune == AdversarialTraining(
+        one_step, LIGHT, 0.1, weights, copy
+    )
+    prior = replace(names, finetune="fgsm-pgi", views="none")
+    assert recipe(prior, 3, weights, copy).finetune == PriorGuidedFGSM(
+        label_smoothing=0.1, class_weights=weights, steering=copy
+    )
+
+
 def test_a_rate_without_an_optimiser_is_of_adamw() -> None:
     assert recipe(RecipeNames(lr=0.01), 3).optimiser == AdamW(0.01)
     assert recipe(RecipeNames(lr=0.01), 3).pretrain_optimiser == AdamW(0.01)
@@ -145,6 +163,9 @@ def test_schedules_by_name() -> None:
     [
         (RecipeNames(finetune="standard", attack_steps=3), "--attack-steps 3 with --finetune standard"),
         (RecipeNames(finetune="ibp", label_smoothing=0.1), "--label-smoothing 0.1 with --finetune ibp"),
+        (RecipeNames(finetune="n-fgsm", attack_steps=2), "--attack-steps 2 with --finetune n-fgsm"),
+        (RecipeNames(finetune="fgsm-rs", attack_steps=2), "--attack-steps 2 with --finetune fgsm-rs"),
+        (RecipeNames(finetune="fgsm-pgi", views="light"), "--views light with --finetune fgsm-pgi"),
         (RecipeNames(finetune="madry", beta=4.0), "--beta 4.0 with --finetune madry"),
         (RecipeNames(finetune="madry", beta=6.0), "--beta 6.0 with --finetune madry"),
         (RecipeNames(finetune="mart", label_smoothing=0.1), "--label-smoothing 0.1 with --finetune mart"),

@@ -11,7 +11,18 @@ from harden.hardening.recipe import Recipe, stages
 from harden.hardening.recipe_defaults import default_optimiser, with_defaults
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
-from harden.objectives import AWP, IBP, MART, TRADES, AdversarialTraining, LinearProbe, Objective, Standard
+from harden.objectives import (
+    AWP,
+    IBP,
+    MART,
+    NFGSM,
+    TRADES,
+    AdversarialTraining,
+    LinearProbe,
+    Objective,
+    PriorGuidedFGSM,
+    Standard,
+)
 from harden.training import SGD, AdamW, Budget
 from harden.training.optimisers import Optimiser
 
@@ -20,7 +31,10 @@ def dense() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 10))
 
 
-@pytest.mark.parametrize("objective", [AdversarialTraining(), TRADES(), MART(), AWP(TRADES()), Standard()])
+@pytest.mark.parametrize(
+    "objective",
+    [AdversarialTraining(), TRADES(), MART(), AWP(TRADES()), NFGSM(), PriorGuidedFGSM(), Standard()],
+)
 def test_sgd_where_batchnorm_follows_the_convolutions(objective: Objective) -> None:
     assert default_optimiser(objective, Classifier(small_cnn())) == SGD(0.15)
 

@@ -21,7 +21,7 @@ from harden.hardening import Hardened, Recipe, finished, harden, job_of, plan_of
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
 from harden.models.snapshot import write_snapshot
-from harden.objectives import AdversarialTraining, MoCo, SimCLR, Standard
+from harden.objectives import AdversarialTraining, MoCo, PriorGuidedFGSM, SimCLR, Standard
 from harden.system.folder_lock import LOCK_FILE
 from harden.threats import Linf
 from harden.training import AdamW, Checkpoints, StepRecord
@@ -135,6 +135,22 @@ def test_moco_goes_on_with_its_queue_and_momentum(data: tuple[Tensor, Tensor], t
     with pytest.raises(Killed):
         run(data, tmp_path, 4, recipe=recipe)
     check_equal(run(data, tmp_path, recipe=recipe), expected)
+
+
+def test_fgsm_pgi_goes_on_with_its_priors(data: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+    recipe = Recipe(PriorGuidedFGSM(), validations=1)
+    expected = run(data, None, recipe=recipe, budget="8E")
+    with pytest.raises(Killed):
+        run(data, tmp_path, 6, recipe=recipe, budget="8E")
+    check_equal(run(data, tmp_path, recipe=recipe, budget="8E"), expected)
+
+
+def test_priors_that_take_too_much_memory_are_refused_before_the_first_step(
+    data: tuple[Tensor, Tensor],
+) -> None:
+    recipe = replace(RECIPE, finetune=PriorGuidedFGSM(memory_limit=38_399))
+    with pytest.raises(InputError, match=r"whose priors take 38,400 bytes; expected at most 38,399 bytes"):
+        run(data, None, stop=1, recipe=recipe)  # a single step would raise
 
 
 def test_unlabelled_images_are_what_pretraining_sees(data: tuple[Tensor, Tensor], tmp_path: Path) -> None:

@@ -17,15 +17,19 @@ from harden.models import Classifier, PassMeter, counting
 from harden.objectives import (
     AWP,
     CROWNIBP,
+    FGSM_RS,
     IBP,
     MART,
     MTLIBP,
+    NFGSM,
     SABR,
     TRADES,
     AdversarialTraining,
+    KeepsImages,
     LinearProbe,
     MoCo,
     Objective,
+    PriorGuidedFGSM,
     SimCLR,
     Standard,
     Step,
@@ -58,13 +62,27 @@ OBJECTIVES: list[Objective] = [
     CROWNIBP(end=0.5, class_weights=WEIGHTS),
     SABR(tau=0.3, attack=PGD_5),
     MTLIBP(alpha=0.5, warm_up=WarmUp(redraw=False)),
+    NFGSM(noise=1.0, views=LIGHT, label_smoothing=0.1),
+    AdversarialTraining(FGSM_RS),
+    PriorGuidedFGSM(weight=5.0, redraw=3),
+    NFGSM(class_weights=WEIGHTS),
+    PriorGuidedFGSM(class_weights=WEIGHTS),
 ]
 PLAIN = ["standard", "probe", "madry", "trades", "mart", "awp"]
 WEIGHED = [f"{name}-weighed" for name in PLAIN]
 CONTRASTIVE = ["simclr", "simclr-adv", "moco", "moco-adv"]
 CERTIFIED = ["ibp", "crown-ibp", "sabr", "mtl-ibp"]
-NAMES = [*PLAIN, *WEIGHED, *CONTRASTIVE, *CERTIFIED]
+SINGLE_STEP = ["n-fgsm", "fgsm-rs", "fgsm-pgi", "n-fgsm-weighed", "fgsm-pgi-weighed"]
+NAMES = [*PLAIN, *WEIGHED, *CONTRASTIVE, *CERTIFIED, *SINGLE_STEP]
+IMAGES = 112  # the batch's positions end at 111
 THIRD = 1 / 3
+
+
+def started(objective: Objective, model: Classifier) -> nn.Module:
+    """The state for images (1, 6, 6), as the training loop makes it."""
+    if isinstance(objective, KeepsImages):
+        return objective.start_with(model, IMAGES, (1, 6, 6))
+    return objective.start(model, IMAGES)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=NAMES)
@@ -85,7 +103,7 @@ def test_is_a_frozen_value_with_a_json_round_trip(objective: Objective) -> None:
 def test_gives_a_finite_scalar_whose_gradient_reaches_a_weight(
     objective: Objective, model: Classifier, batch: Batch, step: Step
 ) -> None:
-    value = objective(objective.start(model, 12).train(), batch, step)
+    value = objective(started(objective, model).train(), batch, step)
     assert value.shape == ()
     assert bool(value.isfinite())
     torch.autograd.backward(value)
@@ -98,7 +116,7 @@ def test_changes_neither_the_batch_nor_itself(
 ) -> None:
     described = describe(objective)
     before = [part.clone() for part in (batch.x, batch.y, batch.index)]
-    torch.autograd.backward(objective(objective.start(model, 12).train(), batch, step))
+    torch.autograd.backward(objective(started(objective, model).train(), batch, step))
     assert all(torch.equal(a, b) for a, b in zip(before, (batch.x, batch.y, batch.index), strict=True))
     assert describe(objective) == described
 
@@ -111,7 +129,7 @@ def test_is_a_function_of_generator_and_seed(
         if isinstance(part, nn.Dropout):
             part.p = 0.0  # dropout draws from torch's global generator, which the loop seeds
     torch.manual_seed(0)
-    state = objective.start(model, 12).eval()
+    state = started(objective, model).eval()
     weights = {name: value.clone() for name, value in state.state_dict().items()}
     values = []
     for number, (generator, seed) in enumerate(((4, 3), (4, 3), (5, 3), (4, 8))):
@@ -122,8 +140,9 @@ def test_is_a_function_of_generator_and_seed(
     assert values[0] == values[1]
     inner = without_awp(objective)
     views, attack = getattr(inner, "views", None), getattr(inner, "attack", None)
+    draws = attack is not None or isinstance(inner, NFGSM | PriorGuidedFGSM)
     assert (values[2] != values[0]) == (views is not None)
-    assert (values[3] != values[0]) == (attack is not None)
+    assert (values[3] != values[0]) == draws
 
 
 @pytest.mark.parametrize(
@@ -134,6 +153,10 @@ def test_is_a_function_of_generator_and_seed(
         (AdversarialTraining(), 2 + 1),
         (AdversarialTraining(attack=PGD(keep_best=False)), 10 + 1),
         (AdversarialTraining(attack=PGD(steps=3)), 3 + THIRD + 1),
+        (NFGSM(), 2),
+        (AdversarialTraining(FGSM_RS), 2),
+        (PriorGuidedFGSM(), 3),
+        (PriorGuidedFGSM(weight=0.0), 2),
         (TRADES(), 2 + THIRD + 2),
         (TRADES(attack=PGD(keep_best=False)), 10 + THIRD + 2),
         (TRADES(attack=PGD_5), 5 + THIRD + 2),
@@ -152,7 +175,7 @@ def test_is_a_function_of_generator_and_seed(
 def test_costs_as_many_passes_per_image_as_its_method_says(
     objective: Objective, passes: float, model: Classifier, batch: Batch, step: Step
 ) -> None:
-    state = objective.start(model, 12).train()
+    state = started(objective, model).train()
     with counting(PassMeter()) as meter:
         torch.autograd.backward(objective(state, batch, step))
     assert meter.passes == pytest.approx(12 * passes, rel=1e-9)

@@ -12,9 +12,11 @@ from harden.models import Classifier
 from harden.objectives import (
     AWP,
     MART,
+    NFGSM,
     TRADES,
     AdversarialTraining,
     Objective,
+    PriorGuidedFGSM,
     SimCLR,
     Standard,
     Step,
@@ -33,6 +35,8 @@ OBJECTIVES: list[Objective] = [
     TRADES(attack=ATTACK),
     MART(attack=ATTACK),
     AWP(TRADES(attack=ATTACK), warmup=0.0),
+    NFGSM(),
+    PriorGuidedFGSM(),
     SimCLR(views=Views(shift=1, noise=0.05), hidden=8, width=4),
 ]
 

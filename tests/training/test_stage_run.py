@@ -22,7 +22,17 @@ from harden.evaluation import Attempt
 from harden.losses import Margin
 from harden.models import Classifier
 from harden.models.snapshot import Snapshot, read_snapshot, tensors_of, write_snapshot
-from harden.objectives import TRADES, AdversarialTraining, LinearProbe, MoCo, Objective, SimCLR, Standard
+from harden.objectives import (
+    NFGSM,
+    TRADES,
+    AdversarialTraining,
+    LinearProbe,
+    MoCo,
+    Objective,
+    PriorGuidedFGSM,
+    SimCLR,
+    Standard,
+)
 from harden.threats import Linf
 from harden.training import SGD, AdamW, Budget, Stage, StepRecord, Validation, train
 from harden.training.weight_averaging import weights_of
@@ -38,6 +48,8 @@ OBJECTIVES: list[Objective] = [
     LinearProbe(),
     AdversarialTraining(attack=ATTACK),
     TRADES(attack=ATTACK, views=VIEWS),
+    NFGSM(views=VIEWS),
+    PriorGuidedFGSM(redraw=2),
     SimCLR(views=VIEWS, hidden=4, width=3),
     MoCo(views=VIEWS, attack=ATTACK, queue=16, hidden=4, width=3),
 ]

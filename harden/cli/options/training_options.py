@@ -25,8 +25,9 @@ class TrainingOptions:
     finetune: Annotated[
         str,
         typer.Option(
-            help="madry | trades | mart | standard | probe (the head alone) | ibp | crown-ibp | sabr | "
-            "mtl-ibp (certified, L-inf alone; they draw the weights anew where nothing was pretrained) | "
+            help="madry | trades | mart | n-fgsm | fgsm-rs | fgsm-pgi (one attack step; n-fgsm and fgsm-pgi: "
+            "L-inf alone) | standard | probe (the head alone) | ibp | crown-ibp | sabr | mtl-ibp "
+            "(certified, L-inf alone; they draw the weights anew where nothing was pretrained) | "
             "module:function (returns an objective; called with class_weights where it takes them)"
         ),
     ] = "madry"
@@ -54,7 +55,10 @@ class TrainingOptions:
         ),
     ] = "none"
     label_smoothing: Annotated[
-        float, typer.Option(help="Mass moved from the label to all classes, by madry and standard.")
+        float,
+        typer.Option(
+            help="Mass moved from the label to all classes, by madry, standard and those of one attack step."
+        ),
     ] = 0.0
     class_weights: Annotated[
         str,
