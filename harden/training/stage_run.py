@@ -26,14 +26,14 @@ from harden.system.single_process import check_alone
 from harden.threats import Threat
 from harden.training.budget import BudgetUse
 from harden.training.checkpointing.optimiser_state import optimiser_state, put_optimiser_state
+from harden.training.compute.mixed_precision import computes_in_bfloat16
+from harden.training.compute.weight_layout import channels_last
 from harden.training.deadline import no_step, until
 from harden.training.global_rng import seeded
-from harden.training.mixed_precision import computes_in_bfloat16
 from harden.training.preflight import no_batch
 from harden.training.stage import Stage, StageOptions, StepRecord, passes_unbroken, started, weighted_share
 from harden.training.stage_position import StagePosition
 from harden.training.weight_averaging import WeightAverage, load_weights, weights_like, weights_of
-from harden.training.weight_layout import channels_last
 
 
 @final

@@ -24,7 +24,7 @@ from harden.objectives import (
 from harden.objectives.objective import ClassifierState
 from harden.threats import Linf
 from harden.training import SGD, Budget, Stage, train
-from harden.training.mixed_precision import computes_in_bfloat16
+from harden.training.compute.mixed_precision import computes_in_bfloat16
 from harden.training.weight_averaging import weights_of
 from harden.views import Views
 
