@@ -161,6 +161,7 @@ def test_is_a_function_of_generator_and_seed(
         (TRADES(attack=PGD(keep_best=False)), 10 + THIRD + 2),
         (TRADES(attack=PGD_5), 5 + THIRD + 2),
         (MART(), 2 + 2),
+        (MART(attack=PGD(keep_best=False)), 10 + 2),
         (MART(attack=PGD_5), 5 + 2),
         (AWP(AdversarialTraining()), 2 + 1 + 1),
         (AWP(TRADES()), 2 + THIRD + 2 + THIRD + 2),
