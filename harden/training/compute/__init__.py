@@ -1,1 +1,1 @@
-"""How training computes: the memory order of weights, and the number format of passes."""
+"""Computation of training steps: the memory order of weights, and the number format of passes."""
