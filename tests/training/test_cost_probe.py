@@ -110,7 +110,7 @@ def test_the_pace_counts_what_the_objective_spends() -> None:
     perturbed = measure_speed(replace(PLAIN, objective=AWP(TRADES())), model, source(8), THREAT)
     assert perturbed.passes_per_image == pytest.approx(4 + 1 / 3 + 2 + 1 / 3)
     assert trades.passes > 0
-    assert trades.memory == peak_memory(torch.device("cpu")) > 1 << 20
+    assert 1 << 20 < trades.memory <= peak_memory(torch.device("cpu"))
     # E may be counted in other images than those of the source.
     counted = measure_speed(replace(PLAIN, images=10), model, source(8), THREAT)
     assert counted.passes_per_image == pytest.approx(1.0)
