@@ -31,7 +31,7 @@ class AutoAttack:
 '''
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_both_are_compared_example_by_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "checkout" / "autoattack"
     package.mkdir(parents=True)
@@ -53,6 +53,7 @@ def test_both_are_compared_example_by_example(tmp_path: Path, monkeypatch: pytes
     assert line["seconds_ratio"] == case["seconds_ratio"]
 
 
+@pytest.mark.once
 def test_without_a_checkout_ours_stands_alone(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     words = ["--toy", "--norms", "l2", "--kinds", "plain", "--bfloat16", "--json", str(out)]
@@ -80,6 +81,7 @@ def test_the_certified_network_is_read_as_its_authors_stored_it(tmp_path: Path) 
         assert torch.equal(case.subject.theirs(case.subject.x), network.eval()(case.subject.x))
 
 
+@pytest.mark.once
 def test_what_patience_rests_on_can_be_measured_again(capsys: pytest.CaptureFixture[str]) -> None:
     assert patience.main(["--toy", "--norms", "linf"]) == 0
     (line,) = (json.loads(text) for text in capsys.readouterr().out.splitlines() if text.startswith("{"))

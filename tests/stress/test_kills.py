@@ -12,7 +12,7 @@ from benchmarks.stress_kills import PHASES, main
 NUMBERS = (1, 3, 4)
 
 
-@pytest.mark.slow
+@pytest.mark.once  # recorded in benchmarks/results/stress_kills.jsonl
 def test_killed_runs_end_as_undisturbed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = tmp_path / "kills.jsonl"
     assert [PHASES[number] for number in NUMBERS] == ["pretrain", "evaluate", "publish"]
