@@ -52,7 +52,7 @@ class Recipe:
     ramp: float = 0.5
     average: float = 0.99
     clip: float = 5.0
-    bfloat16: bool | None = None
+    bfloat16: bool | None = False
     validations: int = 5
     validation_share: float = 0.05
     held_out: float = 0.1

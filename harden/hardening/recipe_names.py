@@ -36,7 +36,7 @@ class RecipeNames:
         ramp: share of fine-tuning over which eps rises; 0.3 for certified training by default.
         average: decay of the moving average of the weights.
         clip: largest length of the gradient.
-        precision: "float32", or "bfloat16" where the network can; by default as the device multiplies.
+        precision: "float32", "bfloat16" where the network can, or "auto": as the device multiplies.
         validations: number of validations; 0 for certified training.
         validation_share: of the passes of fine-tuning that validations may take.
         held_out: share of the training images that choose the checkpoint.
@@ -63,7 +63,7 @@ class RecipeNames:
     ramp: float | None = None
     average: float = 0.99
     clip: float = 5.0
-    precision: str = "auto"
+    precision: str = "float32"
     validations: int | None = None
     validation_share: float = 0.05
     held_out: float = 0.1

@@ -71,7 +71,8 @@ def test_bfloat16_is_used_where_the_device_multiplies_it(
     native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harden.hardening.recipe_defaults.bfloat16_is_native", lambda device: native)
-    assert with_defaults(Recipe(), Classifier(small_cnn())).bfloat16 is native
+    assert with_defaults(Recipe(bfloat16=None), Classifier(small_cnn())).bfloat16 is native
+    assert with_defaults(Recipe(), Classifier(small_cnn())).bfloat16 is False
     assert with_defaults(Recipe(bfloat16=not native), Classifier(small_cnn())).bfloat16 is not native
 
 

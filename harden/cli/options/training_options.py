@@ -94,8 +94,8 @@ class TrainingOptions:
     clip: Annotated[float, typer.Option(help="Largest length of the gradient of the weights.")] = 5.0
     precision: Annotated[
         str,
-        typer.Option(help="Of the passes of training: auto (as the device multiplies) | float32 | bfloat16"),
-    ] = "auto"
+        typer.Option(help="Of the passes of training: float32 | bfloat16 | auto (as the device multiplies)"),
+    ] = "float32"
     validations: Annotated[
         int | None, typer.Option(help="How often robust accuracy is measured in fine-tuning; 0 for never.")
     ] = None
