@@ -21,6 +21,7 @@ pytest_plugins = ["pytester"]
 TESTS = """
 import pytest
 import harden
+from harden.regression.pytest_checks import PytestCheck
 
 
 @pytest.mark.harden(margin=0.05)
@@ -208,7 +209,11 @@ def test_few_images_and_what_a_marker_may_say(session: Session, repository: Path
     assert (low.ret, "below the floor" in low.stdout.str()) == (1, True)
 
 
-def test_what_is_no_answer_fails_and_says_why(session: Session, repository: Path) -> None:
+def test_what_is_no_answer_fails_and_says_why(
+    session: Session, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The session's conftest replaces it, in this process: restored afterwards.
+    monkeypatch.setattr(PytestCheck, "measurer", PytestCheck.measurer)
     few = ("--harden-max-images", "30")
     assert session(*few, "--harden-update-baseline").ret == 0
     whole = (repository / "model.onnx").read_bytes()

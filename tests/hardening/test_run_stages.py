@@ -30,18 +30,26 @@ from harden.views import DIGITS
 THREAT = Linf("0.1")
 SHORT = PGD(steps=2, step_size=0.75, keep_best=False)
 RECIPES = {
-    "trades": Recipe(TRADES(attack=SHORT), validations=2),
+    "trades": Recipe(TRADES(attack=SHORT), validations=2, validation_share=1.0),
     "simclr-madry": Recipe(
-        AdversarialTraining(SHORT), SimCLR(views=DIGITS, hidden=16, width=8), validations=2
+        AdversarialTraining(SHORT),
+        SimCLR(views=DIGITS, hidden=16, width=8),
+        validations=2,
+        validation_share=1.0,
     ),
     "moco-probe": Recipe(
-        LinearProbe(), MoCo(views=DIGITS, queue=64, hidden=16, width=8), pretrain_share=0.5, validations=2
+        LinearProbe(),
+        MoCo(views=DIGITS, queue=64, hidden=16, width=8),
+        pretrain_share=0.5,
+        validations=2,
+        validation_share=1.0,
     ),
     "adversarial-simclr": Recipe(
         AdversarialTraining(SHORT),
         SimCLR(views=DIGITS, attack=SHORT, hidden=16, width=8),
         pretrain_share=0.4,
         validations=2,
+        validation_share=1.0,
     ),
 }
 
@@ -465,7 +473,7 @@ def test_a_budget_below_one_epoch_is_refused_after_one_step(
     model: Classifier, data: tuple[Tensor, Tensor], budget: str, seen: str
 ) -> None:
     told: list[StepRecord] = []
-    recipe = Recipe(AdversarialTraining(SHORT), validations=2)
+    recipe = Recipe(AdversarialTraining(SHORT), validations=2, validation_share=1.0)
     with pytest.raises(InputError) as caught:
         harden(model, from_loader(data, 40), threat=THREAT, recipe=recipe, budget=budget, on_step=told.append)
     assert seen in caught.value.seen
@@ -478,7 +486,7 @@ def test_validations_that_leave_less_than_an_epoch_are_refused_after_one_step_or
     model: Classifier, data: tuple[Tensor, Tensor]
 ) -> None:
     told: list[StepRecord] = []
-    half = Recipe(AdversarialTraining(SHORT), validations=10, held_out=0.5)
+    half = Recipe(AdversarialTraining(SHORT), validations=10, validation_share=1.0, held_out=0.5)
     with pytest.raises(InputError) as caught:  # an epoch is 3E, ten forwards of as many images are 3.3E
         harden(model, from_loader(data, 10), threat=THREAT, recipe=half, budget="4E", on_step=told.append)
     assert "one epoch costs 3E and its validations at least" in caught.value.seen
