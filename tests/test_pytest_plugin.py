@@ -14,6 +14,7 @@ import pytest
 from harden.artefact.classifier_to_onnx import trace
 from harden.data import load
 from harden.models import Classifier
+from harden.regression.pytest_checks import PytestCheck
 from tests.fitted import fitted
 
 pytest_plugins = ["pytester"]
@@ -21,7 +22,6 @@ pytest_plugins = ["pytester"]
 TESTS = """
 import pytest
 import harden
-from harden.regression.pytest_checks import PytestCheck
 
 
 @pytest.mark.harden(margin=0.05)
