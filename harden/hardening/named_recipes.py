@@ -91,15 +91,14 @@ def _ramp(names: RecipeNames, objective: Objective) -> float:
 
 
 def _schedule(names: RecipeNames, objective: Objective) -> Schedule:
-    if names.schedule == "auto" and names.warmup is None:
-        return Cosine() if isinstance(objective, _CERTIFIED) else Recipe().schedule
     known: dict[str, Callable[..., Schedule]] = {
         "cosine": Cosine,
         "one-cycle": OneCycle,
         "piecewise": Piecewise,
     }
     check_name("--schedule", names.schedule, ("auto", *known))
-    name = names.schedule if names.schedule != "auto" else "one-cycle"
+    usual = "cosine" if isinstance(objective, _CERTIFIED) else "one-cycle"
+    name = usual if names.schedule == "auto" else names.schedule
     return known[name](**({} if names.warmup is None else {"warmup": names.warmup}))
 
 

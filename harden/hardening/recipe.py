@@ -30,9 +30,9 @@ class Recipe:
         ramp: share of fine-tuning over which eps rises from 0.
         average: decay of the moving average of the weights, which is what is kept; 0 for none.
         clip: the gradient's largest length.
-        bfloat16: whether passes of training compute in bfloat16, where the network can; weights, their
-            gradients, perturbations and every evaluation stay float32. None for where the device multiplies
-            bfloat16 in hardware.
+        bfloat16: whether the passes of `Standard`, of the adversarial objectives and of `SimCLR` compute in
+            bfloat16, where the network can; weights, their gradients, perturbations and every evaluation stay
+            float32. None for where the device multiplies bfloat16 in hardware.
         validations: how often robust accuracy is measured while fine-tuning, at most; 0 keeps the last
             weights.
         validation_share: of the passes of fine-tuning that validations may take, the last one excepted.
@@ -40,7 +40,7 @@ class Recipe:
         held_out_limit: about so many at most, since validation is paid for out of the budget.
 
     Raises:
-        InputError: a share is outside (0, 1), or a number out of its range (see `Stage`).
+        InputError: a share or a number is out of its range.
     """
 
     finetune: Objective = field(default_factory=AdversarialTraining)
@@ -59,10 +59,13 @@ class Recipe:
     held_out_limit: int = 512
 
     def __post_init__(self) -> None:
-        for name in ("pretrain_share", "held_out", "validation_share"):
+        for name in ("pretrain_share", "held_out"):
             share = getattr(self, name)
-            if not 0 < share < 1 and not (name == "validation_share" and share == 1):
+            if not 0 < share < 1:
                 raise InputError(f"{name} {share}", "a share between 0 and 1", f"write {name}=0.1")
+        if not 0 < self.validation_share <= 1:
+            seen = f"validation_share {self.validation_share}"
+            raise InputError(seen, "a share in (0, 1]; 1 for no limit", "write validation_share=0.05")
         check_numbers(self.ramp, self.average, self.clip, self.validations)
         if self.held_out_limit < 1:
             seen = f"held_out_limit {self.held_out_limit}"

@@ -40,10 +40,9 @@ def default_optimiser(objective: Objective, model: Classifier) -> Optimiser:
     """The optimiser for an objective on a network.
 
     Under adversarial or plain training: SGD with a peak rate of 0.15 where BatchNorm follows the
-    convolutions, AdamW with 5e-3 for other convolutional networks without LayerNorm, which lose clean
-    accuracy at such a rate of SGD. For the rest, transformers and certified training among them, AdamW with
-    1e-3. The rates were compared at equal passes (`benchmarks/finetune.py`), except with MART, AWP
-    and objectives of one attack step, which have those of the other adversarial objectives.
+    convolutions, AdamW with 5e-3 for other convolutional networks without LayerNorm. For the rest,
+    transformers and certified training among them, AdamW with 1e-3. `benchmarks/finetune.py` compares rates
+    of adversarial training by PGD; MART, AWP and objectives of one attack step have the same.
     """
     if not isinstance(without_awp(objective), _EMPIRICAL):
         return AdamW()

@@ -66,10 +66,13 @@ def check_objective(objective: Objective, model: Classifier, source: Source, thr
     Raises:
         InputError: the network or the threat is unfit for it, or its state would take too much memory.
     """
+    if not isinstance(objective, ChecksFirst | KeepsImages):
+        return
+    shape = image_shape(source)  # reads a batch
     if isinstance(objective, ChecksFirst):
-        objective.check(model, image_shape(source), threat)
+        objective.check(model, shape, threat)
     if isinstance(objective, KeepsImages):
-        objective.check_size(len(source), image_shape(source))
+        objective.check_size(len(source), shape)
 
 
 @torch.no_grad()

@@ -41,7 +41,7 @@ class Cosine:
     def __call__(self, progress: float) -> float:
         """The factor at a share of the stage's budget."""
         if progress < self.warmup:
-            return max(progress / self.warmup, LEAST)
+            return _rise(progress, self.warmup)
         return 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
 
 
@@ -65,7 +65,7 @@ class OneCycle:
     def __call__(self, progress: float) -> float:
         """The factor at a share of the stage's budget."""
         if progress < self.warmup:
-            return max(progress / self.warmup, LEAST)
+            return _rise(progress, self.warmup)
         return (1 - progress) / (1 - self.warmup)
 
 
@@ -101,8 +101,12 @@ class Piecewise:
     def __call__(self, progress: float) -> float:
         """The factor at a share of the stage's budget."""
         if progress < self.warmup:
-            return max(progress / self.warmup, LEAST)
+            return _rise(progress, self.warmup)
         return float(self.factor ** sum(progress >= milestone for milestone in self.milestones))
+
+
+def _rise(progress: float, warmup: float) -> float:
+    return max(progress / warmup, LEAST)
 
 
 def _check_warmup(warmup: float) -> None:

@@ -45,8 +45,8 @@ class Stage:
         validation_share: of the stage's passes that validations may take; earlier ones are left out first.
             The one at the end is always made.
         clip: the gradient's largest length.
-        bfloat16: whether passes of training compute in bfloat16, where the network can; weights, their
-            gradients and perturbations stay float32.
+        bfloat16: whether objectives that use `Step.autocast` compute in bfloat16, where the network can;
+            weights, their gradients and perturbations stay float32.
         images: how many images the budget's E and epochs refer to; those of the source by default. A stage on
             other images (unlabelled ones, say) is measured in the same unit as the rest of its run.
     """

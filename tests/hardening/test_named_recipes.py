@@ -156,6 +156,8 @@ def test_schedules_by_name() -> None:
     assert recipe(RecipeNames(schedule="one-cycle", warmup=0.4), 3).schedule == OneCycle(0.4)
     assert recipe(RecipeNames(schedule="piecewise"), 3).schedule == Piecewise()
     assert recipe(RecipeNames(warmup=0.4), 3).schedule == OneCycle(0.4)
+    assert recipe(RecipeNames(finetune="ibp", warmup=0.4), 3).schedule == Cosine(0.4)
+    assert recipe(RecipeNames(schedule="auto"), 3).schedule == Recipe().schedule
 
 
 @pytest.mark.parametrize(
@@ -188,6 +190,9 @@ def test_schedules_by_name() -> None:
         (RecipeNames(precision="half"), "--precision 'half'"),
         (RecipeNames(pretrain_lr=float("nan")), "--pretrain-lr nan"),
         (RecipeNames(held_out=0.0), "held_out 0"),
+        (RecipeNames(validation_share=0.0), "validation_share 0"),
+        (RecipeNames(validation_share=1.5), "validation_share 1.5"),
+        (RecipeNames(validation_share=float("nan")), "validation_share nan"),
         (RecipeNames(held_out_limit=0), "held_out_limit 0"),
         (RecipeNames(clip=0.0), "a clip of 0"),
         (RecipeNames(average=1.0), "average 1"),

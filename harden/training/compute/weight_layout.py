@@ -24,10 +24,9 @@ _log = logging.getLogger("harden")
 def channels_last(model: Classifier, x: Tensor, optimiser: torch.optim.Optimizer) -> Iterator[None]:
     """Keep the convolutions' weights channels last inside the context, where that is faster and correct.
 
-    On CPU torch computes convolutions faster in this order: a training step of a small network in two thirds
-    of the time (`benchmarks/finetune.py`). A network whose forward depends on the order, such as one with
-    `x.view(len(x), -1)` behind a convolution, keeps its own. Values, names and shapes of weights are the
-    same in both.
+    On CPU torch computes most convolutions faster in this order. A network whose forward depends on the
+    order, such as one with `x.view(len(x), -1)` behind a convolution, keeps its own. Values, names and shapes
+    of weights are the same in both.
 
     Args:
         model: trained, on any device.
