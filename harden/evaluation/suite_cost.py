@@ -21,8 +21,12 @@ def passes_at_most(attempts: Sequence[Attempt], classes: int) -> float:
         attempts: as they are given to `harden.evaluate`.
         classes: of the network.
     """
-    given = sum(_of(attempt.attack, classes) for attempt in attempts)
-    return given + closing_passes(attempts, classes)
+    return given_passes(attempts, classes) + closing_passes(attempts, classes)
+
+
+def given_passes(attempts: Sequence[Attempt], classes: int) -> float:
+    """As `passes_at_most`, without the closing attempts."""
+    return sum(_of(attempt.attack, classes) for attempt in attempts)
 
 
 def closing_passes(attempts: Sequence[Attempt], classes: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -115,11 +114,6 @@ class StageOptions:
     validation: Validation | None
     seed: int
     start: Snapshot | None
-
-
-def passes_unbroken(attempts: Sequence[Attempt]) -> float:
-    """Passes of attempts on an image that none breaks, with its first forward: sum of (steps + 1) + 1/3."""
-    return sum(float(getattr(each.attack, "steps", 0)) + 1 for each in attempts) + 1 / 3
 
 
 def weighted_share(bits: Tensor, labels: Tensor, class_weights: tuple[float, ...]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
@@ -18,6 +19,7 @@ from harden.data import Batch, Source
 from harden.draws import mix
 from harden.errors import DivergedError, InputError
 from harden.evaluation.robust_accuracy import evaluate_unchecked
+from harden.evaluation.suite_cost import given_passes
 from harden.evaluation.time_limit import OutOfTime
 from harden.models import Classifier, PassMeter, counting, plain
 from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
@@ -31,7 +33,7 @@ from harden.training.compute.weight_layout import channels_last
 from harden.training.deadline import no_step, until
 from harden.training.global_rng import seeded
 from harden.training.preflight import no_batch
-from harden.training.stage import Stage, StageOptions, StepRecord, passes_unbroken, started, weighted_share
+from harden.training.stage import Stage, StageOptions, StepRecord, started, weighted_share
 from harden.training.stage_position import StagePosition
 from harden.training.weight_averaging import WeightAverage, load_weights, weights_like, weights_of
 
@@ -191,13 +193,14 @@ class StageRun:
     def _affordable(self, due: int) -> bool:
         """Whether this validation and those after it fit into the share of the passes that they may take.
 
-        So earlier ones are left out first. The passes of the stage are projected from those so far, and the
-        cost of a validation from the last one, or from an attack that breaks no image.
+        So earlier ones are left out first. The passes of the stage are projected from those so far; the cost of
+        a validation is that of the last one, or an upper bound: a forward, and attempts that break no image.
         """
         at, stage = self.at, self.stage
         if stage.validation_share >= 1.0 or self.validation is None:
             return True
-        cost = at.last_validation or len(self.validation.source) * passes_unbroken(self.validation.attempts)
+        attempts, images = self.validation.attempts, len(self.validation.source)
+        cost = at.last_validation or images * (given_passes(attempts, sys.maxsize) + 1 / 3)
         left = stage.validation_share * self.meter.passes / at.progress - at.validating
         return left >= (stage.validations - due + 1) * cost
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -10,14 +9,11 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from harden.models import Classifier, float32_copy
-from harden.models.out_of_memory import ran_out_of_memory
-from harden.models.pass_count import uncounted
+from harden.models import Classifier
+from harden.training.compute.change_trial import works_under
 
-_EXAMPLES: Final = 4
 _ROUNDING: Final = 1e-3
 """Largest difference of logits, as a share of the largest logit, that another order of sums explains."""
-_log = logging.getLogger("harden")
 
 
 @contextmanager
@@ -35,7 +31,11 @@ def channels_last(model: Classifier, x: Tensor, optimiser: torch.optim.Optimizer
             alike, since torch rounds otherwise where the orders of two tensors differ.
     """
     weights = _convolution_weights(model)
-    if not weights or model.device.type != "cpu" or not _computes_the_same(model, x[:_EXAMPLES]):
+    if (
+        not weights
+        or model.device.type != "cpu"
+        or not works_under(_all_channels_last, model, x, rounding=_ROUNDING)
+    ):
         yield
         return
     _lay_out(weights, torch.channels_last)
@@ -50,35 +50,21 @@ def channels_last(model: Classifier, x: Tensor, optimiser: torch.optim.Optimizer
         _lay_out(weights, torch.contiguous_format)
 
 
-@uncounted()
-def _computes_the_same(model: Classifier, x: Tensor) -> bool:
-    """Whether both orders give the same logits, and gradients can be computed in the other one, on a copy."""
-    copy = float32_copy(model)
-    modes = [(part, part.training) for part in copy.modules()]
-    try:
-        with torch.random.fork_rng(devices=[]):
-            # In inference mode: dropout draws its masks in the order of memory.
-            copy.eval()
-            expected = copy.logits(x).detach()
-            _lay_out(_convolution_weights(copy), torch.channels_last)
-            found = copy.logits(x).detach()
-            for part, mode in modes:
-                part.training = mode
-            torch.autograd.backward(copy.logits(x).sum())
-    except Exception as error:  # a user's forward may raise anything in another order of memory
-        if ran_out_of_memory(error):
-            raise
-        _log.info("training keeps the weights' own memory order: %s", error)
-        return False
-    apart = (found - expected).abs().max()
-    return bool(apart <= _ROUNDING * expected.abs().max() + 1e-6)
+@contextmanager
+def _all_channels_last(copy: Classifier) -> Iterator[None]:
+    _lay_out(_convolution_weights(copy), torch.channels_last)
+    yield
 
 
 def _convolution_weights(model: Classifier) -> list[nn.Parameter]:
-    """Weights of convolutions that are parameters, and not computed from others at every forward."""
+    """Weights of convolutions that are not channels last already.
+
+    They are parameters; a weight that is computed from others at every forward is none.
+    """
     convolutions = (part for part in model.network.modules() if isinstance(part, nn.Conv2d))
     named = (dict(part.named_parameters(recurse=False)).get("weight") for part in convolutions)
-    return [weight for weight in named if weight is not None]
+    present = [weight for weight in named if weight is not None]
+    return [each for each in present if not each.is_contiguous(memory_format=torch.channels_last)]
 
 
 def _lay_out(weights: Sequence[Tensor], layout: torch.memory_format) -> None:

@@ -97,6 +97,15 @@ def test_weights_are_channels_last_inside_where_the_network_computes_the_same(
     assert all(torch.equal(value, before[key]) for key, value in weights_of(model).items())
 
 
+def test_weights_that_were_channels_last_stay_so() -> None:
+    model = classifier("pooled")
+    model.network.to(memory_format=LAST)
+    with channels_last(model, torch.rand(6, 3, 8, 8), SGD(0.1).build(model)):
+        assert convolution(model).is_contiguous(memory_format=LAST)
+    assert convolution(model).is_contiguous(memory_format=LAST)
+    assert not convolution(model).is_contiguous()
+
+
 def test_no_random_number_is_drawn_and_no_statistic_moves(rng_untouched: None) -> None:
     model = classifier("pooled").train()
     before = weights_of(model)
