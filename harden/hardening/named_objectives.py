@@ -8,7 +8,6 @@ from typing import Final
 
 from harden.attacks import PGD
 from harden.errors import InputError
-from harden.hardening.recipe_names import RecipeNames, check_name, check_positive
 from harden.models import FastCopy
 from harden.objectives import (
     AWP,
@@ -30,6 +29,7 @@ from harden.objectives import (
     WarmUp,
 )
 from harden.objectives.adversarial_training import TRAINING_ATTACK
+from harden.recipe_names import RecipeNames, check_name, check_positive
 from harden.system.named_function import call_function, import_function, is_function
 from harden.views import DIGITS, LIGHT, MEDICAL, NATURAL, Views
 

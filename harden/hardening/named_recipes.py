@@ -10,10 +10,10 @@ from harden.data import balanced_weights
 from harden.errors import InputError
 from harden.hardening.named_objectives import finetuning, pretraining
 from harden.hardening.recipe import Recipe
-from harden.hardening.recipe_names import RecipeNames, check_name, check_positive
 from harden.models import FastCopy
 from harden.objectives import CROWNIBP, IBP, MTLIBP, SABR, Objective
 from harden.objectives.adversarial_training import FAST
+from harden.recipe_names import RecipeNames, check_name, check_positive
 from harden.training import SGD, AdamW, Cosine, OneCycle, Piecewise
 from harden.training.optimisers import Optimiser
 from harden.training.schedules import Schedule

@@ -193,8 +193,8 @@ class StageRun:
     def _affordable(self, due: int) -> bool:
         """Whether this validation and those after it fit into the share of the passes that they may take.
 
-        So earlier ones are left out first. The passes of the stage are projected from those so far; the cost of
-        a validation is that of the last one, or an upper bound: a forward, and attempts that break no image.
+        So earlier ones are left out first. The passes of the stage are projected from those so far; a
+        validation costs what the last one did, or at most a forward and attempts that break no image.
         """
         at, stage = self.at, self.stage
         if stage.validation_share >= 1.0 or self.validation is None:

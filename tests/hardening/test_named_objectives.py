@@ -9,8 +9,8 @@ import pytest
 
 from harden.errors import InputError
 from harden.hardening.named_recipes import recipe
-from harden.hardening.recipe_names import RecipeNames
 from harden.objectives import TRADES, SimCLR
+from harden.recipe_names import RecipeNames
 
 MODULE = """
 from harden.objectives import IBP, SimCLR, TRADES

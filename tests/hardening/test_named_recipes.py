@@ -10,7 +10,6 @@ from harden.attacks import PGD
 from harden.errors import InputError
 from harden.hardening.named_recipes import recipe
 from harden.hardening.recipe import Recipe
-from harden.hardening.recipe_names import RecipeNames
 from harden.hardening.run_identity import check_request
 from harden.models import Classifier, FastCopy
 from harden.models.small_networks import small_cnn
@@ -29,6 +28,7 @@ from harden.objectives import (
     Standard,
     WarmUp,
 )
+from harden.recipe_names import RecipeNames
 from harden.threats import Linf
 from harden.training import SGD, AdamW, Cosine, OneCycle, Piecewise
 from harden.views import LIGHT, MEDICAL

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 
 from harden.artefact.artefact_folder import check_folder
 from harden.cli.options.logger_options import trackers
@@ -20,7 +19,6 @@ from harden.hardening.model_spec import ModelSpec
 from harden.hardening.named_recipes import class_weights, recipe
 from harden.hardening.output_folder import check_apart, check_replaceable
 from harden.hardening.recipe_defaults import with_defaults
-from harden.hardening.recipe_names import RecipeNames
 from harden.hardening.run_inputs import RunInputs, RunSettings
 from harden.models import FastCopy
 from harden.models.devices import check_device
@@ -36,11 +34,6 @@ def model_spec(options: RunOptions) -> ModelSpec:
     return ModelSpec.of(
         options.model, options.weights, options.mean, options.std, head=options.head, output=options.output
     )
-
-
-def recipe_names(options: RunOptions) -> RecipeNames:
-    """The recipe that the options name."""
-    return RecipeNames(**asdict(options.training))
 
 
 def read_settings(options: RunOptions) -> RunSettings:
@@ -64,7 +57,7 @@ def read_settings(options: RunOptions) -> RunSettings:
         seed=options.seed,
     )
     TimeLimit(options.evaluate_minutes)
-    made = recipe(recipe_names(options), 1)
+    made = recipe(options.training, 1)
     if threat.eps == 0:
         raise InputError(
             f"--eps {options.eps}", "a budget to harden against", "write --eps 8/255, for instance"
@@ -110,7 +103,7 @@ def prepare(options: RunOptions) -> RunInputs:
     """
     settings = read_settings(options)
     splits, dropped = without_leaks(load(options.data), options.drop_leaks)
-    names = recipe_names(options)
+    names = options.training
     weights = class_weights(names.class_weights, splits.train.y, len(splits.train.classes))
     made = recipe(names, splits.train.image_shape[0], weights, FastCopy(bfloat16=options.bfloat16))
     test = evaluated_images(splits, options.test_images)

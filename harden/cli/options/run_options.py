@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, final
 import typer
 
 from harden.cli.options import shared_options as opt
-from harden.cli.options.training_options import TrainingOptions
+from harden.recipe_names import RecipeNames
 
 if TYPE_CHECKING:  # --help loads no torch
     from harden.evaluation.suite_lookup import SuiteChoice
@@ -45,7 +45,7 @@ class RunOptions:
     ] = False
     norm: opt.Norm = "linf"
     eps: opt.Eps = "8/255"
-    training: TrainingOptions = field(default_factory=TrainingOptions)
+    training: RecipeNames = field(default_factory=RecipeNames)
     budget: Annotated[str, typer.Option(help="10min | 300E (passes per training image) | 3epochs")] = "10min"
     attacks: opt.Attacks = ""
     steps: opt.Steps = None

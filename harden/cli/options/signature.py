@@ -1,8 +1,9 @@
 """Typer commands whose options are the fields of a dataclass.
 
-An option is a field: its type and help text are the annotation (`Annotated[float, typer.Option(help=...)]`),
-its default is the field's. A field whose type is a dataclass is a group of options. The command's signature,
-and with it `--help`, shell completion and the options that a file may set, are made from the fields.
+An option is a field: its type and help text are the annotation (`Annotated[float, typer.Option(help=...)]`,
+or `Annotated[float, "..."]` in a dataclass that knows no command line), its default is the field's. A field
+whose type is a dataclass is a group of options. The command's signature, and with it `--help`, shell
+completion and the options that a file may set, are made from the fields.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -49,8 +50,14 @@ def parameters_of(options: type[Any]) -> tuple[inspect.Parameter, ...]:
         if is_dataclass(hint):
             found.extend(parameters_of(hint))  # type: ignore[arg-type]  # a class, as a type hint is
         elif get_origin(hint) is Annotated:
-            found.append(_parameter(field.name, hint, field.default))
+            found.append(_parameter(field.name, _with_option(hint), field.default))
     return tuple(found)
+
+
+def _with_option(hint: Any) -> Any:
+    """An annotation whose text, of a dataclass that knows no command line, is the help of an option."""
+    kind, *notes = get_args(hint)
+    return Annotated[kind, typer.Option(help=notes[0])] if isinstance(notes[0], str) else hint
 
 
 def _made(options: type[Any], values: Mapping[str, Any]) -> Any:

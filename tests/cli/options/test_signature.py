@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from harden.cli.app import run
 from harden.cli.options.run_options import RunOptions
 from harden.cli.options.signature import parameters_of, takes
-from harden.cli.options.training_options import TrainingOptions
+from harden.recipe_names import RecipeNames
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def test_the_command_of_run_has_the_fields_of_its_dataclass_and_no_others() -> N
     signature = inspect.signature(run)
     own = [each.name for each in fields(RunOptions) if each.name != "origins"]
     at = own.index("training")
-    names = [*own[:at], *(each.name for each in fields(TrainingOptions)), *own[at + 1 :]]
+    names = [*own[:at], *(each.name for each in fields(RecipeNames)), *own[at + 1 :]]
     assert list(signature.parameters) == ["context", *names]
     made = {each.name: each.default for each in parameters_of(RunOptions)}
     assert {name: signature.parameters[name].default for name in names} == made

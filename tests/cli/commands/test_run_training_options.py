@@ -1,21 +1,14 @@
-"""The training options are those of a recipe by names, with the same defaults."""
+"""Training options of `harden run`, from the command line and from a file, reach the recipe of the run."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import harden
 from harden.cli import main
-from harden.cli.options.training_options import TrainingOptions
-from harden.hardening.recipe_names import RecipeNames
 
 WORDS = ("run", "--data", "digits", "--budget", "20E", "--test-images", "20")
-
-
-def test_fields_and_defaults_are_those_of_the_names() -> None:
-    assert asdict(TrainingOptions()) == asdict(RecipeNames())
 
 
 def test_options_reach_the_recipe_of_a_run_from_line_and_file(tmp_path: Path) -> None:

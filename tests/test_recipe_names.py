@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harden.errors import InputError
-from harden.hardening.recipe_names import check_name, check_positive
+from harden.recipe_names import check_name, check_positive
 
 
 def test_a_known_name_passes() -> None:

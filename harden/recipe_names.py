@@ -1,0 +1,113 @@
+"""The names and numbers that choose a recipe, and the refusal of names that are not known."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, final
+
+from harden.errors import InputError
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RecipeNames:
+    """A recipe by the names and numbers that options use.
+
+    Every field is annotated with the help text of the option of this name. None and "auto" leave a choice to
+    the recipe.
+    """
+
+    pretrain: Annotated[
+        str,
+        "none | simclr | moco | acl (attacked views) | module:function (returns an objective)",
+    ] = "none"
+    finetune: Annotated[
+        str,
+        "madry | trades | mart | n-fgsm | fgsm-rs | fgsm-pgi (one attack step; n-fgsm and fgsm-pgi: "
+        "L-inf alone) | standard | probe (the head alone) | ibp | crown-ibp | sabr | mtl-ibp "
+        "(certified, L-inf alone; they draw the weights anew where nothing was pretrained) | "
+        "module:function (returns an objective; called with class_weights where it takes them)",
+    ] = "madry"
+    beta: Annotated[
+        float | None,
+        "Weight of robustness, by trades and mart: 6 without for trades, 5 for mart.",
+    ] = None
+    awp: Annotated[
+        float,
+        "Gamma of adversarial weight perturbation, by madry, trades and mart: 0 for none; 0.005 is usual.",
+    ] = 0.0
+    attack_steps: Annotated[int | None, "Steps of PGD in training, by madry, trades and mart: 2 without."] = (
+        None
+    )
+    attack_step_size: Annotated[
+        float | None, "Length of these steps, in multiples of eps: 1.5 / steps without."
+    ] = None
+    views: Annotated[
+        str,
+        "Augmentation in fine-tuning: none | light (moves and flips) | natural | digits | medical",
+    ] = "none"
+    label_smoothing: Annotated[
+        float,
+        "Mass moved from the label to all classes, by madry, standard and those of one attack step.",
+    ] = 0.0
+    class_weights: Annotated[
+        str,
+        "none | balanced (by the counts of the training images) | W,W,... for each class",
+    ] = "none"
+    optimiser: Annotated[str, "Of fine-tuning: auto | sgd | adamw"] = "auto"
+    lr: Annotated[float | None, "Peak learning rate of fine-tuning; without --optimiser, of adamw."] = None
+    momentum: Annotated[float | None, "Of sgd: 0.9 without."] = None
+    weight_decay: Annotated[float | None, "Of fine-tuning."] = None
+    pretrain_lr: Annotated[float | None, "Of AdamW in pretraining; --lr without, where that is of adamw."] = (
+        None
+    )
+    pretrain_share: Annotated[float, "Share of the budget for pretraining."] = 0.2
+    schedule: Annotated[
+        str,
+        "Of the learning rate: auto (one-cycle, or cosine for ibp and its like) | cosine | "
+        "one-cycle | piecewise",
+    ] = "auto"
+    warmup: Annotated[float | None, "Share of the stage over which the learning rate rises."] = None
+    ramp: Annotated[
+        float | None,
+        "Share of fine-tuning over which eps rises from 0: 0.5; 0.3 for ibp and its like.",
+    ] = None
+    average: Annotated[float, "Decay of the moving average of the weights; 0 for none."] = 0.99
+    clip: Annotated[float, "Largest length of the gradient of the weights."] = 5.0
+    precision: Annotated[
+        str,
+        "Of the passes of training: float32 | bfloat16 | auto (as the device multiplies)",
+    ] = "float32"
+    validations: Annotated[
+        int | None, "How often robust accuracy is measured in fine-tuning; 0 for never."
+    ] = None
+    validation_share: Annotated[
+        float, "Share of the passes of fine-tuning that these may take; 1 for no limit."
+    ] = 0.05
+    held_out: Annotated[float, "Share of the training images that choose the checkpoint."] = 0.1
+    held_out_limit: Annotated[int, "And the largest number of these."] = 512
+
+
+def check_name(option: str, name: str, known: Sequence[str]) -> None:
+    """Refuse a name that an option does not have, with the closest one that it has.
+
+    Raises:
+        InputError: the name is not among the known ones.
+    """
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        instead = f"did you mean {close[0]}?" if close else f"write {option} {known[0]}"
+        raise InputError(f"{option} {name!r}", " | ".join(known), instead)
+
+
+def check_positive(option: str, value: float, example: str) -> float:
+    """The value of an option, which is positive and finite.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not 0 < value < float("inf"):
+        raise InputError(f"{option} {value:g}", "a positive number", f"write {option} {example}")
+    return value
