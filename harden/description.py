@@ -37,9 +37,14 @@ def describe(value: object) -> JSON:
     if isinstance(value, dict):
         return {str(key): describe(part) for key, part in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {_KIND: _name(type(value)), **fields}
+        return describe_fields(value)
     return _name(value)
+
+
+def describe_fields(value: Any) -> dict[str, JSON]:
+    """Give a frozen dataclass as JSON: its fields and "kind"; see `describe`."""
+    fields = {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return {_KIND: _name(type(value)), **fields}
 
 
 def restore(described: JSON) -> Any:

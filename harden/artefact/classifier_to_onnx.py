@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import onnx
+import onnx.checker
+import onnx.shape_inference
 
 from harden.errors import ExportError
 from harden.graph.exporting.torch_exporter import OPSET, export_graph
@@ -36,7 +38,7 @@ def trace(model: Classifier, image_shape: tuple[int, int, int]) -> onnx.ModelPro
         )
     try:
         onnx.checker.check_model(graph, full_check=True)
-    except Exception as error:  # onnx's ValidationError and InferenceError have no other base
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise ExportError(  # type 14 are complex numbers
             f"a graph that ONNX does not allow ({' '.join(str(error).split())[:160]})",
             "operations in float32, which ONNX has",

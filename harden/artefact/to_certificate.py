@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from harden.certificate import schema
-from harden.description import describe
+from harden.description import describe_fields
 from harden.errors import InputError
 from harden.evaluation import Evaluation
 from harden.evaluation.proofs.prove import ProofResult
@@ -68,7 +68,7 @@ def proof(proved: ProofResult | None) -> schema.ProofRecord | None:
     unit = proved.found.threat.eps / proved.top
     return schema.ProofRecord(
         method=str(proved.search.method),
-        settings=describe(proved.search),  # type: ignore[arg-type]  # a dictionary, which pydantic checks
+        settings=describe_fields(proved.search),
         points=tuple(
             schema.ProofPoint(eps=str(unit * level), certified=proportion(proved.at_least(level)))
             for level in proved.search.tried

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import final
 
-from harden.description import JSON, describe
+from harden.description import JSON, describe_fields
 from harden.errors import InputError
 from harden.objectives import AdversarialTraining, Objective
 from harden.training import AdamW, Budget, OneCycle, Stage
@@ -111,7 +111,4 @@ def stages(recipe: Recipe, budget: Budget) -> tuple[Stage, ...]:
 
 def described(recipe: Recipe, budget: Budget) -> dict[str, JSON]:
     """A recipe and its budget as JSON."""
-    fields = describe(recipe)
-    if not isinstance(fields, dict):
-        raise TypeError(f"a recipe describes itself as fields, not as {fields!r}")
-    return {**fields, "budget": str(budget)}
+    return {**describe_fields(recipe), "budget": str(budget)}

@@ -7,7 +7,7 @@ from typing import Final, Literal, Self, final
 from pydantic import JsonValue
 
 from harden.certificate.measurement_records import ProportionRecord
-from harden.description import describe
+from harden.description import describe_fields
 from harden.evaluation.proofs.prove import VERDICTS, ProofResult
 from harden.evaluation.results.evaluation_report import ReportSection, ThreatSection
 
@@ -122,7 +122,7 @@ class ProofReport(ReportSection):
                 RadiusPoint(eps=str(eps), certified=ProportionRecord.of(share)) for eps, share in proved.curve
             ],
             method=str(search.method),
-            settings=describe(search),  # type: ignore[arg-type]  # a dictionary, which pydantic checks
+            settings=describe_fields(search),
             attacks=[record.name for record in found.attempts],
             complete=proved.complete,
             left=found.left + proved.left,
