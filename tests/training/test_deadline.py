@@ -65,6 +65,16 @@ def test_it_ends_in_time(
     assert all(record.progress < 1 for record in found[:-1])
 
 
+@pytest.mark.parametrize("seconds", range(240, 310, 10))
+def test_it_may_end_in_the_first_step_of_an_epoch(
+    model: Classifier, source: Source, clock: Clock, seconds: int
+) -> None:
+    """An epoch takes about 240 seconds; some of these budgets end in the first step of the next one."""
+    found = records(model, source, seconds)
+    assert found[-1].progress == 1.0
+    assert {record.examples for record in found} >= {10, 20, 30}
+
+
 def test_the_last_weights_are_measured_within_the_budget(
     model: Classifier, source: Source, clock: Clock
 ) -> None:
