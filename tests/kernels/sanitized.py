@@ -24,8 +24,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import numpy as np, torch
-from harden.kernels import loading
-loading.load_module(Path(sys.argv[1]))
+from harden.kernels import load_library
+load_library.load_module(Path(sys.argv[1]))
 torch.set_num_threads(2)
 x_adv = torch.from_numpy({array})
 x, alpha = torch.zeros(x_adv.shape), torch.ones(1)
