@@ -12,10 +12,10 @@ from harden.data import Batch
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.models import Classifier, FastCopy
-from harden.objectives.adversarial_training import FAST
+from harden.objectives.adversarial_training import FAST, AdversarialTraining
 from harden.objectives.class_weighting import ClassWeights, checked_weights, cross_entropy, weighted_mean
 from harden.objectives.fast_copy_state import AttackedState, attacked_cross_entropy
-from harden.objectives.objective import Step
+from harden.objectives.objective import Objective, Step
 from harden.objectives.single_step import check_linf, check_multiple, usable_gradient
 from harden.threats import Threat
 
@@ -221,6 +221,14 @@ class PriorGuidedFGSM:
         plain = cross_entropy(logits, batch.y, self.class_weights, self.label_smoothing)
         moved = (logits - before).square().mean(1)
         return plain + self.weight * weighted_mean(moved, batch.y, self.class_weights, logits.shape[1])
+
+    def stronger(self) -> Objective:
+        """Adversarial training with two steps of PGD, and the same options where it has them."""
+        return AdversarialTraining(
+            label_smoothing=self.label_smoothing,
+            class_weights=self.class_weights,
+            steering=self.steering,
+        )
 
 
 def _length(threat: Threat, multiple: float, x: Tensor) -> Tensor:

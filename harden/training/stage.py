@@ -18,6 +18,7 @@ from harden.models.snapshot import Snapshot
 from harden.objectives import KeepsImages, Objective
 from harden.threats import Threat
 from harden.training.budget import Budget
+from harden.training.guards.guard_options import Guards
 from harden.training.optimisers import AdamW, Optimiser
 from harden.training.schedules import Cosine, Schedule
 
@@ -44,6 +45,7 @@ class Stage:
         validation_share: of the stage's passes that validations may take; earlier ones are left out first.
             The one at the end is always made.
         clip: the gradient's largest length.
+        guards: against a loss that is not finite and catastrophic overfitting.
         bfloat16: whether objectives that use `Step.autocast` compute in bfloat16, where the network can;
             weights, their gradients and perturbations stay float32.
         images: how many images the budget's E and epochs refer to; those of the source by default. A stage on
@@ -60,6 +62,7 @@ class Stage:
     validations: int = 10
     validation_share: float = 1.0
     clip: float = 5.0
+    guards: Guards = field(default_factory=Guards)
     bfloat16: bool = False
     images: int = 0
 
@@ -150,6 +153,7 @@ class StepRecord:
         best: whether these are the best weights so far.
         examples: images of this stage that went through the optimiser so far.
         validating: those of `passes` that validations took.
+        event: what a guard did at this step, and why; "" for nothing.
     """
 
     stage: str
@@ -165,3 +169,4 @@ class StepRecord:
     best: bool = False
     examples: int = 0
     validating: float = 0.0
+    event: str = ""
