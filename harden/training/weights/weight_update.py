@@ -18,7 +18,7 @@ from harden.objectives.objective import stronger
 from harden.training.checkpointing.optimiser_state import optimiser_state, put_optimiser_state
 from harden.training.global_rng import seeded
 from harden.training.stage import Stage, started
-from harden.training.weight_averaging import WeightAverage, weights_like
+from harden.training.weights.weight_averaging import WeightAverage, weights_like
 
 
 @final
