@@ -21,7 +21,8 @@ class RecipeNames:
 
     pretrain: Annotated[
         str,
-        "none | simclr | moco | acl (attacked views) | module:function (returns an objective)",
+        "none | simclr | moco | acl (attacked views) | robust-probe (the head alone, on attacked images: for "
+        "networks trained on other data) | module:function (returns an objective)",
     ] = "none"
     finetune: Annotated[
         str,

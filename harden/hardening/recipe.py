@@ -22,7 +22,7 @@ class Recipe:
 
     Args:
         finetune: the objective of the last stage; adversarial training with two steps of PGD by default.
-        pretrain: a contrastive objective for a stage before it; none by default.
+        pretrain: the objective of a stage before it, contrastive or `LinearProbe`; none by default.
         pretrain_share: share of the whole budget that pretraining may spend.
         optimiser: of fine-tuning; None for the one that suits objective and network
             (`harden.hardening.recipe_defaults`).

@@ -112,6 +112,7 @@ class WeightUpdate:
 
         Raises:
             DivergedError: the loss or its gradient is NaN or infinite; the weights are as before.
+            InputError: the loss does not depend on the weights.
         """
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -120,6 +121,8 @@ class WeightUpdate:
             part.training = False
         with seeded(mix(self.seed, 4, step.number), batch.x.device):
             loss = self._minimised(batch, step)
+            if not loss.requires_grad:
+                raise _constant(float(loss), self.stage.name)
             value = float(loss.detach())
             self._check_finite("a loss of", value, step, rate)
             self.optimiser.zero_grad()
@@ -130,6 +133,9 @@ class WeightUpdate:
                 # weights NaN.
                 if length is not None:
                     self._check_finite("a gradient of length", float(length), step, rate)
+                    # A loss of 0, as of a network that is certain and right, has no gradient either.
+                    if step.number == 0 and value != 0 and float(length) == 0:
+                        raise _constant(value, self.stage.name)
                 self.optimiser.step()
             finally:
                 # No gradient of the loop is left on the model.
@@ -147,3 +153,12 @@ class WeightUpdate:
                 "a finite number",
                 f"lower the learning rate (it was {rate:.3g}) or train longer before eps is full",
             )
+
+
+def _constant(value: float, stage: str) -> InputError:
+    """Make the error for a loss without a gradient."""
+    return InputError(
+        f"a loss of {value:.4g} in {stage} whose gradient is 0 for every weight",
+        "a loss that depends on weights that are trained",
+        "search the network's forward for detach(), no_grad(), argmax or rounding, and unfreeze weights",
+    )

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from harden.data import Batch, Source
 from harden.draws import mix
-from harden.errors import DivergedError
+from harden.errors import DivergedError, InputError
 from harden.models import Classifier
 from harden.models.snapshot import tensors_of
 from harden.objectives import NFGSM, AdversarialTraining, Objective, Standard, Step
@@ -153,3 +153,52 @@ def test_random_numbers_are_those_of_the_step(make_model: MakeModel, source: Sou
         assert torch.equal(torch.get_rng_state(), drawn)
     assert losses[0] == losses[1]
     assert mix(0, 4, 4) != mix(0, 4, 5)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A loss that does not depend on the weights, with a gradient of 0 or with none."""
+
+    value: float
+    linked: bool
+
+    def start(self, model: Classifier, n: int) -> nn.Module:
+        return ClassifierState(model)
+
+    def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
+        logits: Tensor = classifier_of(state).logits(batch.x)
+        loss: Tensor = self.value + 0.0 * logits.sum()
+        return loss if self.linked else torch.tensor(self.value)
+
+
+class Detached(nn.Module):
+    """A network whose forward cuts the gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(36, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.layer(x.flatten(1))
+        return logits.detach()
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_constant_loss_is_refused(model: Classifier, source: Source, *, linked: bool) -> None:
+    update = update_of(model, source, Constant(0.7, linked))
+    with pytest.raises(InputError, match=r"a loss of 0\.7 in finetune whose gradient is 0") as caught:
+        update.make(batch_of(source), step(), 0.1)
+    assert "detach()" in caught.value.instead
+
+
+def test_a_network_that_cuts_the_gradient_is_refused(source: Source) -> None:
+    update = update_of(Classifier(Detached()), source)
+    with pytest.raises(InputError, match="whose gradient is 0 for every weight"):
+        update.make(batch_of(source), step(), 0.1)
+
+
+def test_a_loss_of_zero_is_no_fault(model: Classifier, source: Source) -> None:
+    assert update_of(model, source, Constant(0.0, linked=True)).make(batch_of(source), step(), 0.1) == 0
+    # Later in the stage the loss may rest, where an objective has nothing to say about a batch.
+    assert update_of(model, source, Constant(0.7, linked=True)).make(batch_of(source), step(5), 0.1) > 0
