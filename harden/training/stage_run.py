@@ -63,6 +63,7 @@ class StageRun:
         elif self.selection is not None:
             with counting(self.meter):
                 self.selection.begin()
+            self.at.validating = self.meter.passes
 
     def snapshot(self) -> Snapshot:
         """Return everything that the next step depends on."""

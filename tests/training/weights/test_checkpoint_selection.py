@@ -263,3 +263,5 @@ def test_measuring_the_original_is_paid_for(model: Classifier, source: Source) -
         for make, each in ((deepcopy(model), None), (deepcopy(model), limit))
     )
     assert limited[0].passes > plain[0].passes
+    # The first step costs what it did: the prediction of an epoch's cost leaves validations out.
+    assert limited[0].passes - limited[0].validating == pytest.approx(plain[0].passes)
