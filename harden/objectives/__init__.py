@@ -3,12 +3,12 @@
 from harden.objectives.adversarial_training import TRADES, AdversarialTraining
 from harden.objectives.awp import AWP
 from harden.objectives.certified_training import CROWNIBP, IBP, MTLIBP, SABR, WarmUp
+from harden.objectives.fast_adversarial.prior_guided import PriorGuidedFGSM
+from harden.objectives.fast_adversarial.single_step import FGSM_RS, NFGSM
 from harden.objectives.mart import MART
 from harden.objectives.moco import MoCo
 from harden.objectives.objective import ChecksFirst, KeepsImages, Objective, Step, UpdatesWithStep
-from harden.objectives.prior_guided import PriorGuidedFGSM
 from harden.objectives.simclr import SimCLR
-from harden.objectives.single_step import FGSM_RS, NFGSM
 from harden.objectives.supervised import LinearProbe, Standard
 
 __all__ = [
