@@ -7,7 +7,15 @@ from harden.objectives.fast_adversarial.prior_guided import PriorGuidedFGSM
 from harden.objectives.fast_adversarial.single_step import FGSM_RS, NFGSM
 from harden.objectives.mart import MART
 from harden.objectives.moco import MoCo
-from harden.objectives.objective import ChecksFirst, KeepsImages, Objective, Step, UpdatesWithStep
+from harden.objectives.objective import (
+    ChecksFirst,
+    KeepsBatch,
+    KeepsImages,
+    Objective,
+    ReplaysBatches,
+    Step,
+    UpdatesWithStep,
+)
 from harden.objectives.simclr import SimCLR
 from harden.objectives.supervised import LinearProbe, Standard
 
@@ -23,11 +31,13 @@ __all__ = [
     "TRADES",
     "AdversarialTraining",
     "ChecksFirst",
+    "KeepsBatch",
     "KeepsImages",
     "LinearProbe",
     "MoCo",
     "Objective",
     "PriorGuidedFGSM",
+    "ReplaysBatches",
     "SimCLR",
     "Standard",
     "Step",

@@ -15,7 +15,7 @@ from harden.evaluation import Attempt
 from harden.losses import Margin
 from harden.models import Classifier
 from harden.models.snapshot import Snapshot
-from harden.objectives import KeepsImages, Objective
+from harden.objectives import KeepsBatch, KeepsImages, Objective
 from harden.threats import Threat
 from harden.training.budget import Budget
 from harden.training.optimisers import AdamW, Optimiser
@@ -71,6 +71,8 @@ def started(objective: Objective, model: Classifier, source: Source) -> nn.Modul
     """The objective's state for training on a source."""
     if isinstance(objective, KeepsImages):
         return objective.start_with(model, len(source), image_shape(source))
+    if isinstance(objective, KeepsBatch):
+        return objective.start_on(model, (source.batch_size, *image_shape(source)))
     return objective.start(model, len(source))
 
 
