@@ -3,6 +3,7 @@
 from harden.objectives.adversarial_training import TRADES, AdversarialTraining
 from harden.objectives.awp import AWP
 from harden.objectives.certified_training import CROWNIBP, IBP, MTLIBP, SABR, WarmUp
+from harden.objectives.fast_adversarial.free import FreeAdversarialTraining
 from harden.objectives.fast_adversarial.prior_guided import PriorGuidedFGSM
 from harden.objectives.fast_adversarial.single_step import FGSM_RS, NFGSM
 from harden.objectives.mart import MART
@@ -31,6 +32,7 @@ __all__ = [
     "TRADES",
     "AdversarialTraining",
     "ChecksFirst",
+    "FreeAdversarialTraining",
     "KeepsBatch",
     "KeepsImages",
     "LinearProbe",

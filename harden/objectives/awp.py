@@ -17,7 +17,7 @@ from harden.errors import InputError
 from harden.losses import LossFunction
 from harden.models import Classifier
 from harden.objectives.class_weighting import ClassWeights
-from harden.objectives.objective import ChecksFirst, Objective, Step
+from harden.objectives.objective import ChecksFirst, Objective, ReplaysBatches, Step
 from harden.threats import Threat
 
 
@@ -46,7 +46,8 @@ class AWP:
         warmup: share of the stage before which the weights are not perturbed, in [0, 1].
 
     Raises:
-        InputError: gamma is negative or not finite, or the warm-up outside [0, 1].
+        InputError: gamma is negative or not finite, the warm-up outside [0, 1], or the objective one that
+            replays batches: its perturbation follows from the gradient of the step, which is not that at w.
     """
 
     objective: Objective
@@ -60,6 +61,12 @@ class AWP:
         if not 0 <= self.warmup <= 1:
             seen = f"a warm-up of {self.warmup}"
             raise InputError(seen, "a share in [0, 1]", "write AWP(objective, warmup=0.1)")
+        if isinstance(self.objective, ReplaysBatches):
+            raise InputError(
+                f"AWP around {type(self.objective).__name__}, which attacks with the gradient of its step",
+                "an objective whose gradient AWP may take for itself",
+                "write AWP(AdversarialTraining())",
+            )
 
     @property
     def class_weights(self) -> ClassWeights:
