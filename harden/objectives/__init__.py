@@ -4,6 +4,7 @@ from harden.objectives.adversarial_training import TRADES, AdversarialTraining
 from harden.objectives.awp import AWP
 from harden.objectives.certified_training import CROWNIBP, IBP, MTLIBP, SABR, WarmUp
 from harden.objectives.fast_adversarial.free import FreeAdversarialTraining
+from harden.objectives.fast_adversarial.label_information import LIET
 from harden.objectives.fast_adversarial.prior_guided import PriorGuidedFGSM
 from harden.objectives.fast_adversarial.single_step import FGSM_RS, NFGSM
 from harden.objectives.mart import MART
@@ -25,6 +26,7 @@ __all__ = [
     "CROWNIBP",
     "FGSM_RS",
     "IBP",
+    "LIET",
     "MART",
     "MTLIBP",
     "NFGSM",
