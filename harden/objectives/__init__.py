@@ -7,6 +7,7 @@ from harden.objectives.fast_adversarial.free import FreeAdversarialTraining
 from harden.objectives.fast_adversarial.label_information import LIET
 from harden.objectives.fast_adversarial.prior_guided import PriorGuidedFGSM
 from harden.objectives.fast_adversarial.single_step import FGSM_RS, NFGSM
+from harden.objectives.gaussian_augmentation import GaussianAugmentation
 from harden.objectives.mart import MART
 from harden.objectives.moco import MoCo
 from harden.objectives.objective import (
@@ -35,6 +36,7 @@ __all__ = [
     "AdversarialTraining",
     "ChecksFirst",
     "FreeAdversarialTraining",
+    "GaussianAugmentation",
     "KeepsBatch",
     "KeepsImages",
     "LinearProbe",
