@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from harden.hardening.recipe import Recipe
 from harden.models import Classifier, bfloat16_is_native
 from harden.objectives import MART, NFGSM, TRADES, AdversarialTraining, Objective, PriorGuidedFGSM, Standard
-from harden.objectives.awp import without_awp
+from harden.objectives.awp import without_wrappers
 from harden.training import SGD, AdamW
 from harden.training.optimisers import Optimiser
 
@@ -44,7 +44,7 @@ def default_optimiser(objective: Objective, model: Classifier) -> Optimiser:
     transformers and certified training among them, AdamW with 1e-3. `benchmarks/finetune.py` compares rates
     of adversarial training by PGD; MART, AWP and objectives of one attack step have the same.
     """
-    if not isinstance(without_awp(objective), _EMPIRICAL):
+    if not isinstance(without_wrappers(objective), _EMPIRICAL):
         return AdamW()
     parts = list(model.network.modules())
     convolutions = sum(isinstance(part, nn.Conv2d) for part in parts)

@@ -10,6 +10,7 @@ from harden.objectives.fast_adversarial.single_step import FGSM_RS, NFGSM
 from harden.objectives.gaussian_augmentation import GaussianAugmentation
 from harden.objectives.mart import MART
 from harden.objectives.moco import MoCo
+from harden.objectives.multi_norm import MultiNorm
 from harden.objectives.objective import (
     ChecksFirst,
     KeepsBatch,
@@ -41,6 +42,7 @@ __all__ = [
     "KeepsImages",
     "LinearProbe",
     "MoCo",
+    "MultiNorm",
     "Objective",
     "PriorGuidedFGSM",
     "ReplaysBatches",

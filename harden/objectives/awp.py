@@ -17,6 +17,7 @@ from harden.errors import InputError
 from harden.losses import LossFunction
 from harden.models import Classifier
 from harden.objectives.class_weighting import ClassWeights
+from harden.objectives.multi_norm import MultiNorm
 from harden.objectives.objective import ChecksFirst, Objective, ReplaysBatches, Step
 from harden.threats import Threat
 
@@ -104,9 +105,9 @@ class AWP:
         return found
 
 
-def without_awp(objective: Objective) -> Objective:
-    """The objective whose loss AWP increases; any other objective as it is."""
-    while isinstance(objective, AWP):
+def without_wrappers(objective: Objective) -> Objective:
+    """The objective inside AWP and MultiNorm; any other objective as it is."""
+    while isinstance(objective, AWP | MultiNorm):
         objective = objective.objective
     return objective
 
@@ -132,6 +133,9 @@ class _KnownGradient(torch.autograd.Function):
 
 def _attacking_once(objective: Objective) -> tuple[Objective, Objective]:
     """The objective for two evaluations in a row: the second one gets the images that the first one found."""
+    if isinstance(objective, MultiNorm):
+        first, second = _attacking_once(objective.objective)
+        return replace(objective, objective=first), replace(objective, objective=second)
     attack: Attack | None = getattr(objective, "attack", None)
     if attack is None or not is_dataclass(objective) or "attack" not in _arguments(objective):
         return objective, objective

@@ -35,7 +35,7 @@ from harden.objectives import (
     Step,
     WarmUp,
 )
-from harden.objectives.awp import without_awp
+from harden.objectives.awp import without_wrappers
 from harden.views import LIGHT, NATURAL, Views
 
 PGD_5 = PGD(steps=5, keep_best=False)
@@ -138,7 +138,7 @@ def test_is_a_function_of_generator_and_seed(
         at = replace(step, generator=torch.Generator().manual_seed(generator), seed=seed)
         values.append(float(objective(state, batch, at).detach()))
     assert values[0] == values[1]
-    inner = without_awp(objective)
+    inner = without_wrappers(objective)
     views, attack = getattr(inner, "views", None), getattr(inner, "attack", None)
     draws = attack is not None or isinstance(inner, NFGSM | PriorGuidedFGSM)
     assert (values[2] != values[0]) == (views is not None)
