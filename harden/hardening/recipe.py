@@ -12,6 +12,7 @@ from harden.training import AdamW, Budget, OneCycle, Stage
 from harden.training.optimisers import Optimiser
 from harden.training.schedules import Schedule
 from harden.training.stage import check_numbers
+from harden.training.weight_averaging import Averaging
 
 
 @final
@@ -28,7 +29,8 @@ class Recipe:
         pretrain_optimiser: of pretraining.
         schedule: of the learning rate, in every stage.
         ramp: share of fine-tuning over which eps rises from 0.
-        average: decay of the moving average of the weights, which is what is kept; 0 for none.
+        average: decay of the moving average of the weights, which is what is kept, or
+            `harden.training.TailAverage(start)` for their mean over the last part of fine-tuning; 0 for none.
         clip: the gradient's largest length.
         bfloat16: whether the passes of `Standard`, of the adversarial objectives and of `SimCLR` compute in
             bfloat16, where the network can; weights, their gradients, perturbations and every evaluation stay
@@ -50,7 +52,7 @@ class Recipe:
     pretrain_optimiser: Optimiser = field(default_factory=AdamW)
     schedule: Schedule = field(default_factory=OneCycle)
     ramp: float = 0.5
-    average: float = 0.99
+    average: Averaging = 0.99
     clip: float = 5.0
     bfloat16: bool | None = False
     validations: int = 5

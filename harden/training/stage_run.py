@@ -84,7 +84,7 @@ class StageRun:
         # Kept from before prepare(): accelerate's own unwrapping may change the module it returns.
         minimised = _Minimised(stage.objective, state)
         self.minimised, self.optimiser = self.accelerator.prepare(minimised, stage.optimiser.build(state))
-        self.average = WeightAverage(model, stage.average) if stage.average > 0 else None
+        self.average = WeightAverage(model, stage.average) if stage.average else None
         self.best: tuple[bool, float, float] | None = None
         self.best_weights: dict[str, Tensor] | None = None
         self.at = StagePosition()
@@ -243,7 +243,7 @@ class StageRun:
             if isinstance(self.state, UpdatesWithStep):
                 self.state.after_step(step)
         if self.average is not None:
-            self.average.update(self.model)
+            self.average.update(self.model, progress)
         return StepRecord(stage.name, number + 1, progress, 0.0, 0.0, value, rate, float(threat.eps))
 
     def _check_finite(self, what: str, value: float, number: int, rate: float) -> None:
