@@ -23,17 +23,21 @@ from harden.losses import Margin
 from harden.models import Classifier
 from harden.models.snapshot import Snapshot, read_snapshot, tensors_of, write_snapshot
 from harden.objectives import (
+    LIET,
     NFGSM,
     TRADES,
     AdversarialTraining,
+    FreeAdversarialTraining,
+    GaussianAugmentation,
     LinearProbe,
     MoCo,
+    MultiNorm,
     Objective,
     PriorGuidedFGSM,
     SimCLR,
     Standard,
 )
-from harden.threats import Linf
+from harden.threats import L2, Linf
 from harden.training import SGD, AdamW, Budget, Stage, StepRecord, Validation, train
 from harden.training.weight_averaging import weights_of
 from harden.views import Views
@@ -50,6 +54,10 @@ OBJECTIVES: list[Objective] = [
     TRADES(attack=ATTACK, views=VIEWS),
     NFGSM(views=VIEWS),
     PriorGuidedFGSM(redraw=2),
+    LIET(refresh=3, views=VIEWS),
+    FreeAdversarialTraining(replays=3, views=VIEWS),
+    GaussianAugmentation(views=VIEWS),
+    MultiNorm(AdversarialTraining(attack=ATTACK), (L2("1/2"),)),
     SimCLR(views=VIEWS, hidden=4, width=3),
     MoCo(views=VIEWS, attack=ATTACK, queue=16, hidden=4, width=3),
 ]
