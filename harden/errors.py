@@ -42,6 +42,12 @@ class DivergedError(HardenError):
     """The loss or its gradient is NaN or infinite; training stopped."""
 
 
+class CleanLimitError(HardenError):
+    """No weights of a run are within its limit on the loss of clean accuracy; nothing was written."""
+
+    exit_code: ClassVar[int] = 1
+
+
 class BrokenClaimError(HardenError):
     """A file differs from its digest, or a claim of a certificate does not hold."""
 

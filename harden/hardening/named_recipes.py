@@ -15,9 +15,10 @@ from harden.objectives import CROWNIBP, IBP, MTLIBP, SABR, Objective
 from harden.objectives.adversarial_training import FAST
 from harden.recipe_names import RecipeNames, check_name, check_positive
 from harden.training import SGD, AdamW, Cosine, OneCycle, Piecewise, TailAverage
+from harden.training.guards.guard_options import Guards
 from harden.training.optimisers import Optimiser
 from harden.training.schedules import Schedule
-from harden.training.weight_averaging import Averaging
+from harden.training.weights.weight_averaging import Averaging
 from harden.views import DIGITS, NATURAL
 
 _WEIGHTINGS = ("none", "balanced")
@@ -51,9 +52,11 @@ def recipe(
         ramp=_ramp(names, last),
         average=_average(names),
         clip=names.clip,
+        guards=Guards(names.rollbacks, names.guard_checks, names.guard_share),
         bfloat16=_bfloat16(names),
         validations=_validations(names, last),
         validation_share=names.validation_share,
+        max_clean_drop=names.max_clean_drop,
         held_out=names.held_out,
         held_out_limit=names.held_out_limit,
     )

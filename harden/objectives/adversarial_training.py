@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, replace
+from typing import Final, final
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,21 @@ from harden.models import Classifier, FastCopy
 from harden.objectives.class_weighting import ClassWeights, checked_weights, cross_entropy, weighted_mean
 from harden.objectives.cutmix import cutmix
 from harden.objectives.fast_copy_state import AttackedState, attacked_cross_entropy, attacked_state
-from harden.objectives.objective import Step
+from harden.objectives.objective import Objective, Step
 from harden.objectives.supervised import augmented
 from harden.views import View
 
 TRAINING_ATTACK = PGD(steps=2, step_size=0.75, keep_best=False)
 FAST = FastCopy()
+_ENOUGH: Final = 8
+"""Steps of PGD that are not doubled any more."""
+
+
+def more_steps(attack: Attack) -> Attack | None:
+    """PGD with twice the steps, of length 1.5 eps / steps; None from 8 steps on, and for other attacks."""
+    if not isinstance(attack, PGD) or attack.steps >= _ENOUGH:
+        return None
+    return replace(attack, steps=2 * attack.steps, step_size=0.75 / attack.steps)
 
 
 @final
@@ -79,6 +88,11 @@ class AdversarialTraining:
             return mixed.cross_entropy(logits, self.class_weights, self.label_smoothing)
         return cross_entropy(logits, batch.y, self.class_weights, self.label_smoothing)
 
+    def stronger(self) -> Objective | None:
+        """The objective with twice the steps of PGD; None from 8 steps on, and for other attacks."""
+        attack = more_steps(self.attack)
+        return None if attack is None else replace(self, attack=attack)
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -135,3 +149,8 @@ class TRADES:
         apart = divergence(right.log_softmax(1), wrong)
         robust = weighted_mean(apart, batch.y, self.class_weights, right.shape[1])
         return cross_entropy(right, batch.y, self.class_weights) + self.beta * robust
+
+    def stronger(self) -> Objective | None:
+        """The objective with twice the steps of PGD; None from 8 steps on, and for other attacks."""
+        attack = more_steps(self.attack)
+        return None if attack is None else replace(self, attack=attack)

@@ -18,7 +18,7 @@ from harden.losses import LossFunction
 from harden.models import Classifier
 from harden.objectives.class_weighting import ClassWeights
 from harden.objectives.multi_norm import MultiNorm
-from harden.objectives.objective import ChecksFirst, Objective, ReplaysBatches, Step
+from harden.objectives.objective import ChecksFirst, Objective, ReplaysBatches, Step, stronger
 from harden.threats import Threat
 
 
@@ -83,6 +83,11 @@ class AWP:
         """
         if isinstance(self.objective, ChecksFirst):
             self.objective.check(model, image_shape, threat)
+
+    def stronger(self) -> Objective | None:
+        """AWP of the objective with more steps of its attack; None where that has enough."""
+        following = stronger(self.objective)
+        return None if following is None else replace(self, objective=following)
 
     def start(self, model: Classifier, n: int) -> nn.Module:
         """The objective's own state: nothing is kept between steps."""

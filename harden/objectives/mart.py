@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -14,10 +14,10 @@ from harden.data import Batch
 from harden.errors import InputError
 from harden.losses import divergence
 from harden.models import Classifier, FastCopy
-from harden.objectives.adversarial_training import FAST, TRAINING_ATTACK
+from harden.objectives.adversarial_training import FAST, TRAINING_ATTACK, more_steps
 from harden.objectives.class_weighting import ClassWeights, checked_weights, weighted_mean
 from harden.objectives.fast_copy_state import AttackedState, attacked_cross_entropy, attacked_state
-from harden.objectives.objective import Step
+from harden.objectives.objective import Objective, Step
 from harden.objectives.supervised import augmented
 from harden.views import View
 
@@ -77,6 +77,11 @@ class MART:
         doubt = 1 - log_p.gather(1, y.unsqueeze(1)).squeeze(1).exp()
         losses = boosted_cross_entropy(wrong, y) + self.beta * doubt * divergence(log_p, wrong)
         return weighted_mean(losses, y, self.class_weights, right.shape[1])
+
+    def stronger(self) -> Objective | None:
+        """The objective with twice the steps of PGD; None from 8 steps on, and for other attacks."""
+        attack = more_steps(self.attack)
+        return None if attack is None else replace(self, attack=attack)
 
 
 def boosted_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from harden.errors import InputError
 from harden.losses import LossFunction
 from harden.models import Classifier
 from harden.objectives.class_weighting import ClassWeights
-from harden.objectives.objective import ChecksFirst, Objective, Step
+from harden.objectives.objective import ChecksFirst, Objective, Step, stronger
 from harden.threats import Threat
 
 _COMBINATIONS = ("max", "average")
@@ -84,6 +84,11 @@ class MultiNorm:
         if isinstance(self.objective, ChecksFirst):
             for each in (threat, *self.threats):
                 self.objective.check(model, image_shape, each)
+
+    def stronger(self) -> Objective | None:
+        """The same around the objective with more steps of its attack; None where that has enough."""
+        following = stronger(self.objective)
+        return None if following is None else replace(self, objective=following)
 
     def start(self, model: Classifier, n: int) -> nn.Module:
         """The objective's own state: nothing is kept between steps."""

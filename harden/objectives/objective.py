@@ -134,6 +134,20 @@ class UpdatesWithStep(Protocol):
         ...
 
 
+@runtime_checkable
+class AttacksWithFewSteps(Protocol):
+    """An objective whose attack may be too weak to train against, and that has a stronger version."""
+
+    def stronger(self) -> Objective | None:
+        """The objective with more steps of its attack; None where they are enough."""
+        ...
+
+
+def stronger(objective: Objective) -> Objective | None:
+    """The objective with more steps of its attack; None where it has enough, or no attack with steps."""
+    return objective.stronger() if isinstance(objective, AttacksWithFewSteps) else None
+
+
 @final
 class ClassifierState(nn.Module):
     """The state of objectives that need no more than the classifier itself."""

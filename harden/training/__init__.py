@@ -6,7 +6,7 @@ from harden.training.loop import Training, train
 from harden.training.optimisers import SGD, AdamW
 from harden.training.schedules import Cosine, OneCycle, Piecewise
 from harden.training.stage import Stage, StepRecord, Validation
-from harden.training.weight_averaging import TailAverage
+from harden.training.weights.weight_averaging import TailAverage
 
 __all__ = [
     "SGD",

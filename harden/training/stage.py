@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import final
 
@@ -18,9 +19,10 @@ from harden.models.snapshot import Snapshot
 from harden.objectives import KeepsBatch, KeepsImages, Objective
 from harden.threats import Threat
 from harden.training.budget import Budget
+from harden.training.guards.guard_options import Guards
 from harden.training.optimisers import AdamW, Optimiser
 from harden.training.schedules import Cosine, Schedule
-from harden.training.weight_averaging import Averaging, TailAverage
+from harden.training.weights.weight_averaging import Averaging, TailAverage
 
 # The margin, not the cross-entropy, which flatters networks with small logits, pretrained ones above all.
 VALIDATION_ATTEMPTS = (Attempt("pgd-10-margin", PGD(steps=10, stop_early=True), Margin),)
@@ -46,6 +48,7 @@ class Stage:
         validation_share: of the stage's passes that validations may take; earlier ones are left out first.
             The one at the end is always made.
         clip: the gradient's largest length.
+        guards: against a loss that is not finite and catastrophic overfitting.
         bfloat16: whether objectives that use `Step.autocast` compute in bfloat16, where the network can;
             weights, their gradients and perturbations stay float32.
         images: how many images the budget's E and epochs refer to; those of the source by default. A stage on
@@ -62,6 +65,7 @@ class Stage:
     validations: int = 10
     validation_share: float = 1.0
     clip: float = 5.0
+    guards: Guards = field(default_factory=Guards)
     bfloat16: bool = False
     images: int = 0
 
@@ -100,14 +104,38 @@ def check_numbers(ramp: float, average: Averaging, clip: float, validations: int
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
+class CleanLimit:
+    """A limit on the loss of clean accuracy, measured on the held-out images.
+
+    Args:
+        drop: the largest loss of clean accuracy, in [0, 1).
+        original: weights and buffers of the network before training, by name. They are measured first, and
+            kept where no later ones are within the limit and more robust.
+    """
+
+    drop: float
+    original: Mapping[str, Tensor]
+
+
+@final
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Held-out images that choose the checkpoint: never trained on, never in the certificate's test set."""
+    """Held-out images that choose the checkpoint: never trained on, never in the certificate's test set.
+
+    Args:
+        source: the images.
+        threat: against which they are attacked.
+        attempts: how.
+        seed: of the attacks.
+        limit: on the loss of clean accuracy; None for none.
+    """
 
     source: Source
     threat: Threat
     attempts: tuple[Attempt, ...] = VALIDATION_ATTEMPTS
     seed: int = 0
+    limit: CleanLimit | None = None
 
 
 @final
@@ -154,6 +182,7 @@ class StepRecord:
         best: whether these are the best weights so far.
         examples: images of this stage that went through the optimiser so far.
         validating: those of `passes` that validations took.
+        event: what a guard did at this step, and why; "" for nothing.
     """
 
     stage: str
@@ -169,3 +198,4 @@ class StepRecord:
     best: bool = False
     examples: int = 0
     validating: float = 0.0
+    event: str = ""

@@ -39,7 +39,7 @@ from harden.objectives import (
 from harden.objectives.awp import without_wrappers
 from harden.threats import L1, L2, Linf, Threat
 from harden.training import SGD, Budget, Stage, train
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 from harden.views import LIGHT, Views
 
 SHORT = PGD(steps=2, step_size=0.75, keep_best=False)

@@ -25,8 +25,8 @@ from harden.objectives import AdversarialTraining, LinearProbe, MoCo, Objective,
 from harden.objectives.objective import ClassifierState
 from harden.threats import Linf
 from harden.training import SGD, AdamW, Budget, Cosine, Stage, StepRecord, Validation, train
-from harden.training import stage_run as loop_module
-from harden.training.weight_averaging import weights_of
+from harden.training.weights import checkpoint_selection as selection_module
+from harden.training.weights.weight_averaging import weights_of
 from harden.views import Views
 
 THREAT = Linf("0.1")
@@ -345,7 +345,7 @@ def test_the_model_ends_with_the_best_validated_weights(
         # A negative score is one that a trust check calls unreliable.
         return Found(Score(abs(robust)), Score(clean), "ok" if robust >= 0 else "unreliable")
 
-    monkeypatch.setattr(loop_module, "evaluate_unchecked", scripted)
+    monkeypatch.setattr(selection_module, "evaluate_unchecked", scripted)
     wanted = stage(budget="2epochs", validations=4, average=average)
     present: list[dict[str, Tensor]] = []
     records = []
@@ -396,7 +396,7 @@ def test_a_failed_validation_gives_the_weights_back(
         seen.append(weights_of(model))
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(loop_module, "evaluate_unchecked", fails)
+    monkeypatch.setattr(selection_module, "evaluate_unchecked", fails)
     steps = train(stage(average=0.5), model, source, THREAT, validation=Validation(source, THREAT))
     with pytest.raises(RuntimeError, match="out of memory"):
         list(steps)

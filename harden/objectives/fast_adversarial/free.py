@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from harden.data import Batch
 from harden.errors import InputError
 from harden.models import Classifier
+from harden.objectives.adversarial_training import AdversarialTraining
 from harden.objectives.class_weighting import ClassWeights, checked_weights, cross_entropy
 from harden.objectives.fast_adversarial.single_step import check_multiple
-from harden.objectives.objective import Step
+from harden.objectives.objective import Objective, Step
 from harden.objectives.supervised import augmented
 from harden.threats import Threat
 from harden.views import View
@@ -148,3 +149,9 @@ class FreeAdversarialTraining:
         with step.autocast():
             logits = state.classifier.logits(x_adv)
         return cross_entropy(logits, batch.y, self.class_weights, self.label_smoothing)
+
+    def stronger(self) -> Objective:
+        """Adversarial training with two steps of PGD, on batches that the loop passes as often as before."""
+        return AdversarialTraining(
+            views=self.views, label_smoothing=self.label_smoothing, class_weights=self.class_weights
+        )

@@ -15,7 +15,7 @@ from harden.draws import Draws
 from harden.errors import InputError
 from harden.losses import Classify, LossFunction
 from harden.models import Classifier, FastCopy, frozen
-from harden.objectives.adversarial_training import FAST
+from harden.objectives.adversarial_training import FAST, AdversarialTraining
 from harden.objectives.class_weighting import ClassWeights, checked_weights, weighted_mean
 from harden.objectives.fast_adversarial.single_step import (
     check_linf,
@@ -24,7 +24,7 @@ from harden.objectives.fast_adversarial.single_step import (
     usable_gradient,
 )
 from harden.objectives.fast_copy_state import AttackedState
-from harden.objectives.objective import Step
+from harden.objectives.objective import Objective, Step
 from harden.objectives.supervised import augmented
 from harden.threats import ChannelLinf, Linf, Threat
 from harden.views import View
@@ -163,6 +163,10 @@ class LIET:
         losses = functional.cross_entropy(logits, targets, reduction="none")
         losses = losses + self.weight * step.progress * jensen_shannon(logits, before)
         return weighted_mean(losses, y, self.class_weights, len(signs))
+
+    def stronger(self) -> Objective:
+        """Adversarial training with two steps of PGD, and the same options where it has them."""
+        return AdversarialTraining(views=self.views, class_weights=self.class_weights, steering=self.steering)
 
     def _refresh_(self, signs: Tensor, classify: Classify, step: Step, size: int) -> None:
         """Compute the signs anew, `size` classes at a time."""

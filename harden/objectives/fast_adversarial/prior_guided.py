@@ -12,11 +12,11 @@ from harden.data import Batch
 from harden.draws import Draws
 from harden.errors import InputError
 from harden.models import Classifier, FastCopy
-from harden.objectives.adversarial_training import FAST
+from harden.objectives.adversarial_training import FAST, AdversarialTraining
 from harden.objectives.class_weighting import ClassWeights, checked_weights, cross_entropy, weighted_mean
 from harden.objectives.fast_adversarial.single_step import check_linf, check_multiple, usable_gradient
 from harden.objectives.fast_copy_state import AttackedState, attacked_cross_entropy
-from harden.objectives.objective import Step
+from harden.objectives.objective import Objective, Step
 from harden.threats import Threat
 
 MEMORY_LIMIT: Final = 4 * 2**30
@@ -124,7 +124,8 @@ class PriorGuidedFGSM:
     A step costs 3 passes for each image, or 2 with a weight of 0. The state takes 4 n C H W bytes (two
     float16 tensors; half of that with mu = 0) on the device and in each checkpoint: 0.61 GB on CIFAR-10. A
     prior belongs to pixels, so images have to be the same in each epoch: there are no views, and a loader
-    should neither move nor flip images. Single-step training can collapse; see `NFGSM`.
+    should neither move nor flip images. Training of one step can overfit to its attack; see
+    `NFGSM`.
 
     Args:
         weight: lambda; 10 in the authors' program.
@@ -221,6 +222,14 @@ class PriorGuidedFGSM:
         plain = cross_entropy(logits, batch.y, self.class_weights, self.label_smoothing)
         moved = (logits - before).square().mean(1)
         return plain + self.weight * weighted_mean(moved, batch.y, self.class_weights, logits.shape[1])
+
+    def stronger(self) -> Objective:
+        """Adversarial training with two steps of PGD, and the same options where it has them."""
+        return AdversarialTraining(
+            label_smoothing=self.label_smoothing,
+            class_weights=self.class_weights,
+            steering=self.steering,
+        )
 
 
 def _length(threat: Threat, multiple: float, x: Tensor) -> Tensor:

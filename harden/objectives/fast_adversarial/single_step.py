@@ -14,10 +14,10 @@ from harden.data import Batch
 from harden.errors import InputError
 from harden.losses import LossFunction
 from harden.models import Classifier, FastCopy
-from harden.objectives.adversarial_training import FAST
+from harden.objectives.adversarial_training import FAST, AdversarialTraining
 from harden.objectives.class_weighting import ClassWeights, checked_weights, cross_entropy
 from harden.objectives.fast_copy_state import AttackedState, attacked_cross_entropy, attacked_state
-from harden.objectives.objective import Step
+from harden.objectives.objective import Objective, Step
 from harden.objectives.supervised import augmented
 from harden.threats import ChannelLinf, Linf, Threat
 from harden.threats.budgets import float32
@@ -40,8 +40,9 @@ class NFGSM:
     channel. As for `AdversarialTraining`, the attack sees the network in inference mode, and its gradient is
     that of the cross-entropy without label smoothing.
 
-    A step costs 2 passes for each image. Single-step training can collapse: robust accuracy under PGD then
-    falls to 0, while that under one step rises. Validation keeps the weights from before.
+    A step costs 2 passes for each image. Training of one step can overfit to its attack: robust accuracy
+    under PGD then falls to 0, while that under one step rises. The guards of `Stage` see it, and go on with
+    `stronger`.
 
     Args:
         noise: k, in multiples of eps; 2 in the paper.
@@ -90,6 +91,15 @@ class NFGSM:
         with step.autocast():
             logits = attacked.classifier.logits(x_adv)
         return cross_entropy(logits, batch.y, self.class_weights, self.label_smoothing)
+
+    def stronger(self) -> Objective:
+        """Adversarial training with two steps of PGD, and the same options where it has them."""
+        return AdversarialTraining(
+            views=self.views,
+            label_smoothing=self.label_smoothing,
+            class_weights=self.class_weights,
+            steering=self.steering,
+        )
 
 
 def usable_gradient(loss: LossFunction, x: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from harden.objectives.fast_adversarial.free import ReplayState
 from harden.objectives.objective import ClassifierState
 from harden.threats import L1, L2, ChannelLinf, Linf, Threat
 from harden.training import SGD, Budget, Stage, train
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 from harden.views import Views
 
 EPS = 0.1

@@ -24,7 +24,7 @@ from harden.objectives.fast_adversarial.label_information import LabelSignState,
 from harden.objectives.objective import ClassifierState
 from harden.threats import L1, L2, ChannelLinf, Linf
 from harden.training import SGD, Budget, Stage, train
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 from harden.views import Views
 
 EPS = 0.1

@@ -21,7 +21,7 @@ from harden.models.snapshot import read_snapshot, write_snapshot
 from harden.objectives import Standard
 from harden.threats import Linf
 from harden.training import SGD, Budget, Stage, TailAverage, Validation, train
-from harden.training.weight_averaging import Averaging, WeightAverage, load_weights, weights_of
+from harden.training.weights.weight_averaging import Averaging, WeightAverage, load_weights, weights_of
 
 
 def network() -> nn.Sequential:

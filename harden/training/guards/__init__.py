@@ -1,0 +1,1 @@
+"""Guards that see training fail, and go back to weights from before."""

@@ -1,0 +1,128 @@
+"""Selection of the weights of a stage by robust accuracy on held-out images."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, final
+
+from torch import Tensor
+
+from harden.evaluation.robust_accuracy import evaluate_unchecked
+from harden.evaluation.suite_cost import given_passes
+from harden.models import Classifier
+from harden.models.snapshot import Snapshot, prefixed
+from harden.training.stage import Stage, Validation, weighted_share
+from harden.training.weights.weight_averaging import WeightAverage, load_weights, weights_like, weights_of
+
+CLEAN_LIMIT: Final = "clean accuracy"
+"""How the event begins that says why the weights from before training are kept."""
+Score = tuple[bool, float, float]
+
+
+@final
+class CheckpointSelection:
+    """The best weights so far, with their score: (reliable, robust accuracy, clean accuracy).
+
+    With a limit on the loss of clean accuracy, the weights from before training are the first candidate, and
+    weights beyond the limit are none.
+    """
+
+    def __init__(self, stage: Stage, model: Classifier, validation: Validation) -> None:
+        self.stage, self.model, self.validation = stage, model, validation
+        self.best: Score | None = None
+        self.weights: dict[str, Tensor] | None = None
+        self.original: Score | None = None
+
+    def begin(self) -> None:
+        """Measure the weights from before training, where a limit refers to them."""
+        limit = self.validation.limit
+        if limit is None:
+            return
+        own = weights_of(self.model)
+        load_weights(self.model, limit.original)
+        try:
+            self.original, _ = self.measure(None)
+        finally:
+            load_weights(self.model, own)
+
+    @property
+    def unmet(self) -> str:
+        """Why the weights from before training are kept, as a sentence; "" where others are."""
+        limit = self.validation.limit
+        if limit is None or self.original is None or self.best != self.original:
+            return ""
+        _, robust, clean = self.original
+        return (
+            f"no weights were more robust than the original ones ({robust:.3f}) and lost at most "
+            f"{limit.drop:g} of their clean accuracy {clean:.3f} on {len(self.validation.source)} held-out "
+            "images: the original weights are kept"
+        )
+
+    def snapshot(self) -> Snapshot:
+        """Return the best weights and their score."""
+        tensors = {} if self.weights is None else prefixed("best", self.weights)
+        return Snapshot(tensors, {"best": self.best, "original": self.original})
+
+    def restore(self, start: Snapshot) -> None:
+        """Restore what `snapshot` returned."""
+        if start.facts["best"] is not None:
+            reliable, robust, clean = start.facts["best"]
+            self.best = (reliable, robust, clean)
+            if (original := start.facts.get("original")) is not None:
+                self.original = (original[0], original[1], original[2])
+            self.weights = weights_like(weights_of(self.model), start.part("best"))
+
+    def largest_cost(self) -> float:
+        """Passes of a validation at most: a forward, and attempts that break no image."""
+        attempts, images = self.validation.attempts, len(self.validation.source)
+        return images * (given_passes(attempts, sys.maxsize) + 1 / 3)
+
+    def measure(self, average: WeightAverage | None) -> tuple[Score, bool]:
+        """Measure the present weights, or their average, and keep them if they are the best so far.
+
+        Returns:
+            The score, and whether it is the best so far. Clean accuracy decides ties, then the later weights.
+        """
+        validation = self.validation
+        averaged: AbstractContextManager[None] = nullcontext()
+        if average is not None:
+            averaged = average.applied(self.model)
+        with averaged:
+            found = evaluate_unchecked(
+                self.model,
+                validation.source,
+                validation.threat,
+                validation.attempts,
+                seed=validation.seed,
+            )
+            # An unreliable robust accuracy ranks below every reliable one.
+            robust, clean = found.robust.value, found.clean.value
+            if weights := getattr(self.stage.objective, "class_weights", ()):
+                robust = weighted_share(found.robust_correct, found.labels, weights)
+                clean = weighted_share(found.clean_correct, found.labels, weights)
+            score = (found.status == "ok", robust, clean)
+            best = self._within(clean) and self._rises(score)
+            if best:
+                self.best, self.weights = score, weights_of(self.model)
+        return score, best
+
+    def _within(self, clean: float) -> bool:
+        """Whether the clean accuracy is within the limit."""
+        limit = self.validation.limit
+        if limit is None or self.original is None:
+            return True
+        # Shares of the same images: their difference rounds.
+        return self.original[2] - clean <= limit.drop + 1e-9
+
+    def _rises(self, score: Score) -> bool:
+        """Whether the score is as good as the best, or better; the original weights stay with equal ones."""
+        if self.best is None or score > self.best:
+            return True
+        return score == self.best and self.best != self.original
+
+    def load(self) -> bool:
+        """Load the best weights into the model, and return whether there are any."""
+        if self.weights is not None:
+            load_weights(self.model, self.weights)
+        return self.weights is not None
