@@ -160,7 +160,7 @@ def test_around_it_awp_and_multi_norm_see_the_same_mixture(
         torch.testing.assert_close(value, plain)
     step.generator.set_state(drawn)
     both = MultiNorm(inner, (L2("1/2"),))
-    assert float(both(both.start(model, 12).eval(), batch, step)) >= float(plain) - 1e-6
+    assert both(both.start(model, 12).eval(), batch, step) >= plain - 1e-6
 
 
 def test_without_it_nothing_is_drawn(model: Classifier, batch: Batch, step: Step) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from harden.attacks import PGD
 from harden.data import Batch
 from harden.description import describe, restore
-from harden.models import Classifier, PassMeter, counting
+from harden.models import Classifier, FastCopy, PassMeter, counting
 from harden.objectives import (
     AWP,
     CROWNIBP,
@@ -41,7 +42,7 @@ from harden.objectives import (
     WarmUp,
 )
 from harden.objectives.awp import without_wrappers
-from harden.objectives.objective import replayed, replays_of, views_of_step
+from harden.objectives.objective import replayed, replays_of, stronger, views_of_step
 from harden.threats import L1, L2
 from harden.views import LIGHT, NATURAL, Views
 
@@ -222,3 +223,22 @@ def test_replays_share_the_random_numbers_of_their_views() -> None:
     assert len(set(alone)) == 4
     assert [drawn(free, number) for number in range(12)] == [one for one in alone for _ in range(3)]
     assert drawn(free, 0, seed=4) != alone[0]
+
+
+def test_objectives_whose_attack_may_be_too_weak_have_a_stronger_one() -> None:
+    views, weights = LIGHT, WEIGHTS
+    free = FreeAdversarialTraining(views=views, label_smoothing=0.1, class_weights=weights)
+    assert stronger(free) == AdversarialTraining(views=views, label_smoothing=0.1, class_weights=weights)
+    copy = FastCopy(bfloat16=True)
+    liet = LIET(views=views, class_weights=weights, steering=copy)
+    assert stronger(liet) == AdversarialTraining(views=views, class_weights=weights, steering=copy)
+    others = (L2("1/2"),)
+    combinations: tuple[Literal["max", "average"], ...] = ("max", "average")
+    for combine in combinations:
+        several = MultiNorm(TRADES(), others, combine)
+        inner = stronger(TRADES())
+        assert inner is not None
+        assert stronger(several) == MultiNorm(inner, others, combine)
+        assert stronger(AWP(several)) == AWP(MultiNorm(inner, others, combine))
+    assert stronger(MultiNorm(TRADES(attack=PGD(steps=10)), others)) is None
+    assert stronger(GaussianAugmentation()) is None

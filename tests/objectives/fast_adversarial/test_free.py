@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harden.data import Batch, Source, from_loader
+from harden.draws import mix
 from harden.errors import InputError
 from harden.models import Classifier
 from harden.models.snapshot import put_tensors, read_snapshot, tensors_of, write_snapshot
@@ -31,6 +32,9 @@ from harden.objectives.fast_adversarial.free import ReplayState
 from harden.objectives.objective import ClassifierState
 from harden.threats import L1, L2, ChannelLinf, Linf, Threat
 from harden.training import SGD, Budget, Stage, train
+from harden.training.guards import stage_guards
+from harden.training.guards.catastrophic_overfitting import AttackComparison
+from harden.training.guards.guard_options import Guards
 from harden.training.weights.weight_averaging import weights_of
 from harden.views import Views
 
@@ -334,6 +338,36 @@ def test_a_stage_that_is_resumed_inside_the_replays_ends_with_the_same_bytes(
         assert [one.loss for one in rest] == [one.loss for one in records[after:]]
         mine, theirs = weights_of(again), weights_of(whole)
         assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("after", [5, 9, 14])
+def test_a_stage_that_a_guard_made_stronger_is_resumed_to_the_same_bytes(
+    model: Classifier, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """The batches still come as often in a row, now to adversarial training by PGD."""
+
+    def found(
+        objective: Objective, model: Classifier, batch: Batch, threat: Any, seed: int
+    ) -> AttackComparison:
+        free = isinstance(objective, FreeAdversarialTraining)
+        return AttackComparison(60, 1 if free and seed == mix(mix(5, 5), 7) else 59, 64)
+
+    monkeypatch.setattr(stage_guards, "compare", found)
+    monkeypatch.setattr(stage_guards, "largest_cost", lambda objective, images: 0.0)
+    stage = stage_of(FreeAdversarialTraining(replays=3), average=0.9, guards=Guards(checks=100))
+    whole = copy.deepcopy(model)
+    records = list(train(stage, whole, source, Linf("0.1"), seed=5))
+    assert [record.step for record in records if record.event] == [8]
+    first = train(stage, copy.deepcopy(model), source, Linf("0.1"), seed=5)
+    for _ in range(after):
+        next(first)
+    write_snapshot(first.snapshot(), tmp_path / "snapshot")
+    first.close()
+    again, start = copy.deepcopy(model), read_snapshot(tmp_path / "snapshot")
+    rest = list(train(stage, again, source, Linf("0.1"), seed=5, start=start))
+    assert [one.loss for one in rest] == [one.loss for one in records[after:]]
+    mine, theirs = weights_of(again), weights_of(whole)
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
 
 
 def test_the_state_of_a_checkpoint_holds_a_batch_and_no_more(model: Classifier) -> None:
