@@ -34,7 +34,8 @@ class AWP:
 
     A step costs the passes of a second evaluation in addition, without the attack: both evaluations use the
     images that the attack found at w. This holds for objectives that are dataclasses with a field `attack`,
-    as all of harden's that attack are; others attack again at w + v, and pay for it.
+    such as `AdversarialTraining`, `TRADES` and `MART`, and for `MultiNorm` around them; others attack again
+    at w + v, and pay for it.
 
     Guarantee: after the call, also one that raises, every weight has the bits that it had before.
 

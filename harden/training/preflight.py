@@ -13,6 +13,7 @@ from harden.errors import InputError
 from harden.evaluation.judge_outputs import check_answer
 from harden.models import Classifier, untouched
 from harden.objectives import ChecksFirst, KeepsImages, Objective
+from harden.objectives.awp import without_wrappers
 from harden.objectives.objective import replays_of
 from harden.threats import Threat
 from harden.training.minimum_budget import left_for_training
@@ -67,13 +68,14 @@ def check_objective(objective: Objective, model: Classifier, source: Source, thr
     Raises:
         InputError: the network or the threat is unfit for it, or its state would take too much memory.
     """
-    if not isinstance(objective, ChecksFirst | KeepsImages):
+    inner = without_wrappers(objective)
+    if not isinstance(objective, ChecksFirst) and not isinstance(inner, KeepsImages):
         return
     shape = image_shape(source)  # reads a batch
     if isinstance(objective, ChecksFirst):
         objective.check(model, shape, threat)
-    if isinstance(objective, KeepsImages):
-        objective.check_size(len(source), shape)
+    if isinstance(inner, KeepsImages):
+        inner.check_size(len(source), shape)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from harden.losses import Margin
 from harden.models import Classifier
 from harden.models.snapshot import Snapshot
 from harden.objectives import KeepsBatch, KeepsImages, Objective
+from harden.objectives.awp import without_wrappers
 from harden.threats import Threat
 from harden.training.budget import Budget
 from harden.training.guards.guard_options import Guards
@@ -75,10 +76,11 @@ class Stage:
 
 def started(objective: Objective, model: Classifier, source: Source) -> nn.Module:
     """The objective's state for training on a source."""
-    if isinstance(objective, KeepsImages):
-        return objective.start_with(model, len(source), image_shape(source))
-    if isinstance(objective, KeepsBatch):
-        return objective.start_on(model, (source.batch_size, *image_shape(source)))
+    inner = without_wrappers(objective)  # whose state is that of the whole
+    if isinstance(inner, KeepsImages):
+        return inner.start_with(model, len(source), image_shape(source))
+    if isinstance(inner, KeepsBatch):
+        return inner.start_on(model, (source.batch_size, *image_shape(source)))
     return objective.start(model, len(source))
 
 

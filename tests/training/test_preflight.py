@@ -10,9 +10,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from harden.data import from_loader
 from harden.errors import InputError
 from harden.models import Classifier
-from harden.objectives import FreeAdversarialTraining, Standard
+from harden.objectives import AWP, FreeAdversarialTraining, PriorGuidedFGSM, Standard
+from harden.threats import L2, Linf
 from harden.training import Budget, Stage, StepRecord
-from harden.training.preflight import check_budget, check_fit, no_batch
+from harden.training.preflight import check_budget, check_fit, check_objective, no_batch
 
 X, Y = torch.rand(20, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 2
 
@@ -63,3 +64,12 @@ def test_a_budget_has_to_reach_all_images_though_each_is_replayed(unit: str) -> 
         check_budget(Stage("s", free, Budget.parse(f"2{unit}")), source, record)
     assert f"one epoch costs 4{unit}" in refused.value.seen
     assert refused.value.instead == "write a budget 2 times as large, or fewer replays"
+
+
+def test_memory_and_threat_are_checked_inside_of_awp_too() -> None:
+    model, source = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(16, 2))), from_loader((X, Y), 8)
+    check_objective(AWP(PriorGuidedFGSM()), model, source, Linf("0.1"))
+    with pytest.raises(InputError, match="whose priors take"):
+        check_objective(AWP(PriorGuidedFGSM(memory_limit=10)), model, source, Linf("0.1"))
+    with pytest.raises(InputError, match="FGSM-PGI against L2"):
+        check_objective(AWP(PriorGuidedFGSM()), model, source, L2("0.1"))
