@@ -7,6 +7,7 @@ from typing import final
 
 from harden.description import JSON, describe_fields
 from harden.errors import InputError
+from harden.hardening.rate_probe import RateProbe
 from harden.objectives import AdversarialTraining, Objective
 from harden.training import AdamW, Budget, OneCycle, Stage
 from harden.training.guards.guard_options import Guards
@@ -27,6 +28,7 @@ class Recipe:
         pretrain_share: share of the whole budget that pretraining may spend.
         optimiser: of fine-tuning; None for the one that suits objective and network
             (`harden.hardening.recipe_defaults`).
+        rate_probe: short trials that choose the peak learning rate of fine-tuning; None for the optimiser's.
         pretrain_optimiser: of pretraining.
         schedule: of the learning rate, in every stage.
         ramp: share of fine-tuning over which eps rises from 0.
@@ -54,6 +56,7 @@ class Recipe:
     pretrain: Objective | None = None
     pretrain_share: float = 0.2
     optimiser: Optimiser | None = None
+    rate_probe: RateProbe | None = None
     pretrain_optimiser: Optimiser = field(default_factory=AdamW)
     schedule: Schedule = field(default_factory=OneCycle)
     ramp: float = 0.5
