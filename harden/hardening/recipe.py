@@ -43,8 +43,9 @@ class Recipe:
             weights.
         validation_share: of the passes of fine-tuning that validations may take, the last one excepted.
         max_clean_drop: largest loss of clean accuracy, on the held-out images, that the kept weights may have
-            against the network before hardening, in [0, 1); None for any. Where no weights of the run are
-            within it and more robust, the network stays as it was, and `Hardened.unmet` says why.
+            against the network before hardening, in [0, 1); None for any. Weights between those before and
+            the last ones are candidates too. Where none are within the limit and more robust, the network
+            stays as it was, and `Hardened.unmet` says why.
         held_out: share of the training images that chooses the checkpoint and is never trained on.
         held_out_limit: about so many at most, since validation is paid for out of the budget.
 

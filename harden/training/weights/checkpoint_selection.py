@@ -6,15 +6,23 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final, final
 
+import torch
 from torch import Tensor
 
 from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.evaluation.suite_cost import given_passes
-from harden.models import Classifier
+from harden.models import Classifier, frozen
 from harden.models.snapshot import Snapshot, prefixed
 from harden.training.stage import Stage, Validation, weighted_share
-from harden.training.weights.weight_averaging import WeightAverage, load_weights, weights_like, weights_of
+from harden.training.weights.weight_averaging import (
+    WeightAverage,
+    between,
+    load_weights,
+    weights_like,
+    weights_of,
+)
 
+_BISECTIONS: Final = 6
 CLEAN_LIMIT: Final = "clean accuracy"
 """How the event begins that says why the weights from before training are kept."""
 Score = tuple[bool, float, float]
@@ -26,6 +34,13 @@ class CheckpointSelection:
 
     With a limit on the loss of clean accuracy, the weights from before training are the first candidate, and
     weights beyond the limit are none.
+
+    Attributes:
+        best: the score of the best weights; None before the first measurement.
+        weights: the best weights.
+        original: the score of the weights from before training, where there is a limit.
+        share: a in w = (1 - a) w_0 + a w_1, where the best weights lie between those from before training
+            and later ones; None elsewhere.
     """
 
     def __init__(self, stage: Stage, model: Classifier, validation: Validation) -> None:
@@ -33,6 +48,7 @@ class CheckpointSelection:
         self.best: Score | None = None
         self.weights: dict[str, Tensor] | None = None
         self.original: Score | None = None
+        self.share: float | None = None
 
     def begin(self) -> None:
         """Measure the weights from before training, where a limit refers to them."""
@@ -62,7 +78,7 @@ class CheckpointSelection:
     def snapshot(self) -> Snapshot:
         """Return the best weights and their score."""
         tensors = {} if self.weights is None else prefixed("best", self.weights)
-        return Snapshot(tensors, {"best": self.best, "original": self.original})
+        return Snapshot(tensors, {"best": self.best, "original": self.original, "share": self.share})
 
     def restore(self, start: Snapshot) -> None:
         """Restore what `snapshot` returned."""
@@ -71,6 +87,7 @@ class CheckpointSelection:
             self.best = (reliable, robust, clean)
             if (original := start.facts.get("original")) is not None:
                 self.original = (original[0], original[1], original[2])
+            self.share = start.facts.get("share")
             self.weights = weights_like(weights_of(self.model), start.part("best"))
 
     def largest_cost(self) -> float:
@@ -104,8 +121,47 @@ class CheckpointSelection:
             score = (found.status == "ok", robust, clean)
             best = self._within(clean) and self._rises(score)
             if best:
-                self.best, self.weights = score, weights_of(self.model)
+                self.best, self.weights, self.share = score, weights_of(self.model), None
         return score, best
+
+    def interpolate(self, average: WeightAverage | None) -> None:
+        """Measure weights between those from before training and the present ones, or their average.
+
+        w = (1 - a) w_0 + a w_1 with the largest a, by bisection, for which the clean accuracy is within the
+        limit. They are kept if they are the best so far. Nothing is done without a limit, or where the
+        present weights are within it. Interpolation of fine-tuned weights: Wortsman et al., 2109.01903.
+        """
+        limit = self.validation.limit
+        if limit is None or self.original is None:
+            return
+        own = weights_of(self.model)
+        ends = own if average is None else average.weights
+        try:
+            least, most = 0.0, 1.0
+            for _ in range(_BISECTIONS):
+                middle = (least + most) / 2
+                load_weights(self.model, between(limit.original, ends, middle))
+                least, most = (middle, most) if self._within(self._clean()) else (least, middle)
+            if least == 0.0 or most == 1.0:
+                return
+            load_weights(self.model, between(limit.original, ends, least))
+            _, best = self.measure(None)
+            if best:
+                self.share = least
+        finally:
+            load_weights(self.model, own)
+
+    def _clean(self) -> float:
+        """Clean accuracy of the model's present weights on the held-out images, weighted as scores are."""
+        correct, labels = [], []
+        with frozen(self.model), torch.no_grad():
+            for batch in self.validation.source.epoch(None):
+                answers = self.model.logits(batch.x.to(self.model.device)).argmax(1).cpu()
+                correct.append(answers == batch.y)
+                labels.append(batch.y)
+        weights = getattr(self.stage.objective, "class_weights", ())
+        right = torch.cat(correct)
+        return weighted_share(right, torch.cat(labels), weights) if weights else float(right.double().mean())
 
     def _within(self, clean: float) -> bool:
         """Whether the clean accuracy is within the limit."""
