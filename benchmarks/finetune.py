@@ -39,6 +39,7 @@ from harden.losses import CrossEntropy, Margin
 from harden.models import Classifier
 from harden.objectives import (
     AWP,
+    FGSM_RS,
     MART,
     NFGSM,
     TRADES,
@@ -46,7 +47,6 @@ from harden.objectives import (
     PriorGuidedFGSM,
     Standard,
 )
-from harden.objectives.single_step import FGSM_RS
 from harden.threats import Linf
 from harden.training import SGD, AdamW, Cosine, StepRecord
 from harden.training.guards.guard_options import Guards

@@ -53,7 +53,7 @@ class WeightUpdate:
             )
         self._source, self.strengthened = source, 0
         self._begin(stage.objective)
-        self.average = WeightAverage(model, stage.average) if stage.average > 0 else None
+        self.average = WeightAverage(model, stage.average) if stage.average else None
 
     def _begin(self, objective: Objective) -> None:
         """Make the objective's state and an optimiser over it."""
@@ -143,7 +143,7 @@ class WeightUpdate:
             if isinstance(self.state, UpdatesWithStep):
                 self.state.after_step(step)
         if self.average is not None:
-            self.average.update(self.model)
+            self.average.update(self.model, step.progress)
         return value
 
     def _check_finite(self, what: str, value: float, step: Step, rate: float) -> None:
