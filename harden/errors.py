@@ -42,6 +42,10 @@ class DivergedError(HardenError):
     """The loss or its gradient is NaN or infinite; training stopped."""
 
 
+class LostProcessError(HardenError):
+    """Another process of the same run has ended or does not answer; this one can't go on alone."""
+
+
 class BrokenClaimError(HardenError):
     """A file differs from its digest, or a claim of a certificate does not hold."""
 

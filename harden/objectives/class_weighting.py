@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from harden.errors import InputError
+from harden.system.shards import batch_share, batch_total
 
 ClassWeights = tuple[float, ...]
 """A weight for each class, in the order of the labels; () weighs all alike."""
@@ -60,6 +61,7 @@ def weighted_mean(losses: Tensor, y: Tensor, weights: ClassWeights, classes: int
             f"write class_weights=harden.data.balanced_weights(labels, {classes})",
         )
     weight = torch.tensor(weights, dtype=losses.dtype, device=losses.device)[y]
-    total = weight.sum()
+    # Of a part of a batch, divided by its share of the images, which weighs the part's loss.
+    total = batch_total(weight.sum()) * batch_share()
     # A batch of none but classes of weight 0 teaches nothing; 0 / 0 would end the run.
     return (weight * losses).sum() / torch.where(total > 0, total, torch.ones_like(total))

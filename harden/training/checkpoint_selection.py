@@ -12,6 +12,7 @@ from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.evaluation.suite_cost import given_passes
 from harden.models import Classifier
 from harden.models.snapshot import Snapshot, prefixed
+from harden.system.ranks import ALONE, Ranks
 from harden.training.stage import Stage, Validation, weighted_share
 from harden.training.weight_averaging import WeightAverage, load_weights, weights_like, weights_of
 
@@ -20,10 +21,13 @@ Score = tuple[bool, float, float]
 
 @final
 class CheckpointSelection:
-    """The best weights so far, with their score: (reliable, robust accuracy, clean accuracy)."""
+    """The best weights so far, with their score: (reliable, robust accuracy, clean accuracy).
 
-    def __init__(self, stage: Stage, model: Classifier, validation: Validation) -> None:
-        self.stage, self.model, self.validation = stage, model, validation
+    Several processes evaluate a part of the held-out images each, no image twice, and find the same score.
+    """
+
+    def __init__(self, stage: Stage, model: Classifier, validation: Validation, ranks: Ranks) -> None:
+        self.stage, self.model, self.validation, self.ranks = stage, model, validation, ranks
         self.best: Score | None = None
         self.weights: dict[str, Tensor] | None = None
 
@@ -38,6 +42,11 @@ class CheckpointSelection:
             reliable, robust, clean = start.facts["best"]
             self.best = (reliable, robust, clean)
             self.weights = weights_like(weights_of(self.model), start.part("best"))
+
+    @property
+    def divided(self) -> bool:
+        """Whether each process evaluates a part of the images: there is one for each at least."""
+        return self.ranks.several and len(self.validation.source) >= self.ranks.size
 
     def largest_cost(self) -> float:
         """Passes of a validation at most: a forward, and attempts that break no image."""
@@ -61,6 +70,7 @@ class CheckpointSelection:
                 validation.threat,
                 validation.attempts,
                 seed=validation.seed,
+                ranks=self.ranks if self.divided else ALONE,
             )
             # An unreliable robust accuracy ranks below every reliable one.
             robust, clean = found.robust.value, found.clean.value

@@ -14,8 +14,9 @@ from harden.cli.output.exit_codes import INTERRUPTED, OUR_FAULT, USAGE
 from harden.cli.output.signals import say_stopped
 from harden.errors import HardenError
 from harden.standard_streams import LogStream, complain
+from harden.system.first_report import is_first_report
 from harden.system.package_metadata import missing
-from harden.system.single_process import check_alone
+from harden.system.single_process import check_alone, launched
 
 _NOTE = "raised by "
 # What no program can help: a full or read-only disk, a quota, missing rights.
@@ -34,14 +35,14 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
     """Run the typer application and turn what happens into a line and an exit code."""
     try:
         if not _is_informational(words, commands):
-            check_alone()
+            _check_processes(words, commands)
         result = app(args=list(words) or ["--help"], prog_name="harden", standalone_mode=False)
     except HardenError as error:
         return _say(str(error), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         result = INTERRUPTED
     except StoppedError as stopped:
-        return say_stopped(str(stopped))
+        return _stopped(str(stopped))
     except BrokenPipeError:
         return 0
     except OSError as error:
@@ -73,7 +74,7 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
     if not words:
         return USAGE
     if result == INTERRUPTED:  # some versions of typer raise, some give the code
-        return say_stopped()
+        return _stopped()
     return result if isinstance(result, int) else 0
 
 
@@ -83,13 +84,32 @@ def _is_informational(words: Sequence[str], commands: Sequence[str]) -> bool:
     return named in ("", "doctor", "verify") or "--help" in words
 
 
+def _check_processes(words: Sequence[str], commands: Sequence[str]) -> None:
+    """Join the other processes of `harden run`, and refuse them to every other command."""
+    named = next((word for word in words if word in commands), "")
+    if named != "run" or not launched():
+        check_alone()
+        return
+    from harden.system.ranks import joined  # loads torch
+
+    # The first process speaks for all; what ends one of them is said by that one, see `_say`.
+    logging.getLogger("harden").disabled = not joined().is_main
+
+
 def _say(line: str, code: int) -> int:
-    # One line, whatever an exception of somebody else's brought along.
-    complain(f"harden: {' '.join(line.splitlines())}")
+    # One line, whatever an exception of somebody else's brought along, and of several processes one says it.
+    if is_first_report():
+        complain(f"harden: {' '.join(line.splitlines())}")
     return code
 
 
+def _stopped(left: str | None = None) -> int:
+    """Say that the command was interrupted, in one of several processes, and return the exit code."""
+    return say_stopped(*(() if left is None else (left,)), quiet=not is_first_report())
+
+
 def _our_fault() -> int:
+    logging.getLogger("harden").disabled = False
     logging.basicConfig(stream=LogStream(), format="%(name)s: %(message)s")  # where it came before --verbose
     logging.getLogger("harden").exception("this is a fault of harden itself; please report it")
     return OUR_FAULT

@@ -37,11 +37,17 @@ def listen() -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
-def say_stopped(what_is_left: str = "nothing half-written was left") -> int:
-    """Say that the command was interrupted, and return the exit code: 143 after SIGTERM, else 130."""
+def say_stopped(what_is_left: str = "nothing half-written was left", *, quiet: bool = False) -> int:
+    """Say that the command was interrupted, and return the exit code: 143 after SIGTERM, else 130.
+
+    Args:
+        what_is_left: of its work.
+        quiet: whether another process says it.
+    """
     # By the process and not by the exception: typer turns that into a code of its own.
     code, _ = _FIRST.get(os.getpid(), (INTERRUPTED, 0.0))
-    complain(f"harden: {'terminated' if code == TERMINATED else 'interrupted'}; {what_is_left}")
+    if not quiet:
+        complain(f"harden: {'terminated' if code == TERMINATED else 'interrupted'}; {what_is_left}")
     return code
 
 

@@ -1,0 +1,116 @@
+"""Batch normalisation with the statistics of a batch that several processes compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from harden.system.shards import Shard
+
+
+@final
+class WholeBatchNorm(TorchFunctionMode):
+    """A context in which batch normalisation in training mode uses the whole batch.
+
+    y = w (x - m) / sqrt(v + eps) + b with mean m and biased variance v over the images and places of all
+    processes, where torch takes those of its own images. Running statistics become the same in all processes,
+    and those of one process with the whole batch up to rounding. It intercepts
+    `torch.nn.functional.batch_norm`, which torch's BatchNorm modules and those derived from them call: no
+    module is replaced or changed. Modules compiled by torch.jit call past it.
+
+    Args:
+        shard: this process's part of the batch.
+    """
+
+    def __init__(self, shard: Shard) -> None:
+        super().__init__()
+        self._shard = shard
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Compute a function of torch: batch normalisation as above, any other as it is."""
+        if func is functional.batch_norm:
+            return self._batch_norm(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def _batch_norm(  # the parameters of torch.nn.functional.batch_norm
+        self,
+        input: Tensor,  # noqa: A002
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        # A norm without running statistics uses those of the batch in an attack too, where the processes make
+        # different numbers of steps; frozen weights are how an attack is recognised.
+        attacked = running_mean is None and (weight is None or not weight.requires_grad)
+        if not training or attacked:
+            return functional.batch_norm(
+                input, running_mean, running_var, weight, bias, training, momentum, eps
+            )
+        found: Tensor
+        found, mean, variance, count = _Normalised.apply(input, weight, bias, eps, self._shard)
+        if running_mean is not None and running_var is not None:
+            with torch.no_grad():
+                running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+                unbiased = variance * (count / (count - 1).clamp(min=1))
+                running_var.lerp_(unbiased.to(running_var.dtype), momentum)
+        return found
+
+
+@final
+class _Normalised(torch.autograd.Function):
+    """Normalisation by whole-batch statistics, with the gradient through them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, shard: Shard
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        axes = [0, *range(2, x.dim())]
+        variance, mean = torch.var_mean(x.float(), axes, correction=0)
+        own = float(x.numel() // x.shape[1])
+        # Means first, then squares around the common mean: one pass would lose digits.
+        count = torch.tensor([own], device=x.device)
+        sums = shard.ranks.add_(torch.cat((mean * own, count)))
+        whole, count = sums[:-1] / sums[-1], sums[-1:]
+        squares = shard.ranks.add_((variance + (mean - whole).square()) * own)
+        variance = squares / count
+        found = torch.batch_norm(x, weight, bias, whole, variance, False, 0.0, eps, False)
+        ctx.save_for_backward(x, weight, whole, variance, count)
+        ctx.eps, ctx.shard = eps, shard
+        ctx.mark_non_differentiable(whole, variance, count)
+        return found, whole, variance, count
+
+    @staticmethod
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
+        x, weight, mean, variance, count = ctx.saved_tensors
+        shard: Shard = ctx.shard
+        gradient = above[0]
+        # With fixed statistics; the sums over this process's images are the gradients of weight and bias.
+        scale = torch.ones_like(mean) if weight is None else weight
+        fixed, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, x, scale, mean, variance, None, None, False, ctx.eps, [True, True, True]
+        )
+        sums = shard.ranks.add_(torch.cat((of_weight, of_bias)).float())
+        whole_weight, whole_bias = (sums / count).chunk(2)
+        deviation = (variance + ctx.eps).rsqrt()
+        slope = -scale * deviation.square() * whole_weight
+        level = -scale * deviation * whole_bias - slope * mean
+        shape = [1, -1, *[1] * (x.dim() - 2)]
+        found = fixed + (slope.view(shape) * x + level.view(shape)).to(fixed.dtype)
+        if weight is None:
+            return found, None, None, None, None
+        return found, of_weight, of_bias, None, None
