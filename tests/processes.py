@@ -30,9 +30,12 @@ def environment(rank: int, size: int, port: int) -> dict[str, str]:
     return {**os.environ, **{name: str(value) for name, value in own.items()}}
 
 
-def started(words: Sequence[str], size: int, cwd: Path | None = None) -> list[subprocess.Popen[str]]:
-    """Start `python WORDS` as several processes."""
+def started(
+    words: Sequence[str], size: int, cwd: Path | Sequence[Path] | None = None
+) -> list[subprocess.Popen[str]]:
+    """Start `python WORDS` as several processes, in one folder or in one each."""
     port = free_port()
+    places = [cwd] * size if cwd is None or isinstance(cwd, Path) else cwd
     return [
         subprocess.Popen(
             [sys.executable, *words],
@@ -40,7 +43,7 @@ def started(words: Sequence[str], size: int, cwd: Path | None = None) -> list[su
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=cwd,
+            cwd=places[rank],
         )
         for rank in range(size)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -97,6 +98,10 @@ class Ranks:
             for number, part, count in zip(numbers, parts, counts.tolist(), strict=True):
                 found[number] = part.view_as(weights[number]) if count else None
         return found
+
+    def of_main(self, value: float) -> float:
+        """The number that the first process has, in float64."""
+        return self.total(value if self.is_main else 0.0)
 
     def every(self, value: T) -> list[T]:
         """The values of all processes in their order, for values that pickle takes."""
@@ -194,7 +199,14 @@ def _meet() -> None:
         store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
         store.set_timeout(TIMEOUT)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+    # Left to the end of the interpreter, threads that serve the connections abort the process at times.
+    atexit.register(_leave)
     report_once(lambda: int(store.add("harden/reports", 1)) == 1)
+
+
+def _leave() -> None:
+    if _in_group():
+        dist.destroy_process_group()
 
 
 def _local_size(size: int) -> int:

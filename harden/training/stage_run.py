@@ -235,8 +235,9 @@ class StageRun:
         return self.stage.budget.progress(spent, self.images)
 
     def _seconds(self) -> float:
-        """Seconds by the clock of the first process, which decides for all; all of them call this."""
-        return self.ranks.on_main(self._own_seconds)
+        """Seconds so far; where they decide, all processes call this, and have those of the first one."""
+        decide = self.stage.budget.unit == "s"
+        return self.ranks.of_main(self._own_seconds()) if decide else self._own_seconds()
 
     def _own_seconds(self) -> float:
         return time.perf_counter() - self.started

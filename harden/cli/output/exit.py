@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -42,7 +43,7 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
     except (typer.Abort, KeyboardInterrupt):
         result = INTERRUPTED
     except StoppedError as stopped:
-        return _stopped(str(stopped))
+        return say_stopped(str(stopped))
     except BrokenPipeError:
         return 0
     except OSError as error:
@@ -74,7 +75,7 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
     if not words:
         return USAGE
     if result == INTERRUPTED:  # some versions of typer raise, some give the code
-        return _stopped()
+        return say_stopped()
     return result if isinstance(result, int) else 0
 
 
@@ -90,7 +91,9 @@ def _check_processes(words: Sequence[str], commands: Sequence[str]) -> None:
     if named != "run" or not launched():
         check_alone()
         return
-    from harden.system.ranks import joined  # loads torch
+    # Read when torch is loaded: it would print the stack of a process that has lost the others.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    from harden.system.ranks import joined
 
     # The first process speaks for all; what ends one of them is said by that one, see `_say`.
     logging.getLogger("harden").disabled = not joined().is_main
@@ -101,11 +104,6 @@ def _say(line: str, code: int) -> int:
     if is_first_report():
         complain(f"harden: {' '.join(line.splitlines())}")
     return code
-
-
-def _stopped(left: str | None = None) -> int:
-    """Say that the command was interrupted, in one of several processes, and return the exit code."""
-    return say_stopped(*(() if left is None else (left,)), quiet=not is_first_report())
 
 
 def _our_fault() -> int:

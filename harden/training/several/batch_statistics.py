@@ -79,20 +79,12 @@ class _Normalised(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, shard: Shard
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        axes = [0, *range(2, x.dim())]
-        variance, mean = torch.var_mean(x.float(), axes, correction=0)
-        own = float(x.numel() // x.shape[1])
-        # Means first, then squares around the common mean: one pass would lose digits.
-        count = torch.tensor([own], device=x.device)
-        sums = shard.ranks.add_(torch.cat((mean * own, count)))
-        whole, count = sums[:-1] / sums[-1], sums[-1:]
-        squares = shard.ranks.add_((variance + (mean - whole).square()) * own)
-        variance = squares / count
-        found = torch.batch_norm(x, weight, bias, whole, variance, False, 0.0, eps, False)
-        ctx.save_for_backward(x, weight, whole, variance, count)
+        mean, variance, count = _whole_statistics(x, shard)
+        found = torch.batch_norm(x, weight, bias, mean, variance, False, 0.0, eps, False)
+        ctx.save_for_backward(x, weight, mean, variance, count)
         ctx.eps, ctx.shard = eps, shard
-        ctx.mark_non_differentiable(whole, variance, count)
-        return found, whole, variance, count
+        ctx.mark_non_differentiable(mean, variance, count)
+        return found, mean, variance, count
 
     @staticmethod
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
@@ -110,7 +102,27 @@ class _Normalised(torch.autograd.Function):
         slope = -scale * deviation.square() * whole_weight
         level = -scale * deviation * whole_bias - slope * mean
         shape = [1, -1, *[1] * (x.dim() - 2)]
-        found = fixed + (slope.view(shape) * x + level.view(shape)).to(fixed.dtype)
+        through = torch.addcmul(level.view(shape), x.to(level.dtype), slope.view(shape))
+        fixed.add_(through.to(fixed.dtype))
         if weight is None:
-            return found, None, None, None, None
-        return found, of_weight, of_bias, None, None
+            return fixed, None, None, None, None
+        return fixed, of_weight, of_bias, None, None
+
+
+def _whole_statistics(x: Tensor, shard: Shard) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean (C,) and biased variance (C,) of the whole batch, and the values (1,) that each is of.
+
+    Each process has squares around its own mean, which keeps digits that those around 0 would lose.
+    """
+    axes = (0, *range(2, x.dim()))
+    own = x.float()
+    mean = own.mean(axes, keepdim=True)
+    squares = (own - mean).square_().mean(axes)  # torch.var_mean takes ten times as long
+    count = mean.new_full((1,), x.numel() / x.shape[1])
+    table = mean.new_zeros(shard.ranks.size, 2 * len(squares) + 1)
+    table[shard.ranks.rank] = torch.cat((mean.flatten(), squares, count))
+    means, variances, counts = torch.split(shard.ranks.add_(table), [len(squares), len(squares), 1], dim=1)
+    n = counts.sum(0)
+    shares = counts / n
+    whole = (shares * means).sum(0)
+    return whole, (shares * (variances + (means - whole).square())).sum(0), n
