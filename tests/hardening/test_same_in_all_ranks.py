@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from harden.hardening.same_in_all_ranks import check_same_run, differing
 from harden.system.ranks import ALONE
 from tests.processes import ended, started
