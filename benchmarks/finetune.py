@@ -36,7 +36,16 @@ from harden.evaluation import Attempt, evaluate
 from harden.hardening import Recipe
 from harden.losses import CrossEntropy, Margin
 from harden.models import Classifier
-from harden.objectives import TRADES, AdversarialTraining, Standard
+from harden.objectives import (
+    AWP,
+    MART,
+    NFGSM,
+    TRADES,
+    AdversarialTraining,
+    PriorGuidedFGSM,
+    Standard,
+)
+from harden.objectives.single_step import FGSM_RS
 from harden.threats import Linf
 from harden.training import SGD, AdamW, Cosine, StepRecord
 from harden.views import LIGHT
@@ -63,7 +72,12 @@ ARMS: dict[str, Recipe] = {
     "pgd-1": replace(DEFAULT, finetune=AdversarialTraining(pgd(1, 1.0))),
     "pgd-4": replace(DEFAULT, finetune=AdversarialTraining(pgd(4, 0.4))),
     "pgd-10": replace(DEFAULT, finetune=AdversarialTraining(pgd(10, 0.25))),
+    "n-fgsm": replace(DEFAULT, finetune=NFGSM()),
+    "fgsm-rs": replace(DEFAULT, finetune=AdversarialTraining(FGSM_RS)),
+    "fgsm-pgi": replace(DEFAULT, finetune=PriorGuidedFGSM()),
     "trades": replace(DEFAULT, finetune=TRADES()),
+    "mart": replace(DEFAULT, finetune=MART()),
+    "awp": replace(DEFAULT, finetune=AWP(AdversarialTraining())),
     "adamw-1e-3": replace(DEFAULT, optimiser=AdamW(1e-3)),
     "adamw-5e-3": replace(DEFAULT, optimiser=AdamW(5e-3)),
     "no-ramp": replace(DEFAULT, ramp=0.0),

@@ -39,7 +39,7 @@ from harden.objectives import AWP, TRADES, AdversarialTraining, Objective, SimCL
 from harden.system.ranks import joined
 from harden.threats import Linf
 from harden.training import SGD, Budget, Stage, train
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 
 RECORD = provenance.RESULTS / "processes.jsonl"
 RATE = 0.002

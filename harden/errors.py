@@ -46,6 +46,12 @@ class LostProcessError(HardenError):
     """Another process of the same run has ended or does not answer; this one can't go on alone."""
 
 
+class CleanLimitError(HardenError):
+    """No weights of a run are within its limit on the loss of clean accuracy; nothing was written."""
+
+    exit_code: ClassVar[int] = 1
+
+
 class BrokenClaimError(HardenError):
     """A file differs from its digest, or a claim of a certificate does not hold."""
 

@@ -21,7 +21,8 @@ class RecipeNames:
 
     pretrain: Annotated[
         str,
-        "none | simclr | moco | acl (attacked views) | module:function (returns an objective)",
+        "none | simclr | moco | acl (attacked views) | robust-probe (the head alone, on attacked images: for "
+        "networks trained on other data) | module:function (returns an objective)",
     ] = "none"
     finetune: Annotated[
         str,
@@ -76,6 +77,13 @@ class RecipeNames:
     ] = None
     average: Annotated[float, "Decay of the moving average of the weights; 0 for none."] = 0.99
     clip: Annotated[float, "Largest length of the gradient of the weights."] = 5.0
+    rollbacks: Annotated[
+        int,
+        "Returns to earlier weights in a stage, at most: where the loss is not finite, or training overfits "
+        "to its own attack.",
+    ] = 4
+    guard_checks: Annotated[int, "Checks of a stage for such overfitting; 0 for none."] = 20
+    guard_share: Annotated[float, "Share of the passes that these checks may take."] = 0.02
     precision: Annotated[
         str,
         "Of the passes of training: float32 | bfloat16 | auto (as the device multiplies)",
@@ -86,6 +94,11 @@ class RecipeNames:
     validation_share: Annotated[
         float, "Share of the passes of fine-tuning that these may take; 1 for no limit."
     ] = 0.05
+    max_clean_drop: Annotated[
+        float | None,
+        "Largest loss of clean accuracy on the held-out images, 0.02 for instance; the run ends with code 1 "
+        "where no weights are within it and more robust.",
+    ] = None
     held_out: Annotated[float, "Share of the training images that choose the checkpoint."] = 0.1
     held_out_limit: Annotated[int, "And the largest number of these."] = 512
 

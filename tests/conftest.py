@@ -14,7 +14,7 @@ from torch import Tensor, nn
 torch.set_num_threads(1)
 
 settings.register_profile("local", deadline=None, max_examples=40)
-settings.register_profile("ci", deadline=None, max_examples=40, derandomize=True, print_blob=True)
+settings.register_profile("ci", deadline=None, max_examples=30, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 MakeNetwork = Callable[[int], nn.Module]

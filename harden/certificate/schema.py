@@ -84,7 +84,10 @@ LIMITS = (
 
 
 class HistoryPoint(FrozenRecord):
-    """A point of the training history. `passes` is in units of E: passes per training image so far."""
+    """A point of the training history. `passes` is in units of E: passes per training image so far.
+
+    `event` says what a guard of training did at this step, and why.
+    """
 
     stage: str
     step: Count
@@ -93,6 +96,7 @@ class HistoryPoint(FrozenRecord):
     loss: float
     clean: Share | None = None
     robust: Share | None = None
+    event: str = ""
 
 
 class WitnessPair(FrozenRecord):

@@ -12,6 +12,7 @@ from harden.artefact.parity.parity_gated_export import first_images
 from harden.artefact.parity.trial_export import Exportability, check_exportable
 from harden.data import from_loader
 from harden.description import JSON, describe
+from harden.errors import CleanLimitError
 from harden.hardening.hardened import Hardened
 from harden.hardening.output_folder import holds_a_run
 from harden.hardening.run_identity import finished, plan_of
@@ -19,6 +20,7 @@ from harden.hardening.run_inputs import RunInputs
 from harden.hardening.run_stages import OnStep, harden, job_of
 from harden.models import Classifier
 from harden.system.named_function import is_function
+from harden.system.safe_folders import remove_tree
 from harden.training import Checkpoints, StepRecord
 
 _EVALUATION_BATCH = 256
@@ -99,9 +101,17 @@ def certified_run(
         on_phase: called with the `Phase` of the export.
 
     Raises:
+        CleanLimitError: no weights are within the recipe's limit on clean accuracy and more robust.
         HardenError: as `harden.harden` and `Hardened.export`.
     """
     hardened, settings, test = trained(run, checkpoints, on_step), run.settings, run.test
+    if hardened.unmet:
+        remove_tree(Path(checkpoints.folder))  # the run has ended, and would end so again
+        raise CleanLimitError(
+            hardened.unmet,
+            "weights of the run within the limit on clean accuracy; no file was written",
+            "allow a larger --max-clean-drop, a larger --budget, or a smaller --eps",
+        )
     with guard(hardened.model):
         return hardened.export(
             out,

@@ -29,6 +29,7 @@ from harden.threats import Threat
 from harden.training.checkpointing.run_checkpoints import PLAN_FILE, write_plan
 from harden.training.checkpointing.weights_file import save_weights
 from harden.training.cost_ledger import line_of
+from harden.training.weights.checkpoint_selection import CLEAN_LIMIT
 
 _log = logging.getLogger("harden")
 
@@ -63,6 +64,13 @@ class Hardened:
         return (
             f"Hardened({type(self.model.network).__name__}, {self.threat}, {spent:.1f} E, seed={self.seed})"
         )
+
+    @property
+    def unmet(self) -> str:
+        """Why the network is as it was before, under `Recipe.max_clean_drop`; "" where it was hardened."""
+        event = self.origin.history[-1].event if self.origin.history else ""
+        _, found, said = event.rpartition(f"{CLEAN_LIMIT}: ")
+        return said if found else ""
 
     @property
     def _attack_seed(self) -> int:

@@ -55,6 +55,7 @@ def pretraining(name: str, views: Views) -> Objective | None:
         "simclr": lambda: SimCLR(views=views),
         "moco": lambda: MoCo(views=views),
         "acl": lambda: SimCLR(views=views, attack=_VIEW_ATTACK),
+        "robust-probe": lambda: LinearProbe(attack=TRAINING_ATTACK),
     }
     if is_function(name):
         return _of_function("--pretrain", name, known)

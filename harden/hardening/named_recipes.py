@@ -15,6 +15,7 @@ from harden.objectives import CROWNIBP, IBP, MTLIBP, SABR, Objective
 from harden.objectives.adversarial_training import FAST
 from harden.recipe_names import RecipeNames, check_name, check_positive
 from harden.training import SGD, AdamW, Cosine, OneCycle, Piecewise
+from harden.training.guards.guard_options import Guards
 from harden.training.optimisers import Optimiser
 from harden.training.schedules import Schedule
 from harden.views import DIGITS, NATURAL
@@ -50,9 +51,11 @@ def recipe(
         ramp=_ramp(names, last),
         average=names.average,
         clip=names.clip,
+        guards=Guards(names.rollbacks, names.guard_checks, names.guard_share),
         bfloat16=_bfloat16(names),
         validations=_validations(names, last),
         validation_share=names.validation_share,
+        max_clean_drop=names.max_clean_drop,
         held_out=names.held_out,
         held_out_limit=names.held_out_limit,
     )

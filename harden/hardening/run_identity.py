@@ -17,7 +17,7 @@ from harden.evaluation.judge_outputs import check_model, check_threat
 from harden.hardening.recipe import Recipe, described
 from harden.models import Classifier
 from harden.models.snapshot import digest_of, tensors_of
-from harden.objectives import WarmUp
+from harden.objectives import LinearProbe, WarmUp
 from harden.objectives.awp import without_awp
 from harden.threats import Threat
 from harden.training import Budget
@@ -73,12 +73,17 @@ def check_request(model: object, threat: Threat, recipe: Recipe, unlabelled: obj
             "one of both",
             "write warm_up=WarmUp(redraw=False) to start from the pretrained weights, or pretrain=None",
         )
-    if unlabelled is not None and recipe.pretrain is None:
+    if unlabelled is not None and not takes_unlabelled(recipe):
         raise InputError(
             "unlabelled images and nothing to pretrain",
             "a contrastive objective that uses them",
             "write Recipe(pretrain=harden.objectives.SimCLR()), or leave them out",
         )
+
+
+def takes_unlabelled(recipe: Recipe) -> bool:
+    """Whether the recipe has a stage of pretraining that needs no labels."""
+    return recipe.pretrain is not None and not isinstance(recipe.pretrain, LinearProbe)
 
 
 def plan_of(job: RunRequest, device: str) -> dict[str, JSON]:

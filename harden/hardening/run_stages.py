@@ -14,7 +14,7 @@ from harden.artefact.provenance import Origin
 from harden.data import Source, from_loader
 from harden.data import unlabelled as from_unlabelled
 from harden.draws import mix
-from harden.errors import ExportError, HardenError
+from harden.errors import ExportError, HardenError, InputError
 from harden.hardening.hardened import Hardened
 from harden.hardening.recipe import Recipe, described, stages
 from harden.hardening.recipe_defaults import with_defaults
@@ -31,6 +31,8 @@ from harden.training.checkpointing.run_checkpoints import CheckpointWriter
 from harden.training.cost_ledger import CostLedger
 from harden.training.minimum_budget import FirstEpochCheck
 from harden.training.preflight import check_budget, check_fit, check_objective
+from harden.training.stage import CleanLimit
+from harden.training.weights.weight_averaging import weights_of
 
 OnStep = Callable[[StepRecord], None]
 
@@ -169,7 +171,9 @@ def _run(job: RunRequest, hardened: Classifier, progress: RunProgress, on_step: 
     # Seeds are derived, so that stages, split and validation never share a stream.
     recipe, keeper = job.recipe, progress.keeper
     rest, held_out = held_out_of(job.source, recipe, job.seed)
-    validation = Validation(held_out, job.threat, seed=mix(job.seed, 2) >> 1)
+    validation = Validation(
+        held_out, job.threat, seed=mix(job.seed, 2) >> 1, limit=_clean_limit(recipe, hardened, len(held_out))
+    )
     account, begin, start = _found(progress, hardened, len(rest))
     plan = stages(recipe, job.budget)
     for number, stage in enumerate(plan):
@@ -223,6 +227,20 @@ def _run(job: RunRequest, hardened: Classifier, progress: RunProgress, on_step: 
     )
     seen = tuple(source for source in (job.source, job.unlabelled) if source is not None)
     return Hardened(hardened, job.model, job.threat, recipe, job.seed, origin, progress.plan, seen)
+
+
+def _clean_limit(recipe: Recipe, hardened: Classifier, held_out: int) -> CleanLimit | None:
+    """The recipe's limit, with the present weights as those from before training."""
+    drop = recipe.max_clean_drop
+    if drop is None:
+        return None
+    if 0 < drop * held_out < 1:
+        raise InputError(
+            f"max_clean_drop {drop} with {held_out} held-out images, one of which is {1 / held_out:.2g}",
+            "a limit of one image or more",
+            f"write max_clean_drop={1 / held_out:.2g} or larger, or hold out more images (held_out)",
+        )
+    return CleanLimit(drop, weights_of(hardened))
 
 
 @contextmanager

@@ -126,7 +126,8 @@ class PriorGuidedFGSM:
     A step costs 3 passes for each image, or 2 with a weight of 0. The state takes 4 n C H W bytes (two
     float16 tensors; half of that with mu = 0) on the device and in each checkpoint: 0.61 GB on CIFAR-10. A
     prior belongs to pixels, so images have to be the same in each epoch: there are no views, and a loader
-    should neither move nor flip images. Single-step training can collapse; see `NFGSM`.
+    should neither move nor flip images. Training of one step can overfit to its attack; see
+    `NFGSM`.
 
     Args:
         weight: lambda; 10 in the authors' program.

@@ -40,8 +40,9 @@ class NFGSM:
     channel. As for `AdversarialTraining`, the attack sees the network in inference mode, and its gradient is
     that of the cross-entropy without label smoothing.
 
-    A step costs 2 passes for each image. Single-step training can collapse: robust accuracy under PGD then
-    falls to 0, while that under one step rises. Validation keeps the weights from before.
+    A step costs 2 passes for each image. Training of one step can overfit to its attack: robust accuracy
+    under PGD then falls to 0, while that under one step rises. The guards of `Stage` see it, and go on with
+    `stronger`.
 
     Args:
         noise: k, in multiples of eps; 2 in the paper.

@@ -8,11 +8,13 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from harden.attacks import Attack
 from harden.data import Batch
 from harden.errors import InputError
-from harden.models import Classifier
+from harden.models import Classifier, frozen
 from harden.models.logits_of_output import binary
 from harden.objectives.class_weighting import ClassWeights, checked_weights, cross_entropy
+from harden.objectives.fast_copy_state import attacked_cross_entropy
 from harden.objectives.objective import ClassifierState, Step, classifier_of
 from harden.objectives.projection_head import feature_width
 from harden.system.shards import current_shard
@@ -74,14 +76,22 @@ class ProbeState(nn.Module):
 class LinearProbe:
     """mean_i CE(h(f(x_i)), y_i) over the head h, with the encoder f fixed: measures the features alone.
 
+    With an attack, mean_i CE(h(f(x'_i)), y_i), where x'_i is found by the attack on the cross-entropy of the
+    network as it is. As a stage before adversarial fine-tuning this initialises the head of a network that
+    was trained on other data (RoLI: Hua et al., 2312.05716).
+
+    A step costs a forward for each image, and the attack's passes where there is one.
+
     Args:
         class_weights: a weight for each class, which makes the mean a weighted one; () for none.
+        attack: how x' is searched; None for the images as they are.
 
     Raises:
         InputError: a weight is negative or not finite, or none is positive.
     """
 
     class_weights: ClassWeights = ()
+    attack: Attack | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_weights", checked_weights(self.class_weights))
@@ -97,13 +107,17 @@ class LinearProbe:
 
     def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
         """The mean cross-entropy of the batch, weighted by class where there are weights."""
-        classifier = classifier_of(state)
+        classifier, x = classifier_of(state), batch.x
+        if self.attack is not None:
+            with frozen(classifier):
+                loss = attacked_cross_entropy(classifier.logits, batch.y)
+                x = self.attack(loss, x, step.threat, step.draws(batch.index))
         with torch.no_grad():
-            features = classifier.features(batch.x)
+            features = classifier.features(x)
         weight = next(classifier.head.parameters())
         logits = binary(classifier.head(features.to(weight.dtype))).float()
         if step.number == 0:
-            _check_last(classifier, batch.x[:2], logits[:2])
+            _check_last(classifier, x[:2], logits[:2])
         return cross_entropy(logits, batch.y, self.class_weights)
 
 

@@ -46,7 +46,7 @@ class CostLedger:
         """Add a step; return its line where it becomes a point of the history, else None."""
         self._last = record
         point = int(record.progress * _HISTORY_POINTS)
-        if record.robust is None and point == self._drawn:
+        if record.robust is None and not record.event and point == self._drawn:
             return None
         self._drawn = point
         self.history.append(
@@ -58,6 +58,7 @@ class CostLedger:
                 loss=record.loss,
                 clean=record.clean,
                 robust=record.robust,
+                event=record.event,
             )
         )
         return line_of(self.history[-1])

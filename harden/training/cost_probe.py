@@ -22,7 +22,7 @@ from harden.objectives.awp import past_warmup
 from harden.threats import Threat
 from harden.training.loop import train
 from harden.training.stage import Stage
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 
 _PROBE_STEPS = 2  # the optimiser's own memory comes with the first
 _MEASURED_STEPS, _MEASURED_SECONDS = 6, 4.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import final
 
@@ -99,14 +100,38 @@ def check_numbers(ramp: float, average: float, clip: float, validations: int) ->
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
+class CleanLimit:
+    """A limit on the loss of clean accuracy, measured on the held-out images.
+
+    Args:
+        drop: the largest loss of clean accuracy, in [0, 1).
+        original: weights and buffers of the network before training, by name. They are measured first, and
+            kept where no later ones are within the limit and more robust.
+    """
+
+    drop: float
+    original: Mapping[str, Tensor]
+
+
+@final
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Held-out images that choose the checkpoint: never trained on, never in the certificate's test set."""
+    """Held-out images that choose the checkpoint: never trained on, never in the certificate's test set.
+
+    Args:
+        source: the images.
+        threat: against which they are attacked.
+        attempts: how.
+        seed: of the attacks.
+        limit: on the loss of clean accuracy; None for none.
+    """
 
     source: Source
     threat: Threat
     attempts: tuple[Attempt, ...] = VALIDATION_ATTEMPTS
     seed: int = 0
+    limit: CleanLimit | None = None
 
 
 @final

@@ -22,7 +22,6 @@ from harden.objectives import Step
 from harden.system.ranks import check_divides, joined
 from harden.threats import Threat
 from harden.training.budget import BudgetUse
-from harden.training.checkpoint_selection import CheckpointSelection
 from harden.training.compute.mixed_precision import computes_in_bfloat16
 from harden.training.compute.weight_layout import channels_last
 from harden.training.deadline import no_step, until
@@ -31,8 +30,9 @@ from harden.training.preflight import no_batch
 from harden.training.several.batch_shards import counting_all, is_divided
 from harden.training.stage import Stage, StageOptions, StepRecord
 from harden.training.stage_position import StagePosition
-from harden.training.weight_averaging import load_weights
-from harden.training.weight_update import WeightUpdate
+from harden.training.weights.checkpoint_selection import CLEAN_LIMIT, CheckpointSelection
+from harden.training.weights.weight_averaging import load_weights
+from harden.training.weights.weight_update import WeightUpdate
 
 _log = logging.getLogger("harden")
 
@@ -62,6 +62,9 @@ class StageRun:
         self.bfloat16 = False
         if options.start is not None:
             self._restore(options.start)
+        elif self.selection is not None:
+            with counting_all(self.meter, self.ranks, divided=self.selection.divided):
+                self.selection.begin()
 
     def snapshot(self) -> Snapshot:
         """Return everything that the next step depends on."""
@@ -119,7 +122,7 @@ class StageRun:
             self.at.progress = 1.0
             if last is None:
                 raise no_step(self.stage, len(batch)) from None
-            ended = replace(last, progress=1.0, clean=None, robust=None, best=False)
+            ended = replace(last, progress=1.0, clean=None, robust=None, best=False, event=self._unmet())
             return replace(ended, passes=self.meter.passes / self.images, seconds=self._seconds())
 
     @plain()
@@ -142,7 +145,7 @@ class StageRun:
                 except OutOfTime:  # the step is made, and the weights were not measured
                     at.progress = 1.0
         if self.guards.due(at.progress):
-            record = self._look(batch, step, record)
+            record = self._examine(batch, step, record)
         return replace(
             record,
             progress=at.progress,
@@ -150,7 +153,14 @@ class StageRun:
             seconds=self._seconds(),
             examples=at.examples,
             validating=at.validating / self.images,
+            event="; ".join(each for each in (record.event, self._unmet()) if each),
         )
+
+    def _unmet(self) -> str:
+        """The event of a stage that ends with the weights from before training."""
+        if self.at.progress < 1.0 or self.selection is None or not self.selection.unmet:
+            return ""
+        return f"{CLEAN_LIMIT}: {self.selection.unmet}"
 
     def _affordable(self, due: int, selection: CheckpointSelection) -> bool:
         """Whether this validation and those after it fit into the share of the passes that they may take.
@@ -197,11 +207,11 @@ class StageRun:
         eps = float(step.threat.eps)
         return StepRecord(stage.name, step.number + 1, step.progress, 0.0, 0.0, value, rate, eps, event=event)
 
-    def _look(self, batch: Batch, step: Step, record: StepRecord) -> StepRecord:
-        """Let the guards look at the present weights."""
+    def _examine(self, batch: Batch, step: Step, record: StepRecord) -> StepRecord:
+        """Let the guards examine the present weights."""
         try:
             with counting(self.meter):
-                event = self.guards.look(batch, step, self.meter)
+                event = self.guards.examine(batch, step, self.meter)
         except OutOfTime:  # the step is made, and the weights were not checked
             self.at.progress, event = 1.0, ""
         else:

@@ -77,8 +77,9 @@ def several(inner: FieldRule, least: int = 0, most: int | None = None) -> FieldR
     return rule
 
 
-def record(fields: dict[str, FieldRule]) -> FieldRule:
-    """An object with exactly these fields."""
+def record(fields: dict[str, FieldRule], added: dict[str, FieldRule] | None = None) -> FieldRule:
+    """An object with exactly these fields, and any of those that a later version added."""
+    known = {**fields, **(added or {})}
 
     def rule(value: Any, where: str) -> Iterator[str]:
         if not isinstance(value, dict):
@@ -86,10 +87,10 @@ def record(fields: dict[str, FieldRule]) -> FieldRule:
             return
         for name in fields.keys() - value.keys():
             yield f"{where}.{name} is missing"
-        for name in value.keys() - fields.keys():
+        for name in value.keys() - known.keys():
             yield f"{where}.{name} is not a field of the schema"
-        for name in fields.keys() & value.keys():
-            yield from fields[name](value[name], f"{where}.{name}")
+        for name in known.keys() & value.keys():
+            yield from known[name](value[name], f"{where}.{name}")
 
     return rule
 
@@ -203,7 +204,8 @@ _HISTORY = record(
         "loss": number(),
         "clean": optional(_SHARE),
         "robust": optional(_SHARE),
-    }
+    },
+    added={"event": _TEXT},
 )
 _PAIR = record(
     {

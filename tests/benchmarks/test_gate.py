@@ -12,6 +12,7 @@ from benchmarks.peering.provenance import ROOT
 from harden.regression.verdict import GateAnswer
 
 
+@pytest.mark.once
 def test_the_claims_hold_at_a_fixed_seed() -> None:
     found = list(cells((200, 1000), 2000, seed=1))
     assert broken_claims(found) == []

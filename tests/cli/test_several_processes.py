@@ -25,7 +25,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 def folder(tmp_path: Path) -> Path:
     """A folder with images of three classes."""
     generator = np.random.default_rng(0)
-    parts = {}
+    parts: dict[str, np.ndarray] = {}
     for name, count in (("train", 240), ("test", 60)):
         y = np.arange(count) % 3
         x = generator.integers(0, 100, (count, 12, 12, 3), dtype=np.uint8)

@@ -21,6 +21,7 @@ MADE = Path(__file__).parent / "made"
 OPTIONS = [
     *("--attack-steps", "10", "--attack-step-size", "0.25", "--schedule", "cosine", "--ramp", "0.3"),
     *("--validations", "10", "--validation-share", "1", "--precision", "float32"),
+    *("--rollbacks", "0", "--guard-checks", "0"),
     *("--model", "tiny:network", "--data", "digits", "--eps", "1/20", "--budget", "120E"),
     *("--finetune", "madry", "--lr", "0.01", "--test-images", "40", "--prove", "crown"),
     *("--attacks", "quick", "--seed", "3"),

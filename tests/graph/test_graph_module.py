@@ -22,8 +22,8 @@ from tests.graph.graphs import run
 
 NETWORKS = [
     pytest.param("resnet18", 64, marks=pytest.mark.slow),
-    pytest.param("mobilenet_v3_small", 64, marks=pytest.mark.slow),
-    pytest.param("vit_b_16", 32, marks=pytest.mark.slow),
+    pytest.param("mobilenet_v3_small", 64, marks=pytest.mark.once),
+    pytest.param("vit_b_16", 32, marks=pytest.mark.once),
 ]
 
 

@@ -17,8 +17,8 @@ from harden.models.snapshot import Snapshot, write_snapshot
 from harden.objectives import AdversarialTraining, SimCLR
 from harden.system.ranks import joined
 from harden.training import SGD, Checkpoints
-from harden.training.weight_averaging import weights_of
-from harden.training.weight_update import WeightUpdate
+from harden.training.weights.weight_averaging import weights_of
+from harden.training.weights.weight_update import WeightUpdate
 from harden.views import Views
 from tests.training.several.cases import ATTACK, THREAT, images, network
 

@@ -76,6 +76,6 @@ def test_a_missing_module_or_function_is_named(module: str) -> None:
     with pytest.raises(InputError, match="not_here:f, whose module 'not_here' is not found from here"):
         recipe(RecipeNames("none", "not_here:f"), 3)
     with pytest.raises(
-        InputError, match=r"no attribute 'gone'.*--pretrain is none, simclr, moco, acl or mod"
+        InputError, match=r"no attribute 'gone'.*--pretrain is none, simclr, moco, acl, robust-probe or mod"
     ):
         recipe(RecipeNames(f"{module}:gone", "trades"), 3)

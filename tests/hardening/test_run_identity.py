@@ -26,7 +26,7 @@ from harden.system.folder_lock import LOCK_FILE
 from harden.threats import Linf
 from harden.training import AdamW, Checkpoints, StepRecord
 from harden.training.checkpointing import run_checkpoints as checkpoints_module
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 from harden.views import DIGITS
 
 SHORT = PGD(steps=1, step_size=1.0, keep_best=False)

@@ -14,7 +14,7 @@ from harden.hardening.run_progress import opened_progress
 from harden.models.snapshot import Snapshot, read_snapshot
 from harden.system.ranks import ALONE
 from harden.training import Checkpoints
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 from tests.hardening.hardened_together import hardened
 from tests.processes import ended, started
 from tests.training.several.cases import apart

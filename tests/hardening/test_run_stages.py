@@ -23,8 +23,8 @@ from harden.models.small_networks import small_cnn
 from harden.objectives import TRADES, AdversarialTraining, LinearProbe, MoCo, SimCLR, Standard, Step
 from harden.objectives.objective import ClassifierState
 from harden.threats import Linf
-from harden.training import AdamW, Budget, StepRecord
-from harden.training.weight_averaging import weights_of
+from harden.training import SGD, AdamW, Budget, StepRecord
+from harden.training.weights.weight_averaging import weights_of
 from harden.views import DIGITS
 
 THREAT = Linf("0.1")
@@ -256,6 +256,51 @@ def test_divergence_leaves_the_users_model_alone(model: Classifier, data: tuple[
     with pytest.raises(DivergedError, match="learning rate"):
         run(model, data, recipe, budget="20epochs")
     assert AsFound(model) == before
+
+
+RUINOUS = Recipe(
+    Standard(), optimiser=SGD(lr=50.0), average=0.0, max_clean_drop=0.05, validations=2, held_out=0.3
+)
+
+
+@pytest.fixture
+def trained(model: Classifier, data: tuple[Tensor, Tensor]) -> Classifier:
+    """A network that knows the training images."""
+    plain = Recipe(Standard(), optimiser=AdamW(lr=0.01), validations=0)
+    return run(model, data, plain, budget="12epochs").model
+
+
+def test_a_limit_that_no_weights_meet_keeps_the_network(
+    trained: Classifier, data: tuple[Tensor, Tensor]
+) -> None:
+    hardened = run(trained, data, RUINOUS, budget="2epochs")
+    assert equal(weights_of(hardened.model), weights_of(trained))
+    assert hardened.unmet.startswith("no weights were more robust than the original ones (")
+    assert hardened.origin.history[-1].event == f"clean accuracy: {hardened.unmet}"
+
+
+def test_weights_within_the_limit_are_kept(trained: Classifier, data: tuple[Tensor, Tensor]) -> None:
+    recipe = replace(
+        RUINOUS, finetune=AdversarialTraining(SHORT), optimiser=AdamW(lr=1e-3), max_clean_drop=0.5
+    )
+    hardened = run(trained, data, recipe, budget="12epochs")
+    assert hardened.unmet == ""
+    assert not equal(weights_of(hardened.model), weights_of(trained))
+
+
+def test_the_limit_is_on_the_network_before_pretraining(
+    trained: Classifier, data: tuple[Tensor, Tensor]
+) -> None:
+    recipe = replace(RUINOUS, pretrain=SimCLR(views=DIGITS, hidden=16, width=8))
+    hardened = run(trained, data, recipe, budget="6epochs")
+    assert equal(weights_of(hardened.model), weights_of(trained))
+    assert hardened.unmet
+
+
+def test_a_limit_below_one_held_out_image_is_refused(model: Classifier, data: tuple[Tensor, Tensor]) -> None:
+    with pytest.raises(InputError, match=r"max_clean_drop 0\.01 with 60 held-out images") as caught:
+        run(model, data, replace(RUINOUS, max_clean_drop=0.01))
+    assert "write max_clean_drop=0.017 or larger" in caught.value.instead
 
 
 def test_an_exception_in_the_users_callback_leaves_the_users_model_alone(

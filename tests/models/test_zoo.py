@@ -134,26 +134,16 @@ def check_trained(model: Classifier, hardened: Classifier) -> None:
 
 FAST = {
     "plain",
-    "tuple",
     "dataclass",
     "frozen BatchNorm",
-    "weight norm, old",
     "spectral norm",
-    "shared",
     "custom autograd",
     "buffers",
-    "grey",
-    "one logit, flat",
-    "bfloat16",
     "parallel",
-    "compiled inside",
-    "head named",
     "attention",
     "len(x)",
     "not registered",
-    "hooked",
     "scripted part",
-    "inference mode",
 }
 """An export takes seconds, so that not all can be among the quick tests."""
 

@@ -41,7 +41,7 @@ from harden.objectives.awp import past_warmup, without_awp
 from harden.objectives.objective import ClassifierState, classifier_of
 from harden.threats import L2, Linf, Threat
 from harden.training import SGD, AdamW, Budget, Stage, train
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 from harden.views import LIGHT
 
 SHORT = PGD(steps=2, step_size=0.75, keep_best=False)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from harden.attacks import PGD
 from harden.data import Batch
-from harden.models import Classifier
+from harden.losses import CrossEntropy
+from harden.models import Classifier, PassMeter, counting, frozen
 from harden.objectives import (
     LinearProbe,
     Standard,
@@ -38,3 +40,37 @@ def test_linear_probe_reaches_the_head_alone(model: Classifier, batch: Batch, st
     # The value is that of the whole network in inference mode.
     model.eval()
     torch.testing.assert_close(value, nn.functional.cross_entropy(model.logits(batch.x), batch.y))
+
+
+def test_an_attacked_probe_trains_the_head_on_attacked_images(
+    model: Classifier, batch: Batch, step: Step
+) -> None:
+    """Oracle: the attack on the whole network in inference mode, then the head's cross-entropy."""
+    attack = PGD(steps=3, step_size=0.5, keep_best=False)
+    model.eval()
+    with frozen(model):
+        x = attack(CrossEntropy(model.logits, batch.y), batch.x, step.threat, step.draws(batch.index))
+    assert not torch.equal(x, batch.x)
+    expected = nn.functional.cross_entropy(model.logits(x), batch.y).detach()
+    model.train()
+    objective = LinearProbe(attack=attack)
+    state = objective.start(model, 12).train()
+    value = objective(state, batch, step)
+    torch.testing.assert_close(value.detach(), expected)
+    torch.autograd.backward(value)
+    head = list(model.head.parameters())
+    assert all(weight.grad is not None and weight.requires_grad for weight in head)
+    others = [weight for weight in model.parameters() if all(weight is not mine for mine in head)]
+    assert all(weight.grad is None and not weight.requires_grad for weight in others)
+
+
+def test_a_plain_probe_makes_a_forward_and_an_attacked_one_the_passes_of_its_attack(
+    model: Classifier, batch: Batch, step: Step
+) -> None:
+    costs = []
+    for attack in (None, PGD(steps=3, step_size=0.5, keep_best=False)):
+        objective, meter = LinearProbe(attack=attack), PassMeter()
+        with counting(meter):
+            objective(objective.start(model, 12).train(), batch, step)
+        costs.append(meter.passes)
+    assert costs[1] - costs[0] == 3 * len(batch)

@@ -16,7 +16,7 @@ from harden.models import Classifier
 from harden.objectives import AdversarialTraining
 from harden.threats import Linf
 from harden.training import AdamW, Budget, Stage, StepRecord, Validation, train
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 from tests.clocks import ticking
 
 THREAT = Linf("0.1")

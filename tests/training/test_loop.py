@@ -25,8 +25,8 @@ from harden.objectives import AdversarialTraining, LinearProbe, MoCo, Objective,
 from harden.objectives.objective import ClassifierState
 from harden.threats import Linf
 from harden.training import SGD, AdamW, Budget, Cosine, Stage, StepRecord, Validation, train
-from harden.training import checkpoint_selection as selection_module
-from harden.training.weight_averaging import weights_of
+from harden.training.weights import checkpoint_selection as selection_module
+from harden.training.weights.weight_averaging import weights_of
 from harden.views import Views
 
 THREAT = Linf("0.1")

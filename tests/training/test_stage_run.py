@@ -35,7 +35,7 @@ from harden.objectives import (
 )
 from harden.threats import Linf
 from harden.training import SGD, AdamW, Budget, Stage, StepRecord, Validation, train
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 from harden.views import Views
 
 MakeModel = Callable[..., Classifier]
@@ -105,7 +105,7 @@ def test_it_goes_on_to_the_same_bytes_from_every_step(
 
 
 @given(after=st.integers(1, 1000), amount=st.sampled_from(["20E", "55E"]), average=st.sampled_from([0, 0.9]))
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_validated_stages_keep_the_same_best_weights(
     make_model: MakeModel, source: Source, tmp_path: Path, after: int, amount: str, average: float
 ) -> None:

@@ -22,12 +22,16 @@ _LINE: Final = 240
 @final
 @dataclass(frozen=True, slots=True)
 class StageCharts:
-    """One stage of training: charts, the rows of its table, and in `thinned` the number before thinning."""
+    """One stage of training: charts, the rows of its table, and in `thinned` the number before thinning.
+
+    `events` are the points of the history at which a guard acted.
+    """
 
     name: str
     charts: tuple[Markup, ...]
     rows: tuple[HistoryPoint, ...]
     thinned: int | None
+    events: tuple[HistoryPoint, ...] = ()
 
 
 def curve_chart(curve: CurveRecord, eps: str, proof: ProofRecord | None = None) -> Markup:
@@ -84,7 +88,10 @@ def _stage(name: str, points: Sequence[HistoryPoint]) -> StageCharts:
     # Rows with an accuracy take precedence over rows of loss alone.
     measured = [p for p in points if p.clean is not None or p.robust is not None]
     rows = thin(measured if len(measured) >= 2 and len(points) > _ROWS else points, _ROWS)
-    return StageCharts(name, tuple(charts), tuple(rows), len(points) if len(rows) < len(points) else None)
+    thinned = len(points) if len(rows) < len(points) else None
+    return StageCharts(
+        name, tuple(charts), tuple(rows), thinned, tuple(point for point in points if point.event)
+    )
 
 
 def thin(items: Sequence[T], most: int) -> list[T]:

@@ -19,6 +19,7 @@ from harden.hardening.model_spec import ModelSpec
 from harden.hardening.named_recipes import class_weights, recipe
 from harden.hardening.output_folder import check_apart, check_replaceable
 from harden.hardening.recipe_defaults import with_defaults
+from harden.hardening.run_identity import takes_unlabelled
 from harden.hardening.run_inputs import RunInputs, RunSettings
 from harden.models import FastCopy
 from harden.models.devices import check_device
@@ -69,9 +70,9 @@ def read_settings(options: RunOptions) -> RunSettings:
     if not 0 <= options.checkpoint_every < float("inf"):
         seen = f"--checkpoint-every {options.checkpoint_every:g}"
         raise InputError(seen, "seconds, 0 or more", "write --checkpoint-every 30")
-    if options.unlabelled and made.pretrain is None:
+    if options.unlabelled and not takes_unlabelled(made):
         raise InputError(
-            f"--unlabelled {options.unlabelled} with --pretrain none",
+            f"--unlabelled {options.unlabelled} with --pretrain {options.training.pretrain}",
             "a pretraining that uses them",
             "write --pretrain simclr, or leave --unlabelled out",
         )
@@ -128,7 +129,7 @@ def prepare(options: RunOptions) -> RunInputs:
     # The export would refuse it too, with the whole budget spent.
     check_repeatable(model, from_loader(splits.train, options.batch_size))
     unlabelled = None
-    if made.pretrain is not None:
+    if takes_unlabelled(made):
         extra = load(options.unlabelled).train if options.unlabelled else splits.unlabelled
         unlabelled = unlabelled_images(extra, splits, options.drop_leaks)
     _log.info("%s", model.describe())

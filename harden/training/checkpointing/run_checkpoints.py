@@ -22,6 +22,7 @@ from harden.system.package_metadata import versions
 from harden.system.ranks import joined
 from harden.system.safe_folders import make_folder
 from harden.system.size_limits import JSON_BYTES
+from harden.training.guards.guard_options import Guards
 from harden.training.schedules import Cosine
 
 SNAPSHOT_FILE, PLAN_FILE, LIVE_FILE = "state.safetensors", "plan.json", "history.jsonl"
@@ -31,7 +32,9 @@ _VERSIONS = "versions"
 _CONSTANTS_OF_0_1: Final[dict[str, JSON]] = {
     "schedule": describe(Cosine(warmup=0.1)),
     "clip": 5.0,
+    "guards": describe(Guards(rollbacks=0, checks=0)),
     "bfloat16": False,
+    "max_clean_drop": None,
     "validation_share": 1.0,
 }
 """What harden 0.1 did in every run, and its plans do not say."""

@@ -15,7 +15,7 @@ from harden.errors import InputError
 from harden.system.atomic_files import read_bytes, refuse_pointer, write_bytes
 from harden.system.safe_folders import make_folder
 from harden.system.size_limits import WEIGHTS_BYTES
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 
 WEIGHTS_FILE = "weights.safetensors"
 _PREFIXES: Final = ("module.", "_orig_mod.", "model.", "net.")

@@ -29,7 +29,7 @@ LEAST: Final = 0.15
 
 @final
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class AttackComparison:
     """Images that are classified correctly under the training's attack, and under PGD-10 too.
 
     Attributes:
@@ -56,12 +56,14 @@ def training_attack(objective: Objective) -> Attack:
 
 
 def largest_cost(objective: Objective, images: int) -> float:
-    """Passes of a comparison on a batch at most: of both attacks, and of two forwards to judge them."""
+    """Passes of a comparison on a batch at most: of both attacks, and of four forwards that judge them."""
     steps = getattr(training_attack(objective), "steps", STRONGER.steps)
-    return min(images, LARGEST) * (steps + STRONGER.steps + 2 / 3)
+    return min(images, LARGEST) * (steps + STRONGER.steps + 4 / 3)
 
 
-def compare(objective: Objective, model: Classifier, batch: Batch, threat: Threat, seed: int) -> Comparison:
+def compare(
+    objective: Objective, model: Classifier, batch: Batch, threat: Threat, seed: int
+) -> AttackComparison:
     """Attack images of a batch as the objective does, and those that it leaves by PGD-10.
 
     The network is in inference mode, and is left as it was.
@@ -79,11 +81,11 @@ def compare(objective: Objective, model: Classifier, batch: Batch, threat: Threa
         weak = training_attack(objective)(CrossEntropy(model.logits, y), x, threat, draws)
         left = torch.nonzero(_correct(model, weak, y)).squeeze(1)
         if not len(left):
-            return Comparison(0, 0, len(x))
+            return AttackComparison(0, 0, len(x))
         draws = Draws(mix(seed, 1), index[left])
         strong = STRONGER(Margin(model.logits, y[left]), x[left], threat, draws)
         stronger = int(_correct(model, strong, y[left]).sum())
-    return Comparison(len(left), stronger, len(x))
+    return AttackComparison(len(left), stronger, len(x))
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The guards of a stage: when they look, what they do where training fails, and what they report."""
+"""Guards of a stage: when they examine the weights, and what they do where training fails."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harden.models import Classifier, PassMeter
 from harden.models.snapshot import Snapshot, prefixed
 from harden.objectives import Step
 from harden.objectives.objective import stronger
-from harden.training.guards.catastrophic_overfitting import Comparison, compare, largest_cost
+from harden.training.guards.catastrophic_overfitting import AttackComparison, compare, largest_cost
 from harden.training.guards.guard_options import Guards
 from harden.training.guards.last_good_state import LastGoodState
 from harden.training.several.batch_shards import computed_by_first
-from harden.training.weight_update import WeightUpdate
+from harden.training.weights.weight_update import WeightUpdate
 
 
 @final
@@ -27,7 +27,7 @@ class GuardCounts:
     Attributes:
         rollbacks: returns to earlier weights so far.
         halved: those after a loss or a gradient that was not finite; each halves the learning rate.
-        looked: points of the stage at which the guards have looked.
+        examined: points of the stage at which the guards have examined the weights.
         passes: that checks took.
         last_check: passes of the last check.
         step: steps before the last good weights.
@@ -35,7 +35,7 @@ class GuardCounts:
 
     rollbacks: int = 0
     halved: int = 0
-    looked: int = 0
+    examined: int = 0
     passes: float = 0.0
     last_check: float = 0.0
     step: int = 0
@@ -96,14 +96,14 @@ class StageGuards:
         )
 
     def due(self, progress: float) -> bool:
-        """Whether the guards look at this share of the stage's budget; at most once for each point."""
+        """Whether the guards examine the weights at this share of the budget; at most once a point."""
         point = int(progress * self.options.checks)
-        if point <= self.counts.looked or progress >= 1.0:
+        if point <= self.counts.examined or progress >= 1.0:
             return False
-        self.counts.looked = point
+        self.counts.examined = point
         return True
 
-    def look(self, batch: Batch, step: Step, meter: PassMeter) -> str:
+    def examine(self, batch: Batch, step: Step, meter: PassMeter) -> str:
         """Keep the present weights, unless they overfit to the attack of training: return, and say so.
 
         Args:
@@ -129,7 +129,7 @@ class StageGuards:
             f"step {self.counts.step}, with more steps in the attack"
         )
 
-    def _compared(self, batch: Batch, step: Step, meter: PassMeter) -> Comparison | None:
+    def _compared(self, batch: Batch, step: Step, meter: PassMeter) -> AttackComparison | None:
         """The attack of training and a stronger one; None where it has enough steps, or checks no passes."""
         counts, before = self.counts, meter.passes
         unneeded = stronger(self.update.objective) is None or step.share == 0

@@ -15,7 +15,7 @@ from harden.artefact.parity.trial_export import check_exportable
 from harden.errors import ExportError
 from harden.models import Classifier
 from harden.threats import Linf
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 
 THREAT = Linf("8/255")
 Step = Callable[[Tensor], Tensor]

@@ -89,3 +89,17 @@ def test_the_same_run_gives_the_same_model(
     for name in ("model.onnx", "evidence.npz"):
         assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes()
     assert (tmp_path / "other" / "model.onnx").read_bytes() != (finished / "model.onnx").read_bytes()
+
+
+def test_a_limit_that_no_weights_meet_ends_with_one(
+    finished: Path, npz: str, harden: Harden, tmp_path: Path
+) -> None:
+    words = ["run", "--data", npz, "--model", finished, "--finetune", "standard", "--budget", "2epochs"]
+    words += ["--optimiser", "sgd", "--lr", "50", "--average", "0", "--max-clean-drop", "0.05", *FAST]
+    out = tmp_path / "out"
+    answer = harden(*words, "--out", out)
+    assert answer.code == 1
+    assert "no weights were more robust than the original ones" in answer.err
+    assert "allow a larger --max-clean-drop" in answer.err
+    assert not (out / "model.onnx").exists()
+    assert [path.name for path in out.glob("**/*")] == []

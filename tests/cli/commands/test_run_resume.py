@@ -47,7 +47,13 @@ def interrupted(command: str, environment: dict[str, str], words: list[str], out
 
 
 @pytest.mark.parametrize(
-    ("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)], ids=str
+    ("how", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.once),
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.once),
+    ],
+    ids=str,
 )
 def test_an_interrupted_run_goes_on_and_ends_as_undisturbed(
     command: str,

@@ -16,7 +16,7 @@ from harden.training.checkpointing.weights_file import (
     restore_weights_file,
     save_weights,
 )
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 
 
 def network(tied: bool = False, width: int = 4, seed: int = 0) -> nn.Sequential:

@@ -11,7 +11,7 @@ from torch import nn
 
 from harden.models import Classifier, PassMeter, counting
 from harden.training.compute.change_trial import works_under
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 
 X = torch.linspace(0, 1, 6 * 12).view(6, 3, 2, 2)
 

@@ -25,7 +25,7 @@ from harden.objectives.objective import ClassifierState
 from harden.threats import Linf
 from harden.training import SGD, Budget, Stage, train
 from harden.training.compute.mixed_precision import computes_in_bfloat16
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 from harden.views import Views
 
 ATTACK = PGD(steps=2, step_size=0.75, keep_best=False)

@@ -17,7 +17,7 @@ from harden.threats import Linf
 from harden.training import SGD, Budget, Stage, train
 from harden.training import stage_run as loop_module
 from harden.training.compute.weight_layout import channels_last
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 
 LAST = torch.channels_last
 

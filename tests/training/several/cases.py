@@ -31,7 +31,7 @@ from harden.objectives import (
 from harden.objectives.certified_training import IBP
 from harden.threats import Linf
 from harden.training import SGD, Budget, Stage, StepRecord, Validation, train
-from harden.training.weight_averaging import weights_of
+from harden.training.weights.weight_averaging import weights_of
 from harden.views import Views
 
 THREAT = Linf("1/10")

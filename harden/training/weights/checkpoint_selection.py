@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from typing import final
+from typing import Final, final
 
 from torch import Tensor
 
@@ -14,8 +14,10 @@ from harden.models import Classifier
 from harden.models.snapshot import Snapshot, prefixed
 from harden.system.ranks import ALONE, Ranks
 from harden.training.stage import Stage, Validation, weighted_share
-from harden.training.weight_averaging import WeightAverage, load_weights, weights_like, weights_of
+from harden.training.weights.weight_averaging import WeightAverage, load_weights, weights_like, weights_of
 
+CLEAN_LIMIT: Final = "clean accuracy"
+"""How the event begins that says why the weights from before training are kept."""
 Score = tuple[bool, float, float]
 
 
@@ -23,24 +25,55 @@ Score = tuple[bool, float, float]
 class CheckpointSelection:
     """The best weights so far, with their score: (reliable, robust accuracy, clean accuracy).
 
+    With a limit on the loss of clean accuracy, the weights from before training are the first candidate, and
+    weights beyond the limit are none.
+
     Several processes evaluate a part of the held-out images each, no image twice, and find the same score.
     """
 
-    def __init__(self, stage: Stage, model: Classifier, validation: Validation, ranks: Ranks) -> None:
+    def __init__(self, stage: Stage, model: Classifier, validation: Validation, ranks: Ranks = ALONE) -> None:
         self.stage, self.model, self.validation, self.ranks = stage, model, validation, ranks
         self.best: Score | None = None
         self.weights: dict[str, Tensor] | None = None
+        self.original: Score | None = None
+
+    def begin(self) -> None:
+        """Measure the weights from before training, where a limit refers to them."""
+        limit = self.validation.limit
+        if limit is None:
+            return
+        own = weights_of(self.model)
+        load_weights(self.model, limit.original)
+        try:
+            self.original, _ = self.measure(None)
+        finally:
+            load_weights(self.model, own)
+
+    @property
+    def unmet(self) -> str:
+        """Why the weights from before training are kept, as a sentence; "" where others are."""
+        limit = self.validation.limit
+        if limit is None or self.original is None or self.best != self.original:
+            return ""
+        _, robust, clean = self.original
+        return (
+            f"no weights were more robust than the original ones ({robust:.3f}) and lost at most "
+            f"{limit.drop:g} of their clean accuracy {clean:.3f} on {len(self.validation.source)} held-out "
+            "images: the original weights are kept"
+        )
 
     def snapshot(self) -> Snapshot:
         """Return the best weights and their score."""
         tensors = {} if self.weights is None else prefixed("best", self.weights)
-        return Snapshot(tensors, {"best": self.best})
+        return Snapshot(tensors, {"best": self.best, "original": self.original})
 
     def restore(self, start: Snapshot) -> None:
         """Restore what `snapshot` returned."""
         if start.facts["best"] is not None:
             reliable, robust, clean = start.facts["best"]
             self.best = (reliable, robust, clean)
+            if (original := start.facts.get("original")) is not None:
+                self.original = (original[0], original[1], original[2])
             self.weights = weights_like(weights_of(self.model), start.part("best"))
 
     @property
@@ -78,10 +111,24 @@ class CheckpointSelection:
                 robust = weighted_share(found.robust_correct, found.labels, weights)
                 clean = weighted_share(found.clean_correct, found.labels, weights)
             score = (found.status == "ok", robust, clean)
-            best = self.best is None or score >= self.best
+            best = self._within(clean) and self._rises(score)
             if best:
                 self.best, self.weights = score, weights_of(self.model)
         return score, best
+
+    def _within(self, clean: float) -> bool:
+        """Whether the clean accuracy is within the limit."""
+        limit = self.validation.limit
+        if limit is None or self.original is None:
+            return True
+        # Shares of the same images: their difference rounds.
+        return self.original[2] - clean <= limit.drop + 1e-9
+
+    def _rises(self, score: Score) -> bool:
+        """Whether the score is as good as the best, or better; the original weights stay with equal ones."""
+        if self.best is None or score > self.best:
+            return True
+        return score == self.best and self.best != self.original
 
     def load(self) -> bool:
         """Load the best weights into the model, and return whether there are any."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import final
 
@@ -53,7 +53,7 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def load_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Copy weights into a module, in place."""
     for name, value in _state(module).items():
         value.copy_(weights[name])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from harden.training.weight_averaging import WeightAverage, load_weights, weights_of
+from harden.training.weights.weight_averaging import WeightAverage, load_weights, weights_of
 
 
 def network() -> nn.Sequential:

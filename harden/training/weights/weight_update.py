@@ -9,17 +9,17 @@ from torch import nn
 
 from harden.data import Batch, Source
 from harden.draws import mix
-from harden.errors import DivergedError
+from harden.errors import DivergedError, InputError
 from harden.models import Classifier
 from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
 from harden.objectives import Objective, Step, UpdatesWithStep
 from harden.objectives.objective import stronger
-from harden.system.ranks import Ranks
+from harden.system.ranks import ALONE, Ranks
 from harden.training.checkpointing.optimiser_state import optimiser_state, put_optimiser_state
 from harden.training.global_rng import seeded
 from harden.training.several.batch_shards import divided
 from harden.training.stage import Stage, started
-from harden.training.weight_averaging import WeightAverage, weights_like
+from harden.training.weights.weight_averaging import WeightAverage, weights_like
 
 
 @final
@@ -31,7 +31,9 @@ class WeightUpdate:
     takes itself, as AWP does.
     """
 
-    def __init__(self, stage: Stage, model: Classifier, source: Source, seed: int, ranks: Ranks) -> None:
+    def __init__(
+        self, stage: Stage, model: Classifier, source: Source, seed: int, ranks: Ranks = ALONE
+    ) -> None:
         self.stage, self.model, self.seed, self.ranks = stage, model, seed, ranks
         whole = model.network.training
         self._held = [part for part in model.network.modules() if whole and not part.training]
@@ -94,6 +96,7 @@ class WeightUpdate:
 
         Raises:
             DivergedError: the loss or its gradient is NaN or infinite; the weights are as before.
+            InputError: the loss does not depend on the weights.
         """
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -104,6 +107,8 @@ class WeightUpdate:
         with seeded(self._dropout_seed(step), batch.x.device):
             with divided(batch, self.ranks) as own:
                 loss = self.objective(self.state, own.batch, step)
+            if not loss.requires_grad:
+                raise _constant(float(loss), self.stage.name)
             value = own.loss(float(loss.detach()))
             self._check_finite("a loss of", value, step, rate)
             self.optimiser.zero_grad()
@@ -113,6 +118,9 @@ class WeightUpdate:
                 # A finite loss can have a gradient that is not finite, and one step along it makes all
                 # weights NaN.
                 self._check_finite("a gradient of length", float(length), step, rate)
+                # A loss of 0, as of a network that is certain and right, has no gradient either.
+                if step.number == 0 and value != 0 and float(length) == 0:
+                    raise _constant(value, self.stage.name)
                 self.optimiser.step()
             finally:
                 # No gradient of the loop is left on the model.
@@ -135,3 +143,12 @@ class WeightUpdate:
                 "a finite number",
                 f"lower the learning rate (it was {rate:.3g}) or train longer before eps is full",
             )
+
+
+def _constant(value: float, stage: str) -> InputError:
+    """Make the error for a loss without a gradient."""
+    return InputError(
+        f"a loss of {value:.4g} in {stage} whose gradient is 0 for every weight",
+        "a loss that depends on weights that are trained",
+        "search the network's forward for detach(), no_grad(), argmax or rounding, and unfreeze weights",
+    )
