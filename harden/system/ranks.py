@@ -21,7 +21,7 @@ from harden.system.first_report import report_once
 from harden.system.single_process import launched
 
 TIMEOUT: Final = timedelta(minutes=10)
-"""How long a process waits for the others where no connection breaks."""
+"""Time after which a process gives up the others where no connection breaks."""
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ class Ranks:
         if self.is_main:
             try:
                 sent[0] = work()
-            except Exception as error:  # of whatever kind: the others wait for it
+            except Exception as error:  # of whatever kind: the others need it to continue
                 sent[1] = error
         with _answered(self.size):
             dist.broadcast_object_list(sent, src=0)
@@ -135,7 +135,7 @@ ALONE: Final = Ranks()
 def joined() -> Ranks:
     """The processes that torchrun, accelerate launch or the caller's process group have started.
 
-    The first call under a launcher waits until all processes have made it.
+    The first call under a launcher returns once all processes have made it.
 
     Raises:
         InputError: the environment names processes that can't meet, or another precision than harden's own.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 def folder(tmp_path: Path) -> Path:
     """A folder with images of three classes."""
     generator = np.random.default_rng(0)
-    parts: dict[str, np.ndarray] = {}
+    parts: dict[str, Any] = {}
     for name, count in (("train", 240), ("test", 60)):
         y = np.arange(count) % 3
         x = generator.integers(0, 100, (count, 12, 12, 3), dtype=np.uint8)

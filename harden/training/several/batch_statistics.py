@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor
@@ -11,6 +11,11 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from harden.system.shards import Shard
+
+_ARGUMENTS: Final = (
+    "input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps",
+)  # fmt: skip
+"""Of `torch.nn.functional.batch_norm`, in its order."""
 
 
 @final
@@ -39,36 +44,34 @@ class WholeBatchNorm(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Compute a function of torch: batch normalisation as above, any other as it is."""
-        if func is functional.batch_norm:
-            return self._batch_norm(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-    def _batch_norm(  # the parameters of torch.nn.functional.batch_norm
-        self,
-        input: Tensor,  # noqa: A002
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Tensor:
-        # A norm without running statistics uses those of the batch in an attack too, where the processes make
-        # different numbers of steps; frozen weights are how an attack is recognised.
-        attacked = running_mean is None and (weight is None or not weight.requires_grad)
-        if not training or attacked:
-            return functional.batch_norm(
-                input, running_mean, running_var, weight, bias, training, momentum, eps
-            )
+        if func is not functional.batch_norm:
+            return func(*args, **(kwargs or {}))
+        given = dict(zip(_ARGUMENTS, args, strict=False)) | dict(kwargs or {})
+        if not self._is_trained(given):
+            return func(*args, **(kwargs or {}))
         found: Tensor
-        found, mean, variance, count = _Normalised.apply(input, weight, bias, eps, self._shard)
+        found, mean, variance, count = _Normalised.apply(
+            given["input"], given.get("weight"), given.get("bias"), given.get("eps", 1e-5), self._shard
+        )
+        running_mean, running_var = given.get("running_mean"), given.get("running_var")
         if running_mean is not None and running_var is not None:
             with torch.no_grad():
+                momentum = given.get("momentum", 0.1)
                 running_mean.lerp_(mean.to(running_mean.dtype), momentum)
                 unbiased = variance * (count / (count - 1).clamp(min=1))
                 running_var.lerp_(unbiased.to(running_var.dtype), momentum)
         return found
+
+    @staticmethod
+    def _is_trained(given: Mapping[str, Any]) -> bool:
+        """Whether a norm is computed to train it, and not in an attack.
+
+        A norm without running statistics uses those of its images in an attack too, where the processes make
+        different numbers of steps; frozen weights are how an attack is recognised.
+        """
+        weight = given.get("weight")
+        attacked = given.get("running_mean") is None and (weight is None or not weight.requires_grad)
+        return bool(given.get("training", False)) and not attacked
 
 
 @final
