@@ -77,7 +77,8 @@ def read_settings(options: RunOptions) -> RunSettings:
             "write --pretrain simclr, or leave --unlabelled out",
         )
     trackers(options.log or ())
-    _check_out(options)
+    if joined().is_main:  # for all processes, which may come here after it has made the folder
+        _check_out(options)
     return settings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harden.attacks import PGD
-from harden.data import Source, from_loader
+from harden.data import Batch, Source, from_loader
 from harden.evaluation import Attempt
 from harden.losses import Margin
 from harden.models import Classifier
@@ -29,6 +30,8 @@ from harden.objectives import (
     Standard,
 )
 from harden.objectives.certified_training import IBP
+from harden.objectives.objective import Step
+from harden.system.ranks import joined
 from harden.threats import Linf
 from harden.training import SGD, Budget, Stage, StepRecord, Validation, train
 from harden.training.weights.weight_averaging import weights_of
@@ -72,7 +75,29 @@ class Case:
     batch: int = 16
     validated: bool = False
     budget: str = "5epochs"
-    ramp: float = 0.3
+    bfloat16: bool = False
+    close: float = 1e-5
+
+
+@dataclass
+class NotANumber:
+    """Plain training whose loss is NaN once, in the last process alone."""
+
+    fired: bool = False
+
+    def start(self, model: Classifier, n: int) -> nn.Module:
+        """The classifier."""
+        self.fired = False
+        return Standard().start(model, n)
+
+    def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
+        """The loss, or NaN."""
+        loss = Standard()(state, batch, step)
+        ranks = joined()
+        if step.number == 9 and not self.fired and ranks.rank == ranks.size - 1:
+            self.fired = True
+            return loss * torch.nan
+        return loss
 
 
 CASES: dict[str, Case] = {
@@ -93,6 +118,9 @@ CASES: dict[str, Case] = {
     "simclr, attacked": Case(SimCLR(views=VIEWS, hidden=16, width=8, attack=ATTACK)),
     "moco": Case(MoCo(views=VIEWS, hidden=16, width=8, queue=32, attack=ATTACK), n=61),
     "standard": Case(Standard(label_smoothing=0.1)),
+    # bfloat16 has 8 bits: one process and two agree to its rounding, which training carries on.
+    "madry, bfloat16": Case(AdversarialTraining(ATTACK), bfloat16=True, close=0.1),
+    "nan once": Case(NotANumber()),
     "ibp": Case(IBP(clean=0.3), n=61),
 }
 
@@ -105,7 +133,7 @@ def run(case: Case, steps: int = 1000) -> dict[str, Any]:
         case.objective,
         Budget.parse(case.budget),
         optimiser=SGD(lr=0.02),
-        ramp=case.ramp,
+        bfloat16=case.bfloat16,
         average=0.0 if not case.validated else 0.9,
         validations=4,
     )
@@ -122,13 +150,17 @@ def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     return max(float((one[name].double() - other[name].double()).abs().max()) for name in one)
 
 
-def main(folder: str, *names: str) -> None:
-    """Make the named runs as one of several processes, and leave what came out in the folder."""
-    torch.set_num_threads(1)
-    from harden.system.ranks import joined
+TIMED = Case(AdversarialTraining(ATTACK), validated=True, budget="0.5s")
+"""A run that ends by the clock: two processes end alike, where one would end elsewhere."""
 
+
+def main(folder: str) -> None:
+    """Make all runs as one of several processes, and leave what came out in the folder."""
+    torch.set_num_threads(1)
+    logging.getLogger("harden").disabled = True
     ranks = joined()
-    found = {name: run(CASES[name]) for name in names or CASES}
+    found = {name: run(case) for name, case in CASES.items()}
+    found["timed"] = run(TIMED)
     torch.save(found, Path(folder) / f"{ranks.rank}.pt")
 
 
