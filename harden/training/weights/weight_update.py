@@ -18,6 +18,7 @@ from harden.system.ranks import ALONE, Ranks
 from harden.training.checkpointing.optimiser_state import optimiser_state, put_optimiser_state
 from harden.training.global_rng import seeded
 from harden.training.several.batch_shards import divided
+from harden.training.several.equal_states import check_equal_states
 from harden.training.stage import Stage, started
 from harden.training.weights.weight_averaging import WeightAverage, weights_like
 
@@ -37,7 +38,7 @@ class WeightUpdate:
         self.stage, self.model, self.seed, self.ranks = stage, model, seed, ranks
         whole = model.network.training
         self._held = [part for part in model.network.modules() if whole and not part.training]
-        self._source, self.strengthened = source, 0
+        self._source, self.strengthened, self._checked = source, 0, False
         self._begin(stage.objective)
         self.average = WeightAverage(model, stage.average) if stage.average > 0 else None
 
@@ -96,7 +97,8 @@ class WeightUpdate:
 
         Raises:
             DivergedError: the loss or its gradient is NaN or infinite; the weights are as before.
-            InputError: the loss does not depend on the weights.
+            InputError: the loss does not depend on the weights; or after the first step they are others in
+                another process.
         """
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -127,6 +129,9 @@ class WeightUpdate:
                 self.optimiser.zero_grad()
             if isinstance(self.state, UpdatesWithStep):
                 self.state.after_step(step)
+        if not self._checked:
+            check_equal_states(self.state, self.ranks)
+            self._checked = True
         if self.average is not None:
             self.average.update(self.model)
         return value
