@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -229,7 +230,8 @@ def _answered(size: int) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:120]
+        # Without the place in torch's source that gloo begins with, and its advice behind the sentence.
+        reason = re.sub(r"^\[/[^\]]*\]\s*", "", " ".join(str(error).split())).partition(". ")[0][:120]
         raise LostProcessError(
             f"no answer of another of the {size} processes ({reason})",
             "processes that all run until the run has ended",
