@@ -63,6 +63,7 @@ _MODULES = (
     "errors",
     "evaluation",
     "graph",
+    "hardening",
     "kernels",
     "losses",
     "models",

@@ -59,6 +59,11 @@ class RecipeNames:
     ] = "none"
     optimiser: Annotated[str, "Of fine-tuning: auto | sgd | adamw"] = "auto"
     lr: Annotated[float | None, "Peak learning rate of fine-tuning; without --optimiser, of adamw."] = None
+    rate_probe: Annotated[
+        bool,
+        "Try 0.1, 0.3, 1 and 3 times the learning rate, for 3 % of the budget each, and fine-tune with the "
+        "best on held-out images.",
+    ] = False
     momentum: Annotated[float | None, "Of sgd: 0.9 without."] = None
     weight_decay: Annotated[float | None, "Of fine-tuning."] = None
     pretrain_lr: Annotated[float | None, "Of AdamW in pretraining; --lr without, where that is of adamw."] = (

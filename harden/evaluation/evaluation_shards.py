@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
@@ -12,6 +13,8 @@ from harden.evaluation.batch_evaluation import BatchEvaluator
 from harden.evaluation.results.batch_outcome import BatchOutcome
 from harden.evaluation.time_limit import OutOfTime
 from harden.system.ranks import Ranks
+
+T = TypeVar("T")
 
 
 def outcomes_of_all(evaluator: BatchEvaluator, source: Source, ranks: Ranks) -> Iterator[BatchOutcome]:
@@ -28,19 +31,38 @@ def outcomes_of_all(evaluator: BatchEvaluator, source: Source, ranks: Ranks) -> 
     Raises:
         OutOfTime: in all processes, where time was up in one.
     """
-    own: list[BatchOutcome] | None
+
+    def evaluated() -> list[BatchOutcome]:
+        parts = (part.to(evaluator.device) for part in own_parts(source, ranks))
+        return [replace(evaluator.run(part), found=()) for part in parts]
+
+    for found in found_by_all(evaluated, ranks):
+        yield from found
+
+
+def found_by_all(work: Callable[[], T], ranks: Ranks) -> list[T]:
+    """The results of all processes, in their order; time that is up in one ends the work of all.
+
+    Args:
+        work: of this process, inside of which none exchanges anything.
+        ranks: the processes, which all call this.
+
+    Raises:
+        OutOfTime: in all processes.
+    """
+    own: list[T] = []
     try:
-        own = [replace(evaluator.run(part), found=()) for part in _own_parts(evaluator, source, ranks)]
+        own.append(work())
     except OutOfTime:
-        own = None
+        if not ranks.several:
+            raise
     everyone = ranks.every(own)
-    if None in everyone:
+    if not all(everyone):
         raise OutOfTime
-    for parts in everyone:
-        yield from parts or ()
+    return [found for (found,) in everyone]
 
 
-def _own_parts(evaluator: BatchEvaluator, source: Source, ranks: Ranks) -> Iterator[Batch]:
+def own_parts(source: Source, ranks: Ranks) -> Iterator[Batch]:
     """The images of this process, at most a batch at a time, with their positions in the data."""
     start, stop = ranks.part(len(source))
     done = 0
@@ -48,5 +70,5 @@ def _own_parts(evaluator: BatchEvaluator, source: Source, ranks: Ranks) -> Itera
         first, last = max(start - done, 0), min(stop - done, len(batch))
         if first < last:
             ids = torch.arange(done + first, done + last)
-            yield Batch(batch.x[first:last], batch.y[first:last], ids).to(evaluator.device)
+            yield Batch(batch.x[first:last], batch.y[first:last], ids)
         done += len(batch)

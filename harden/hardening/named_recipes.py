@@ -9,6 +9,7 @@ from torch import Tensor
 from harden.data import balanced_weights
 from harden.errors import InputError
 from harden.hardening.named_objectives import finetuning, pretraining
+from harden.hardening.rate_probe import RateProbe
 from harden.hardening.recipe import Recipe
 from harden.models import FastCopy
 from harden.objectives import CROWNIBP, IBP, MTLIBP, SABR, Objective
@@ -46,6 +47,7 @@ def recipe(
         finetune=last,
         pretrain_share=names.pretrain_share,
         optimiser=_optimiser(names),
+        rate_probe=RateProbe() if names.rate_probe else None,
         pretrain_optimiser=_pretrain_optimiser(names),
         schedule=_schedule(names, last),
         ramp=_ramp(names, last),

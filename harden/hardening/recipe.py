@@ -7,6 +7,7 @@ from typing import final
 
 from harden.description import JSON, describe_fields
 from harden.errors import InputError
+from harden.hardening.rate_probe import RateProbe
 from harden.objectives import AdversarialTraining, Objective
 from harden.training import AdamW, Budget, OneCycle, Stage
 from harden.training.guards.guard_options import Guards
@@ -26,6 +27,7 @@ class Recipe:
         pretrain_share: share of the whole budget that pretraining may spend.
         optimiser: of fine-tuning; None for the one that suits objective and network
             (`harden.hardening.recipe_defaults`).
+        rate_probe: short trials that choose the peak learning rate of fine-tuning; None for the optimiser's.
         pretrain_optimiser: of pretraining.
         schedule: of the learning rate, in every stage.
         ramp: share of fine-tuning over which eps rises from 0.
@@ -39,8 +41,9 @@ class Recipe:
             weights.
         validation_share: of the passes of fine-tuning that validations may take, the last one excepted.
         max_clean_drop: largest loss of clean accuracy, on the held-out images, that the kept weights may have
-            against the network before hardening, in [0, 1); None for any. Where no weights of the run are
-            within it and more robust, the network stays as it was, and `Hardened.unmet` says why.
+            against the network before hardening, in [0, 1); None for any. Weights between those before and
+            the last ones are candidates too. Where none are within the limit and more robust, the network
+            stays as it was, and `Hardened.unmet` says why.
         held_out: share of the training images that chooses the checkpoint and is never trained on.
         held_out_limit: about so many at most, since validation is paid for out of the budget.
 
@@ -52,6 +55,7 @@ class Recipe:
     pretrain: Objective | None = None
     pretrain_share: float = 0.2
     optimiser: Optimiser | None = None
+    rate_probe: RateProbe | None = None
     pretrain_optimiser: Optimiser = field(default_factory=AdamW)
     schedule: Schedule = field(default_factory=OneCycle)
     ramp: float = 0.5

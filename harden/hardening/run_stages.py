@@ -16,6 +16,7 @@ from harden.data import unlabelled as from_unlabelled
 from harden.draws import mix
 from harden.errors import ExportError, HardenError, InputError
 from harden.hardening.hardened import Hardened
+from harden.hardening.rate_probe import PROBE_STAGE, at_rate, best_rate, ends, try_rates
 from harden.hardening.recipe import Recipe, described, stages
 from harden.hardening.recipe_defaults import with_defaults
 from harden.hardening.run_identity import RunRequest, check_request, plan_of
@@ -185,6 +186,16 @@ def _run(job: RunRequest, hardened: Classifier, progress: RunProgress, on_step: 
         # Contrastive pretraining has no logits to validate; a recipe may also keep its last weights.
         last = number == len(plan) - 1
         images = rest if last or job.unlabelled is None else job.unlabelled
+        if last and recipe.rate_probe is not None:
+            rate = account.rate
+            if rate is None:
+                tried = try_rates(recipe.rate_probe, stage, hardened, (rest, validation), on_step)
+                rate = best_rate(tried, stage.optimiser.lr)
+                account.add_trials(replace(stage, name=PROBE_STAGE), rate, ends(tried))
+                if keeper is not None:
+                    keeper.begin_history(account.lines())
+                    keeper.keep(_between(number, account, hardened))
+            stage = at_rate(account.within(stage, job.budget), rate)
         training = train(
             stage,
             hardened,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, final
 
@@ -17,7 +18,15 @@ _HISTORY_POINTS = 100  # of each stage, in addition to those with a validation
 
 @final
 class CostLedger:
-    """Sum of the stages' costs, with the points of the history that the page draws."""
+    """Sum of the stages' costs, with the points of the history that the page draws.
+
+    Attributes:
+        n: images that E refers to.
+        spent: by the stages that were closed.
+        stages: their records.
+        history: points of all stages.
+        rate: peak learning rate of fine-tuning that trials have found; None before them, and without.
+    """
 
     def __init__(self, n: int) -> None:
         self.n, self.spent = n, BudgetUse()
@@ -25,6 +34,7 @@ class CostLedger:
         self.history: list[HistoryPoint] = []
         self._last: StepRecord | None = None
         self._drawn = -1
+        self.rate: float | None = None
 
     @property
     def last(self) -> StepRecord | None:
@@ -49,18 +59,7 @@ class CostLedger:
         if record.robust is None and not record.event and point == self._drawn:
             return None
         self._drawn = point
-        self.history.append(
-            HistoryPoint(
-                stage=record.stage,
-                step=record.step,
-                passes=record.passes,
-                seconds=round(record.seconds, 3),
-                loss=record.loss,
-                clean=record.clean,
-                robust=record.robust,
-                event=record.event,
-            )
-        )
+        self.history.append(_point(record))
         return line_of(self.history[-1])
 
     def lines(self) -> list[str]:
@@ -72,22 +71,32 @@ class CostLedger:
         record = self._last
         if record is None:
             return
-        described = describe(stage.objective)
+        self._add_costs(stage, [record])
+        self._last, self._drawn = None, -1
+
+    def add_trials(self, stage: Stage, rate: float, records: Sequence[StepRecord]) -> None:
+        """Add short runs of a stage, from the last step of each, and the learning rate that they found."""
+        self.rate = rate
+        self.history += [_point(record) for record in records]
+        self._add_costs(stage, records)
+
+    def _add_costs(self, stage: Stage, records: Sequence[StepRecord]) -> None:
+        described, passes = describe(stage.objective), sum(record.passes for record in records)
+        seconds = sum(record.seconds for record in records)
         self.stages.append(
             StageRecord(
                 name=stage.name,
                 objective=described if isinstance(described, dict) else {"kind": described},
-                passes=record.passes * self.n,
-                epochs_equivalent=record.passes,
-                seconds=record.seconds,
+                passes=passes * self.n,
+                epochs_equivalent=passes,
+                seconds=seconds,
             )
         )
         self.spent = BudgetUse(
-            self.spent.passes + record.passes * self.n,
-            self.spent.examples + record.examples,
-            self.spent.seconds + record.seconds,
+            self.spent.passes + passes * self.n,
+            self.spent.examples + sum(record.examples for record in records),
+            self.spent.seconds + seconds,
         )
-        self._last, self._drawn = None, -1
 
     def facts(self) -> dict[str, Any]:
         """Return the ledger as JSON."""
@@ -97,6 +106,7 @@ class CostLedger:
             "history": [point.model_dump(mode="json") for point in self.history],
             "last": None if self._last is None else asdict(self._last),
             "drawn": self._drawn,
+            "rate": self.rate,
         }
 
     def restore(self, facts: dict[str, Any]) -> None:
@@ -106,6 +116,20 @@ class CostLedger:
         self.history = [HistoryPoint.model_validate(point) for point in facts["history"]]
         self._last = None if facts["last"] is None else StepRecord(**facts["last"])
         self._drawn = facts["drawn"]
+        self.rate = facts.get("rate")
+
+
+def _point(record: StepRecord) -> HistoryPoint:
+    return HistoryPoint(
+        stage=record.stage,
+        step=record.step,
+        passes=record.passes,
+        seconds=round(record.seconds, 3),
+        loss=record.loss,
+        clean=record.clean,
+        robust=record.robust,
+        event=record.event,
+    )
 
 
 def line_of(point: HistoryPoint) -> str:

@@ -122,7 +122,7 @@ class StageRun:
             self.at.progress = 1.0
             if last is None:
                 raise no_step(self.stage, len(batch)) from None
-            ended = replace(last, progress=1.0, clean=None, robust=None, best=False, event=self._unmet())
+            ended = replace(last, progress=1.0, clean=None, robust=None, best=False, event=self._limited())
             return replace(ended, passes=self.meter.passes / self.images, seconds=self._seconds())
 
     @plain()
@@ -153,14 +153,16 @@ class StageRun:
             seconds=self._seconds(),
             examples=at.examples,
             validating=at.validating / self.images,
-            event="; ".join(each for each in (record.event, self._unmet()) if each),
+            event="; ".join(each for each in (record.event, self._limited()) if each),
         )
 
-    def _unmet(self) -> str:
-        """The event of a stage that ends with the weights from before training."""
-        if self.at.progress < 1.0 or self.selection is None or not self.selection.unmet:
+    def _limited(self) -> str:
+        """The event of a stage that ends with the weights from before training, or with some between."""
+        if self.at.progress < 1.0 or self.selection is None:
             return ""
-        return f"{CLEAN_LIMIT}: {self.selection.unmet}"
+        if self.selection.share is not None:
+            return f"weights between the original ones and the last, {self.selection.share:.3g} of the way"
+        return f"{CLEAN_LIMIT}: {self.selection.unmet}" if self.selection.unmet else ""
 
     def _affordable(self, due: int, selection: CheckpointSelection) -> bool:
         """Whether this validation and those after it fit into the share of the passes that they may take.
@@ -226,6 +228,8 @@ class StageRun:
         limit = until(self.stage.budget, seconds) if self.ranks.several else nullcontext()
         with limit, counting_all(self.meter, self.ranks, divided=selection.divided):
             (_, robust, clean), best = selection.measure(self.update.average)
+            if self.at.progress >= 1.0:
+                selection.interpolate(self.update.average)
         self._validating = self._seconds() - began
         self.at.last_validation = self.meter.passes - passes
         self.at.validating += self.at.last_validation
@@ -240,7 +244,9 @@ class StageRun:
     def _progress(self, examples: int) -> float:
         # Time is reserved for the last validation, which takes longer for better weights, and one step before
         # it.
-        kept = 1.1 * self._validating + self._stepping if self._validating else 0.0
+        limited = self.selection is not None and self.selection.validation.limit is not None
+        share = 2.3 if limited else 1.1  # of a validation; with a limit a second one, of weights between
+        kept = share * self._validating + self._stepping if self._validating else 0.0
         spent = BudgetUse(self.meter.passes, examples, self._seconds() + kept)
         return self.stage.budget.progress(spent, self.images)
 

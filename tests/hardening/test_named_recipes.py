@@ -60,6 +60,7 @@ OTHER = RecipeNames(
     pretrain_share=0.4,
     optimiser="sgd",
     lr=0.05,
+    rate_probe=True,
     momentum=0.8,
     weight_decay=0.0,
     attack_steps=4,

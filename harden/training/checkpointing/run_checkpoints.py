@@ -35,6 +35,7 @@ _CONSTANTS_OF_0_1: Final[dict[str, JSON]] = {
     "guards": describe(Guards(rollbacks=0, checks=0)),
     "bfloat16": False,
     "max_clean_drop": None,
+    "rate_probe": None,
     "validation_share": 1.0,
 }
 """What harden 0.1 did in every run, and its plans do not say."""

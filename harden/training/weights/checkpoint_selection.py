@@ -6,16 +6,25 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final, final
 
+import torch
 from torch import Tensor
 
+from harden.evaluation.evaluation_shards import found_by_all, own_parts
 from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.evaluation.suite_cost import given_passes
-from harden.models import Classifier
+from harden.models import Classifier, frozen
 from harden.models.snapshot import Snapshot, prefixed
 from harden.system.ranks import ALONE, Ranks
 from harden.training.stage import Stage, Validation, weighted_share
-from harden.training.weights.weight_averaging import WeightAverage, load_weights, weights_like, weights_of
+from harden.training.weights.weight_averaging import (
+    WeightAverage,
+    between,
+    load_weights,
+    weights_like,
+    weights_of,
+)
 
+_BISECTIONS: Final = 6
 CLEAN_LIMIT: Final = "clean accuracy"
 """How the event begins that says why the weights from before training are kept."""
 Score = tuple[bool, float, float]
@@ -29,6 +38,13 @@ class CheckpointSelection:
     weights beyond the limit are none.
 
     Several processes evaluate a part of the held-out images each, no image twice, and find the same score.
+
+    Attributes:
+        best: the score of the best weights; None before the first measurement.
+        weights: the best weights.
+        original: the score of the weights from before training, where there is a limit.
+        share: a in w = (1 - a) w_0 + a w_1, where the best weights lie between those from before training
+            and later ones; None elsewhere.
     """
 
     def __init__(self, stage: Stage, model: Classifier, validation: Validation, ranks: Ranks = ALONE) -> None:
@@ -36,6 +52,7 @@ class CheckpointSelection:
         self.best: Score | None = None
         self.weights: dict[str, Tensor] | None = None
         self.original: Score | None = None
+        self.share: float | None = None
 
     def begin(self) -> None:
         """Measure the weights from before training, where a limit refers to them."""
@@ -65,7 +82,7 @@ class CheckpointSelection:
     def snapshot(self) -> Snapshot:
         """Return the best weights and their score."""
         tensors = {} if self.weights is None else prefixed("best", self.weights)
-        return Snapshot(tensors, {"best": self.best, "original": self.original})
+        return Snapshot(tensors, {"best": self.best, "original": self.original, "share": self.share})
 
     def restore(self, start: Snapshot) -> None:
         """Restore what `snapshot` returned."""
@@ -74,6 +91,7 @@ class CheckpointSelection:
             self.best = (reliable, robust, clean)
             if (original := start.facts.get("original")) is not None:
                 self.original = (original[0], original[1], original[2])
+            self.share = start.facts.get("share")
             self.weights = weights_like(weights_of(self.model), start.part("best"))
 
     @property
@@ -113,8 +131,52 @@ class CheckpointSelection:
             score = (found.status == "ok", robust, clean)
             best = self._within(clean) and self._rises(score)
             if best:
-                self.best, self.weights = score, weights_of(self.model)
+                self.best, self.weights, self.share = score, weights_of(self.model), None
         return score, best
+
+    def interpolate(self, average: WeightAverage | None) -> None:
+        """Measure weights between those from before training and the present ones, or their average.
+
+        w = (1 - a) w_0 + a w_1 with the largest a, by bisection, for which the clean accuracy is within the
+        limit. They are kept if they are the best so far. Nothing is done without a limit, or where the
+        present weights are within it. Interpolation of fine-tuned weights: Wortsman et al., 2109.01903.
+        """
+        limit = self.validation.limit
+        if limit is None or self.original is None:
+            return
+        own = weights_of(self.model)
+        ends = own if average is None else average.weights
+        try:
+            least, most = 0.0, 1.0
+            for _ in range(_BISECTIONS):
+                middle = (least + most) / 2
+                load_weights(self.model, between(limit.original, ends, middle))
+                least, most = (middle, most) if self._within(self._clean()) else (least, middle)
+            if least == 0.0 or most == 1.0:
+                return
+            load_weights(self.model, between(limit.original, ends, least))
+            _, best = self.measure(None)
+            if best:
+                self.share = least
+        finally:
+            load_weights(self.model, own)
+
+    def _clean(self) -> float:
+        """Clean accuracy of the model's present weights on the held-out images, weighted as scores are."""
+        ranks = self.ranks if self.divided else ALONE
+
+        def classified() -> list[tuple[Tensor, Tensor]]:
+            found = []
+            with frozen(self.model), torch.no_grad():
+                for batch in own_parts(self.validation.source, ranks):
+                    answers = self.model.logits(batch.x.to(self.model.device)).argmax(1).cpu()
+                    found.append((answers == batch.y, batch.y))
+            return found
+
+        pairs = [pair for found in found_by_all(classified, ranks) for pair in found]
+        right, labels = (torch.cat(each) for each in zip(*pairs, strict=True))
+        weights = getattr(self.stage.objective, "class_weights", ())
+        return weighted_share(right, labels, weights) if weights else float(right.double().mean())
 
     def _within(self, clean: float) -> bool:
         """Whether the clean accuracy is within the limit."""

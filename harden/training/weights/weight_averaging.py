@@ -63,6 +63,14 @@ def _state(module: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
 
 
+def between(first: Mapping[str, Tensor], second: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """(1 - share) w_0 + share w_1 by name; buffers that are no floating-point numbers are those of w_1."""
+    return {
+        name: torch.lerp(first[name].to(value), value, share) if value.is_floating_point() else value
+        for name, value in second.items()
+    }
+
+
 def weights_like(known: dict[str, Tensor], read: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return weights read from a file, on the devices of known ones."""
     return {name: read[name].to(value.device) for name, value in known.items()}

@@ -34,6 +34,7 @@ from harden.objectives.objective import Step
 from harden.system.ranks import joined
 from harden.threats import Linf
 from harden.training import SGD, Budget, Stage, StepRecord, Validation, train
+from harden.training.stage import CleanLimit
 from harden.training.weights.weight_averaging import weights_of
 from harden.views import Views
 
@@ -75,6 +76,7 @@ class Case:
     batch: int = 16
     validated: bool = False
     budget: str = "5epochs"
+    limit: float | None = None
     bfloat16: bool = False
     close: float = 1e-5
 
@@ -101,6 +103,7 @@ class NotANumber:
 
 
 CASES: dict[str, Case] = {
+    "madry, limited": Case(AdversarialTraining(ATTACK), validated=True, budget="20E", limit=0.02),
     "madry, no norm": Case(AdversarialTraining(ATTACK), norm=False),
     "madry": Case(AdversarialTraining(ATTACK, views=VIEWS)),
     "madry, uneven": Case(AdversarialTraining(ATTACK), n=61),
@@ -137,7 +140,8 @@ def run(case: Case, steps: int = 1000) -> dict[str, Any]:
         average=0.0 if not case.validated else 0.9,
         validations=4,
     )
-    validation = Validation(images(23, 16), THREAT, QUICK) if case.validated else None
+    limit = None if case.limit is None else CleanLimit(case.limit, run(CASES["standard"])["weights"])
+    validation = Validation(images(23, 16), THREAT, QUICK, limit=limit) if case.validated else None
     training = train(stage, model, source, THREAT, validation=validation, seed=3)
     records: list[StepRecord] = list(islice(training, steps))
     training.close()

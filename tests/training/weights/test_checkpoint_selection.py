@@ -126,6 +126,83 @@ def test_a_restored_selection_is_the_same(
     assert all(torch.equal(value, again.weights[name]) for name, value in selection.weights.items())
 
 
+@pytest.mark.parametrize(("drop", "share"), [(0.02, 0.2), (0.05, 0.5), (0.001, None), (0.2, None)])
+@pytest.mark.parametrize("averaged", [False, True])
+def test_weights_between_are_the_furthest_within_the_limit(
+    model: Classifier,
+    source: Source,
+    monkeypatch: pytest.MonkeyPatch,
+    drop: float,
+    share: float | None,
+    *,
+    averaged: bool,
+) -> None:
+    """Weights are 0 before and 1 after training, and clean accuracy is 0.9 - w / 10."""
+    script(monkeypatch, (0.0, 0.9), (0.5, 0.8), (0.3, 0.88))
+    monkeypatch.setattr(
+        CheckpointSelection,
+        "_clean",
+        lambda self: 0.9 - 0.1 * float(self.model.get_parameter("network.0.bias").detach()[0]),
+    )
+    set_all(model, 0.0)
+    limit = CleanLimit(drop, weights_of(model))
+    selection = CheckpointSelection(STAGE, model, Validation(source, THREAT, QUICK, limit=limit))
+    selection.begin()
+    set_all(model, 1.0)
+    average = WeightAverage(model, 0.9) if averaged else None
+    if averaged:
+        set_all(model, 7.0)
+    selection.measure(average)
+    selection.interpolate(average)
+    assert holds(model, 7.0 if averaged else 1.0)
+    if share is None:  # no step of the bisection is within the limit, or the last weights are
+        assert selection.share is None
+        return
+    found = selection.share
+    assert found is not None
+    assert share - 1 / 64 < found <= share
+    assert selection.best == (True, 0.3, 0.88)
+    assert selection.unmet == ""
+    assert selection.load()
+    state = {name: value for name, value in tensors_of(model).items() if value.is_floating_point()}
+    assert all(bool((value == found).all()) for value in state.values())
+    again = CheckpointSelection(STAGE, model, Validation(source, THREAT, QUICK, limit=limit))
+    again.restore(deepcopy(selection.snapshot()))
+    assert again.share == found
+
+
+def test_weights_between_that_are_less_robust_are_not_kept(
+    model: Classifier, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, (0.4, 0.9), (0.5, 0.8), (0.3, 0.89))
+    monkeypatch.setattr(
+        CheckpointSelection,
+        "_clean",
+        lambda self: 0.9 - 0.1 * float(self.model.get_parameter("network.0.bias").detach()[0]),
+    )
+    set_all(model, 0.0)
+    limit = CleanLimit(0.02, weights_of(model))
+    selection = CheckpointSelection(STAGE, model, Validation(source, THREAT, QUICK, limit=limit))
+    selection.begin()
+    set_all(model, 1.0)
+    selection.measure(None)
+    selection.interpolate(None)
+    assert selection.share is None
+    assert selection.load()
+    assert holds(model, 0.0)
+    assert selection.unmet
+
+
+def test_the_accuracy_of_weights_between_is_that_of_an_evaluation(
+    model: Classifier, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = (0.25, 0.75)
+    for stage in (STAGE, replace(STAGE, objective=Standard(class_weights=weights))):
+        selection = CheckpointSelection(stage, model, Validation(source, THREAT, QUICK))
+        (_, _, clean), _ = selection.measure(None)
+        assert selection._clean() == pytest.approx(clean)
+
+
 def test_without_a_limit_nothing_is_measured_first(
     model: Classifier, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
