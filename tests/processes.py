@@ -49,7 +49,7 @@ def started(
     ]
 
 
-def ended(running: Sequence[subprocess.Popen[str]], seconds: float = 120.0) -> list[tuple[int, str, str]]:
+def ended(running: Sequence[subprocess.Popen[str]], seconds: float = 300.0) -> list[tuple[int, str, str]]:
     """Wait for processes, and give the code, output and errors of each; all are killed once time is up."""
     try:
         said = [each.communicate(timeout=seconds) for each in running]

@@ -62,6 +62,7 @@ def run_steps(codes: list[tuple[int, str, str]]) -> str:
     return str(100 + int(said.split()[0]))
 
 
+@pytest.mark.slow  # the command's own form is quick, in tests/cli/test_several_processes.py
 @pytest.mark.parametrize(
     ("options", "said"),
     [
