@@ -42,6 +42,10 @@ class DivergedError(HardenError):
     """The loss or its gradient is NaN or infinite; training stopped."""
 
 
+class LostProcessError(HardenError):
+    """Another process of the same run has ended or does not answer; this one can't go on alone."""
+
+
 class CleanLimitError(HardenError):
     """No weights of a run are within its limit on the loss of clean accuracy; nothing was written."""
 

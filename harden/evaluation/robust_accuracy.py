@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from harden.data import Source, from_loader
+from harden.data import from_loader
 from harden.errors import InputError
 from harden.evaluation.attempt import Attempt
 from harden.evaluation.batch_evaluation import BatchEvaluator
 from harden.evaluation.evaluation_chunks import outcomes
+from harden.evaluation.evaluation_shards import outcomes_of_all
 from harden.evaluation.fast_copy_cache import GradientSource
 from harden.evaluation.judge_outputs import check_model, check_threat
 from harden.evaluation.progress import EvaluationProgress
 from harden.evaluation.results.aggregate import EvaluationTotals
+from harden.evaluation.results.batch_outcome import BatchOutcome
 from harden.evaluation.results.evaluation_journal import EvaluationJournal
 from harden.evaluation.results.result import Evaluation
 from harden.evaluation.suite_definitions import standard
@@ -25,6 +27,7 @@ from harden.losses import Classify
 from harden.models import Classifier, ordinary, plain, untouched
 from harden.models.pass_count import interruptible
 from harden.system.folder_lock import held_folder
+from harden.system.ranks import ALONE, Ranks
 from harden.threats import Threat
 
 OnBatch = Callable[[EvaluationProgress], None]
@@ -86,7 +89,9 @@ def evaluate(
     place = None if journal is None else Path(journal)
     with untouched(model), nullcontext() if place is None or place.is_file() else held_folder(place):
         kept = None if place is None else EvaluationJournal.opened(place, search.identity(), model)
-        tally, left = _tallied(search, from_loader(data, batch_size), kept, pace, on_batch)
+        source = from_loader(data, batch_size)
+        parts = outcomes(search, source, kept, pace)
+        tally, left = _tallied(parts, len(source), search.closed, pace, on_batch)
     if not tally.n:
         raise _nothing(minutes)
     found = tally.result(threat, search.attempts, gradient_source.output, left)
@@ -110,36 +115,40 @@ def evaluate_unchecked(
     seed: int = 0,
     batch_size: int = 256,
     on_batch: OnBatch | None = None,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
-    """As `evaluate`, without the trust checks that cost passes: for selection, not for reports."""
+    """As `evaluate`, without the trust checks that cost passes: for selection, not for reports.
+
+    Several processes that call it evaluate a part of the images each, and get the same result, without
+    witnesses.
+    """
     check_model(model)
     check_threat(threat)
     model = ordinary(model)
     gradient_source = GradientSource(model, model.logits if judge is None else judge)
     search = BatchEvaluator(gradient_source, threat, _checked(tuple(attempts)), seed, closed=False)
     with untouched(model):
-        tally, left = _tallied(search, from_loader(data, batch_size), None, TimeLimit(None), on_batch)
+        source, pace = from_loader(data, batch_size), TimeLimit(None)
+        alone = not ranks.several
+        parts = outcomes(search, source, None, pace) if alone else outcomes_of_all(search, source, ranks)
+        tally, left = _tallied(parts, len(source), search.closed, pace, on_batch)
     if not tally.n:
         raise _nothing(None)
     return tally.result(threat, search.attempts, gradient_source.output, left)
 
 
 def _tallied(
-    search: BatchEvaluator,
-    source: Source,
-    kept: EvaluationJournal | None,
-    pace: TimeLimit,
-    on_batch: OnBatch | None,
+    parts: Iterator[BatchOutcome], n: int, closed: bool, pace: TimeLimit, on_batch: OnBatch | None
 ) -> tuple[EvaluationTotals, int]:
-    """Totals over all parts that were finished in time, and the number of examples left."""
-    tally = EvaluationTotals(closed=search.closed)
+    """Totals over all parts of n examples that were finished in time, and the number of examples left."""
+    tally = EvaluationTotals(closed=closed)
     with interruptible(pace.check) if pace.limited else nullcontext():
-        for outcome in outcomes(search, source, kept, pace):
+        for outcome in parts:
             tally.add(outcome)
             if on_batch is not None:
                 share = tally.unbroken / tally.n
-                on_batch(EvaluationProgress(tally.n, len(source), share, tally.passes, tally.seconds))
-    return tally, len(source) - tally.n
+                on_batch(EvaluationProgress(tally.n, n, share, tally.passes, tally.seconds))
+    return tally, n - tally.n
 
 
 def _checked(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:

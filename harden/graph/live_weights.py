@@ -19,6 +19,7 @@ from harden.graph.operators.affine_layers import BatchNormalization
 from harden.graph.reading.read import read
 from harden.models import Classifier, float32_copy
 from harden.models.pass_count import uncounted
+from harden.system.shards import batch_mean
 
 Statistics = Mapping[str, Tensor]
 _ROUNDING: Final = 1e-3
@@ -117,8 +118,8 @@ class _Observer:
     def __call__(self, part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0]
         axes = [0, *range(2, x.dim())]
-        mean = x.mean(axes, keepdim=True)
-        variance = ((x - mean) ** 2).mean(axes)  # torch.var_mean takes five times as long here
+        mean = batch_mean(x, axes, keepdim=True)
+        variance = batch_mean((x - mean) ** 2, axes)  # torch.var_mean takes five times as long here
         self._seen.update(zip(self._places, (mean.flatten(), variance), strict=True))
 
 

@@ -13,6 +13,7 @@ from harden.artefact.parity.trial_export import Exportability, check_exportable
 from harden.data import from_loader
 from harden.description import JSON, describe
 from harden.errors import CleanLimitError
+from harden.hardening.hardened import Hardened
 from harden.hardening.output_folder import holds_a_run
 from harden.hardening.run_identity import finished, plan_of
 from harden.hardening.run_inputs import RunInputs
@@ -103,25 +104,7 @@ def certified_run(
         CleanLimitError: no weights are within the recipe's limit on clean accuracy and more robust.
         HardenError: as `harden.harden` and `Hardened.export`.
     """
-
-    def to_all(record: StepRecord) -> None:
-        for listener in on_step:
-            listener(record)
-
-    settings = run.settings
-    hardened = harden(
-        run.model,
-        run.source(),
-        threat=settings.threat,
-        recipe=run.recipe,
-        budget=settings.budget,
-        seed=settings.seed,
-        device=settings.device,
-        unlabelled=run.unlabelled_source(),
-        exportable=False,  # checked by `trial_export`, on the test images
-        checkpoints=checkpoints,
-        on_step=to_all,
-    )
+    hardened, settings, test = trained(run, checkpoints, on_step), run.settings, run.test
     if hardened.unmet:
         remove_tree(Path(checkpoints.folder))  # the run has ended, and would end so again
         raise CleanLimitError(
@@ -129,7 +112,6 @@ def certified_run(
             "weights of the run within the limit on clean accuracy; no file was written",
             "allow a larger --max-clean-drop, a larger --budget, or a smaller --eps",
         )
-    test = run.test
     with guard(hardened.model):
         return hardened.export(
             out,
@@ -143,3 +125,30 @@ def certified_run(
             minutes=settings.minutes,
             on_phase=on_phase,
         )
+
+
+def trained(run: RunInputs, checkpoints: Checkpoints, on_step: Sequence[OnStep] = ()) -> Hardened:
+    """Train, and write nothing but progress: the part of a run that all of its processes take part in.
+
+    Raises:
+        HardenError: as `harden.harden`.
+    """
+
+    def to_all(record: StepRecord) -> None:
+        for listener in on_step:
+            listener(record)
+
+    settings = run.settings
+    return harden(
+        run.model,
+        run.source(),
+        threat=settings.threat,
+        recipe=run.recipe,
+        budget=settings.budget,
+        seed=settings.seed,
+        device=settings.device,
+        unlabelled=run.unlabelled_source(),
+        exportable=False,  # checked by `trial_export`, on the test images
+        checkpoints=checkpoints,
+        on_step=to_all,
+    )

@@ -24,6 +24,7 @@ from harden.evaluation.proofs.prove import RadiusSearch
 from harden.hardening.recipe import Recipe
 from harden.models import Classifier
 from harden.system.atomic_files import write_text
+from harden.system.ranks import check_writer, joined
 from harden.threats import Threat
 from harden.training.checkpointing.run_checkpoints import PLAN_FILE, write_plan
 from harden.training.checkpointing.weights_file import save_weights
@@ -113,10 +114,11 @@ class Hardened:
             on_phase: called with the `Phase` as the work goes on.
 
         Raises:
-            InputError: the folder holds other things, the data are unfit or hold training images, or compare
-                names several models.
+            InputError: the folder holds other things, the data are unfit or hold training images, compare
+                names several models, or another process than the first one of several calls it.
             ExportError: the graph does not compute what the model computes.
         """
+        check_writer(joined())
         others = {"before hardening": self.before} if compare is None else dict(compare)
         if len(others) > 1:
             raise InputError(f"{len(others)} models to compare with", "one at most", "keep one of them")

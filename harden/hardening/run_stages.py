@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -21,11 +20,12 @@ from harden.hardening.rate_probe import PROBE_STAGE, at_rate, best_rate, ends, t
 from harden.hardening.recipe import Recipe, described, stages
 from harden.hardening.recipe_defaults import with_defaults
 from harden.hardening.run_identity import RunRequest, check_request, plan_of
+from harden.hardening.run_progress import RunProgress, opened_progress
+from harden.hardening.same_in_all_ranks import check_same_run
 from harden.models import Classifier, float32_copy, given_back, plain
 from harden.models.devices import check_device
 from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
-from harden.system.folder_lock import held_folder
-from harden.system.single_process import check_alone
+from harden.system.ranks import check_divides, joined, own_device
 from harden.threats import Threat
 from harden.training import Budget, Checkpoints, StepRecord, Validation, train
 from harden.training.checkpointing.run_checkpoints import CheckpointWriter
@@ -60,6 +60,10 @@ def harden(
     the same weights bit for bit, unless the budget is in time; so does a run that was interrupted, also by a
     kill or a loss of power, and resumes from its checkpoints.
 
+    Under torchrun or accelerate launch all processes call it alike. Each computes its part of every batch.
+    All return the same weights, which are those of one process up to rounding. The first one alone writes
+    checkpoints and calls `on_step`.
+
     Args:
         model: the classifier, trained or not.
         data: a DataLoader over a map-style dataset, Examples, a pair (x, y), or any iterable of batches.
@@ -78,11 +82,13 @@ def harden(
 
     Raises:
         InputError: the data are unfit for the model, or an argument is out of range; or what the checkpoints
-            hold is another run, whose difference is named.
+            hold is another run, whose difference is named; or the processes have different inputs, or their
+            number does not divide the batch size.
         ExportError: the model can't be exported, and why.
         DivergedError: the loss is no longer a number.
+        LostProcessError: another process has ended or does not answer.
     """
-    place = None if device is None else check_device(device)
+    place = None if device is None else own_device(check_device(device))
     job = job_of(
         model,
         data,
@@ -108,19 +114,12 @@ def _checked_run(
 ) -> Hardened:
     check_fit(hardened, job.source)
     check_objective(job.recipe.finetune, hardened, job.source, job.threat)
-    if checkpoints is None:
-        if exportable:
-            _check_exportable(job, hardened)
-        return _run(job, hardened, None, on_step)
-    with held_folder(Path(checkpoints.folder)):
-        keeper = CheckpointWriter(checkpoints, plan_of(job, hardened.device.type))
-        try:
-            if exportable and keeper.found is None:  # a resumed run was tried when it began
-                _check_exportable(job, hardened)
-            return _run(job, hardened, keeper, on_step)
-        except HardenError:
-            keeper.withdraw()
-            raise
+    ranks, plan = joined(), plan_of(job, hardened.device.type)
+    check_same_run({**plan, **(checkpoints.also if checkpoints else {})}, hardened, ranks)
+    with opened_progress(checkpoints, plan, ranks) as progress:
+        if exportable and progress.found is None:  # a resumed run was tried when it began
+            ranks.on_main(lambda: _check_exportable(job, hardened))
+        return _run(job, hardened, progress, on_step if ranks.is_main else None)
 
 
 def _check_exportable(job: RunRequest, hardened: Classifier) -> None:
@@ -150,13 +149,17 @@ def job_of(
     Raises:
         InputError: as `harden`.
     """
-    check_alone()
+    ranks = joined()
     recipe, whole = recipe or Recipe(), Budget.parse(budget)
     # Before the data: a loader may take minutes to read.
     check_request(model, threat, recipe, unlabelled)
     recipe = with_defaults(recipe, model, device)
     others = None if unlabelled is None else from_unlabelled(unlabelled)
-    return RunRequest(model, from_loader(data), others, threat, recipe, whole, seed)
+    source = from_loader(data)
+    for each in (source, others):
+        if each is not None:
+            check_divides(each.batch_size, ranks)
+    return RunRequest(model, source, others, threat, recipe, whole, seed)
 
 
 def held_out_of(source: Source, recipe: Recipe, seed: int) -> tuple[Source, Source]:
@@ -165,16 +168,14 @@ def held_out_of(source: Source, recipe: Recipe, seed: int) -> tuple[Source, Sour
     return source.hold_out(share, mix(seed, 1) >> 1)
 
 
-def _run(
-    job: RunRequest, hardened: Classifier, keeper: CheckpointWriter | None, on_step: OnStep | None
-) -> Hardened:
+def _run(job: RunRequest, hardened: Classifier, progress: RunProgress, on_step: OnStep | None) -> Hardened:
     # Seeds are derived, so that stages, split and validation never share a stream.
-    recipe = job.recipe
+    recipe, keeper = job.recipe, progress.keeper
     rest, held_out = held_out_of(job.source, recipe, job.seed)
     validation = Validation(
         held_out, job.threat, seed=mix(job.seed, 2) >> 1, limit=_clean_limit(recipe, hardened, len(held_out))
     )
-    account, begin, start = _found(keeper, hardened, len(rest))
+    account, begin, start = _found(progress, hardened, len(rest))
     plan = stages(recipe, job.budget)
     for number, stage in enumerate(plan):
         if number < begin:
@@ -231,13 +232,12 @@ def _run(
         stages=tuple(account.stages),
         history=tuple(account.history),
         seeds={"seed": job.seed},
-        # Kernels on other devices add in an order of their own.
-        deterministic=job.budget.deterministic and hardened.device.type == "cpu",
+        # Kernels on other devices add in an order of their own, and so do several processes.
+        deterministic=job.budget.deterministic and hardened.device.type == "cpu" and not joined().several,
         device=str(hardened.device),
     )
-    plan_made = plan_of(job, hardened.device.type) if keeper is None else keeper.plan
     seen = tuple(source for source in (job.source, job.unlabelled) if source is not None)
-    return Hardened(hardened, job.model, job.threat, recipe, job.seed, origin, plan_made, seen)
+    return Hardened(hardened, job.model, job.threat, recipe, job.seed, origin, progress.plan, seen)
 
 
 def _clean_limit(recipe: Recipe, hardened: Classifier, held_out: int) -> CleanLimit | None:
@@ -277,12 +277,9 @@ def _between(stage: int, account: CostLedger, hardened: Classifier) -> Snapshot:
     return Snapshot(prefixed("model", tensors_of(hardened)), facts)
 
 
-def _found(
-    keeper: CheckpointWriter | None, hardened: Classifier, n: int
-) -> tuple[CostLedger, int, Snapshot | None]:
+def _found(progress: RunProgress, hardened: Classifier, n: int) -> tuple[CostLedger, int, Snapshot | None]:
     """The account, the stage to begin with, and the moment inside it."""
-    account = CostLedger(n)
-    found = None if keeper is None else keeper.found
+    account, found = CostLedger(n), progress.found
     start: Snapshot | None = None
     begin = 0
     if found is not None:
@@ -292,6 +289,6 @@ def _found(
             put_tensors(hardened, found.part("model"))
         else:
             start = Snapshot(found.part("training"), found.facts["training"])
-    if keeper is not None:
-        keeper.begin_history(account.lines())
+    if progress.keeper is not None:
+        progress.keeper.begin_history(account.lines())
     return account, begin, start

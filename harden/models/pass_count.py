@@ -31,6 +31,10 @@ class PassMeter:
         """Count a forward of `images` images, and their backward if there is one."""
         self._thirds += images * (_FULL if backward else _FORWARD_ONLY)
 
+    def include(self, passes: float) -> None:
+        """Add passes that were counted elsewhere, such as in another process."""
+        self._thirds += round(passes * _FULL)
+
 
 _meters = ContextStack[PassMeter]("meters")
 _checks = ContextStack[Callable[[], None]]("checks")

@@ -19,6 +19,7 @@ from harden.models import Classifier
 from harden.objectives.class_weighting import ClassWeights
 from harden.objectives.multi_norm import MultiNorm
 from harden.objectives.objective import ChecksFirst, Objective, ReplaysBatches, Step, stronger
+from harden.system.shards import batch_gradients, batch_share
 from harden.threats import Threat
 
 
@@ -101,13 +102,15 @@ class AWP:
         if self.gamma == 0 or step.progress < self.warmup or not moved:
             return self.objective(state, batch, step)
         first, second = _attacking_once(self.objective)
+        share = batch_share()
         with _without_trace(state, step):
-            ascent = torch.autograd.grad(first(state, batch, step), moved, allow_unused=True)
+            loss = first(state, batch, step) * share
+            ascent = batch_gradients(torch.autograd.grad(loss, moved, allow_unused=True), moved)
         with _perturbed(moved, ascent, self.gamma):
             loss = second(state, batch, step)
             # Taken here and not in the loop's backward, so that no caller ever sees perturbed weights.
-            gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-        found: Tensor = _KnownGradient.apply(loss.detach(), gradients, *weights)
+            gradients = torch.autograd.grad(loss * share, weights, allow_unused=True)
+        found: Tensor = _KnownGradient.apply(loss.detach(), (gradients, share), *weights)
         return found
 
 
@@ -124,17 +127,20 @@ def past_warmup(objective: Objective) -> Objective:
 
 
 class _KnownGradient(torch.autograd.Function):
-    """A value whose gradient with respect to the weights was computed before."""
+    """A value whose gradient with respect to the weights was computed before, times a share."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, gradients: Sequence[Tensor | None], *weights: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, value: Tensor, known: tuple[Sequence[Tensor | None], float], *weights: Tensor
+    ) -> Tensor:
         del weights
-        ctx.gradients = gradients
+        ctx.gradients, ctx.share = known
         return value.clone()
 
     @staticmethod
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *(None if each is None else above[0] * each for each in ctx.gradients)
+        factor = above[0] / ctx.share
+        return None, None, *(None if each is None else factor * each for each in ctx.gradients)
 
 
 def _attacking_once(objective: Objective) -> tuple[Objective, Objective]:

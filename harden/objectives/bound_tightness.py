@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from harden.bounds.crown.backward import Relaxation
 from harden.bounds.rules import Interval, Rectifier
+from harden.system.shards import batch_mean, batch_total
 
 ENOUGH: Final = 0.5
 """tau of the paper: a ratio from here on costs nothing."""
@@ -28,7 +29,7 @@ def warm_up_penalty(found: Relaxation) -> Tensor:
     summed centres, or summed squares of centres around the mean. 0 for a network without ReLUs.
     """
     lower, upper = found.region.lower, found.region.upper
-    first = (upper - lower).mean() / 2
+    first = batch_mean(upper - lower) / 2
     reads = dict.fromkeys(step.inputs[0] for step in found.program.steps if isinstance(step.rule, Rectifier))
     parts = [_of_one(first, found.intervals[name]) for name in reads]
     return torch.stack(parts).mean() if parts else first.new_zeros(())
@@ -36,14 +37,19 @@ def warm_up_penalty(found: Relaxation) -> Tensor:
 
 def _of_one(first: Tensor, interval: Interval) -> Tensor:
     lower, upper = interval
-    centre, radius = (lower + upper) / 2, (upper - lower).mean() / 2
+    centre, radius = (lower + upper) / 2, batch_mean(upper - lower) / 2
     active = (centre.detach() > 0).to(centre.dtype)
-    spread = (centre - centre.mean()) ** 2
+    spread = (centre - batch_mean(centre)) ** 2
     return (
         _missing(first / radius.clamp_min(_TINY))
-        + _missing(_balance((centre * active).sum(), -(centre * (1 - active)).sum()))
-        + _missing(_balance((spread * active).sum(), (spread * (1 - active)).sum()))
+        + _missing(_balance(_sum(centre * active), -_sum(centre * (1 - active))))
+        + _missing(_balance(_sum(spread * active), _sum(spread * (1 - active))))
     )
+
+
+def _sum(each: Tensor) -> Tensor:
+    """Over neurons, and all images of the batch."""
+    return batch_total(each.sum())
 
 
 def _missing(ratio: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from harden.errors import InputError
+from harden.system.shards import batch_share, batch_total
 
 ClassWeights = tuple[float, ...]
 """A weight for each class, in the order of the labels; () weighs all alike."""
@@ -56,7 +57,9 @@ def weighted_mean(
         InputError: there are weights for more or fewer classes than `classes`.
     """
     if not weights:
-        return losses.mean() if shares is None else (shares * losses).sum() / shares.sum()
+        if shares is None:
+            return losses.mean()
+        return (shares * losses).sum() / (batch_total(shares.sum()) * batch_share())
     if len(weights) != classes:
         raise InputError(
             f"{len(weights)} class weights for {classes} logits",
@@ -66,6 +69,7 @@ def weighted_mean(
     weight = torch.tensor(weights, dtype=losses.dtype, device=losses.device)[y]
     if shares is not None:
         weight = shares * weight
-    total = weight.sum()
+    # Of a part of a batch, divided by its share of the images, which weighs the part's loss.
+    total = batch_total(weight.sum()) * batch_share()
     # A batch of none but classes of weight 0 teaches nothing; 0 / 0 would end the run.
     return (weight * losses).sum() / torch.where(total > 0, total, torch.ones_like(total))

@@ -16,6 +16,8 @@ from harden.losses import InfoNCE
 from harden.models import Classifier, copied, frozen
 from harden.objectives.objective import Step
 from harden.objectives.projection_head import Projection, check_contrast, feature_width
+from harden.objectives.supervised import augmented
+from harden.system.shards import batch_positions, batch_rows
 from harden.views import NATURAL, View
 
 
@@ -112,11 +114,11 @@ class MoCo:
         """The mean contrastive loss of the batch, in nats; its keys then enter the queue."""
         if not isinstance(state, MomentumState):
             raise TypeError(f"MoCo runs on what its start() returned, not on a {type(state).__name__}")
-        query = self.views(batch.x, step.generator)
-        keys = state.keys(self.views(batch.x, step.generator))
+        query = augmented(self.views, batch, step)
+        own = state.keys(augmented(self.views, batch, step))
         # The other images of the batch serve as candidates too: a short queue is no use at the start.
+        keys, positive = batch_rows(own), batch_positions(own)
         candidates = torch.cat((keys, state.queue[: int(state.filled)].clone()))
-        positive = torch.arange(len(keys), device=keys.device)
         if self.attack is not None:
             with frozen(state.classifier, state.projection):
                 loss = InfoNCE(state.embed, candidates, positive, self.temperature)

@@ -15,6 +15,8 @@ from harden.losses import InfoNCE
 from harden.models import Classifier, frozen
 from harden.objectives.objective import Step
 from harden.objectives.projection_head import Projection, check_contrast, feature_width
+from harden.objectives.supervised import augmented
+from harden.system.shards import batch_positions, batch_rows, current_shard
 from harden.views import NATURAL, View
 
 
@@ -67,14 +69,12 @@ class SimCLR:
         """The mean contrastive loss of the batch, in nats; labels are not used."""
         if not isinstance(state, ProjectedState):
             raise TypeError(f"SimCLR runs on what its start() returned, not on a {type(state).__name__}")
-        first = self.views(batch.x, step.generator)
-        second = self.views(batch.x, step.generator)
+        first, second = augmented(self.views, batch, step), augmented(self.views, batch, step)
         if self.attack is not None:
             with frozen(state):
                 with torch.no_grad():
                     keys = state.embed(second)
-                positive = torch.arange(len(keys), device=keys.device)
-                loss = InfoNCE(state.embed, keys, positive, self.temperature)
+                loss = InfoNCE(state.embed, batch_rows(keys), batch_positions(keys), self.temperature)
                 first = self.attack(loss, first, step.threat, step.draws(batch.index))
         with step.autocast():
             one, other = state.embed(torch.cat((first, second))).float().chunk(2)
@@ -84,15 +84,21 @@ class SimCLR:
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     """Mean over i and both views of -log( exp(s(i, i')) / sum_{k != i} exp(s(i, k)) ), s = cos / temperature.
 
+    Of a part of a batch, the mean is over its own views i, and k goes over those of the whole batch.
+
     Args:
         first: embeddings of the first views (N, D); row i belongs to row i of `second`.
         second: embeddings of the second views (N, D).
         temperature: divides the cosines.
     """
     both = functional.normalize(torch.cat((first, second)))
-    similarity = both @ both.T / temperature
-    similarity = similarity.masked_fill(
-        torch.eye(len(both), dtype=torch.bool, device=both.device), -torch.inf
-    )
-    positive = torch.arange(len(both), device=both.device).roll(len(first))
-    return functional.cross_entropy(similarity, positive)
+    everyone, n = both, len(first)
+    if current_shard() is not None:
+        everyone = torch.cat([batch_rows(each) for each in both.chunk(2)])
+        n = len(everyone) // 2
+    places = batch_positions(first)
+    own = torch.cat((places, places + n))
+    similarity = both @ everyone.T / temperature
+    itself = own.unsqueeze(1) == torch.arange(2 * n, device=own.device)
+    similarity = similarity.masked_fill(itself, -torch.inf)
+    return functional.cross_entropy(similarity, (own + n) % (2 * n))

@@ -17,6 +17,7 @@ from harden.objectives.class_weighting import ClassWeights, checked_weights, cro
 from harden.objectives.fast_copy_state import attacked_cross_entropy
 from harden.objectives.objective import ClassifierState, Step, classifier_of
 from harden.objectives.projection_head import feature_width
+from harden.system.shards import current_shard
 from harden.views import View
 
 
@@ -134,5 +135,13 @@ def _check_last(classifier: Classifier, x: Tensor, logits: Tensor) -> None:
 
 
 def augmented(views: View | None, batch: Batch, step: Step) -> Tensor:
-    """The batch's images under the views, or as they are."""
-    return batch.x if views is None else views(batch.x, step.generator)
+    """The batch's images under the views, or as they are.
+
+    Of a part of a batch, the whole batch's views are drawn: each image's view is that of one process.
+    """
+    if views is None:
+        return batch.x
+    shard = current_shard()
+    if shard is None:
+        return views(batch.x, step.generator)
+    return views(shard.images, step.generator)[shard.start : shard.stop]

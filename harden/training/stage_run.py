@@ -20,7 +20,7 @@ from harden.models import Classifier, PassMeter, counting, plain
 from harden.models.snapshot import Snapshot
 from harden.objectives import Step
 from harden.objectives.objective import replayed, views_of_step
-from harden.system.single_process import check_alone
+from harden.system.ranks import check_divides, joined
 from harden.threats import Threat
 from harden.training.budget import BudgetUse
 from harden.training.compute.mixed_precision import computes_in_bfloat16
@@ -28,6 +28,7 @@ from harden.training.compute.weight_layout import channels_last
 from harden.training.deadline import no_step, until
 from harden.training.guards.stage_guards import StageGuards
 from harden.training.preflight import no_batch
+from harden.training.several.batch_shards import counting_all, is_divided
 from harden.training.stage import Stage, StageOptions, StepRecord
 from harden.training.stage_position import StagePosition
 from harden.training.weights.checkpoint_selection import CLEAN_LIMIT, CheckpointSelection
@@ -45,16 +46,17 @@ class StageRun:
     def __init__(
         self, stage: Stage, model: Classifier, source: Source, threat: Threat, options: StageOptions
     ) -> None:
-        check_alone()  # one of several processes would block below and react to no signal
+        self.ranks = joined()
+        check_divides(source.batch_size, self.ranks)
         self.stage, self.model, self.source, self.threat = stage, model, source, threat
         self.seed, self.images = options.seed, stage.images or len(source)
         self.meter, self.started = PassMeter(), time.perf_counter()
         self.flags = [(weight, weight.requires_grad) for weight in model.parameters()]
         self.modes = [(part, part.training) for part in model.modules()]
-        self.update = WeightUpdate(stage, model, source, options.seed)
+        self.update = WeightUpdate(stage, model, source, options.seed, self.ranks)
         self.selection = None
         if options.validation is not None:
-            self.selection = CheckpointSelection(stage, model, options.validation)
+            self.selection = CheckpointSelection(stage, model, options.validation, self.ranks)
         self.guards = StageGuards(stage.guards, self.update, model, mix(options.seed, 5))
         self.at = StagePosition()
         self._validating = self._stepping = 0.0
@@ -62,7 +64,7 @@ class StageRun:
         if options.start is not None:
             self._restore(options.start)
         elif self.selection is not None:
-            with counting(self.meter):
+            with counting_all(self.meter, self.ranks, divided=self.selection.divided):
                 self.selection.begin()
             self.at.validating = self.meter.passes
 
@@ -71,7 +73,7 @@ class StageRun:
         update = self.update.snapshot()
         best = Snapshot(facts={"best": None}) if self.selection is None else self.selection.snapshot()
         guards = self.guards.snapshot()
-        own = {"at": asdict(self.at), "passes": self.meter.passes, "seconds": self._seconds()}
+        own = {"at": asdict(self.at), "passes": self.meter.passes, "seconds": self._own_seconds()}
         tensors = update.tensors | best.tensors | guards.tensors
         return Snapshot(tensors, own | update.facts | best.facts | guards.facts)
 
@@ -114,7 +116,9 @@ class StageRun:
             # The first step of a resumed stage has no time limit, since no record before it could be the
             # last.
             resumed = last is None and self.at.step > 0
-            with nullcontext() if resumed else until(self.stage.budget, self._seconds):
+            # Several processes end between steps, since none may leave the others inside one.
+            unlimited = resumed or self.ranks.several
+            with nullcontext() if unlimited else until(self.stage.budget, self._own_seconds):
                 return self._advance(batch)
         except OutOfTime:
             self.at.progress = 1.0
@@ -197,7 +201,7 @@ class StageRun:
         while True:
             rate = peak * self.guards.rate
             try:
-                with counting(self.meter):
+                with counting_all(self.meter, self.ranks, divided=is_divided(len(batch), self.ranks)):
                     value = self.update.make(batch, step, rate)
                 break
             except DivergedError as error:
@@ -222,8 +226,9 @@ class StageRun:
 
     def _validate(self, record: StepRecord, selection: CheckpointSelection) -> StepRecord:
         """Measure the present weights, or their average, and keep them if they are the best so far."""
-        began, passes = self._seconds(), self.meter.passes
-        with counting(self.meter):
+        began, passes, seconds = self._seconds(), self.meter.passes, self._own_seconds
+        limit = until(self.stage.budget, seconds) if self.ranks.several else nullcontext()
+        with limit, counting_all(self.meter, self.ranks, divided=selection.divided):
             (_, robust, clean), best = selection.measure(self.update.average)
             if self.at.progress >= 1.0:
                 selection.interpolate(self.update.average)
@@ -248,4 +253,9 @@ class StageRun:
         return self.stage.budget.progress(spent, self.images)
 
     def _seconds(self) -> float:
+        """Seconds so far; where they decide, all processes call this, and have those of the first one."""
+        decide = self.stage.budget.unit == "s"
+        return self.ranks.of_main(self._own_seconds()) if decide else self._own_seconds()
+
+    def _own_seconds(self) -> float:
         return time.perf_counter() - self.started

@@ -12,10 +12,12 @@ from harden.cli.output.run_inputs_table import inputs_as_json, print_inputs, pri
 from harden.hardening.certified_run import trial_export
 from harden.hardening.cost_estimate import RunEstimate, estimate
 from harden.hardening.run_inputs import RunInputs
+from harden.system.single_process import check_alone
 
 
 def dry_run(options: RunOptions) -> int:
     """Print what `harden run` would do and cost; train on a copy, write nothing but --json."""
+    check_alone()
     inputs = fitted(prepare(options), None)
     print_inputs(options, inputs)
     print_kernels(inputs.settings.device)

@@ -23,11 +23,13 @@ from harden.hardening.certified_run import (
     artefact_of_ended_run,
     certified_run,
     evaluation_identity,
+    trained,
     trial_export,
 )
 from harden.hardening.output_folder import can_go_on, output_folder
 from harden.hardening.run_inputs import RunInputs
 from harden.models.out_of_memory import ran_out_of_memory
+from harden.system.ranks import Ranks, joined
 from harden.training import Checkpoints
 
 
@@ -57,7 +59,9 @@ def _stopped(progress: Path) -> StoppedError:
 
 
 def _run(options: RunOptions) -> int:
-    inputs = prepare(options)
+    inputs, ranks = prepare(options), joined()
+    if not ranks.is_main:
+        return _take_part(options, inputs, ranks)
     with output_folder(options.out) as out:
         progress = out / PROGRESS_FOLDER
         inputs = fitted(inputs, progress if options.resume else None)
@@ -81,6 +85,12 @@ def _run(options: RunOptions) -> int:
             if not ran_out_of_memory(error):
                 raise
             artefact = None
+        if artefact is None and ranks.several:
+            raise InputError(
+                f"batches of {options.batch_size} images in {ranks.size} processes, too large for the memory",
+                "a batch of which each process's part fits",
+                "write a smaller --batch-size, or more processes",
+            )
         if artefact is None:
             # Outside of the handler, whose traceback holds the memory that is to be measured.
             raise out_of_memory(inputs, options.batch_size)
@@ -93,18 +103,15 @@ def _run(options: RunOptions) -> int:
 
 def _artefact(options: RunOptions, inputs: RunInputs, out: Path) -> Artefact:
     """The artefact of the run: of one that has ended with these options, or made now."""
-    if options.resume and (ended := artefact_of_ended_run(inputs, out)) is not None:
+    ended = artefact_of_ended_run(inputs, out) if options.resume else None
+    joined().on_main(lambda: ended is not None)
+    if ended is not None:
         say(f"this run has ended before: {out} is as it left it")
         return ended
     progress = out / PROGRESS_FOLDER
     if not (options.resume and can_go_on(progress)):  # a run that is resumed was tried when it began
         print_trial_export(trial_export(inputs), proofs=inputs.settings.search is not None)
-    checkpoints = Checkpoints(
-        progress,
-        resume=options.resume,
-        every=options.checkpoint_every,
-        also=evaluation_identity(inputs),
-    )
+    checkpoints = _checkpoints(options, inputs)
     origin = model_spec(options).resolved()
     with ExitStack() as stack:
         loggers = trackers(options.log or ())
@@ -119,3 +126,20 @@ def _artefact(options: RunOptions, inputs: RunInputs, out: Path) -> Artefact:
             on_step=(watch.step, *loggers),
             on_phase=watch.phase,
         )
+
+
+def _take_part(options: RunOptions, inputs: RunInputs, ranks: Ranks) -> int:
+    """Train as another process than the first one, which exports, evaluates and prints."""
+    has_ended = ranks.on_main(lambda: False)
+    if not has_ended:
+        trained(inputs, _checkpoints(options, inputs))
+    return 0
+
+
+def _checkpoints(options: RunOptions, inputs: RunInputs) -> Checkpoints:
+    return Checkpoints(
+        options.out / PROGRESS_FOLDER,
+        resume=options.resume,
+        every=options.checkpoint_every,
+        also=evaluation_identity(inputs),
+    )

@@ -23,6 +23,7 @@ from harden.hardening.run_identity import takes_unlabelled
 from harden.hardening.run_inputs import RunInputs, RunSettings
 from harden.models import FastCopy
 from harden.models.devices import check_device
+from harden.system.ranks import check_divides, joined
 from harden.threats import from_name
 from harden.training import Budget
 from harden.training.preflight import check_fit, check_objective, check_repeatable
@@ -65,6 +66,7 @@ def read_settings(options: RunOptions) -> RunSettings:
         )
     if options.batch_size < 1:
         raise InputError(f"a batch size of {options.batch_size}", "at least 1", "pass a positive batch size")
+    _check_processes(options)
     if not 0 <= options.checkpoint_every < float("inf"):
         seen = f"--checkpoint-every {options.checkpoint_every:g}"
         raise InputError(seen, "seconds, 0 or more", "write --checkpoint-every 30")
@@ -75,8 +77,20 @@ def read_settings(options: RunOptions) -> RunSettings:
             "write --pretrain simclr, or leave --unlabelled out",
         )
     trackers(options.log or ())
-    _check_out(options)
+    if joined().is_main:  # for all processes, which may come here after it has made the folder
+        _check_out(options)
     return settings
+
+
+def _check_processes(options: RunOptions) -> None:
+    ranks = joined()
+    check_divides(options.batch_size, ranks)
+    if ranks.several and options.auto_batch:
+        raise InputError(
+            f"--auto-batch in {ranks.size} processes",
+            "one process, in which batches are tried",
+            "write the --batch-size of all processes together",
+        )
 
 
 def _check_out(options: RunOptions) -> None:
@@ -109,7 +123,7 @@ def prepare(options: RunOptions) -> RunInputs:
     made = recipe(names, splits.train.image_shape[0], weights, FastCopy(bfloat16=options.bfloat16))
     test = evaluated_images(splits, options.test_images)
     spec = model_spec(options)
-    model = spec.build(splits, options.seed, say)
+    model = spec.build(splits, options.seed, say if joined().is_main else _log.info)
     made = with_defaults(made, model, settings.device)
     check_fit(model, from_loader(splits.train, options.batch_size))
     check_objective(made.finetune, model, from_loader(splits.train, options.batch_size), settings.threat)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -14,8 +15,9 @@ from harden.cli.output.exit_codes import INTERRUPTED, OUR_FAULT, USAGE
 from harden.cli.output.signals import say_stopped
 from harden.errors import HardenError
 from harden.standard_streams import LogStream, complain
+from harden.system.first_report import is_first_report
 from harden.system.package_metadata import missing
-from harden.system.single_process import check_alone
+from harden.system.single_process import check_alone, launched
 
 _NOTE = "raised by "
 # What no program can help: a full or read-only disk, a quota, missing rights.
@@ -34,7 +36,7 @@ def answer(app: Callable[..., Any], words: Sequence[str], commands: Sequence[str
     """Run the typer application and turn what happens into a line and an exit code."""
     try:
         if not _is_informational(words, commands):
-            check_alone()
+            _check_processes(words, commands)
         result = app(args=list(words) or ["--help"], prog_name="harden", standalone_mode=False)
     except HardenError as error:
         return _say(str(error), error.exit_code)
@@ -83,13 +85,29 @@ def _is_informational(words: Sequence[str], commands: Sequence[str]) -> bool:
     return named in ("", "doctor", "verify") or "--help" in words
 
 
+def _check_processes(words: Sequence[str], commands: Sequence[str]) -> None:
+    """Join the other processes of `harden run`, and refuse them to every other command."""
+    named = next((word for word in words if word in commands), "")
+    if named != "run" or not launched():
+        check_alone()
+        return
+    # Read when torch is loaded: it would print the stack of a process that has lost the others.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    from harden.system.ranks import joined
+
+    # The first process speaks for all; what ends one of them is said by that one, see `_say`.
+    logging.getLogger("harden").disabled = not joined().is_main
+
+
 def _say(line: str, code: int) -> int:
-    # One line, whatever an exception of somebody else's brought along.
-    complain(f"harden: {' '.join(line.splitlines())}")
+    # One line, whatever an exception of somebody else's brought along, and of several processes one says it.
+    if is_first_report():
+        complain(f"harden: {' '.join(line.splitlines())}")
     return code
 
 
 def _our_fault() -> int:
+    logging.getLogger("harden").disabled = False
     logging.basicConfig(stream=LogStream(), format="%(name)s: %(message)s")  # where it came before --verbose
     logging.getLogger("harden").exception("this is a fault of harden itself; please report it")
     return OUR_FAULT

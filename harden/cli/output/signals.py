@@ -14,6 +14,7 @@ from typing import Final, final
 
 from harden.cli.output.exit_codes import INTERRUPTED, TERMINATED
 from harden.standard_streams import complain
+from harden.system.first_report import is_first_report
 
 GRACE: Final = 10.0
 """Seconds for closing what is open, in which nothing interrupts it."""
@@ -38,10 +39,14 @@ def listen() -> None:
 
 
 def say_stopped(what_is_left: str = "nothing half-written was left") -> int:
-    """Say that the command was interrupted, and return the exit code: 143 after SIGTERM, else 130."""
+    """Say that the command was interrupted, and return the exit code: 143 after SIGTERM, else 130.
+
+    Of several processes of a run one says it.
+    """
     # By the process and not by the exception: typer turns that into a code of its own.
     code, _ = _FIRST.get(os.getpid(), (INTERRUPTED, 0.0))
-    complain(f"harden: {'terminated' if code == TERMINATED else 'interrupted'}; {what_is_left}")
+    if is_first_report():
+        complain(f"harden: {'terminated' if code == TERMINATED else 'interrupted'}; {what_is_left}")
     return code
 
 

@@ -17,6 +17,7 @@ from harden.objectives.class_weighting import ClassWeights, checked_weights, cro
 from harden.objectives.fast_adversarial.single_step import check_linf, check_multiple, usable_gradient
 from harden.objectives.fast_copy_state import AttackedState, attacked_cross_entropy
 from harden.objectives.objective import Objective, Step
+from harden.system.shards import batch_rows
 from harden.threats import Threat
 
 MEMORY_LIMIT: Final = 4 * 2**30
@@ -87,17 +88,18 @@ class PriorState(nn.Module):
     def keep(self, point: Tensor, x: Tensor, gradient: Tensor, index: Tensor, threat: Threat) -> None:
         """The next prior: a step from x + prior along the sign of the momentum that the gradient enters."""
         prior, momentum = self._tensors()
+        everyone = batch_rows(index)  # the next process to have an image is another one
         if momentum is None:
             direction = gradient
         else:
             # Over the mean entry, not the sum: the sign is the same, and float16 holds numbers about 1.
             scale = gradient.abs().flatten(1).mean(1).clamp_min(1e-30).view(-1, *[1] * (x.dim() - 1))
             direction = self._objective.decay * momentum[index].to(x.dtype) + gradient / scale
-            momentum[index] = direction.clamp(-_LARGEST, _LARGEST).to(momentum.dtype)
+            momentum[everyone] = batch_rows(direction.clamp(-_LARGEST, _LARGEST).to(momentum.dtype))
         following = point.clone()
         threat.step_(following, x, direction, _length(threat, self._objective.step_size, x))
-        prior[index] = (following - x).to(prior.dtype)
-        self.visits[index] += 1
+        prior[everyone] = batch_rows((following - x).to(prior.dtype))
+        self.visits[everyone] += 1
 
     def _tensors(self) -> tuple[Tensor, Tensor | None]:
         if self.prior is None:

@@ -19,6 +19,7 @@ from harden.models.snapshot import Snapshot, as_facts, read_snapshot, write_snap
 from harden.system.atomic_files import append_bytes, read_bytes, remove_file, write_text
 from harden.system.nesting_limits import json_value
 from harden.system.package_metadata import versions
+from harden.system.ranks import joined
 from harden.system.safe_folders import make_folder
 from harden.system.size_limits import JSON_BYTES
 from harden.training.guards.guard_options import Guards
@@ -186,12 +187,14 @@ def check_same(known: Mapping[str, Any], plan: Mapping[str, JSON], place: str) -
 
 
 def _versions() -> dict[str, JSON]:
-    """Return what may change the last bits: versions, number of threads, kernels."""
-    return {
+    """Return what may change the last bits: versions, number of threads and of processes, kernels."""
+    found: dict[str, JSON] = {
         **versions(("harden", "torch")),
         "threads": torch.get_num_threads(),
         "kernels": kernels.backend("cpu").name,
     }
+    size = joined().size
+    return {**found, "processes": size} if size > 1 else found
 
 
 def _differences(before: Any, now: Any, path: str = "") -> list[str]:

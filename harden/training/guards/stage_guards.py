@@ -15,6 +15,7 @@ from harden.objectives.objective import stronger
 from harden.training.guards.catastrophic_overfitting import AttackComparison, compare, largest_cost
 from harden.training.guards.guard_options import Guards
 from harden.training.guards.last_good_state import LastGoodState
+from harden.training.several.batch_shards import computed_by_first
 from harden.training.weights.weight_update import WeightUpdate
 
 
@@ -135,7 +136,12 @@ class StageGuards:
         cost = counts.last_check or largest_cost(self.update.objective, len(batch))
         if unneeded or self.options.share * before < counts.passes + cost:
             return None
-        found = compare(self.update.objective, self.model, batch, step.threat, mix(self.seed, step.number))
+        seed = mix(self.seed, step.number)
+        found = computed_by_first(
+            lambda: compare(self.update.objective, self.model, batch, step.threat, seed),
+            meter,
+            self.update.ranks,
+        )
         counts.last_check = meter.passes - before
         counts.passes += counts.last_check
         return found

@@ -9,10 +9,12 @@ from typing import Final, final
 import torch
 from torch import Tensor
 
+from harden.evaluation.evaluation_shards import found_by_all, own_parts
 from harden.evaluation.robust_accuracy import evaluate_unchecked
 from harden.evaluation.suite_cost import given_passes
 from harden.models import Classifier, frozen
 from harden.models.snapshot import Snapshot, prefixed
+from harden.system.ranks import ALONE, Ranks
 from harden.training.stage import Stage, Validation, weighted_share
 from harden.training.weights.weight_averaging import (
     WeightAverage,
@@ -35,6 +37,8 @@ class CheckpointSelection:
     With a limit on the loss of clean accuracy, the weights from before training are the first candidate, and
     weights beyond the limit are none.
 
+    Several processes evaluate a part of the held-out images each, no image twice, and find the same score.
+
     Attributes:
         best: the score of the best weights; None before the first measurement.
         weights: the best weights.
@@ -43,8 +47,8 @@ class CheckpointSelection:
             and later ones; None elsewhere.
     """
 
-    def __init__(self, stage: Stage, model: Classifier, validation: Validation) -> None:
-        self.stage, self.model, self.validation = stage, model, validation
+    def __init__(self, stage: Stage, model: Classifier, validation: Validation, ranks: Ranks = ALONE) -> None:
+        self.stage, self.model, self.validation, self.ranks = stage, model, validation, ranks
         self.best: Score | None = None
         self.weights: dict[str, Tensor] | None = None
         self.original: Score | None = None
@@ -90,6 +94,11 @@ class CheckpointSelection:
             self.share = start.facts.get("share")
             self.weights = weights_like(weights_of(self.model), start.part("best"))
 
+    @property
+    def divided(self) -> bool:
+        """Whether each process evaluates a part of the images: there is one for each at least."""
+        return self.ranks.several and len(self.validation.source) >= self.ranks.size
+
     def largest_cost(self) -> float:
         """Passes of a validation at most: a forward, and attempts that break no image."""
         attempts, images = self.validation.attempts, len(self.validation.source)
@@ -112,6 +121,7 @@ class CheckpointSelection:
                 validation.threat,
                 validation.attempts,
                 seed=validation.seed,
+                ranks=self.ranks if self.divided else ALONE,
             )
             # An unreliable robust accuracy ranks below every reliable one.
             robust, clean = found.robust.value, found.clean.value
@@ -153,15 +163,20 @@ class CheckpointSelection:
 
     def _clean(self) -> float:
         """Clean accuracy of the model's present weights on the held-out images, weighted as scores are."""
-        correct, labels = [], []
-        with frozen(self.model), torch.no_grad():
-            for batch in self.validation.source.epoch(None):
-                answers = self.model.logits(batch.x.to(self.model.device)).argmax(1).cpu()
-                correct.append(answers == batch.y)
-                labels.append(batch.y)
+        ranks = self.ranks if self.divided else ALONE
+
+        def classified() -> list[tuple[Tensor, Tensor]]:
+            found = []
+            with frozen(self.model), torch.no_grad():
+                for batch in own_parts(self.validation.source, ranks):
+                    answers = self.model.logits(batch.x.to(self.model.device)).argmax(1).cpu()
+                    found.append((answers == batch.y, batch.y))
+            return found
+
+        pairs = [pair for found in found_by_all(classified, ranks) for pair in found]
+        right, labels = (torch.cat(each) for each in zip(*pairs, strict=True))
         weights = getattr(self.stage.objective, "class_weights", ())
-        right = torch.cat(correct)
-        return weighted_share(right, torch.cat(labels), weights) if weights else float(right.double().mean())
+        return weighted_share(right, labels, weights) if weights else float(right.double().mean())
 
     def _within(self, clean: float) -> bool:
         """Whether the clean accuracy is within the limit."""

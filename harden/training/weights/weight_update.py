@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import final
 
-from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 
 from harden.data import Batch, Source
 from harden.draws import mix
@@ -15,43 +14,31 @@ from harden.models import Classifier
 from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of
 from harden.objectives import Objective, Step, UpdatesWithStep
 from harden.objectives.objective import stronger
+from harden.system.ranks import ALONE, Ranks
 from harden.training.checkpointing.optimiser_state import optimiser_state, put_optimiser_state
 from harden.training.global_rng import seeded
+from harden.training.several.batch_shards import divided
+from harden.training.several.equal_states import check_equal_states
 from harden.training.stage import Stage, started
 from harden.training.weights.weight_averaging import WeightAverage, weights_like
 
 
 @final
-class _Minimised(nn.Module):
-    """The objective as a module's forward, so that accelerate can wrap it for several processes."""
-
-    def __init__(self, objective: Objective, state: nn.Module) -> None:
-        super().__init__()
-        self.objective = objective
-        self.state = state
-
-    def forward(self, batch: Batch, step: Step) -> Tensor:
-        return self.objective(self.state, batch, step)
-
-
-@final
 class WeightUpdate:
-    """An objective's state, the optimiser and the weights' moving average: what an update changes."""
+    """An objective's state, the optimiser and the weights' moving average: what an update changes.
 
-    def __init__(self, stage: Stage, model: Classifier, source: Source, seed: int) -> None:
-        self.stage, self.model, self.seed = stage, model, seed
+    Where several processes train, each computes its part of every batch, and all make the same update. Their
+    gradients are summed here and not by DistributedDataParallel, which sees no gradient that an objective
+    takes itself, as AWP does.
+    """
+
+    def __init__(
+        self, stage: Stage, model: Classifier, source: Source, seed: int, ranks: Ranks = ALONE
+    ) -> None:
+        self.stage, self.model, self.seed, self.ranks = stage, model, seed, ranks
         whole = model.network.training
         self._held = [part for part in model.network.modules() if whole and not part.training]
-        # The model is on the device of the training; accelerate's process-wide state may name another one.
-        self._accelerator = Accelerator(device_placement=False)
-        if self._accelerator.mixed_precision != "no" or self._accelerator.num_processes > 1:
-            raise InputError(
-                f"accelerate set to {self._accelerator.mixed_precision} precision, "
-                f"{self._accelerator.num_processes} processes",
-                "float32 in one process",
-                "unset ACCELERATE_MIXED_PRECISION and start without `accelerate launch`",
-            )
-        self._source, self.strengthened = source, 0
+        self._source, self.strengthened, self._checked = source, 0, False
         self._begin(stage.objective)
         self.average = WeightAverage(model, stage.average) if stage.average else None
 
@@ -60,9 +47,7 @@ class WeightUpdate:
         with seeded(mix(self.seed, 0), self.model.device):
             state = started(objective, self.model, self._source)
         self.objective, self.state = objective, state
-        # Kept from before prepare(): accelerate's own unwrapping may change the module it returns.
-        minimised, optimiser = _Minimised(objective, state), self.stage.optimiser.build(state)
-        self._minimised, self.optimiser = self._accelerator.prepare(minimised, optimiser)
+        self.optimiser = self.stage.optimiser.build(state)
 
     def start_anew(self) -> None:
         """Forget the optimiser's moments and the average, since the weights are others now."""
@@ -112,39 +97,49 @@ class WeightUpdate:
 
         Raises:
             DivergedError: the loss or its gradient is NaN or infinite; the weights are as before.
-            InputError: the loss does not depend on the weights.
+            InputError: the loss does not depend on the weights; or after the first step they are others in
+                another process.
         """
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.state.train()
         for part in self._held:
             part.training = False
-        with seeded(mix(self.seed, 4, step.number), batch.x.device):
-            loss = self._minimised(batch, step)
+        weights = [weight for weight in self.state.parameters() if weight.requires_grad]
+        with seeded(self._dropout_seed(step), batch.x.device):
+            with divided(batch, self.ranks) as own:
+                loss = self.objective(self.state, own.batch, step)
             if not loss.requires_grad:
                 raise _constant(float(loss), self.stage.name)
-            value = float(loss.detach())
+            value = own.loss(float(loss.detach()))
             self._check_finite("a loss of", value, step, rate)
             self.optimiser.zero_grad()
-            self._accelerator.backward(loss)
-            length = self._accelerator.clip_grad_norm_(self._minimised.parameters(), self.stage.clip)
+            own.backward(loss, weights)
+            length = nn.utils.clip_grad_norm_(weights, self.stage.clip)
             try:
                 # A finite loss can have a gradient that is not finite, and one step along it makes all
                 # weights NaN.
-                if length is not None:
-                    self._check_finite("a gradient of length", float(length), step, rate)
-                    # A loss of 0, as of a network that is certain and right, has no gradient either.
-                    if step.number == 0 and value != 0 and float(length) == 0:
-                        raise _constant(value, self.stage.name)
+                self._check_finite("a gradient of length", float(length), step, rate)
+                # A loss of 0, as of a network that is certain and right, has no gradient either.
+                if step.number == 0 and value != 0 and float(length) == 0:
+                    raise _constant(value, self.stage.name)
                 self.optimiser.step()
             finally:
                 # No gradient of the loop is left on the model.
                 self.optimiser.zero_grad()
             if isinstance(self.state, UpdatesWithStep):
                 self.state.after_step(step)
+        if not self._checked:
+            check_equal_states(self.state, self.ranks)
+            self._checked = True
         if self.average is not None:
             self.average.update(self.model, step.progress)
         return value
+
+    def _dropout_seed(self, step: Step) -> int:
+        # The processes have different images, which are to have different masks.
+        of_rank = (self.ranks.rank,) if self.ranks.rank else ()
+        return mix(self.seed, 4, step.number, *of_rank)
 
     def _check_finite(self, what: str, value: float, step: Step, rate: float) -> None:
         if not math.isfinite(value):

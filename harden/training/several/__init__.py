@@ -1,0 +1,1 @@
+"""Training in several processes: parts of batches, and statistics of whole ones."""
