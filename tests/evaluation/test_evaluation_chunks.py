@@ -155,6 +155,16 @@ def test_a_part_that_takes_too_long_is_tried_with_fewer_images(clock: Clock) -> 
     assert len(first.labels) == 1
 
 
+def test_later_parts_fit_into_the_rest_of_the_time_and_are_kept_as_they_are(clock: Clock) -> None:
+    """Of 10 seconds 6 are left after the first four images: 0.3 of them suffice for one image at a time."""
+    limit, journal = TimeLimit(10 / 60), Journal()
+    evaluator = Evaluator(clock, limit)
+    found = list(parts(evaluator, limit, journal))
+    assert evaluator.parts == [[0, 1, 2, 3], [4], [5], [6], [7], [8], [9]]
+    assert [ids for _, ids, _ in journal.written] == evaluator.parts
+    assert sizes(found) == [4, 1, 1, 1, 1, 1, 1]
+
+
 def test_no_time_at_all_gives_no_part(clock: Clock) -> None:
     limit = TimeLimit(0.5 / 60)
     assert list(parts(Evaluator(clock, limit), limit)) == []
