@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import cast
 
 import pytest
 import torch
@@ -122,6 +123,29 @@ def test_a_failing_attack_breaks_nothing_and_memory_that_ran_out_is_raised(line:
 
     with pytest.raises(torch.OutOfMemoryError):
         inputs(line).unbroken_after(PGD(2), THREAT, full)
+
+
+def test_results_are_projected_and_what_is_outside_all_the_same_breaks_nothing(line: Classifier) -> None:
+    class Far:
+        """In place of PGD: 9 brighter, which no ball contains."""
+
+        steps = 1
+
+        def __call__(self, loss: LossFunction, x: Tensor, threat: Threat, draws: Draws) -> Tensor:
+            return x + 9
+
+    class Loose:
+        """A threat whose projection does nothing."""
+
+        eps, bounds, name = THREAT.eps, THREAT.bounds, THREAT.name
+        contains = staticmethod(THREAT.contains)
+
+        def project_(self, x_adv: Tensor, x: Tensor) -> None:
+            """Do nothing."""
+
+    far = cast(PGD, Far())
+    assert inputs(line).unbroken_after(far, THREAT).tolist() == [True, False, True, True]
+    assert inputs(line).unbroken_after(far, cast(Threat, Loose())).tolist() == [True] * 4
 
 
 def test_the_images_stay_as_they_are(line: Classifier) -> None:
