@@ -32,8 +32,9 @@ from harden.certificate import schema
 from harden.data import Examples, Source, from_loader
 from harden.data.dataset_digest import digest
 from harden.errors import InputError
-from harden.evaluation import Phase, pgd_suite, standard
+from harden.evaluation import Evaluation, Phase, pgd_suite, standard
 from harden.evaluation.proofs.prove import RadiusSearch
+from harden.evaluation.sweeps.accuracy_curve import AccuracyCurve
 from harden.threats import Linf
 from tests.deployed.lines import greys, line_file, line_model
 from tests.evaluation.by_hand import greys as by_hand_images
@@ -131,11 +132,14 @@ def test_the_origin_of_the_model_is_in_the_provenance(tmp_path: Path) -> None:
         stages=(
             schema.StageRecord(name="one", objective={}, passes=100.0, epochs_equivalent=1.0, seconds=9.0),
         ),
+        history=(schema.HistoryPoint(stage="one", step=3, passes=100.0, seconds=9.0, loss=0.5),),
         seeds={"training": 4},
         deterministic=False,
         device="cuda",
     )
-    found = by_hand(tmp_path, replace(CLAIM, origin=origin)).provenance
+    whole = by_hand(tmp_path, replace(CLAIM, origin=origin))
+    assert whole.history == origin.history
+    found = whole.provenance
     assert (found.recipe, found.seeds, found.device) == ({"name": "mine"}, {"training": 4}, "cuda")
     assert not found.deterministic
     # Those of the evaluation are added to those of training.
@@ -168,6 +172,19 @@ def test_a_file_is_attacked_and_its_curve_is_measured(folder: Path) -> None:
     assert found.data.name == "greys"
     assert found.data.classes == ("dark", "bright")
     assert found.comparison is None
+
+
+def test_what_the_curve_breaks_at_eps_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def curve(
+        model: object, source: object, found: Evaluation, attempt: object, **_: object
+    ) -> AccuracyCurve:
+        worse = replace(found, broken=torch.ones_like(found.broken))
+        return AccuracyCurve(((Linf(0), found.clean), (THREAT, worse.robust)), worse)
+
+    monkeypatch.setattr(subject, "accuracy_curve", curve)
+    found = measured(folder)
+    assert found.bracket.robust.count == 0
+    assert found.verdicts.falsified == 6
 
 
 def test_radii_are_proved_where_a_search_is_given(folder: Path) -> None:
@@ -252,6 +269,7 @@ def test_of_a_part_the_split_says_so_and_what_had_no_time_is_left_out(
     monkeypatch.setattr(subject, "in_time", lambda pace, what, work: None)
     found = measured(folder, replace(CLAIM, minutes=60.0, split="the test part"))
     assert found.data.n == 4
+    assert found.data.digest == digest(source(greys(*IMAGES[:4], wrong=(3,))).epoch(None))
     assert found.data.split == f"the test part, the first 4 of 6 images: {TIME_WAS_UP}"
     assert (found.curve, found.comparison) == (None, None)
     # The attacks get a share of the time, and all of it is given to none.

@@ -286,7 +286,7 @@ def test_a_reading_that_computes_something_else_is_refused(
 def test_with_little_time_the_reading_is_compared_on_fewer_images(
     file: OnnxClassifier, monkeypatch: pytest.MonkeyPatch, minutes: float | None, images: int
 ) -> None:
-    """On a clock that moves by a second when it is read, an image costs 10; of 10 minutes 5 % are enough for 3."""
+    """A clock moves by a second when it is read: an image costs 10, and 5 % of 10 minutes suffice for 3."""
     readings, sizes, own = count(), list[int](), file.judge
     clock = SimpleNamespace(perf_counter=lambda: float(next(readings)))
     monkeypatch.setattr("harden.deployed.onnx_classifier.time", clock)
