@@ -31,7 +31,7 @@ from tests.bounds.networks import Builder
 from tests.deployed.lines import greys, line_file, line_model
 
 SUITE = pgd_suite(2, 1)
-SQUARE = Attempt("own square", Square(queries=7), CrossEntropy)
+SQUARE = Attempt("own square", Square(queries=7), CrossEntropy, black_box=True)
 EXTRA = Attempt("extra", PGD(3), Margin, if_gradients_fail=True)
 
 
@@ -100,6 +100,7 @@ def test_a_twin_attacks_too(file: OnnxClassifier, source: Source) -> None:
     ]
     transferred = [attempt for attempt in found.attempts if attempt.name.endswith("-transfer")]
     assert all(attempt.source is twin for attempt in transferred)
+    assert not any(attempt.black_box for attempt in transferred)
     assert [attempt.attack for attempt in transferred[:2]] == [attempt.attack for attempt in SUITE]
 
 

@@ -207,13 +207,15 @@ def test_images_are_normalised_before_they_are_arranged(path: Path) -> None:
     torch.testing.assert_close(model.logits(x).detach(), file.judge(x))
 
 
-def test_each_channel_has_its_own_mean(tmp_path: Path) -> None:
+def test_each_channel_has_its_own_mean_or_all_have_one(tmp_path: Path) -> None:
     net = Builder((2, 1, 1))
     net.add("Flatten")
     net.add("Gemm", weights(2, 2))
     file = OnnxClassifier.load(saved(net, tmp_path), (2, 1, 1), (0.25, 0.75), (0.5, 0.125))
     x = torch.tensor([0.5, 0.5]).view(1, 2, 1, 1)
     assert file.inputs(x).flatten().tolist() == [0.5, -2.0]
+    alike = OnnxClassifier.load(file.path, (2, 1, 1), (0.25,), (0.5,))
+    assert alike.inputs(x).flatten().tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(
