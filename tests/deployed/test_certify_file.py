@@ -120,6 +120,7 @@ def test_the_journal_of_proofs_holds_all_that_they_depend_on(tmp_path: Path, ima
     assert facts["code"]
     # The limit of time is no part of a result: with more time the search goes on.
     plan(9.0, tmp_path).proof_journal("ab", source)
+    plan(9.0, tmp_path, search=replace(SEARCH, minutes=2.0)).proof_journal("ab", source)
     for other in (
         plan(5.0, tmp_path, suite="quick"),
         plan(5.0, tmp_path, search=replace(SEARCH, steps=2)),
@@ -180,6 +181,7 @@ def test_a_journal_holds_both_parts_and_is_read_again(path: Path, images: Exampl
     first = certify(path, images, THREAT, SUITE, search=SEARCH, journal=kept)
     assert {each.name for each in kept.iterdir()} >= {"attack", "proofs.jsonl"}
     whole = (kept / "proofs.jsonl").read_bytes()
+    assert whole.count(b"\n") > 1  # the plan, and what was proved
     again = certify(path, images, THREAT, SUITE, search=SEARCH, journal=str(kept))
     assert again.verdicts == first.verdicts
     assert (kept / "proofs.jsonl").read_bytes() == whole

@@ -99,7 +99,18 @@ def test_the_suite_is_standard_by_default(
 
 def test_a_classifier_is_evaluated_with_its_own_options(images: Examples) -> None:
     model = line_model()
-    found = evaluate(model, images, THREAT, SUITE, judge=lambda x: -model.logits(x), seed=2, batch_size=4)
+    steps: list[EvaluationProgress] = []
+    found = evaluate(
+        model,
+        images,
+        THREAT,
+        SUITE,
+        judge=lambda x: -model.logits(x),
+        seed=2,
+        batch_size=4,
+        on_batch=steps.append,
+    )
+    assert [at.done for at in steps] == [4, 6]
     expected = evaluate_classifier(
         model, images, THREAT, SUITE, judge=lambda x: -model.logits(x), seed=2, batch_size=4
     )
