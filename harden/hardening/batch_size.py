@@ -9,7 +9,7 @@ import torch
 
 from harden.artefact.artefact_folder import CHECKPOINT_FOLDER
 from harden.errors import InputError
-from harden.hardening.recipe import stages
+from harden.hardening.recipes.recipe import stages
 from harden.hardening.run_inputs import RunInputs
 from harden.models import float32_copy
 from harden.training.checkpointing.run_checkpoints import PLAN_FILE, is_unfinished, read_plan

@@ -9,7 +9,7 @@ from harden.errors import InputError
 from harden.evaluation.evaluation_cost import EvaluationPace, evaluation_pace
 from harden.evaluation.suite_cost import closing_passes, passes_at_most
 from harden.evaluation.trust.probes import PASSES, PROBED
-from harden.hardening.recipe import stages
+from harden.hardening.recipes.recipe import stages
 from harden.hardening.run_inputs import RunInputs
 from harden.models import float32_copy
 from harden.models.out_of_memory import ran_out_of_memory

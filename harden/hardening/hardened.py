@@ -21,7 +21,7 @@ from harden.draws import mix
 from harden.errors import InputError
 from harden.evaluation import Attempt, Evaluation, evaluate, standard
 from harden.evaluation.proofs.prove import RadiusSearch
-from harden.hardening.recipe import Recipe
+from harden.hardening.recipes.recipe import Recipe
 from harden.models import Classifier
 from harden.system.atomic_files import write_text
 from harden.system.ranks import check_writer, joined

@@ -14,7 +14,7 @@ from harden.data import Source, identity
 from harden.description import JSON, describe
 from harden.errors import InputError
 from harden.evaluation.judge_outputs import check_model, check_threat
-from harden.hardening.recipe import Recipe, described
+from harden.hardening.recipes.recipe import Recipe, described
 from harden.models import Classifier
 from harden.models.snapshot import digest_of, tensors_of
 from harden.objectives import LinearProbe, WarmUp

@@ -12,7 +12,7 @@ from harden.data import Examples, Source, Splits, unlabelled
 from harden.data.sources.in_memory import ExamplesSource
 from harden.evaluation import Attempt, RadiusSearch
 from harden.evaluation.suite_lookup import SuiteChoice
-from harden.hardening.recipe import Recipe
+from harden.hardening.recipes.recipe import Recipe
 from harden.hardening.run_stages import held_out_of
 from harden.models import Classifier
 from harden.threats import Threat

@@ -16,9 +16,9 @@ from harden.evaluation.suite_lookup import suite_of
 from harden.evaluation.time_limit import TimeLimit
 from harden.hardening.drop_test_leaks import unlabelled_images, without_leaks
 from harden.hardening.model_spec import ModelSpec
-from harden.hardening.named_recipes import class_weights, recipe
 from harden.hardening.output_folder import check_apart, check_replaceable
-from harden.hardening.recipe_defaults import with_defaults
+from harden.hardening.recipes.named_recipes import class_weights, recipe
+from harden.hardening.recipes.recipe_defaults import with_defaults
 from harden.hardening.run_identity import takes_unlabelled
 from harden.hardening.run_inputs import RunInputs, RunSettings
 from harden.models import FastCopy

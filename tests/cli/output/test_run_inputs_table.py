@@ -16,7 +16,7 @@ from harden.cli.output.run_inputs_table import balance, inputs_as_json, print_in
 from harden.data import Examples, Splits
 from harden.description import describe
 from harden.evaluation.suite_lookup import DEFAULT_SUITE
-from harden.hardening.named_recipes import recipe
+from harden.hardening.recipes.named_recipes import recipe
 from harden.hardening.run_inputs import RunInputs, RunSettings
 from harden.recipe_names import RecipeNames
 from harden.threats import Linf

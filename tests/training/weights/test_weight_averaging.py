@@ -14,7 +14,7 @@ from harden.data import Source
 from harden.description import describe, restore
 from harden.errors import InputError
 from harden.evaluation import Attempt
-from harden.hardening.recipe import Recipe, stages
+from harden.hardening.recipes.recipe import Recipe, stages
 from harden.losses import Margin
 from harden.models import Classifier
 from harden.models.snapshot import read_snapshot, write_snapshot

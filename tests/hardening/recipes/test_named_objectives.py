@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harden.errors import InputError
-from harden.hardening.named_recipes import recipe
+from harden.hardening.recipes.named_recipes import recipe
 from harden.objectives import TRADES, SimCLR
 from harden.recipe_names import RecipeNames
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from harden.data import balanced_weights
 from harden.errors import InputError
-from harden.hardening.named_objectives import finetuning, pretraining
-from harden.hardening.rate_probe import RateProbe
-from harden.hardening.recipe import Recipe
+from harden.hardening.recipes.named_objectives import finetuning, pretraining
+from harden.hardening.recipes.rate_probe import RateProbe
+from harden.hardening.recipes.recipe import Recipe
 from harden.models import FastCopy
 from harden.objectives import CROWNIBP, IBP, MTLIBP, SABR, Objective
 from harden.objectives.adversarial_training import FAST

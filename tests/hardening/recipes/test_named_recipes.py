@@ -8,8 +8,8 @@ import pytest
 
 from harden.attacks import PGD
 from harden.errors import InputError
-from harden.hardening.named_recipes import recipe
-from harden.hardening.recipe import Recipe
+from harden.hardening.recipes.named_recipes import recipe
+from harden.hardening.recipes.recipe import Recipe
 from harden.hardening.run_identity import check_request
 from harden.models import Classifier, FastCopy
 from harden.models.small_networks import small_cnn

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harden.hardening.recipe import Recipe
+from harden.hardening.recipes.recipe import Recipe
 from harden.models import Classifier, bfloat16_is_native
 from harden.objectives import (
     LIET,

@@ -8,7 +8,7 @@ import pytest
 
 from harden.errors import InputError
 from harden.hardening import Recipe
-from harden.hardening.recipe import described, stages
+from harden.hardening.recipes.recipe import described, stages
 from harden.objectives import TRADES, SimCLR, Standard
 from harden.training import AdamW, Budget
 

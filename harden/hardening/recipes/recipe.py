@@ -7,7 +7,7 @@ from typing import final
 
 from harden.description import JSON, describe_fields
 from harden.errors import InputError
-from harden.hardening.rate_probe import RateProbe
+from harden.hardening.recipes.rate_probe import RateProbe
 from harden.objectives import AdversarialTraining, Objective
 from harden.training import AdamW, Budget, OneCycle, Stage
 from harden.training.guards.guard_options import Guards
@@ -27,7 +27,7 @@ class Recipe:
         pretrain: the objective of a stage before it, contrastive or `LinearProbe`; none by default.
         pretrain_share: share of the whole budget that pretraining may spend.
         optimiser: of fine-tuning; None for the one that suits objective and network
-            (`harden.hardening.recipe_defaults`).
+            (`harden.hardening.recipes.recipe_defaults`).
         rate_probe: short trials that choose the peak learning rate of fine-tuning; None for the optimiser's.
         pretrain_optimiser: of pretraining.
         schedule: of the learning rate, in every stage.
@@ -102,7 +102,7 @@ def stages(recipe: Recipe, budget: Budget) -> tuple[Stage, ...]:
     """The stages of a recipe under a budget.
 
     Raises:
-        ValueError: its optimiser is None, which `harden.hardening.recipe_defaults.with_defaults` replaces.
+        ValueError: its optimiser is None, which `recipe_defaults.with_defaults` replaces.
     """
     if recipe.optimiser is None:
         raise ValueError("a recipe without an optimiser has no stages yet")

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from harden.data import from_loader
 from harden.errors import DivergedError, InputError
 from harden.hardening import Hardened, Recipe, harden
-from harden.hardening import rate_probe as module
-from harden.hardening.rate_probe import (
+from harden.hardening.recipes import rate_probe as module
+from harden.hardening.recipes.rate_probe import (
     PROBE_STAGE,
     RateProbe,
     RateTrial,

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import harden
-from harden.hardening.recipe import Recipe, stages
-from harden.hardening.recipe_defaults import default_optimiser, with_defaults
+from harden.hardening.recipes.recipe import Recipe, stages
+from harden.hardening.recipes.recipe_defaults import default_optimiser, with_defaults
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
 from harden.objectives import (
@@ -89,7 +89,7 @@ def test_a_recipe_keeps_what_it_names() -> None:
 def test_bfloat16_is_used_where_the_device_multiplies_it(
     native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harden.hardening.recipe_defaults.bfloat16_is_native", lambda device: native)
+    monkeypatch.setattr("harden.hardening.recipes.recipe_defaults.bfloat16_is_native", lambda device: native)
     assert with_defaults(Recipe(bfloat16=None), Classifier(small_cnn())).bfloat16 is native
     assert with_defaults(Recipe(), Classifier(small_cnn())).bfloat16 is False
     assert with_defaults(Recipe(bfloat16=not native), Classifier(small_cnn())).bfloat16 is not native
