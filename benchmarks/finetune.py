@@ -6,7 +6,8 @@
 A small CNN with BatchNorm (0.13 million weights) on images of half their height and width, L-infinity
 8/255 (MNIST: at full size, 0.3), at most 10,000 training images. Robust accuracy is the worst case of PGD-20
 on cross-entropy and on the margin over 1,000 test images. Each arm is a recipe of `harden.harden`; `hand` is
-a loop in torch alone. `--from plain` starts from the same network trained plainly. One JSON line a run; with
+a loop in torch alone. `--from plain` starts from the same network trained plainly, for which `limit-0.02` and
+its like limit the loss of clean accuracy. One JSON line a run; with
 `--record`, lines that the file already holds are not repeated.
 """
 
@@ -33,11 +34,12 @@ from harden import harden
 from harden.attacks import PGD
 from harden.data import Examples, from_loader, load
 from harden.evaluation import Attempt, evaluate
-from harden.hardening import Recipe
+from harden.hardening import RateProbe, Recipe
 from harden.losses import CrossEntropy, Margin
 from harden.models import Classifier
 from harden.objectives import (
     AWP,
+    FGSM_RS,
     MART,
     NFGSM,
     TRADES,
@@ -45,9 +47,9 @@ from harden.objectives import (
     PriorGuidedFGSM,
     Standard,
 )
-from harden.objectives.single_step import FGSM_RS
 from harden.threats import Linf
 from harden.training import SGD, AdamW, Cosine, StepRecord
+from harden.training.guards.guard_options import Guards
 from harden.views import LIGHT
 
 RECORD = provenance.RESULTS / "finetune.jsonl"
@@ -64,6 +66,7 @@ def pgd(steps: int, size: float) -> PGD:
 
 
 DEFAULT = Recipe()
+FGSM = AdversarialTraining(PGD(1, step_size=1.0, random_start=False, keep_best=False))
 ARMS: dict[str, Recipe] = {
     "default": DEFAULT,
     "version-0.1": Recipe(
@@ -86,6 +89,12 @@ ARMS: dict[str, Recipe] = {
     "views": replace(DEFAULT, finetune=AdversarialTraining(views=LIGHT)),
     "sgd-0.05": replace(DEFAULT, optimiser=SGD(0.05)),
     "sgd-0.3": replace(DEFAULT, optimiser=SGD(0.3)),
+    "rate-probe": replace(DEFAULT, rate_probe=RateProbe()),
+    "fgsm": replace(DEFAULT, finetune=FGSM),
+    "fgsm-unguarded": replace(DEFAULT, finetune=FGSM, guards=Guards(rollbacks=0, checks=0)),
+    "limit-0.01": replace(DEFAULT, max_clean_drop=0.01),
+    "limit-0.02": replace(DEFAULT, max_clean_drop=0.02),
+    "limit-0.05": replace(DEFAULT, max_clean_drop=0.05),
 }
 
 
@@ -101,7 +110,7 @@ class Task:
     threat: Linf
 
     @classmethod
-    def of(cls, spec: str) -> Task:
+    def of(cls, spec: str, eps: str | None = None) -> Task:
         """The task of a data spec: at most 10,000 training images, of half the size but for MNIST's."""
         splits, name = load(spec), spec.rpartition("/")[2].rpartition(":")[2].removesuffix(".npz")
         digits = "mnist" in name and "pneumonia" not in name
@@ -112,9 +121,8 @@ class Task:
             x = batch.x if digits else functional.avg_pool2d(batch.x, 2)
             return x.contiguous(), batch.y
 
-        return cls(
-            name, *drawn(splits.train, TRAIN), *drawn(splits.test, TEST), Linf("0.3" if digits else "8/255")
-        )
+        threat = Linf(eps or ("0.3" if digits else "8/255"))
+        return cls(name, *drawn(splits.train, TRAIN), *drawn(splits.test, TEST), threat)
 
     def network(self, seed: int) -> Classifier:
         """Four convolutions with BatchNorm and a linear layer."""
@@ -156,7 +164,8 @@ def by_harden(recipe: Recipe) -> Callable[..., tuple[Classifier, dict[str, Any]]
             on_step=lambda step: last.__setitem__(slice(None), [step]),
         )
         passes = sum(stage.epochs_equivalent for stage in hardened.origin.stages) * trained
-        return hardened.model, {"passes": round(passes), "steps": last[0].step}
+        events = [point.event for point in hardened.origin.history if point.event]
+        return hardened.model, {"passes": round(passes), "steps": last[0].step, "events": events}
 
     return run
 
@@ -234,6 +243,7 @@ def main(words: list[str] | None = None) -> int:
     """Run what is missing, and print a line a run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", required=True, nargs="+", help="npz:FILE ...")
+    parser.add_argument("--eps", help="8/255 without, 0.3 for MNIST")
     parser.add_argument("--budget", default="0.35M", help="0.35M (million passes) or 60s")
     parser.add_argument("--arms", nargs="+", choices=[*ARMS, "hand"], default=[*ARMS, "hand"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
@@ -243,13 +253,14 @@ def main(words: list[str] | None = None) -> int:
     given = parser.parse_args(words)
     torch.set_num_threads(1)
     origin = provenance.origin()
-    key = ("data", "arm", "start", "budget", "batch", "seed")
+    key = ("data", "eps", "arm", "start", "budget", "batch", "seed")
     done = [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.exists() else []
     known = {tuple(line[name] for name in key) for line in done} if given.record else set()
-    for task in map(Task.of, given.data):
+    for task in (Task.of(spec, given.eps) for spec in given.data):
         for seed in given.seeds:
             for arm in given.arms:
-                if (task.name, arm, given.start, given.budget, given.batch, seed) in known:
+                names = (task.name, str(task.threat.eps), arm, given.start, given.budget, given.batch, seed)
+                if names in known:
                     continue
                 line = measure(task, arm, given, seed)
                 print(json.dumps(line), flush=True)

@@ -94,7 +94,7 @@ def canonical_names(described: JSON) -> JSON:
     """A description with every name in it as `canonical` gives it, for the comparison of two of them.
 
     `stop_early` of a `PGD` that keeps its last point is left out: it has no effect, and earlier versions had
-    another default.
+    another default. So is a `cutmix` of 0, which they did not have.
     """
     if isinstance(described, str):
         return canonical(described)
@@ -104,6 +104,8 @@ def canonical_names(described: JSON) -> JSON:
         named = {key: canonical_names(part) for key, part in described.items()}
         if named.get(_KIND) == "harden.attacks:PGD" and named.get("keep_best") is False:
             named.pop("stop_early", None)
+        if named.get(_KIND) == "harden.objectives:AdversarialTraining" and named.get("cutmix") == 0:
+            named.pop("cutmix")
         return named
     return described
 

@@ -26,8 +26,9 @@ class RecipeNames:
     ] = "none"
     finetune: Annotated[
         str,
-        "madry | trades | mart | n-fgsm | fgsm-rs | fgsm-pgi (one attack step; n-fgsm and fgsm-pgi: "
-        "L-inf alone) | standard | probe (the head alone) | ibp | crown-ibp | sabr | mtl-ibp "
+        "madry | trades | mart | n-fgsm | fgsm-rs | fgsm-pgi | liet (one attack step; L-inf alone, but for "
+        "fgsm-rs) | free (replays of each batch) | gaussian (noise, for randomized smoothing) | "
+        "standard | probe (the head alone) | ibp | crown-ibp | sabr | mtl-ibp "
         "(certified, L-inf alone; they draw the weights anew where nothing was pretrained) | "
         "module:function (returns an objective; called with class_weights where it takes them)",
     ] = "madry"
@@ -45,13 +46,30 @@ class RecipeNames:
     attack_step_size: Annotated[
         float | None, "Length of these steps, in multiples of eps: 1.5 / steps without."
     ] = None
+    replays: Annotated[int | None, "Steps in a row on each batch, by free: 4 without."] = None
+    sigma: Annotated[
+        float | None, "Deviation of the noise in units of pixels in [0, 1], by gaussian: 0.25 without."
+    ] = None
+    other_threats: Annotated[
+        str,
+        "Threats that madry, trades and mart train against in addition to --norm and --eps: none | "
+        "NORM:EPS,..., such as l2:1/2,l1:12",
+    ] = "none"
+    combine_threats: Annotated[
+        str, "With --other-threats: max (each image under its worst threat) | average (over threats)"
+    ] = "max"
     views: Annotated[
         str,
         "Augmentation in fine-tuning: none | light (moves and flips) | natural | digits | medical",
     ] = "none"
+    cutmix: Annotated[
+        float,
+        "Probability that an image gets a rectangle of another one, and both labels, by madry and fgsm-rs.",
+    ] = 0.0
     label_smoothing: Annotated[
         float,
-        "Mass moved from the label to all classes, by madry, standard and those of one attack step.",
+        "Mass moved from the label to all classes, by madry, standard, free, gaussian and those of one "
+        "attack step but liet, which has 0.6.",
     ] = 0.0
     class_weights: Annotated[
         str,
@@ -81,6 +99,10 @@ class RecipeNames:
         "Share of fine-tuning over which eps rises from 0: 0.5; 0.3 for ibp and its like.",
     ] = None
     average: Annotated[float, "Decay of the moving average of the weights; 0 for none."] = 0.99
+    tail_average: Annotated[
+        float | None,
+        "In place of --average, the mean of the weights from this share of fine-tuning on, such as 0.5.",
+    ] = None
     clip: Annotated[float, "Largest length of the gradient of the weights."] = 5.0
     rollbacks: Annotated[
         int,

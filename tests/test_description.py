@@ -14,7 +14,7 @@ from harden.attacks import FGSM, PGD
 from harden.description import JSON, canonical, canonical_names, describe, restore
 from harden.errors import InputError
 from harden.losses import Margin
-from harden.objectives import TRADES
+from harden.objectives import TRADES, AdversarialTraining
 from harden.threats import L1, L2, Linf
 
 EPS = st.fractions(0, 1)
@@ -157,3 +157,12 @@ def test_a_field_without_effect_makes_no_difference() -> None:
     for keep_best in (True, False):
         one, other = (describe(PGD(keep_best=keep_best, stop_early=stop)) for stop in (True, False))
         assert (canonical_names(one) == canonical_names(other)) == (not keep_best)
+
+
+def test_a_field_that_earlier_versions_lacked_makes_no_difference_at_its_default() -> None:
+    now = describe(AdversarialTraining())
+    assert isinstance(now, dict)
+    earlier = {key: value for key, value in now.items() if key != "cutmix"}
+    earlier["kind"] = "harden.objectives.adversarial:AdversarialTraining"
+    assert canonical_names(earlier) == canonical_names(now)
+    assert canonical_names(earlier) != canonical_names(describe(AdversarialTraining(cutmix=0.5)))

@@ -13,6 +13,7 @@ from harden.hardening.recipe import stages
 from harden.hardening.run_inputs import RunInputs
 from harden.models import float32_copy
 from harden.models.out_of_memory import ran_out_of_memory
+from harden.objectives.objective import replays_of
 from harden.training import Budget, Stage
 from harden.training.cost_probe import StageSpeed, measure_speed, peak_memory
 from harden.training.minimum_budget import CLEARLY, left_for_training, too_small
@@ -101,7 +102,7 @@ def _stage(
     whole, images = run.settings.budget, run.trained_on
     budget = whole.part(1 - run.recipe.pretrain_share) if number else stage.budget
     passes = _passes(budget, measured, images)
-    epochs = passes / (measured.passes_per_image * images)
+    epochs = passes / (measured.passes_per_image * images * replays_of(stage.objective))
     if stage.name == "finetune":
         _check_an_epoch(replace(stage, budget=budget, images=images), epochs, run)
     seconds = passes / measured.passes

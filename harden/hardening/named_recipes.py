@@ -15,10 +15,11 @@ from harden.models import FastCopy
 from harden.objectives import CROWNIBP, IBP, MTLIBP, SABR, Objective
 from harden.objectives.adversarial_training import FAST
 from harden.recipe_names import RecipeNames, check_name, check_positive
-from harden.training import SGD, AdamW, Cosine, OneCycle, Piecewise
+from harden.training import SGD, AdamW, Cosine, OneCycle, Piecewise, TailAverage
 from harden.training.guards.guard_options import Guards
 from harden.training.optimisers import Optimiser
 from harden.training.schedules import Schedule
+from harden.training.weights.weight_averaging import Averaging
 from harden.views import DIGITS, NATURAL
 
 _WEIGHTINGS = ("none", "balanced")
@@ -51,7 +52,7 @@ def recipe(
         pretrain_optimiser=_pretrain_optimiser(names),
         schedule=_schedule(names, last),
         ramp=_ramp(names, last),
-        average=names.average,
+        average=_average(names),
         clip=names.clip,
         guards=Guards(names.rollbacks, names.guard_checks, names.guard_share),
         bfloat16=_bfloat16(names),
@@ -93,6 +94,18 @@ def _ramp(names: RecipeNames, objective: Objective) -> float:
     if names.ramp is not None:
         return names.ramp
     return 0.3 if isinstance(objective, _CERTIFIED) else Recipe().ramp
+
+
+def _average(names: RecipeNames) -> Averaging:
+    if names.tail_average is None:
+        return names.average
+    if names.average != RecipeNames().average:
+        seen = f"--tail-average {names.tail_average:g} with --average {names.average:g}"
+        raise InputError(seen, "one of both", "leave --average out")
+    if not 0 <= names.tail_average < 1:
+        seen = f"--tail-average {names.tail_average:g}"
+        raise InputError(seen, "a share in [0, 1)", "write --tail-average 0.5")
+    return TailAverage(names.tail_average)
 
 
 def _schedule(names: RecipeNames, objective: Objective) -> Schedule:

@@ -14,6 +14,7 @@ from harden.training.guards.guard_options import Guards
 from harden.training.optimisers import Optimiser
 from harden.training.schedules import Schedule
 from harden.training.stage import check_numbers
+from harden.training.weights.weight_averaging import Averaging
 
 
 @final
@@ -31,7 +32,8 @@ class Recipe:
         pretrain_optimiser: of pretraining.
         schedule: of the learning rate, in every stage.
         ramp: share of fine-tuning over which eps rises from 0.
-        average: decay of the moving average of the weights, which is what is kept; 0 for none.
+        average: decay of the moving average of the weights, which is what is kept, or
+            `harden.training.TailAverage(start)` for their mean over the last part of fine-tuning; 0 for none.
         clip: the gradient's largest length.
         guards: against a loss that is not finite and catastrophic overfitting, in every stage.
         bfloat16: whether the passes of `Standard`, of the adversarial objectives and of `SimCLR` compute in
@@ -59,7 +61,7 @@ class Recipe:
     pretrain_optimiser: Optimiser = field(default_factory=AdamW)
     schedule: Schedule = field(default_factory=OneCycle)
     ramp: float = 0.5
-    average: float = 0.99
+    average: Averaging = 0.99
     clip: float = 5.0
     guards: Guards = field(default_factory=Guards)
     bfloat16: bool | None = False

@@ -10,12 +10,33 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harden.hardening.recipe import Recipe
 from harden.models import Classifier, bfloat16_is_native
-from harden.objectives import MART, NFGSM, TRADES, AdversarialTraining, Objective, PriorGuidedFGSM, Standard
-from harden.objectives.awp import without_awp
+from harden.objectives import (
+    LIET,
+    MART,
+    NFGSM,
+    TRADES,
+    AdversarialTraining,
+    FreeAdversarialTraining,
+    GaussianAugmentation,
+    Objective,
+    PriorGuidedFGSM,
+    Standard,
+)
+from harden.objectives.awp import without_wrappers
 from harden.training import SGD, AdamW
 from harden.training.optimisers import Optimiser
 
-_EMPIRICAL = (AdversarialTraining, MART, NFGSM, PriorGuidedFGSM, Standard, TRADES)
+_EMPIRICAL = (
+    AdversarialTraining,
+    FreeAdversarialTraining,
+    GaussianAugmentation,
+    LIET,
+    MART,
+    NFGSM,
+    PriorGuidedFGSM,
+    Standard,
+    TRADES,
+)
 
 
 def with_defaults(recipe: Recipe, model: Classifier, device: torch.device | None = None) -> Recipe:
@@ -42,9 +63,10 @@ def default_optimiser(objective: Objective, model: Classifier) -> Optimiser:
     Under adversarial or plain training: SGD with a peak rate of 0.15 where BatchNorm follows the
     convolutions, AdamW with 5e-3 for other convolutional networks without LayerNorm. For the rest,
     transformers and certified training among them, AdamW with 1e-3. `benchmarks/finetune.py` compares rates
-    of adversarial training by PGD; MART, AWP and objectives of one attack step have the same.
+    of adversarial training by PGD; MART, AWP, MultiNorm, training under noise and objectives of one attack
+    step or of replays have the same.
     """
-    if not isinstance(without_awp(objective), _EMPIRICAL):
+    if not isinstance(without_wrappers(objective), _EMPIRICAL):
         return AdamW()
     parts = list(model.network.modules())
     convolutions = sum(isinstance(part, nn.Conv2d) for part in parts)

@@ -18,7 +18,7 @@ from harden.hardening.recipe import Recipe, described
 from harden.models import Classifier
 from harden.models.snapshot import digest_of, tensors_of
 from harden.objectives import LinearProbe, WarmUp
-from harden.objectives.awp import without_awp
+from harden.objectives.awp import without_wrappers
 from harden.threats import Threat
 from harden.training import Budget
 from harden.training.checkpointing.run_checkpoints import PLAN_FILE, check_same, is_unfinished, read_plan
@@ -137,5 +137,5 @@ def finished(folder: str | Path, plan: Mapping[str, JSON]) -> Artefact | None:
 
 
 def _draws_anew(recipe: Recipe) -> bool:
-    warm_up = getattr(without_awp(recipe.finetune), "warm_up", None)
+    warm_up = getattr(without_wrappers(recipe.finetune), "warm_up", None)
     return isinstance(warm_up, WarmUp) and warm_up.redraw

@@ -3,12 +3,24 @@
 from harden.objectives.adversarial_training import TRADES, AdversarialTraining
 from harden.objectives.awp import AWP
 from harden.objectives.certified_training import CROWNIBP, IBP, MTLIBP, SABR, WarmUp
+from harden.objectives.fast_adversarial.free import FreeAdversarialTraining
+from harden.objectives.fast_adversarial.label_information import LIET
+from harden.objectives.fast_adversarial.prior_guided import PriorGuidedFGSM
+from harden.objectives.fast_adversarial.single_step import FGSM_RS, NFGSM
+from harden.objectives.gaussian_augmentation import GaussianAugmentation
 from harden.objectives.mart import MART
 from harden.objectives.moco import MoCo
-from harden.objectives.objective import ChecksFirst, KeepsImages, Objective, Step, UpdatesWithStep
-from harden.objectives.prior_guided import PriorGuidedFGSM
+from harden.objectives.multi_norm import MultiNorm
+from harden.objectives.objective import (
+    ChecksFirst,
+    KeepsBatch,
+    KeepsImages,
+    Objective,
+    ReplaysBatches,
+    Step,
+    UpdatesWithStep,
+)
 from harden.objectives.simclr import SimCLR
-from harden.objectives.single_step import FGSM_RS, NFGSM
 from harden.objectives.supervised import LinearProbe, Standard
 
 __all__ = [
@@ -16,6 +28,7 @@ __all__ = [
     "CROWNIBP",
     "FGSM_RS",
     "IBP",
+    "LIET",
     "MART",
     "MTLIBP",
     "NFGSM",
@@ -23,11 +36,16 @@ __all__ = [
     "TRADES",
     "AdversarialTraining",
     "ChecksFirst",
+    "FreeAdversarialTraining",
+    "GaussianAugmentation",
+    "KeepsBatch",
     "KeepsImages",
     "LinearProbe",
     "MoCo",
+    "MultiNorm",
     "Objective",
     "PriorGuidedFGSM",
+    "ReplaysBatches",
     "SimCLR",
     "Standard",
     "Step",

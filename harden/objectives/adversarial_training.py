@@ -14,6 +14,7 @@ from harden.errors import InputError
 from harden.losses import Divergence, divergence
 from harden.models import Classifier, FastCopy
 from harden.objectives.class_weighting import ClassWeights, checked_weights, cross_entropy, weighted_mean
+from harden.objectives.cutmix import cutmix
 from harden.objectives.fast_copy_state import AttackedState, attacked_cross_entropy, attacked_state
 from harden.objectives.objective import Objective, Step
 from harden.objectives.supervised import augmented
@@ -45,9 +46,12 @@ class AdversarialTraining:
         label_smoothing: mass moved from the label to all classes, in [0, 1).
         class_weights: a weight for each class, which makes the mean a weighted one; () for none.
         steering: the form of the network's copy whose gradients the attack uses; None for the network itself.
+        cutmix: probability that an image gets a rectangle of another one of its batch, after the views and
+            before the attack, and both labels by their shares of the pixels (`harden.objectives.cutmix`).
+            Rebuffi et al. (2103.01946) combine it with an average of the weights.
 
     Raises:
-        InputError: a weight is negative or not finite, or none is positive.
+        InputError: a weight is negative or not finite, or none is positive; a probability outside [0, 1].
     """
 
     attack: Attack = TRAINING_ATTACK
@@ -55,9 +59,13 @@ class AdversarialTraining:
     label_smoothing: float = 0.0
     class_weights: ClassWeights = ()
     steering: FastCopy | None = FAST
+    cutmix: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_weights", checked_weights(self.class_weights))
+        if not 0 <= self.cutmix <= 1:
+            seen = f"cutmix {self.cutmix}"
+            raise InputError(seen, "a probability in [0, 1]", "write AdversarialTraining(cutmix=0.5)")
 
     def start(self, model: Classifier, n: int) -> nn.Module:
         """The classifier, with its fast copy."""
@@ -66,12 +74,18 @@ class AdversarialTraining:
     def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
         """The mean cross-entropy of the attacked batch."""
         attacked = attacked_state(state)
-        x = augmented(self.views, batch, step)
+        x, mixed = augmented(self.views, batch, step), None
+        if self.cutmix > 0:
+            mixed = cutmix(x, batch.y, self.cutmix, step.generator)
+            x = mixed.x
         with attacked.still(x, bfloat16=step.bfloat16) as classify:
-            loss, clean = attacked_cross_entropy(classify, batch.y), attacked.lay_out(x)
+            loss = attacked_cross_entropy(classify, batch.y) if mixed is None else mixed.attacked(classify)
+            clean = attacked.lay_out(x)
             x_adv = self.attack(loss, clean, step.threat, step.draws(batch.index)).contiguous()
         with step.autocast():
             logits = attacked.classifier.logits(x_adv)
+        if mixed is not None:
+            return mixed.cross_entropy(logits, self.class_weights, self.label_smoothing)
         return cross_entropy(logits, batch.y, self.class_weights, self.label_smoothing)
 
     def stronger(self) -> Objective | None:

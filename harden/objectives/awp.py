@@ -17,7 +17,8 @@ from harden.errors import InputError
 from harden.losses import LossFunction
 from harden.models import Classifier
 from harden.objectives.class_weighting import ClassWeights
-from harden.objectives.objective import ChecksFirst, Objective, Step, stronger
+from harden.objectives.multi_norm import MultiNorm
+from harden.objectives.objective import ChecksFirst, Objective, ReplaysBatches, Step, stronger
 from harden.system.shards import batch_gradients, batch_share
 from harden.threats import Threat
 
@@ -34,7 +35,8 @@ class AWP:
 
     A step costs the passes of a second evaluation in addition, without the attack: both evaluations use the
     images that the attack found at w. This holds for objectives that are dataclasses with a field `attack`,
-    as all of harden's that attack are; others attack again at w + v, and pay for it.
+    such as `AdversarialTraining`, `TRADES` and `MART`, and for `MultiNorm` around them; others attack again
+    at w + v, and pay for it.
 
     Guarantee: after the call, also one that raises, every weight has the bits that it had before.
 
@@ -47,7 +49,8 @@ class AWP:
         warmup: share of the stage before which the weights are not perturbed, in [0, 1].
 
     Raises:
-        InputError: gamma is negative or not finite, or the warm-up outside [0, 1].
+        InputError: gamma is negative or not finite, the warm-up outside [0, 1], or the objective one that
+            replays batches: its perturbation follows from the gradient of the step, which is not that at w.
     """
 
     objective: Objective
@@ -61,6 +64,12 @@ class AWP:
         if not 0 <= self.warmup <= 1:
             seen = f"a warm-up of {self.warmup}"
             raise InputError(seen, "a share in [0, 1]", "write AWP(objective, warmup=0.1)")
+        if isinstance(self.objective, ReplaysBatches):
+            raise InputError(
+                f"AWP around {type(self.objective).__name__}, which attacks with the gradient of its step",
+                "an objective whose gradient AWP may take for itself",
+                "write AWP(AdversarialTraining())",
+            )
 
     @property
     def class_weights(self) -> ClassWeights:
@@ -105,9 +114,9 @@ class AWP:
         return found
 
 
-def without_awp(objective: Objective) -> Objective:
-    """The objective whose loss AWP increases; any other objective as it is."""
-    while isinstance(objective, AWP):
+def without_wrappers(objective: Objective) -> Objective:
+    """The objective inside AWP and MultiNorm; any other objective as it is."""
+    while isinstance(objective, AWP | MultiNorm):
         objective = objective.objective
     return objective
 
@@ -136,6 +145,9 @@ class _KnownGradient(torch.autograd.Function):
 
 def _attacking_once(objective: Objective) -> tuple[Objective, Objective]:
     """The objective for two evaluations in a row: the second one gets the images that the first one found."""
+    if isinstance(objective, MultiNorm):
+        first, second = _attacking_once(objective.objective)
+        return replace(objective, objective=first), replace(objective, objective=second)
     attack: Attack | None = getattr(objective, "attack", None)
     if attack is None or not is_dataclass(objective) or "attack" not in _arguments(objective):
         return objective, objective

@@ -46,14 +46,20 @@ def cross_entropy(logits: Tensor, y: Tensor, weights: ClassWeights, label_smooth
     return weighted_mean(losses, y, weights, logits.shape[1])
 
 
-def weighted_mean(losses: Tensor, y: Tensor, weights: ClassWeights, classes: int) -> Tensor:
+def weighted_mean(
+    losses: Tensor, y: Tensor, weights: ClassWeights, classes: int, shares: Tensor | None = None
+) -> Tensor:
     """sum_i w_{y_i} l_i / sum_i w_{y_i} of losses (N,): their mean without weights, 0 where none is positive.
+
+    With shares s_i (N,), each weight is s_i w_{y_i}.
 
     Raises:
         InputError: there are weights for more or fewer classes than `classes`.
     """
     if not weights:
-        return losses.mean()
+        if shares is None:
+            return losses.mean()
+        return (shares * losses).sum() / (batch_total(shares.sum()) * batch_share())
     if len(weights) != classes:
         raise InputError(
             f"{len(weights)} class weights for {classes} logits",
@@ -61,6 +67,8 @@ def weighted_mean(losses: Tensor, y: Tensor, weights: ClassWeights, classes: int
             f"write class_weights=harden.data.balanced_weights(labels, {classes})",
         )
     weight = torch.tensor(weights, dtype=losses.dtype, device=losses.device)[y]
+    if shares is not None:
+        weight = shares * weight
     # Of a part of a batch, divided by its share of the images, which weighs the part's loss.
     total = batch_total(weight.sum()) * batch_share()
     # A batch of none but classes of weight 0 teaches nothing; 0 / 0 would end the run.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Protocol, final, runtime_checkable
 
 import torch
@@ -83,6 +85,44 @@ class KeepsImages(Protocol):
     def start_with(self, model: Classifier, n: int, image_shape: tuple[int, int, int]) -> nn.Module:
         """As `start`, for images (C, H, W): the state has all of its tensors, as checkpoints need it."""
         ...
+
+
+@runtime_checkable
+class KeepsBatch(Protocol):
+    """An objective whose state has tensors in the shape of a batch or of an image."""
+
+    def start_on(self, model: Classifier, batch_shape: tuple[int, int, int, int]) -> nn.Module:
+        """As `start`, for batches of up to this shape (N, C, H, W): the state has all of its tensors."""
+        ...
+
+
+@runtime_checkable
+class ReplaysBatches(Protocol):
+    """An objective that gets each batch several times in a row, for a step of the optimiser each.
+
+    All replays of a batch have the same `Step.generator`, and so the same views.
+    """
+
+    @property
+    def replays(self) -> int:
+        """How often each batch comes in a row, 1 or more."""
+        ...
+
+
+def replays_of(objective: Objective) -> int:
+    """How often in a row the training loop passes each batch to the objective."""
+    return objective.replays if isinstance(objective, ReplaysBatches) else 1
+
+
+def replayed(objective: Objective, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Iterate over the batches of an epoch, each as often in a row as the objective replays it."""
+    for batch in batches:
+        yield from repeat(batch, replays_of(objective))
+
+
+def views_of_step(objective: Objective, seed: int, number: int, device: torch.device) -> torch.Generator:
+    """The generator for the views of a step: one stream for each batch, which its replays share."""
+    return torch.Generator(device).manual_seed(mix(seed, 2, number // replays_of(objective)) >> 1)
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ from harden.training.loop import Training, train
 from harden.training.optimisers import SGD, AdamW
 from harden.training.schedules import Cosine, OneCycle, Piecewise
 from harden.training.stage import Stage, StepRecord, Validation
+from harden.training.weights.weight_averaging import TailAverage
 
 __all__ = [
     "SGD",
@@ -18,6 +19,7 @@ __all__ = [
     "Piecewise",
     "Stage",
     "StepRecord",
+    "TailAverage",
     "Training",
     "Validation",
     "train",

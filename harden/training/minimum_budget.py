@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from harden.errors import InputError
+from harden.objectives.objective import replays_of
 from harden.training.stage import Stage, StepRecord
 
 LEAST_SHARE: Final = 0.05
@@ -26,11 +27,11 @@ def too_small(stage: Stage, epochs: float, validating: float = 0.0) -> InputErro
     """
     took = f" in addition to the {validating:.2g}E of validations" if validating else ""
     fewer = ", or fewer validations: Recipe(validations=1)" if validating else ""
+    cheaper = "fewer replays" if replays_of(stage.objective) > 1 else "fewer steps in the training attack"
     return InputError(
         f"a budget of which {stage.name} gets {stage.budget}, which is {epochs:.2g} of an epoch{took}",
         "at least one epoch to fine-tune in",
-        f"write a budget {1 / max(epochs, 1e-9):.3g} times as large, "
-        f"or fewer steps in the training attack{fewer}",
+        f"write a budget {1 / max(epochs, 1e-9):.3g} times as large, or {cheaper}{fewer}",
     )
 
 
@@ -72,7 +73,7 @@ class FirstEpochCheck:
 
     def __init__(self, stage: Stage, images: int) -> None:
         # A last batch of one image is dropped.
-        self._stage, self._images = stage, max(images - 1, 1)
+        self._stage, self._images = stage, max(images - 1, 1) * replays_of(stage.objective)
         self._first: StepRecord | None = None
 
     def add(self, record: StepRecord) -> None:

@@ -13,6 +13,8 @@ from harden.errors import InputError
 from harden.evaluation.judge_outputs import check_answer
 from harden.models import Classifier, untouched
 from harden.objectives import ChecksFirst, KeepsImages, Objective
+from harden.objectives.awp import without_wrappers
+from harden.objectives.objective import replays_of
 from harden.threats import Threat
 from harden.training.minimum_budget import left_for_training
 from harden.training.stage import Stage, StepRecord, image_shape
@@ -66,13 +68,14 @@ def check_objective(objective: Objective, model: Classifier, source: Source, thr
     Raises:
         InputError: the network or the threat is unfit for it, or its state would take too much memory.
     """
-    if not isinstance(objective, ChecksFirst | KeepsImages):
+    inner = without_wrappers(objective)
+    if not isinstance(objective, ChecksFirst) and not isinstance(inner, KeepsImages):
         return
     shape = image_shape(source)  # reads a batch
     if isinstance(objective, ChecksFirst):
         objective.check(model, shape, threat)
-    if isinstance(objective, KeepsImages):
-        objective.check_size(len(source), shape)
+    if isinstance(inner, KeepsImages):
+        inner.check_size(len(source), shape)
 
 
 @torch.no_grad()
@@ -111,7 +114,8 @@ def check_budget(stage: Stage, source: Source, record: StepRecord, held_out: int
         return
     # A budget in epochs is the number of epochs.
     step = (record.passes - record.validating) * (unit == "E")
-    epoch = (step / record.examples if step else 1 / images) * len(source)
+    replays = replays_of(stage.objective)
+    epoch = (step / record.examples if step else 1 / images) * len(source) * replays
     validating = amount * (1.0 - left_for_training(stage, images, held_out, step / amount))
     if amount - validating < epoch * (1 - 1e-9):
         extra = f" and its validations at least {validating:.2g}E" if validating else ""
@@ -120,7 +124,8 @@ def check_budget(stage: Stage, source: Source, record: StepRecord, held_out: int
             f"{extra}",
             "at least one epoch to fine-tune in",
             f"write a budget {(epoch + validating) / amount:.3g} times as large, "
-            "or fewer steps in the attack" + (", or fewer validations" if validating else ""),
+            + ("or fewer replays" if replays > 1 else "or fewer steps in the attack")
+            + (", or fewer validations" if validating else ""),
         )
 
 

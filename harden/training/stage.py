@@ -16,12 +16,14 @@ from harden.evaluation import Attempt
 from harden.losses import Margin
 from harden.models import Classifier
 from harden.models.snapshot import Snapshot
-from harden.objectives import KeepsImages, Objective
+from harden.objectives import KeepsBatch, KeepsImages, Objective
+from harden.objectives.awp import without_wrappers
 from harden.threats import Threat
 from harden.training.budget import Budget
 from harden.training.guards.guard_options import Guards
 from harden.training.optimisers import AdamW, Optimiser
 from harden.training.schedules import Cosine, Schedule
+from harden.training.weights.weight_averaging import Averaging, TailAverage
 
 # The margin, not the cross-entropy, which flatters networks with small logits, pretrained ones above all.
 VALIDATION_ATTEMPTS = (Attempt("pgd-10-margin", PGD(steps=10, stop_early=True), Margin),)
@@ -40,7 +42,8 @@ class Stage:
         schedule: factor on the peak learning rate as a function of the share of the budget that is spent.
         ramp: share of the budget over which eps rises from 0; without it a network that is not robust yet
             collapses to a constant.
-        average: decay of the weights' moving average, which is what is validated and kept; 0 for none.
+        average: decay of the weights' moving average, which is what is validated and kept, or a `TailAverage`
+            in its place; 0 for none.
         validations: how often robust accuracy is measured on held-out images, at most; the best weights are
             kept.
         validation_share: of the stage's passes that validations may take; earlier ones are left out first.
@@ -59,7 +62,7 @@ class Stage:
     optimiser: Optimiser = field(default_factory=AdamW)
     schedule: Schedule = field(default_factory=Cosine)
     ramp: float = 0.3
-    average: float = 0.99
+    average: Averaging = 0.99
     validations: int = 10
     validation_share: float = 1.0
     clip: float = 5.0
@@ -73,8 +76,11 @@ class Stage:
 
 def started(objective: Objective, model: Classifier, source: Source) -> nn.Module:
     """The objective's state for training on a source."""
-    if isinstance(objective, KeepsImages):
-        return objective.start_with(model, len(source), image_shape(source))
+    inner = without_wrappers(objective)  # whose state is that of the whole
+    if isinstance(inner, KeepsImages):
+        return inner.start_with(model, len(source), image_shape(source))
+    if isinstance(inner, KeepsBatch):
+        return inner.start_on(model, (source.batch_size, *image_shape(source)))
     return objective.start(model, len(source))
 
 
@@ -84,14 +90,14 @@ def image_shape(source: Source) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def check_numbers(ramp: float, average: float, clip: float, validations: int) -> None:
+def check_numbers(ramp: float, average: Averaging, clip: float, validations: int) -> None:
     """Refuse numbers of a stage that are out of their range.
 
     Raises:
         InputError: the ramp is outside [0, 1], the decay of the average outside [0, 1), the largest length of
             the gradient not positive, or the number of validations negative.
     """
-    if not (0 <= ramp <= 1 and 0 <= average < 1):
+    if not (0 <= ramp <= 1 and (isinstance(average, TailAverage) or 0 <= average < 1)):
         seen = f"ramp {ramp}, average {average}"
         raise InputError(seen, "a share in [0, 1], a decay in [0, 1)", "write ramp=0.3, average=0.99")
     if not clip > 0 or validations < 0:

@@ -19,6 +19,7 @@ from harden.evaluation.time_limit import OutOfTime
 from harden.models import Classifier, PassMeter, counting, plain
 from harden.models.snapshot import Snapshot
 from harden.objectives import Step
+from harden.objectives.objective import replayed, views_of_step
 from harden.system.ranks import check_divides, joined
 from harden.threats import Threat
 from harden.training.budget import BudgetUse
@@ -65,6 +66,7 @@ class StageRun:
         elif self.selection is not None:
             with counting_all(self.meter, self.ranks, divided=self.selection.divided):
                 self.selection.begin()
+            self.at.validating = self.meter.passes
 
     def snapshot(self) -> Snapshot:
         """Return everything that the next step depends on."""
@@ -92,7 +94,7 @@ class StageRun:
             stack.callback(self._restore_flags)
             while at.progress < 1.0:
                 order = torch.Generator().manual_seed(mix(self.seed, 1, at.epoch) >> 1)
-                for batch in islice(self.source.epoch(order), at.taken, None):
+                for batch in islice(replayed(self.stage.objective, self.source.epoch(order)), at.taken, None):
                     at.taken += 1
                     if len(batch) < 2:  # BatchNorm and contrastive losses need two images
                         continue
@@ -189,7 +191,7 @@ class StageRun:
         stage = self.stage
         share = min(1.0, progress / stage.ramp) if stage.ramp > 0 else 1.0
         threat = self.threat.scaled(share)
-        generator = torch.Generator(batch.x.device).manual_seed(mix(self.seed, 2, number) >> 1)
+        generator = views_of_step(stage.objective, self.seed, number, batch.x.device)
         return Step(number, progress, threat, mix(self.seed, 3), generator, share, self.bfloat16)
 
     def _step(self, batch: Batch, step: Step) -> StepRecord:

@@ -17,20 +17,24 @@ from harden.objectives import (
     AWP,
     CROWNIBP,
     IBP,
+    LIET,
     MART,
     MTLIBP,
     NFGSM,
     SABR,
     TRADES,
     AdversarialTraining,
+    FreeAdversarialTraining,
+    GaussianAugmentation,
+    MultiNorm,
     PriorGuidedFGSM,
     SimCLR,
     Standard,
     WarmUp,
 )
 from harden.recipe_names import RecipeNames
-from harden.threats import Linf
-from harden.training import SGD, AdamW, Cosine, OneCycle, Piecewise
+from harden.threats import L1, L2, Linf
+from harden.training import SGD, AdamW, Cosine, OneCycle, Piecewise, TailAverage
 from harden.views import LIGHT, MEDICAL
 
 KINDS = {"ibp": IBP, "crown-ibp": CROWNIBP, "sabr": SABR, "mtl-ibp": MTLIBP}
@@ -148,6 +152,39 @@ def test_objectives_of_one_attack_step_by_name() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["madry", "fgsm-rs"])
+def test_cutmix_by_its_option(name: str) -> None:
+    made = recipe(RecipeNames(finetune=name), 3).finetune
+    assert isinstance(made, AdversarialTraining)
+    assert recipe(RecipeNames(finetune=name, cutmix=0.5), 3).finetune == replace(made, cutmix=0.5)
+
+
+def test_liet_free_and_gaussian_by_name() -> None:
+    copy, weights = FastCopy(bfloat16=True), (1.0, 2.0)
+    names = RecipeNames(finetune="liet", views="light")
+    assert recipe(names, 3, weights, copy).finetune == LIET(views=LIGHT, class_weights=weights, steering=copy)
+    names = RecipeNames(finetune="free", views="light", label_smoothing=0.1)
+    expected = FreeAdversarialTraining(views=LIGHT, label_smoothing=0.1, class_weights=weights)
+    assert recipe(names, 3, weights, copy).finetune == expected
+    assert recipe(replace(names, replays=8), 3, weights).finetune == replace(expected, replays=8)
+    names = replace(names, finetune="gaussian")
+    assert recipe(names, 3, weights).finetune == GaussianAugmentation(0.25, LIGHT, 0.1, weights)
+    assert recipe(replace(names, sigma=0.5), 3, weights).finetune == GaussianAugmentation(
+        0.5, LIGHT, 0.1, weights
+    )
+    assert recipe(RecipeNames(finetune="gaussian", sigma=0.0), 3).finetune == GaussianAugmentation(0.0)
+
+
+@pytest.mark.parametrize("name", ["madry", "trades", "mart"])
+def test_other_threats_are_put_around_adversarial_objectives_and_awp_around_both(name: str) -> None:
+    inner = recipe(RecipeNames(finetune=name), 3).finetune
+    names = RecipeNames(finetune=name, other_threats="l2:1/2, l1:12")
+    others = (L2("1/2"), L1(12))
+    assert recipe(names, 3).finetune == MultiNorm(inner, others)
+    average = replace(names, combine_threats="average", awp=0.01)
+    assert recipe(average, 3).finetune == AWP(MultiNorm(inner, others, "average"), gamma=0.01)
+
+
 def test_a_rate_without_an_optimiser_is_of_adamw() -> None:
     assert recipe(RecipeNames(lr=0.01), 3).optimiser == AdamW(0.01)
     assert recipe(RecipeNames(lr=0.01), 3).pretrain_optimiser == AdamW(0.01)
@@ -155,6 +192,11 @@ def test_a_rate_without_an_optimiser_is_of_adamw() -> None:
     assert recipe(RecipeNames(optimiser="adamw"), 3).optimiser == AdamW()
     assert recipe(RecipeNames(optimiser="sgd"), 3).optimiser == SGD()
     assert recipe(RecipeNames(), 3).optimiser is None
+
+
+def test_the_average_of_the_weights_is_a_decay_or_a_tail() -> None:
+    assert recipe(RecipeNames(average=0.9), 3).average == 0.9
+    assert recipe(RecipeNames(tail_average=0.5), 3).average == TailAverage(0.5)
 
 
 def test_schedules_by_name() -> None:
@@ -183,6 +225,21 @@ def test_schedules_by_name() -> None:
         (RecipeNames(awp=float("nan")), "--awp nan"),
         (RecipeNames(finetune="mart", beta=float("inf")), "--beta inf"),
         (RecipeNames(finetune="probe", views="light"), "--views light with --finetune probe"),
+        (RecipeNames(cutmix=1.5), "--cutmix 1.5"),
+        (RecipeNames(finetune="trades", cutmix=0.5), "--cutmix 0.5 with --finetune trades"),
+        (RecipeNames(replays=4), "--replays 4 with --finetune madry"),
+        (RecipeNames(finetune="free", replays=0), "--replays 0"),
+        (RecipeNames(finetune="free", attack_steps=2), "--attack-steps 2 with --finetune free"),
+        (RecipeNames(finetune="free", awp=0.01), "--awp 0.01 with --finetune free"),
+        (RecipeNames(finetune="liet", label_smoothing=0.1), "--label-smoothing 0.1 with --finetune liet"),
+        (RecipeNames(finetune="gaussian", sigma=-0.5), "--sigma -0.5"),
+        (RecipeNames(sigma=0.5), "--sigma 0.5 with --finetune madry"),
+        (RecipeNames(finetune="free", other_threats="l2:1"), "--other-threats l2:1 with --finetune free"),
+        (RecipeNames(other_threats="l2"), "--other-threats l2"),
+        (RecipeNames(other_threats="l3:1"), "--other-threats 'l3'"),
+        (RecipeNames(other_threats="l2:x"), "'x'"),
+        (RecipeNames(other_threats="l2:1", combine_threats="sum"), "--combine-threats 'sum'"),
+        (RecipeNames(combine_threats="average"), "--combine-threats average without --other-threats"),
         (RecipeNames(momentum=0.5), "--momentum 0.5 with --optimiser auto"),
         (RecipeNames(attack_steps=0), "--attack-steps 0"),
         (RecipeNames(attack_step_size=-1.0), "--attack-step-size -1"),
@@ -201,6 +258,8 @@ def test_schedules_by_name() -> None:
         (RecipeNames(held_out_limit=0), "held_out_limit 0"),
         (RecipeNames(clip=0.0), "a clip of 0"),
         (RecipeNames(average=1.0), "average 1"),
+        (RecipeNames(tail_average=1.0), "--tail-average 1"),
+        (RecipeNames(tail_average=0.5, average=0.9), "--tail-average 0.5 with --average 0.9"),
         (RecipeNames(ramp=-0.5), "ramp -0.5"),
         (RecipeNames(validations=-1), "-1 validations"),
     ],

@@ -14,11 +14,16 @@ from harden.models.small_networks import small_cnn
 from harden.objectives import (
     AWP,
     IBP,
+    LIET,
     MART,
     NFGSM,
+    SABR,
     TRADES,
     AdversarialTraining,
+    FreeAdversarialTraining,
+    GaussianAugmentation,
     LinearProbe,
+    MultiNorm,
     Objective,
     PriorGuidedFGSM,
     Standard,
@@ -33,7 +38,19 @@ def dense() -> nn.Module:
 
 @pytest.mark.parametrize(
     "objective",
-    [AdversarialTraining(), TRADES(), MART(), AWP(TRADES()), NFGSM(), PriorGuidedFGSM(), Standard()],
+    [
+        AdversarialTraining(),
+        TRADES(),
+        MART(),
+        AWP(TRADES()),
+        NFGSM(),
+        PriorGuidedFGSM(),
+        LIET(),
+        FreeAdversarialTraining(),
+        GaussianAugmentation(),
+        AWP(MultiNorm(TRADES(), (harden.L2("1/2"),))),
+        Standard(),
+    ],
 )
 def test_sgd_where_batchnorm_follows_the_convolutions(objective: Objective) -> None:
     assert default_optimiser(objective, Classifier(small_cnn())) == SGD(0.15)
@@ -56,7 +73,9 @@ def test_other_networks_have_adamw(layers: list[nn.Module], expected: Optimiser)
     assert default_optimiser(AdversarialTraining(), Classifier(network)) == expected
 
 
-@pytest.mark.parametrize("objective", [IBP(), LinearProbe(), AWP(IBP())])
+@pytest.mark.parametrize(
+    "objective", [IBP(), LinearProbe(), AWP(IBP()), MultiNorm(SABR(), (harden.Linf("0.1"),))]
+)
 def test_adamw_for_other_objectives(objective: Objective) -> None:
     assert default_optimiser(objective, Classifier(small_cnn())) == AdamW()
 

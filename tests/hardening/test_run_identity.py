@@ -21,10 +21,19 @@ from harden.hardening import Hardened, Recipe, finished, harden, job_of, plan_of
 from harden.models import Classifier
 from harden.models.small_networks import small_cnn
 from harden.models.snapshot import write_snapshot
-from harden.objectives import AdversarialTraining, MoCo, PriorGuidedFGSM, SimCLR, Standard
+from harden.objectives import (
+    LIET,
+    AdversarialTraining,
+    FreeAdversarialTraining,
+    MoCo,
+    Objective,
+    PriorGuidedFGSM,
+    SimCLR,
+    Standard,
+)
 from harden.system.folder_lock import LOCK_FILE
 from harden.threats import Linf
-from harden.training import AdamW, Checkpoints, StepRecord
+from harden.training import AdamW, Checkpoints, StepRecord, TailAverage
 from harden.training.checkpointing import run_checkpoints as checkpoints_module
 from harden.training.weights.weight_averaging import weights_of
 from harden.views import DIGITS
@@ -137,8 +146,15 @@ def test_moco_goes_on_with_its_queue_and_momentum(data: tuple[Tensor, Tensor], t
     check_equal(run(data, tmp_path, recipe=recipe), expected)
 
 
-def test_fgsm_pgi_goes_on_with_its_priors(data: tuple[Tensor, Tensor], tmp_path: Path) -> None:
-    recipe = Recipe(PriorGuidedFGSM(), validations=1)
+@pytest.mark.parametrize(
+    "objective",
+    [PriorGuidedFGSM(), FreeAdversarialTraining(replays=4), LIET(refresh=4)],
+    ids=lambda each: type(each).__name__,
+)
+def test_objectives_that_keep_perturbations_go_on_with_them(
+    data: tuple[Tensor, Tensor], tmp_path: Path, objective: Objective
+) -> None:
+    recipe = Recipe(objective, validations=1, average=TailAverage(0.5))
     expected = run(data, None, recipe=recipe, budget="8E")
     with pytest.raises(Killed):
         run(data, tmp_path, 6, recipe=recipe, budget="8E")

@@ -37,7 +37,7 @@ from harden.objectives import (
     Standard,
     Step,
 )
-from harden.objectives.awp import past_warmup, without_awp
+from harden.objectives.awp import past_warmup, without_wrappers
 from harden.objectives.objective import ClassifierState, classifier_of
 from harden.threats import L2, Linf, Threat
 from harden.training import SGD, AdamW, Budget, Stage, train
@@ -421,7 +421,7 @@ def test_a_description_holds_the_objective_and_comes_back(name: str) -> None:
     assert isinstance(described, dict)
     assert described["kind"] == "harden.objectives:AWP"
     assert restore(described) == objective
-    assert without_awp(objective) == OBJECTIVES[name] == without_awp(AWP(objective))
+    assert without_wrappers(objective) == OBJECTIVES[name] == without_wrappers(AWP(objective))
     assert objective.class_weights == getattr(OBJECTIVES[name], "class_weights", ())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -13,21 +14,26 @@ from torch import nn
 from harden.attacks import PGD
 from harden.data import Batch
 from harden.description import describe, restore
-from harden.models import Classifier, PassMeter, counting
+from harden.models import Classifier, FastCopy, PassMeter, counting
 from harden.objectives import (
     AWP,
     CROWNIBP,
     FGSM_RS,
     IBP,
+    LIET,
     MART,
     MTLIBP,
     NFGSM,
     SABR,
     TRADES,
     AdversarialTraining,
+    FreeAdversarialTraining,
+    GaussianAugmentation,
+    KeepsBatch,
     KeepsImages,
     LinearProbe,
     MoCo,
+    MultiNorm,
     Objective,
     PriorGuidedFGSM,
     SimCLR,
@@ -35,7 +41,9 @@ from harden.objectives import (
     Step,
     WarmUp,
 )
-from harden.objectives.awp import without_awp
+from harden.objectives.awp import without_wrappers
+from harden.objectives.objective import replayed, replays_of, stronger, views_of_step
+from harden.threats import L1, L2
 from harden.views import LIGHT, NATURAL, Views
 
 PGD_5 = PGD(steps=5, keep_best=False)
@@ -67,13 +75,20 @@ OBJECTIVES: list[Objective] = [
     PriorGuidedFGSM(weight=5.0, redraw=3),
     NFGSM(class_weights=WEIGHTS),
     PriorGuidedFGSM(class_weights=WEIGHTS),
+    LIET(weight=5.0, views=LIGHT, class_weights=WEIGHTS),
+    FreeAdversarialTraining(replays=2, views=LIGHT, label_smoothing=0.1, class_weights=WEIGHTS),
+    GaussianAugmentation(sigma=0.5, views=LIGHT, label_smoothing=0.1, class_weights=WEIGHTS),
+    MultiNorm(AdversarialTraining(class_weights=WEIGHTS), (L2("1/2"), L1("3"))),
+    MultiNorm(TRADES(attack=PGD_5, views=LIGHT), (L2("1/2"),), "average"),
+    AdversarialTraining(cutmix=0.5, views=LIGHT, class_weights=WEIGHTS),
 ]
 PLAIN = ["standard", "probe", "madry", "trades", "mart", "awp"]
 WEIGHED = [f"{name}-weighed" for name in PLAIN]
 CONTRASTIVE = ["simclr", "simclr-adv", "moco", "moco-adv"]
 CERTIFIED = ["ibp", "crown-ibp", "sabr", "mtl-ibp"]
 SINGLE_STEP = ["n-fgsm", "fgsm-rs", "fgsm-pgi", "n-fgsm-weighed", "fgsm-pgi-weighed"]
-NAMES = [*PLAIN, *WEIGHED, *CONTRASTIVE, *CERTIFIED, *SINGLE_STEP]
+OTHERS = ["liet", "free", "gaussian", "multi-norm", "multi-norm-average", "cutmix"]
+NAMES = [*PLAIN, *WEIGHED, *CONTRASTIVE, *CERTIFIED, *SINGLE_STEP, *OTHERS]
 IMAGES = 112  # the batch's positions end at 111
 THIRD = 1 / 3
 
@@ -82,6 +97,8 @@ def started(objective: Objective, model: Classifier) -> nn.Module:
     """The state for images (1, 6, 6), as the training loop makes it."""
     if isinstance(objective, KeepsImages):
         return objective.start_with(model, IMAGES, (1, 6, 6))
+    if isinstance(objective, KeepsBatch):
+        return objective.start_on(model, (12, 1, 6, 6))
     return objective.start(model, IMAGES)
 
 
@@ -138,9 +155,9 @@ def test_is_a_function_of_generator_and_seed(
         at = replace(step, generator=torch.Generator().manual_seed(generator), seed=seed)
         values.append(float(objective(state, batch, at).detach()))
     assert values[0] == values[1]
-    inner = without_awp(objective)
+    inner = without_wrappers(objective)
     views, attack = getattr(inner, "views", None), getattr(inner, "attack", None)
-    draws = attack is not None or isinstance(inner, NFGSM | PriorGuidedFGSM)
+    draws = attack is not None or isinstance(inner, NFGSM | PriorGuidedFGSM | LIET | GaussianAugmentation)
     assert (values[2] != values[0]) == (views is not None)
     assert (values[3] != values[0]) == draws
 
@@ -157,6 +174,11 @@ def test_is_a_function_of_generator_and_seed(
         (AdversarialTraining(FGSM_RS), 2),
         (PriorGuidedFGSM(), 3),
         (PriorGuidedFGSM(weight=0.0), 2),
+        (LIET(), 3 + 3 / 12),  # three classes and twelve images
+        (FreeAdversarialTraining(), 1),
+        (GaussianAugmentation(), 1),
+        (MultiNorm(AdversarialTraining(), (L2("1/2"),)), 2 * (2 + THIRD) + 1),
+        (MultiNorm(AdversarialTraining(), (L2("1/2"),), "average"), 2 * (2 + 1)),
         (TRADES(), 2 + THIRD + 2),
         (TRADES(attack=PGD(keep_best=False)), 10 + THIRD + 2),
         (TRADES(attack=PGD_5), 5 + THIRD + 2),
@@ -180,3 +202,43 @@ def test_costs_as_many_passes_per_image_as_its_method_says(
     with counting(PassMeter()) as meter:
         torch.autograd.backward(objective(state, batch, step))
     assert meter.passes == pytest.approx(12 * passes, rel=1e-9)
+
+
+def test_batches_are_replayed_as_often_as_the_objective_says_and_others_once(batch: Batch) -> None:
+    other = Batch(batch.x[:5], batch.y[:5], batch.index[:5])
+    free = FreeAdversarialTraining(replays=3)
+    assert (replays_of(free), replays_of(Standard()), replays_of(AWP(TRADES()))) == (3, 1, 1)
+    found = list(replayed(free, iter((batch, other))))
+    assert [each is batch for each in found] == [True] * 3 + [False] * 3
+    assert [each is other for each in found[3:]] == [True] * 3
+    assert list(map(id, replayed(Standard(), (batch, other)))) == [id(batch), id(other)]
+
+
+def test_replays_share_the_random_numbers_of_their_views() -> None:
+    def drawn(objective: Objective, number: int, seed: int = 3) -> float:
+        return float(torch.rand(1, generator=views_of_step(objective, seed, number, torch.device("cpu"))))
+
+    free = FreeAdversarialTraining(replays=3)
+    alone = [drawn(Standard(), number) for number in range(4)]
+    assert len(set(alone)) == 4
+    assert [drawn(free, number) for number in range(12)] == [one for one in alone for _ in range(3)]
+    assert drawn(free, 0, seed=4) != alone[0]
+
+
+def test_objectives_whose_attack_may_be_too_weak_have_a_stronger_one() -> None:
+    views, weights = LIGHT, WEIGHTS
+    free = FreeAdversarialTraining(views=views, label_smoothing=0.1, class_weights=weights)
+    assert stronger(free) == AdversarialTraining(views=views, label_smoothing=0.1, class_weights=weights)
+    copy = FastCopy(bfloat16=True)
+    liet = LIET(views=views, class_weights=weights, steering=copy)
+    assert stronger(liet) == AdversarialTraining(views=views, class_weights=weights, steering=copy)
+    others = (L2("1/2"),)
+    combinations: tuple[Literal["max", "average"], ...] = ("max", "average")
+    for combine in combinations:
+        several = MultiNorm(TRADES(), others, combine)
+        inner = stronger(TRADES())
+        assert inner is not None
+        assert stronger(several) == MultiNorm(inner, others, combine)
+        assert stronger(AWP(several)) == AWP(MultiNorm(inner, others, combine))
+    assert stronger(MultiNorm(TRADES(attack=PGD(steps=10)), others)) is None
+    assert stronger(GaussianAugmentation()) is None

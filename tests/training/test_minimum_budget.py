@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from harden.errors import InputError
-from harden.objectives import Standard
+from harden.objectives import FreeAdversarialTraining, Standard
 from harden.training import Budget, Stage, StepRecord
 from harden.training.minimum_budget import FirstEpochCheck, left_for_training
 
@@ -114,3 +114,13 @@ def test_another_process_may_have_made_the_last_step() -> None:
     last = replace(record(50, 1.0, 20), passes=3.0)
     with pytest.raises(InputError, match="at least one epoch"):
         FirstEpochCheck(stage("100s"), IMAGES).end(last)
+
+
+def test_an_epoch_of_replayed_batches_reads_each_image_once() -> None:
+    free = replace(stage("5E"), objective=FreeAdversarialTraining(replays=4))
+    whole = FirstEpochCheck(free, IMAGES)
+    whole.end(record(8, 1.0, 4000))
+    with pytest.raises(InputError) as refused:
+        whole.end(record(8, 1.0, 2000))
+    assert refused.value.seen == "a budget of which finetune gets 5E, which is 0.5 of an epoch"
+    assert refused.value.instead == "write a budget 2 times as large, or fewer replays"

@@ -23,17 +23,23 @@ from harden.losses import Margin
 from harden.models import Classifier
 from harden.models.snapshot import Snapshot, read_snapshot, tensors_of, write_snapshot
 from harden.objectives import (
+    AWP,
+    LIET,
     NFGSM,
     TRADES,
     AdversarialTraining,
+    FreeAdversarialTraining,
+    GaussianAugmentation,
     LinearProbe,
     MoCo,
+    MultiNorm,
     Objective,
     PriorGuidedFGSM,
     SimCLR,
     Standard,
 )
-from harden.threats import Linf
+from harden.objectives.awp import without_wrappers
+from harden.threats import L2, Linf
 from harden.training import SGD, AdamW, Budget, Stage, StepRecord, Validation, train
 from harden.training.weights.weight_averaging import weights_of
 from harden.views import Views
@@ -50,10 +56,21 @@ OBJECTIVES: list[Objective] = [
     TRADES(attack=ATTACK, views=VIEWS),
     NFGSM(views=VIEWS),
     PriorGuidedFGSM(redraw=2),
+    LIET(refresh=3, views=VIEWS),
+    FreeAdversarialTraining(replays=3, views=VIEWS),
+    GaussianAugmentation(views=VIEWS),
+    MultiNorm(AdversarialTraining(attack=ATTACK), (L2("1/2"),)),
+    AWP(PriorGuidedFGSM(redraw=2), warmup=0.3),
+    AWP(LIET(refresh=3), warmup=0.3),
     SimCLR(views=VIEWS, hidden=4, width=3),
     MoCo(views=VIEWS, attack=ATTACK, queue=16, hidden=4, width=3),
 ]
 QUICK = (Attempt("margin", PGD(steps=2), Margin),)
+
+
+def name_of(objective: Objective) -> str:
+    """The types of an objective and of the one inside it."""
+    return f"{type(objective).__name__}-{type(without_wrappers(objective)).__name__}"
 
 
 def steps_of(records: list[StepRecord]) -> list[tuple[object, ...]]:
@@ -89,7 +106,11 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "objective",
+    OBJECTIVES,
+    ids=lambda value: f"{type(value).__name__}-{type(without_wrappers(value)).__name__}",
+)
 @pytest.mark.parametrize("optimiser", [AdamW(3e-3), SGD(0.05)], ids=["adamw", "sgd"])
 def test_it_goes_on_to_the_same_bytes_from_every_step(
     make_model: MakeModel, source: Source, objective: Objective, optimiser: AdamW, tmp_path: Path
@@ -302,3 +323,15 @@ def test_a_network_with_extra_state_trains(source: Source) -> None:
     list(train(Stage("one", Standard(), Budget.parse("1epochs")), model, source, THREAT))
     assert before.keys() == {"network.head.weight", "network.head.bias"}
     assert not same(model, Classifier(Extra()))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=name_of)
+def test_every_objective_trains_on_a_cuda_device(
+    make_model: MakeModel, source: Source, objective: Objective
+) -> None:
+    model = make_model().to("cuda")
+    records = list(train(Stage("one", objective, Budget.parse("2epochs")), model, source, THREAT, seed=5))
+    assert all(record.loss == record.loss for record in records)
+    assert {value.device.type for value in model.parameters()} == {"cuda"}

@@ -14,7 +14,7 @@ from harden.draws import Draws, mix
 from harden.losses import CrossEntropy, Margin
 from harden.models import Classifier, frozen
 from harden.objectives import Objective
-from harden.objectives.awp import without_awp
+from harden.objectives.awp import without_wrappers
 from harden.threats import Threat
 
 STRONGER: Final = PGD(steps=10, step_size=0.25, stop_early=True)
@@ -51,7 +51,7 @@ class AttackComparison:
 
 def training_attack(objective: Objective) -> Attack:
     """The attack of an objective in training; one step of eps where it has no field of this name."""
-    attack: Attack = getattr(without_awp(objective), "attack", ONE_STEP)
+    attack: Attack = getattr(without_wrappers(objective), "attack", ONE_STEP)
     return attack
 
 

@@ -40,7 +40,7 @@ class WeightUpdate:
         self._held = [part for part in model.network.modules() if whole and not part.training]
         self._source, self.strengthened, self._checked = source, 0, False
         self._begin(stage.objective)
-        self.average = WeightAverage(model, stage.average) if stage.average > 0 else None
+        self.average = WeightAverage(model, stage.average) if stage.average else None
 
     def _begin(self, objective: Objective) -> None:
         """Make the objective's state and an optimiser over it."""
@@ -133,7 +133,7 @@ class WeightUpdate:
             check_equal_states(self.state, self.ranks)
             self._checked = True
         if self.average is not None:
-            self.average.update(self.model)
+            self.average.update(self.model, step.progress)
         return value
 
     def _dropout_seed(self, step: Step) -> int:

@@ -11,10 +11,13 @@ from harden.data import Batch, Source, from_loader
 from harden.models import Classifier
 from harden.objectives import (
     AWP,
+    LIET,
     MART,
     NFGSM,
     TRADES,
     AdversarialTraining,
+    FreeAdversarialTraining,
+    GaussianAugmentation,
     Objective,
     PriorGuidedFGSM,
     SimCLR,
@@ -37,6 +40,9 @@ OBJECTIVES: list[Objective] = [
     AWP(TRADES(attack=ATTACK), warmup=0.0),
     NFGSM(),
     PriorGuidedFGSM(),
+    LIET(),
+    FreeAdversarialTraining(),
+    GaussianAugmentation(),
     SimCLR(views=Views(shift=1, noise=0.05), hidden=8, width=4),
 ]
 

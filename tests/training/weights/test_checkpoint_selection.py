@@ -263,3 +263,7 @@ def test_measuring_the_original_is_paid_for(model: Classifier, source: Source) -
         for make, each in ((deepcopy(model), None), (deepcopy(model), limit))
     )
     assert limited[0].passes > plain[0].passes
+    # The first step costs what it did: the prediction of an epoch's cost leaves validations out.
+    costs = [records[0].passes - records[0].validating for records in (plain, limited)]
+    assert costs[0] == pytest.approx(costs[1])
+    assert costs[0] > 0

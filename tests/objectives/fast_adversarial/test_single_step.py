@@ -230,7 +230,7 @@ from torch import nn
 from harden.data import Batch
 from harden.kernels import backend
 from harden.models import Classifier
-from harden.objectives import NFGSM, PriorGuidedFGSM, Step
+from harden.objectives import LIET, NFGSM, FreeAdversarialTraining, PriorGuidedFGSM, Step, UpdatesWithStep
 from harden.threats import Linf
 
 torch.set_num_threads(1)
@@ -238,11 +238,15 @@ torch.manual_seed(0)
 model = Classifier(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4)))
 batch = Batch(torch.rand(16, 3, 8, 8), torch.arange(16) % 4, torch.arange(16))
 found = hashlib.sha256()
-for objective in (NFGSM(), PriorGuidedFGSM()):
+for objective in (NFGSM(), PriorGuidedFGSM(), LIET(), FreeAdversarialTraining()):
     state = objective.start(model, 16)
     for number in range(3):
         step = Step(number, 0.5, Linf("8/255"), 3, torch.Generator())
-        found.update(objective(state, batch, step).detach().numpy().tobytes())
+        value = objective(state, batch, step)
+        found.update(value.detach().numpy().tobytes())
+        torch.autograd.backward(value)
+        if isinstance(state, UpdatesWithStep):
+            state.after_step(step)
     for value in state.buffers():
         found.update(value.numpy().tobytes())
 print(backend().name, found.hexdigest())

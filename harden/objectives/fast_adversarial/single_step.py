@@ -83,7 +83,7 @@ class NFGSM:
         threat, attacked = check_linf("N-FGSM", step.threat), attacked_state(state)
         x = augmented(self.views, batch, step)
         with attacked.still(x, bfloat16=step.bfloat16) as classify:
-            clean, eps = attacked.lay_out(x), _budget(threat, x)
+            clean, eps = attacked.lay_out(x), linf_budget(threat, x)
             noise = step.draws(batch.index).uniform(tuple(x.shape[1:])).mul_(2.0).sub_(1.0).to(x.device)
             start = (clean + self.noise * eps * noise).clamp(*threat.bounds)
             gradient = usable_gradient(attacked_cross_entropy(classify, batch.y), start)
@@ -133,7 +133,7 @@ def check_linf(method: str, threat: Threat) -> Linf | ChannelLinf:
     return threat
 
 
-def _budget(threat: Linf | ChannelLinf, x: Tensor) -> Tensor:
+def linf_budget(threat: Linf | ChannelLinf, x: Tensor) -> Tensor:
     """eps, or that of each channel, in a shape that broadcasts with images x (N, C, H, W).
 
     Raises:

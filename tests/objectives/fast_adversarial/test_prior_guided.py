@@ -16,7 +16,7 @@ from harden.errors import InputError
 from harden.models import Classifier
 from harden.models.snapshot import put_tensors, tensors_of
 from harden.objectives import ChecksFirst, KeepsImages, PriorGuidedFGSM, Step
-from harden.objectives.prior_guided import PriorState
+from harden.objectives.fast_adversarial.prior_guided import PriorState
 from harden.threats import L1, L2, ChannelLinf, Linf
 
 EPS = 0.1

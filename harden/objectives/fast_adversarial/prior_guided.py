@@ -14,9 +14,9 @@ from harden.errors import InputError
 from harden.models import Classifier, FastCopy
 from harden.objectives.adversarial_training import FAST, AdversarialTraining
 from harden.objectives.class_weighting import ClassWeights, checked_weights, cross_entropy, weighted_mean
+from harden.objectives.fast_adversarial.single_step import check_linf, check_multiple, usable_gradient
 from harden.objectives.fast_copy_state import AttackedState, attacked_cross_entropy
 from harden.objectives.objective import Objective, Step
-from harden.objectives.single_step import check_linf, check_multiple, usable_gradient
 from harden.system.shards import batch_rows
 from harden.threats import Threat
 
