@@ -16,12 +16,12 @@ from harden.data import unlabelled as from_unlabelled
 from harden.draws import mix
 from harden.errors import ExportError, HardenError, InputError
 from harden.hardening.hardened import Hardened
+from harden.hardening.processes.run_progress import RunProgress, opened_progress
+from harden.hardening.processes.same_in_all_ranks import check_same_run
 from harden.hardening.recipes.rate_probe import PROBE_STAGE, at_rate, best_rate, ends, try_rates
 from harden.hardening.recipes.recipe import Recipe, described, stages
 from harden.hardening.recipes.recipe_defaults import with_defaults
 from harden.hardening.run_identity import RunRequest, check_request, plan_of
-from harden.hardening.run_progress import RunProgress, opened_progress
-from harden.hardening.same_in_all_ranks import check_same_run
 from harden.models import Classifier, float32_copy, given_back, plain
 from harden.models.devices import check_device
 from harden.models.snapshot import Snapshot, prefixed, put_tensors, tensors_of

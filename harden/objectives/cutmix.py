@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from harden.losses import Classify, LossFunction
 from harden.objectives.class_weighting import ClassWeights, weighted_mean
+from harden.system.shards import batch_part, batch_rows
 
 
 @final
@@ -73,13 +74,14 @@ def cutmix(x: Tensor, y: Tensor, probability: float, generator: torch.Generator)
         generator: where all draws come from.
     """
     height, width = x.shape[2:]
-    table = torch.rand((len(x), 5), generator=generator, device=generator.device).to(x.device)
-    mixed, partner, area, down, right = table.unbind(1)
-    other = (partner * len(x)).long().clamp_max(len(x) - 1)
+    images, labels = batch_rows(x), batch_rows(y)  # a partner may be in the part of another process
+    table = torch.rand((len(images), 5), generator=generator, device=generator.device).to(x.device)
+    mixed, partner, area, down, right = batch_part(table).unbind(1)
+    other = (partner * len(images)).long().clamp_max(len(images) - 1)
     half = torch.where(mixed < probability, area.sqrt() / 2, 0.0)
     inside = _within(down, half, height)[:, :, None] & _within(right, half, width)[:, None, :]
-    x_mixed = torch.where(inside[:, None], x[other], x)
-    return MixedImages(x_mixed, y, y[other], 1.0 - inside.float().mean((1, 2)))
+    x_mixed = torch.where(inside[:, None], images[other], x)
+    return MixedImages(x_mixed, y, labels[other], 1.0 - inside.float().mean((1, 2)))
 
 
 def _within(centre: Tensor, half: Tensor, size: int) -> Tensor:

@@ -80,6 +80,18 @@ def batch_positions(rows: Tensor) -> Tensor:
     return torch.arange(first, first + len(rows), device=rows.device)
 
 
+def batch_part(whole: Tensor) -> Tensor:
+    """The rows of this process, (m, ...), of those of the whole batch, (n, ...)."""
+    shard = current_shard()
+    return whole if shard is None else whole[shard.start : shard.stop]
+
+
+def is_first_part() -> bool:
+    """Whether this process has the batch's first images: what all do alike is counted there."""
+    shard = current_shard()
+    return shard is None or shard.start == 0
+
+
 def batch_total(value: Tensor) -> Tensor:
     """The sum of a tensor over the processes that compute the batch, with gradient."""
     shard = current_shard()

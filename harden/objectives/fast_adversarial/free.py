@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import final
 
@@ -16,6 +17,7 @@ from harden.objectives.class_weighting import ClassWeights, checked_weights, cro
 from harden.objectives.fast_adversarial.single_step import check_multiple
 from harden.objectives.objective import Objective, Step
 from harden.objectives.supervised import augmented
+from harden.system.shards import Shard, batch_positions, batch_rows, current_shard, in_shard
 from harden.threats import Threat
 from harden.views import View
 
@@ -39,7 +41,7 @@ class ReplayState(nn.Module):
         super().__init__()
         self.classifier = classifier
         self._step_size = step_size
-        self._attacked: tuple[Tensor, Tensor] | None = None
+        self._attacked: tuple[Tensor, Tensor, Shard | None] | None = None
         self.register_buffer("perturbation", None)
 
     def hold(self, batch_shape: tuple[int, ...]) -> None:
@@ -51,14 +53,15 @@ class ReplayState(nn.Module):
 
         Images beyond the rows of the perturbation, in a batch that is larger than the others, start at x.
         """
+        shard = current_shard()
         if self.perturbation is None:
-            self.hold(tuple(x.shape))
+            self.hold((len(x) if shard is None else shard.n, *x.shape[1:]))
         clean = x.detach().contiguous()
         point = clean.clone()
         rows = self._rows(clean)
         point[: len(rows)] += rows
         threat.project_(point, clean)
-        self._attacked = (point.requires_grad_(), clean)
+        self._attacked = (point.requires_grad_(), clean, shard)
         return point
 
     def after_step(self, step: Step) -> None:
@@ -69,7 +72,7 @@ class ReplayState(nn.Module):
         """
         if self._attacked is None:
             return
-        point, clean = self._attacked
+        point, clean, shard = self._attacked
         self._attacked = None
         if point.grad is None:
             raise InputError(
@@ -79,15 +82,22 @@ class ReplayState(nn.Module):
             )
         following, gradient = point.detach().clone(), point.grad.nan_to_num(0.0, 0.0, 0.0)
         size = torch.full((1,), self._step_size * float(step.threat.eps), device=clean.device)
-        with torch.no_grad():
+        with torch.no_grad(), nullcontext() if shard is None else in_shard(shard):
             step.threat.step_(following, clean, gradient, size)
-            rows = self._rows(clean)
-            rows.copy_((following - clean)[: len(rows)])
+            moved = batch_rows(following - clean)
+            rows = self._held()[: len(moved)]
+            rows.copy_(moved[: len(rows)])
 
     def _rows(self, x: Tensor) -> Tensor:
+        """The perturbations of this process's places in the batch; fewer than images in a larger batch."""
+        places = batch_positions(x)
+        first = int(places[0]) if len(places) else 0
+        return self._held()[first : first + len(x)]
+
+    def _held(self) -> Tensor:
         if self.perturbation is None:
             raise RuntimeError("the perturbation is made by hold(), for the shape of a batch")
-        return self.perturbation[: len(x)]
+        return self.perturbation
 
 
 @final

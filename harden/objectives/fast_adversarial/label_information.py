@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -15,6 +16,7 @@ from harden.draws import Draws
 from harden.errors import InputError
 from harden.losses import Classify, LossFunction
 from harden.models import Classifier, FastCopy, frozen
+from harden.models.pass_count import uncounted
 from harden.objectives.adversarial_training import FAST, AdversarialTraining
 from harden.objectives.class_weighting import ClassWeights, checked_weights, weighted_mean
 from harden.objectives.fast_adversarial.single_step import (
@@ -26,6 +28,7 @@ from harden.objectives.fast_adversarial.single_step import (
 from harden.objectives.fast_copy_state import AttackedState
 from harden.objectives.objective import Objective, Step
 from harden.objectives.supervised import augmented
+from harden.system.shards import is_first_part
 from harden.threats import ChannelLinf, Linf, Threat
 from harden.views import View
 
@@ -151,7 +154,8 @@ class LIET:
         signs = state.hold(tuple(x.shape[1:])) if state.signs is None else state.signs
         with attacked.still(x, bfloat16=step.bfloat16) as classify:
             if step.number % self.refresh == 0:
-                self._refresh_(signs, classify, step, len(x))
+                with nullcontext() if is_first_part() else uncounted():  # all processes do the same
+                    self._refresh_(signs, classify, step, len(x))
             x = attacked.lay_out(x)
             targets = smoothed(y, len(signs), self.smoothing, draws.fold(_SMOOTHING))
             start = self._start(x, signs[y], threat, draws)

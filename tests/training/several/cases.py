@@ -19,11 +19,15 @@ from harden.losses import Margin
 from harden.models import Classifier
 from harden.objectives import (
     AWP,
+    LIET,
     MART,
     NFGSM,
     TRADES,
     AdversarialTraining,
+    FreeAdversarialTraining,
+    GaussianAugmentation,
     MoCo,
+    MultiNorm,
     Objective,
     PriorGuidedFGSM,
     SimCLR,
@@ -32,7 +36,7 @@ from harden.objectives import (
 from harden.objectives.certified_training import IBP
 from harden.objectives.objective import Step
 from harden.system.ranks import joined
-from harden.threats import Linf
+from harden.threats import L2, Linf
 from harden.training import SGD, Budget, Stage, StepRecord, Validation, train
 from harden.training.stage import CleanLimit
 from harden.training.weights.weight_averaging import weights_of
@@ -120,6 +124,12 @@ CASES: dict[str, Case] = {
     "simclr, uneven": Case(SimCLR(views=VIEWS, hidden=16, width=8), n=61),
     "simclr, attacked": Case(SimCLR(views=VIEWS, hidden=16, width=8, attack=ATTACK)),
     "moco": Case(MoCo(views=VIEWS, hidden=16, width=8, queue=32, attack=ATTACK), n=61),
+    "free": Case(FreeAdversarialTraining(replays=2, views=VIEWS), n=61),
+    "liet": Case(LIET(refresh=3)),
+    "cutmix": Case(AdversarialTraining(ATTACK, cutmix=0.7, class_weights=(1.0, 3.0, 0.5)), n=61),
+    "cutmix, views": Case(AdversarialTraining(ATTACK, cutmix=0.7, views=VIEWS), n=61),
+    "several threats": Case(MultiNorm(AdversarialTraining(ATTACK), (L2("1/2"),), "average")),
+    "gaussian": Case(GaussianAugmentation(views=VIEWS), n=61),
     "standard": Case(Standard(label_smoothing=0.1)),
     # bfloat16 has 8 bits: one process and two agree to its rounding, which training carries on.
     "madry, bfloat16": Case(AdversarialTraining(ATTACK), bfloat16=True, close=0.05),

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 from harden.errors import InputError
-from harden.hardening.run_progress import opened_progress
+from harden.hardening.processes.run_progress import opened_progress
 from harden.models.snapshot import Snapshot, read_snapshot
 from harden.system.ranks import ALONE
 from harden.training import Checkpoints
 from harden.training.weights.weight_averaging import weights_of
-from tests.hardening.hardened_together import hardened
+from tests.hardening.processes.hardened_together import hardened
 from tests.processes import ended, started
 from tests.training.several.cases import apart
 
 
 def run(folder: Path, size: int = 2, **options: Any) -> list[tuple[int, str, str]]:
     """Harden as several processes; the code, output and errors of each."""
-    words = ["-m", "tests.hardening.hardened_together", str(folder), json.dumps(options)]
+    words = ["-m", "tests.hardening.processes.hardened_together", str(folder), json.dumps(options)]
     return ended(started(words, size))
 
 

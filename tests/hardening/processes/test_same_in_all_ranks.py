@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harden.hardening.same_in_all_ranks import check_same_run, differing
+from harden.hardening.processes.same_in_all_ranks import check_same_run, differing
 from harden.system.ranks import ALONE
 from tests.processes import ended, started
 from tests.training.several.cases import network
@@ -12,7 +12,7 @@ from tests.training.several.cases import network
 PROGRAM = """
 import sys
 from harden.errors import InputError
-from harden.hardening import same_in_all_ranks
+from harden.hardening.processes import same_in_all_ranks
 from harden.system.ranks import joined
 from tests.training.several.cases import network
 
