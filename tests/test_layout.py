@@ -19,7 +19,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, TESTS = ROOT / "harden", ROOT / "tests"
-ELSEWHERE = TESTS / "tested_elsewhere.txt"
 
 WIDEST_FOLDER = 16
 MOST_PARAMETERS = 6
@@ -352,13 +351,6 @@ def untested(modules: Iterable[str], tests: Iterable[str]) -> set[str]:
     }
 
 
-def _elsewhere() -> dict[str, str]:
-    """Modules without a test file of their name, each with the file that tests it."""
-    lines = ELSEWHERE.read_text(encoding="utf-8").splitlines()
-    pairs = [line.split() for line in lines if line and not line.startswith("#")]
-    return {f"harden/{module}": f"tests/{test}" for module, test in pairs}
-
-
 def test_tests_of_a_module_mirror_its_place() -> None:
     assert misplaced(MODULES, _test_files()) - set(MISPLACED_TESTS) == set()
 
@@ -371,10 +363,7 @@ def test_a_misplaced_test_is_noticed() -> None:
 
 
 def test_every_module_has_tests() -> None:
-    listed, tests = _elsewhere(), set(_test_files())
-    lacking = untested(MODULES, tests)
-    assert sorted(lacking - set(listed)) == [], "write their tests, or list the file that tests them"
-    assert sorted(test for test in listed.values() if test not in tests) == []
+    assert sorted(untested(MODULES, _test_files())) == [], "write the file that mirrors it"
 
 
 def test_a_module_without_tests_is_noticed() -> None:
@@ -399,6 +388,5 @@ def test_exceptions_are_still_needed() -> None:
         "DIALECT_TO_DO": DIALECT_TO_DO - with_dialect,
         "MANY_PARAMETERS": MANY_PARAMETERS - _many_parameters(),
         "MISPLACED_TESTS": set(MISPLACED_TESTS) - misplaced(MODULES, tests),
-        ELSEWHERE.name: set(_elsewhere()) - untested(MODULES, tests),
     }
     assert {name: sorted(entries) for name, entries in unneeded.items() if entries} == {}

@@ -26,7 +26,7 @@ def relaxation(radius: float, *before: tuple[list[float], list[float]], others: 
     """
     lower = torch.zeros(1, 4)
     steps = [SimpleNamespace(inputs=("image",), rule=object()) for _ in range(others)]
-    intervals: dict[str, tuple[Tensor, Tensor]] = {}
+    intervals: dict[str, tuple[Tensor, Tensor]] = {"image": (lower, lower + 2 * radius)}
     for at, (centres, radii) in enumerate(before):
         centre, spread = torch.tensor([centres]), torch.tensor([radii])
         intervals[f"v{at}"] = centre - spread, centre + spread

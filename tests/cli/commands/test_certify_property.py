@@ -165,7 +165,8 @@ def test_an_open_answer_says_how_far_it_came_and_whether_time_ended_it(
     lines = capsys.readouterr().out.splitlines()
     said = "1 of 2 clauses refuted"
     assert lines[-2:] == [f"{said}; time was up" if stopped else said, "unknown"]
-    assert json.loads((tmp_path / "a.json").read_text())["complete"] is not stopped
+    answer = json.loads((tmp_path / "a.json").read_text())
+    assert (answer["complete"], answer["refuted"]) == (not stopped, 1)
 
 
 def test_where_the_runtime_leaves_its_bounds_that_is_said(

@@ -107,7 +107,7 @@ def test_a_twin_takes_the_options_for_models(tmp_path: Path, lines: Splits, mode
     """With --twin mean and std are the twin's, and the file takes pixels."""
     path = str(line_file(tmp_path))
     twin = f"{models}:sized"
-    found = loaded(path, lines, twin=twin, black_box=True, mean=(0.25,), std=(0.5,))
+    found = loaded(path, lines, twin=twin, black_box=True, mean=(0.25,), std=(0.5,), head="1")
     assert found.setup.level == "B"
     assert found.file is not None
     assert found.file.mean is None

@@ -31,6 +31,12 @@ def refused(options: type[Any], *words: object) -> str:
     return " ".join(result.output.split())
 
 
+def raised(options: type[Any], *words: object) -> BaseException | None:
+    """The error that an option's own check raises."""
+    found: BaseException | None = _invoked(options, lambda context, given: 0, words).exception
+    return found
+
+
 def helps(options: type[Any]) -> dict[str, str]:
     """The help text of each option or argument, by its field."""
     return {each.name: each.annotation.__metadata__[0].help for each in parameters_of(options)}

@@ -10,10 +10,11 @@ import pytest
 
 from harden.cli.options.certify_options import CertifyOptions
 from harden.deployed import certify
+from harden.errors import InputError
 from harden.evaluation import RadiusSearch
 from harden.evaluation.suite_lookup import NAMES
 from harden.threats import Linf, from_name
-from tests.cli.options.parsed import helps, parsed, refused
+from tests.cli.options.parsed import helps, parsed, raised, refused
 
 
 def test_the_file_alone_is_required() -> None:
@@ -67,6 +68,13 @@ def test_every_field_has_a_help_text() -> None:
 @pytest.mark.parametrize("words", [("--radius-steps", "many"), ("--minutes", "x"), ("--nothing",)])
 def test_a_wrong_word_is_wrong_usage(words: tuple[str, ...]) -> None:
     assert words[0] in refused(CertifyOptions, "m.onnx", *words)
+
+
+@pytest.mark.parametrize("option", ["--witness", "--json"])
+def test_a_file_that_can_not_be_written_is_refused_before_the_work(option: str, tmp_path: Path) -> None:
+    error = raised(CertifyOptions, "m.onnx", option, tmp_path)
+    assert isinstance(error, InputError)
+    assert error.seen == f"{tmp_path} can't be written"
 
 
 def test_options_can_not_be_changed() -> None:

@@ -86,6 +86,7 @@ def test_groups_are_not_divided_and_their_share_is_said(capsys: pytest.CaptureFi
     [
         ((3, 2), "2 classes: c0 3, c1 2"),
         ((2, 0, 1), "3 classes: c0 2, c1 0, c2 1"),
+        ((2, 1, 0), "3 classes: c0 2, c1 1, c2 0"),
         ((1,) * 10, "10 classes: " + ", ".join(f"c{k} 1" for k in range(10))),
         ((5, *(1,) * 9, 7), "11 classes of 1 to 7 training images"),
     ],
