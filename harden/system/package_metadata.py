@@ -17,7 +17,6 @@ _NAMESAKE: Final = "harden"
 _OWN_SCRIPT: Final = "harden-verify"
 _REQUIREMENTS: Final = {
     "PIL": "pillow",
-    "accelerate": "accelerate",
     "cryptography": "cryptography",
     "jinja2": "jinja2",
     "numpy": "numpy",

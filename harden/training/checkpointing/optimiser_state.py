@@ -10,7 +10,7 @@ from harden.errors import InputError
 
 
 class StatefulOptimiser(Protocol):
-    """An object with the state methods of torch.optim.Optimizer, such as accelerate's wrapper of one."""
+    """An object with the state methods of torch.optim.Optimizer."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return its state and parameter groups."""
