@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,10 @@ from harden.system.single_process import launched
 
 TIMEOUT: Final = timedelta(minutes=10)
 """Time after which a process gives up the others where no connection breaks."""
+
+_REPORTS: Final = "harden/reports"
+_GRACE: Final = 3.0
+"""Seconds that process 0 gives the others to count themselves."""
 
 T = TypeVar("T")
 
@@ -202,7 +207,24 @@ def _meet() -> None:
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     # Left to the end of the interpreter, threads that serve the connections abort the process at times.
     atexit.register(_leave)
-    report_once(lambda: int(store.add("harden/reports", 1)) == 1)
+    report_once(lambda: _is_first(lambda count: int(store.add(_REPORTS, count)), rank, size))
+
+
+def _is_first(add: Callable[[int], int], rank: int, size: int) -> bool:
+    """Whether this process is the first to report the error that ends it.
+
+    The store ends with process 0, which therefore leaves the others a moment to count themselves as well.
+
+    Args:
+        add: adds to the number of processes that report, and returns it.
+        rank: number of this process.
+        size: number of processes.
+    """
+    first = add(1) == 1
+    until = time.monotonic() + _GRACE
+    while rank == 0 and time.monotonic() < until and add(0) < size:
+        time.sleep(0.02)
+    return first
 
 
 def _leave() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from harden.errors import InputError
+from harden.system import ranks
 from harden.system.ranks import ALONE, Ranks, check_divides, check_writer, joined, own_device
 from tests.processes import ended, started
 
@@ -98,3 +99,24 @@ def test_another_precision_of_accelerate_is_refused(monkeypatch: pytest.MonkeyPa
     for code, _, said in ended(started(["-c", "from harden.system.ranks import joined\njoined()"], 2)):
         assert code == 1
         assert "InputError: accelerate set to bf16 precision" in said
+
+
+def test_process_0_leaves_the_others_time_to_count_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store of the count ends with process 0: without this the others would report as well."""
+    counted = [0]
+
+    def add(count: int) -> int:
+        counted[0] += count
+        return counted[0]
+
+    def other(_: float) -> None:
+        assert not ranks._is_first(add, 1, 2)
+
+    monkeypatch.setattr("harden.system.ranks.time.sleep", other)
+    assert ranks._is_first(add, 0, 2)
+    assert counted == [2]
+
+
+def test_process_0_gives_up_others_that_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "_GRACE", 0.05)
+    assert ranks._is_first(lambda count: count or 1, 0, 2)

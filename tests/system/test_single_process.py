@@ -107,11 +107,7 @@ def test_torchrun_ends_by_itself(tmp_path: Path) -> None:
     words += [
         "-m",
         "harden",
-        "run",
-        "--data",
-        "digits",
-        "--budget",
-        "2epochs",
+        "demo",
         "--out",
         str(tmp_path / "out"),
     ]
