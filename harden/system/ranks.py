@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import re
 import time
@@ -205,7 +206,6 @@ def _meet() -> None:
         store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
         store.set_timeout(TIMEOUT)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
-    # Left to the end of the interpreter, threads that serve the connections abort the process at times.
     atexit.register(_leave)
     report_once(lambda: _is_first(lambda count: int(store.add(_REPORTS, count)), rank, size))
 
@@ -228,8 +228,14 @@ def _is_first(add: Callable[[int], int], rank: int, size: int) -> bool:
 
 
 def _leave() -> None:
+    """Close the connections, and release the store and all else that holds threads.
+
+    Objects in cycles, too: what is left to the end of the interpreter aborts the process at times.
+    """
+    report_once(lambda: True)
     if _in_group():
         dist.destroy_process_group()
+    gc.collect()
 
 
 def _local_size(size: int) -> int:
