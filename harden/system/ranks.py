@@ -30,6 +30,9 @@ _REPORTS: Final = "harden/reports"
 _GRACE: Final = 3.0
 """Seconds that process 0 gives the others to count themselves."""
 
+_END: Final = 0.2
+"""Seconds for the threads of closed connections to end."""
+
 T = TypeVar("T")
 
 
@@ -230,12 +233,14 @@ def _is_first(add: Callable[[int], int], rank: int, size: int) -> bool:
 def _leave() -> None:
     """Close the connections, and release the store and all else that holds threads.
 
-    Objects in cycles, too: what is left to the end of the interpreter aborts the process at times.
+    Objects in cycles, too, and with time for the threads to end: what is left to the end of the interpreter
+    aborts the process at times.
     """
     report_once(lambda: True)
     if _in_group():
         dist.destroy_process_group()
     gc.collect()
+    time.sleep(_END)
 
 
 def _local_size(size: int) -> int:
