@@ -18,8 +18,8 @@ class Guards:
     overfitting), it returns to them and attacks with more steps. Each event is in the history.
 
     Args:
-        rollbacks: returns to earlier weights in a stage, at most; 0 for none, so that a loss that is not
-            finite ends the run.
+        rollbacks: returns to earlier weights in a stage, at most; 0 for none and no checks, so that a loss
+            that is not finite ends the run.
         checks: how often weights are kept, and checked for catastrophic overfitting; 0 for no checks.
         share: of the passes of the stage so far that these checks may have taken.
 

@@ -30,7 +30,8 @@ class GuardCounts:
         examined: points of the stage at which the guards have examined the weights.
         passes: that checks took.
         last_check: passes of the last check.
-        step: steps before the last good weights.
+        step: steps before the last finite weights.
+        checked: steps before the last weights that did not overfit to the attack of training.
     """
 
     rollbacks: int = 0
@@ -39,11 +40,15 @@ class GuardCounts:
     passes: float = 0.0
     last_check: float = 0.0
     step: int = 0
+    checked: int = 0
 
 
 @final
 class StageGuards:
     """The last good weights of a stage, and what brings training back to them.
+
+    After a loss that is not finite these are the last ones that were kept; after catastrophic overfitting
+    the last ones that were compared under both attacks, which costs passes and is done less often.
 
     Args:
         options: how often.
@@ -55,7 +60,16 @@ class StageGuards:
     def __init__(self, options: Guards, update: WeightUpdate, model: Classifier, seed: int) -> None:
         self.options, self.update, self.model, self.seed = options, update, model, seed
         self.counts = GuardCounts()
-        self._good = LastGoodState(update.state) if options.rollbacks else None
+        self._finite: LastGoodState | None = None
+        self._checked: LastGoodState | None = None
+        self._copy()
+
+    def _copy(self) -> None:
+        """Copy the present weights, where the guards may return to them."""
+        state, returns = self.update.state, self.options.rollbacks > 0
+        checks = returns and stronger(self.update.objective) is not None
+        self._finite = LastGoodState(state) if returns else None
+        self._checked = LastGoodState(state) if checks else None
 
     @property
     def rate(self) -> float:
@@ -64,7 +78,13 @@ class StageGuards:
 
     def snapshot(self) -> Snapshot:
         """Return the counts and the last good weights; not copies."""
-        tensors = {} if self._good is None else prefixed("good", self._good.tensors)
+        copies = {"finite": self._finite, "checked": self._checked}
+        tensors = {
+            name: value
+            for prefix, copy in copies.items()
+            if copy is not None
+            for name, value in prefixed(prefix, copy.tensors).items()
+        }
         return Snapshot(tensors, {"guards": asdict(self.counts)})
 
     def restore(self, start: Snapshot) -> None:
@@ -72,9 +92,11 @@ class StageGuards:
         if "guards" not in start.facts:  # a stage that an earlier version began
             return
         self.counts = GuardCounts(**start.facts["guards"])
-        if self._good is not None:
-            self._good = LastGoodState(self.update.state)
-            self._good.restore(start.part("good"))
+        self._copy()
+        if self._finite is not None:
+            self._finite.restore(start.part("finite"))
+        if self._checked is not None:
+            self._checked.restore(start.part("checked"))
 
     def after_divergence(self, error: DivergedError) -> str:
         """Return to the last good weights with half the learning rate, and say so.
@@ -83,12 +105,12 @@ class StageGuards:
             DivergedError: the returns that the options allow are used up; the given error, with their number.
         """
         counts = self.counts
-        if self._good is None or counts.rollbacks >= self.options.rollbacks:
+        if self._finite is None or counts.rollbacks >= self.options.rollbacks:
             if not counts.rollbacks:
                 raise error
             seen = f"{error.seen}, after {counts.rollbacks} returns to earlier weights"
             raise DivergedError(seen, error.expected, error.instead) from error
-        self._return(self._good)
+        self._return(self._finite)
         counts.halved += 1
         return (
             f"divergence: {error.seen}; back to the weights after step {counts.step}, "
@@ -111,23 +133,28 @@ class StageGuards:
             step: as the objective had it.
             meter: counts the passes of the stage, and those of the check.
         """
-        if self._good is None:
+        counts = self.counts
+        if self._finite is None:
             return ""
         found = self._compared(batch, step, meter)
         if found is None or not found.collapsed:
-            self._good.keep(self.update.state)
-            self.counts.step = step.number + 1
+            self._finite.keep(self.update.state)
+            counts.step = step.number + 1
+            if self._checked is not None and found is not None:
+                self._checked.keep(self.update.state)
+                counts.checked = counts.step
             return ""
-        if self.counts.rollbacks >= self.options.rollbacks:
-            return ""
-        self._return(self._good)
-        self.update.strengthen()
-        self._good = LastGoodState(self.update.state)
-        return (
+        seen = (
             f"catastrophic overfitting: of {found.n} images {found.trained} are classified correctly under "
-            f"the attack of training, {found.stronger} of them under PGD-10 too; back to the weights after "
-            f"step {self.counts.step}, with more steps in the attack"
+            f"the attack of training, {found.stronger} of them under PGD-10 too"
         )
+        if self._checked is None or counts.rollbacks >= self.options.rollbacks:
+            return f"{seen}; no return to earlier weights is left"
+        self._return(self._checked)
+        self.update.strengthen()
+        counts.step = counts.checked
+        self._copy()
+        return f"{seen}; back to the weights after step {counts.step}, with more steps in the attack"
 
     def _compared(self, batch: Batch, step: Step, meter: PassMeter) -> AttackComparison | None:
         """The attack of training and a stronger one; None where it has enough steps, or checks no passes."""

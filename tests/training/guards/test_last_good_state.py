@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from harden.models.snapshot import tensors_of
@@ -25,6 +26,18 @@ def test_every_parameter_and_buffer_returns_to_its_bits() -> None:
     before, good = bits(module), LastGoodState(module)
     good.put(moved(module))
     assert bits(module) == before
+
+
+def test_buffers_of_the_state_itself_are_left_out() -> None:
+    """They may be as large as the data: the priors of FGSM-PGI, for instance."""
+    state = nn.Module()
+    state.network = network()
+    state.register_buffer("prior", torch.zeros(50_000, 8))
+    good = LastGoodState(state)
+    assert set(good.tensors) == {f"network.{name}" for name in bits(state.network)}
+    state.get_buffer("prior").add_(1)
+    good.put(moved(state))
+    assert float(state.get_buffer("prior").min()) == 2.0
 
 
 def test_later_tensors_replace_the_first() -> None:

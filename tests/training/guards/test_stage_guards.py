@@ -18,7 +18,7 @@ from harden.data import Batch, Source
 from harden.draws import mix
 from harden.errors import DivergedError
 from harden.models import Classifier
-from harden.models.snapshot import read_snapshot, tensors_of, write_snapshot
+from harden.models.snapshot import put_tensors, read_snapshot, tensors_of, write_snapshot
 from harden.objectives import NFGSM, AdversarialTraining, Objective, Standard, Step
 from harden.objectives.objective import ClassifierState
 from harden.threats import Linf
@@ -26,6 +26,7 @@ from harden.training import SGD, AdamW, Budget, Stage, StepRecord, train
 from harden.training.guards import stage_guards
 from harden.training.guards.catastrophic_overfitting import AttackComparison
 from harden.training.guards.guard_options import Guards
+from harden.training.weights.weight_update import WeightUpdate
 
 MakeModel = Callable[..., Classifier]
 
@@ -49,7 +50,6 @@ class NotFinite:
     def __call__(self, state: nn.Module, batch: Batch, step: Step) -> Tensor:
         done: Any = state.evaluations
         number = int(done)
-        # Beside the state's tensors: a return to earlier weights takes the count back as well.
         evaluations.append(number)
         loss: Tensor = nn.functional.cross_entropy(state.classifier(batch.x), batch.y)  # type: ignore[operator]
         return loss * self.value if len(evaluations) - 1 in self.at else loss
@@ -89,11 +89,11 @@ def test_training_goes_on_at_half_the_rate(model: Classifier, source: Source, va
     assert rates == [1.0] * 7 + [0.5] * (len(rates) - 7)
 
 
-def test_weights_average_and_moments_are_from_before(make_model: MakeModel, source: Source) -> None:
-    """At step 8 training returns to the weights after step 5, and makes one step from there."""
-    model = make_model()
-    guards = Guards(checks=4)  # after each epoch of 5 steps
-    training = train(stage(NotFinite((7,)), guards), model, source, THREAT)
+def test_training_continues_as_from_the_kept_weights(make_model: MakeModel, source: Source) -> None:
+    """Oracle: at step 8 the weights after step 5, new moments and half the rate make the same step."""
+    model, other = make_model(), make_model(seed=9)
+    wanted = stage(NotFinite((7,)), Guards(checks=4))  # weights are kept after each epoch of 5 steps
+    training = train(wanted, model, source, THREAT)
     for _ in range(5):
         next(training)
     good = weights(model)
@@ -102,15 +102,20 @@ def test_weights_average_and_moments_are_from_before(make_model: MakeModel, sour
     assert not same(weights(model), good)
     record = next(training)
     assert "after step 5," in record.event
-    after = weights(model)
-    # One step of SGD without momentum's past: weights moved by lr (g + momentum g), g clipped.
-    assert not same(after, good)
-    longest = max(
-        float((after[name] - value).abs().max()) for name, value in good.items() if "weight" in name
-    )
-    assert 0 < longest <= record.learning_rate * 1.9 * 5.0 + 1e-6
+
+    batch = list(source.epoch(torch.Generator().manual_seed(mix(0, 1, 1) >> 1)))[2]
+    put_tensors(other, good)
+    update = WeightUpdate(replace(wanted, objective=Standard()), other, source, 0)
+    step = Step(7, 0.0, THREAT, 0, torch.Generator())
+    loss = update.make(batch, step, record.learning_rate)
+    assert record.loss == pytest.approx(loss, rel=1e-6)
+    found = weights(model)
+    assert all(torch.allclose(value, found[name], atol=1e-6) for name, value in weights(other).items())
+    assert update.average is not None
     average = training.snapshot().part("average")
-    assert float((average["network.0.weight"] - good["network.0.weight"]).abs().max()) > 0
+    assert all(
+        torch.allclose(value, average[name], atol=1e-6) for name, value in update.average.weights.items()
+    )
 
 
 def test_a_loss_that_is_never_finite_ends_the_run(model: Classifier, source: Source) -> None:
@@ -167,6 +172,34 @@ def test_overfitting_to_the_attack_is_answered_by_more_steps(
         for before, after in pairwise(records)
     ]
     assert sorted(set(costs)) == [2.0, 3.0, 5.0]
+
+
+def test_weights_that_were_not_checked_are_not_returned_to(
+    make_model: MakeModel, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check at step 3, none at 5, 8, 10 and 13, then one that fails: the sound weights are of step 3."""
+    collapsing(monkeypatch, 1)
+    costs = iter((0.0, 1e9, 1e9, 1e9, 1e9))
+    monkeypatch.setattr(stage_guards, "largest_cost", lambda objective, images: next(costs, 0.0))
+    model = make_model()
+    training = train(stage(NFGSM(), Guards(checks=8)), model, source, THREAT)
+    for _ in range(3):
+        next(training)
+    sound = weights(model)
+    record = next(record for record in training if record.event)
+    assert record.step == 15
+    assert "back to the weights after step 3," in record.event
+    assert same(weights(model), sound)
+
+
+def test_overfitting_without_a_return_is_reported(
+    model: Classifier, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collapsing(monkeypatch, 1, 2)
+    records = list(train(stage(NFGSM(), Guards(rollbacks=1, checks=8)), model, source, THREAT))
+    found = [record.event for record in records if record.event]
+    assert found[0].endswith("with more steps in the attack")
+    assert found[1].endswith("no return to earlier weights is left")
 
 
 def test_attacks_with_enough_steps_are_not_checked(
