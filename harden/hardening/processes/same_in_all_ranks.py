@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from harden.description import JSON
 from harden.errors import InputError
@@ -15,6 +14,7 @@ from harden.models import Classifier
 from harden.models.snapshot import as_facts
 from harden.system.package_metadata import versions
 from harden.system.ranks import Ranks
+from harden.training.checkpointing.run_checkpoints import differing
 
 
 def check_same_run(plan: Mapping[str, JSON], model: Classifier, ranks: Ranks) -> None:
@@ -37,22 +37,13 @@ def check_same_run(plan: Mapping[str, JSON], model: Classifier, ranks: Ranks) ->
     own = as_facts({**plan, "versions": versions_here, "code": _code_of(model)})
     first, *others = ranks.every(own)
     for rank, other in enumerate(others, 1):
-        if names := list(differing(first, other)):
+        if names := [name for name, _, _ in differing(first, other)]:
             raise InputError(
                 f"process {rank} of {ranks.size}, which differs from the first one in {', '.join(names[:3])}"
                 f"{' and more' if len(names) > 3 else ''}",
                 "the same data, network, options and code in all processes",
                 "give each the same files and the same command",
             )
-
-
-def differing(one: Any, other: Any, path: str = "") -> Iterator[str]:
-    """Names of the values that differ between two plans, "data.sha256" for instance."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in sorted(one.keys() | other.keys()):
-            yield from differing(one.get(key), other.get(key), f"{path}.{key}" if path else key)
-    elif one != other:
-        yield path
 
 
 def _code_of(model: Classifier) -> dict[str, JSON]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
@@ -169,7 +169,7 @@ def check_same(known: Mapping[str, Any], plan: Mapping[str, JSON], place: str) -
     if isinstance(recipe := plan_before.get("recipe"), dict):
         plan_before["recipe"] = {**_CONSTANTS_OF_0_1, **recipe}
     before = canonical_names(plan_before)
-    other = sorted(_differences(before, now))
+    other = [f"{path} {_short(then)}, now {_short(found)}" for path, then, found in differing(before, now)]
     if other:
         raise InputError(
             f"{place} of a run with {'; '.join(other[:3])}{' and more' if len(other) > 3 else ''}",
@@ -197,14 +197,13 @@ def _versions() -> dict[str, JSON]:
     return {**found, "processes": size} if size > 1 else found
 
 
-def _differences(before: Any, now: Any, path: str = "") -> list[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        parts = (
-            _differences(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
-            for key in sorted(before.keys() | now.keys())
-        )
-        return [one for part in parts for one in part]
-    return [] if before == now else [f"{path} {_short(before)}, now {_short(now)}"]
+def differing(one: Any, other: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The values that differ between two plans, by name: ("data.sha256", "ab...", "cd..."), for instance."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted(one.keys() | other.keys()):
+            yield from differing(one.get(key), other.get(key), f"{path}.{key}" if path else str(key))
+    elif one != other:
+        yield path, one, other
 
 
 def _short(value: Any) -> str:

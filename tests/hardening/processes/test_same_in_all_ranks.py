@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from harden.hardening.processes.same_in_all_ranks import check_same_run, differing
+from harden.hardening.processes.same_in_all_ranks import check_same_run
 from harden.system.ranks import ALONE
 from tests.processes import ended, started
 from tests.training.several.cases import network
@@ -33,19 +31,6 @@ def test_other_code_and_options_are_named_in_every_process() -> None:
         assert said.startswith(
             "process 1 of 2, which differs from the first one in code.harden, seed; expected"
         )
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "names"),
-    [
-        ({"a": 1}, {"a": 1}, []),
-        ({"a": 1, "b": {"c": [1], "d": 2}}, {"a": 1, "b": {"c": [2], "d": 3}}, ["b.c", "b.d"]),
-        ({"a": 1}, {}, ["a"]),
-        ({}, {"a": {"b": 1}}, ["a"]),
-    ],
-)
-def test_names_of_what_differs(one: dict[str, object], other: dict[str, object], names: list[str]) -> None:
-    assert list(differing(one, other)) == names
 
 
 def test_one_process_is_not_compared() -> None:

@@ -37,6 +37,7 @@ from harden.training.guards.catastrophic_overfitting import AttackComparison
 from harden.training.guards.guard_options import Guards
 from harden.training.weights.weight_averaging import weights_of
 from harden.views import Views
+from tests.objectives.fast_adversarial.steep_network import SteepNetwork
 
 EPS = 0.1
 
@@ -205,21 +206,8 @@ def test_the_shape_may_be_that_of_the_first_batch(model: Classifier, batch: Batc
 
 
 def test_entries_of_the_gradient_that_are_not_finite_take_no_step(batch: Batch, step: Step) -> None:
-    class Steep(nn.Module):
-        """The root's slope at 0 is infinite."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.head = nn.Linear(2, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            flat = x.flatten(1)
-            both = torch.stack((flat[:, :3].sum(1), (flat[:, 3:] * 0).sqrt().sum(1)), 1)
-            logits: Tensor = self.head(both)
-            return logits
-
     objective = FreeAdversarialTraining()
-    state = state_of(Classifier(Steep()), objective)
+    state = state_of(Classifier(SteepNetwork()), objective)
     torch.autograd.backward(objective(state, batch, step))
     state.after_step(step)
     assert bool(perturbation_of(state).isfinite().all())

@@ -18,6 +18,7 @@ from harden.models.snapshot import put_tensors, tensors_of
 from harden.objectives import ChecksFirst, KeepsImages, PriorGuidedFGSM, Step
 from harden.objectives.fast_adversarial.prior_guided import PriorState
 from harden.threats import L1, L2, ChannelLinf, Linf
+from tests.objectives.fast_adversarial.steep_network import SteepNetwork
 
 EPS = 0.1
 ITSELF = PriorGuidedFGSM(steering=None)
@@ -281,20 +282,7 @@ def test_more_images_than_memory_are_refused_without_making_a_tensor(model: Clas
 
 
 def test_a_gradient_that_is_not_finite_leaves_no_trace_in_the_momentum(batch: Batch, step: Step) -> None:
-    class Steep(nn.Module):
-        """The root's slope at 0 is infinite."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.head = nn.Linear(2, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            flat = x.flatten(1)
-            both = torch.stack((flat[:, :3].sum(1), (flat[:, 3:] * 0).sqrt().sum(1)), 1)
-            logits: Tensor = self.head(both)
-            return logits
-
-    state = state_of(Classifier(Steep()), ITSELF)
+    state = state_of(Classifier(SteepNetwork()), ITSELF)
     for number in range(3):
         assert bool(ITSELF(state, batch, replace(step, number=number)).isfinite())
     assert all(bool(each.isfinite().all()) for each in state.buffers())

@@ -22,6 +22,7 @@ from harden.models import Classifier, FastCopy
 from harden.objectives import FGSM_RS, NFGSM, AdversarialTraining, ChecksFirst, Step
 from harden.threats import L1, L2, ChannelLinf, Linf
 from harden.views import Views
+from tests.objectives.fast_adversarial.steep_network import SteepNetwork
 
 
 def without_dropout(model: Classifier) -> Classifier:
@@ -169,20 +170,7 @@ def test_trains_under_views_with_each_form_of_the_copy(
 
 
 def test_entries_of_the_gradient_that_are_not_finite_take_no_step(batch: Batch, step: Step) -> None:
-    class Steep(nn.Module):
-        """The root's slope at 0 is infinite."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.head = nn.Linear(2, 2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            flat = x.flatten(1)
-            both = torch.stack((flat[:, :3].sum(1), (flat[:, 3:] * 0).sqrt().sum(1)), 1)
-            logits: Tensor = self.head(both)
-            return logits
-
-    model = Classifier(Steep())
+    model = Classifier(SteepNetwork())
     images = Batch(batch.x, batch.y % 2, batch.index)
     _, x_adv = seen_by(model, NFGSM(noise=0.0, steering=None), images, step)
     assert bool(x_adv.isfinite().all())

@@ -15,6 +15,7 @@ from harden.training.checkpointing.run_checkpoints import (
     SNAPSHOT_FILE,
     Checkpoints,
     CheckpointWriter,
+    differing,
     is_unfinished,
     read_plan,
 )
@@ -68,3 +69,16 @@ def test_the_next_snapshot_is_due_after_the_given_time(tmp_path: Path) -> None:
     assert not CheckpointWriter(Checkpoints(tmp_path / "b", every=1e6), {}).due()
     with pytest.raises(InputError, match="write every=30"):
         Checkpoints(tmp_path, every=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "names"),
+    [
+        ({"a": 1}, {"a": 1}, []),
+        ({"a": 1, "b": {"c": [1], "d": 2}}, {"a": 1, "b": {"c": [2], "d": 3}}, ["b.c", "b.d"]),
+        ({"a": 1}, {}, ["a"]),
+        ({}, {"a": {"b": 1}}, ["a"]),
+    ],
+)
+def test_names_of_what_differs(one: dict[str, object], other: dict[str, object], names: list[str]) -> None:
+    assert [name for name, _, _ in differing(one, other)] == names
