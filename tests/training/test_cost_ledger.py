@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -80,3 +81,29 @@ def test_a_stage_gets_what_is_left_of_the_budget() -> None:
     assert ledger.within(stage("two"), whole).budget == Budget.parse("6epochs")
     with pytest.raises(InputError, match="a smaller pretrain_share"):
         ledger.within(stage("two"), Budget.parse("2epochs"))
+
+
+def test_every_event_is_a_point() -> None:
+    ledger = CostLedger(100)
+    for step in range(1, 6):
+        said = "divergence" if step in (3, 4) else ""
+        ledger.add(replace(record("finetune", step, 0.001), event=said))
+    assert [(point.step, point.event) for point in ledger.history] == [
+        (1, ""),
+        (3, "divergence"),
+        (4, "divergence"),
+    ]
+
+
+def test_trials_are_a_stage_with_the_sum_of_their_costs() -> None:
+    ledger = CostLedger(100)
+    trials = [replace(record("learning rate", step, 1.0), event=f"learning rate {step}") for step in (4, 9)]
+    ledger.add_trials(stage("learning rate"), 0.3, trials)
+    (made,) = ledger.stages
+    assert made.epochs_equivalent == sum(trial.passes for trial in trials)
+    assert made.passes == 100 * made.epochs_equivalent == ledger.spent.passes
+    assert made.seconds == sum(trial.seconds for trial in trials) == ledger.spent.seconds
+    assert ledger.spent.examples == sum(trial.examples for trial in trials)
+    again = CostLedger(100)
+    again.restore(json.loads(json.dumps(ledger.facts())))
+    assert (again.rate, again.lines(), again.spent) == (0.3, ledger.lines(), ledger.spent)

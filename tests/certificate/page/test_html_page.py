@@ -176,3 +176,14 @@ def test_text_contrast_is_aa_light_and_dark_and_printed(certificate: Certificate
             for ink in ("ink", "soft", "good", "bad", "robust"):
                 a, b = sorted((_luminance(theme[ground]), _luminance(theme[ink])))
                 assert (b + 0.05) / (a + 0.05) >= 4.5, (ground, ink)
+
+
+def test_what_guards_did_is_listed_as_text(certificate: Certificate) -> None:
+    """An event is a text of the certificate, which may come from anywhere."""
+    first, *others = certificate.predicate.history
+    said = first.model_copy(update={"event": "divergence: a loss of nan <script>", "step": 1234})
+    predicate = certificate.predicate.model_copy(update={"history": (said, *others)})
+    text = render(certificate.model_copy(update={"predicate": predicate}))
+    assert "Step 1\u202f234: divergence: a loss of nan &lt;script&gt;." in text
+    assert text.count("<li>Step ") == 1
+    assert "<li>Step " not in render(certificate)
