@@ -231,7 +231,7 @@ class StageRun:
         with limit, counting_all(self.meter, self.ranks, divided=selection.divided):
             (_, robust, clean), best = selection.measure(self.update.average)
             if self.at.progress >= 1.0:
-                selection.interpolate(self.update.average)
+                selection.interpolate(self.update.average, clean)
         self._validating = self._seconds() - began
         self.at.last_validation = self.meter.passes - passes
         self.at.validating += self.at.last_validation

@@ -134,15 +134,20 @@ class CheckpointSelection:
                 self.best, self.weights, self.share = score, weights_of(self.model), None
         return score, best
 
-    def interpolate(self, average: WeightAverage | None) -> None:
+    def interpolate(self, average: WeightAverage | None, clean: float) -> None:
         """Measure weights between those from before training and the present ones, or their average.
 
-        w = (1 - a) w_0 + a w_1 with the largest a, by bisection, for which the clean accuracy is within the
-        limit. They are kept if they are the best so far. Nothing is done without a limit, or where the
+        w = (1 - a) w_0 + a w_1, where a is a multiple of 1/64 found by bisection: the clean accuracy is within
+        the limit at a, and beyond it at a + 1/64. Where it falls along the way this is the largest such a.
+        These weights are kept if they are the best so far. Nothing is done without a limit, or where the
         present weights are within it. Interpolation of fine-tuned weights: Wortsman et al., 2109.01903.
+
+        Args:
+            average: of the weights, which takes their place; None for the weights themselves.
+            clean: its clean accuracy, as measured.
         """
         limit = self.validation.limit
-        if limit is None or self.original is None:
+        if limit is None or self.original is None or self._within(clean):
             return
         own = weights_of(self.model)
         ends = own if average is None else average.weights
@@ -152,7 +157,7 @@ class CheckpointSelection:
                 middle = (least + most) / 2
                 load_weights(self.model, between(limit.original, ends, middle))
                 least, most = (middle, most) if self._within(self._clean()) else (least, middle)
-            if least == 0.0 or most == 1.0:
+            if least == 0.0:
                 return
             load_weights(self.model, between(limit.original, ends, least))
             _, best = self.measure(None)

@@ -152,8 +152,8 @@ def test_weights_between_are_the_furthest_within_the_limit(
     average = WeightAverage(model, 0.9) if averaged else None
     if averaged:
         set_all(model, 7.0)
-    selection.measure(average)
-    selection.interpolate(average)
+    (_, _, clean), _ = selection.measure(average)
+    selection.interpolate(average, clean)
     assert holds(model, 7.0 if averaged else 1.0)
     if share is None:  # no step of the bisection is within the limit, or the last weights are
         assert selection.share is None
@@ -185,8 +185,8 @@ def test_weights_between_that_are_less_robust_are_not_kept(
     selection = CheckpointSelection(STAGE, model, Validation(source, THREAT, QUICK, limit=limit))
     selection.begin()
     set_all(model, 1.0)
-    selection.measure(None)
-    selection.interpolate(None)
+    (_, _, clean), _ = selection.measure(None)
+    selection.interpolate(None, clean)
     assert selection.share is None
     assert selection.load()
     assert holds(model, 0.0)
