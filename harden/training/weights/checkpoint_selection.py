@@ -137,7 +137,7 @@ class CheckpointSelection:
     def interpolate(self, average: WeightAverage | None, clean: float) -> None:
         """Measure weights between those from before training and the present ones, or their average.
 
-        w = (1 - a) w_0 + a w_1, where a is a multiple of 1/64 found by bisection: the clean accuracy is within
+        w = (1 - a) w_0 + a w_1, with a multiple a of 1/64 that bisection finds: the clean accuracy is within
         the limit at a, and beyond it at a + 1/64. Where it falls along the way this is the largest such a.
         These weights are kept if they are the best so far. Nothing is done without a limit, or where the
         present weights are within it. Interpolation of fine-tuned weights: Wortsman et al., 2109.01903.
